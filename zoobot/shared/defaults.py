@@ -1,0 +1,34 @@
+"""Every default that the two engines, the command line and the documentation share."""
+
+SEED = 42
+
+# Encoder used when the user names none: ImageNet weights bundled with the `pytorch` and `tensorflow` extras.
+ENCODER = "imagenet-lite0"
+
+# Finetuning
+N_BLOCKS = 0
+LR_DECAY = 0.75
+LEARNING_RATE = 1e-4
+WEIGHT_DECAY = 0.05
+DROPOUT_PROB = 0.5
+LABEL_SMOOTHING = 0.0
+FOCAL_GAMMA = 2.0
+HUBER_DELTA = 1.0
+WARMUP_EPOCHS = 1
+MIN_LR_FACTOR = 0.01
+
+# Training loop
+MAX_EPOCHS = 50
+PATIENCE = 10
+MONITOR = "val_loss"
+
+# Data
+BATCH_SIZE = 64
+NUM_WORKERS = 2
+IMAGE_SIZE_PIX = 224
+VAL_FRACTION = 0.2
+MAX_FAILED_FRACTION = 0.05
+
+# The concentrations a Dirichlet head can predict: 1 + 100 * sigmoid(x), as in Walmsley et al. (2022).
+CONCENTRATION_MIN = 1.0
+CONCENTRATION_RANGE = 100.0

@@ -1,0 +1,145 @@
+"""The record of how an image file becomes network input; it travels inside every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Colour = Literal["as-is", "to-grey", "to-rgb"]
+StretchName = Literal["none", "linear", "asinh", "lupton"]
+NanPolicy = Literal["error", "fill"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How pixels become network input, from the file to the first layer.
+
+    A file is decoded to `channels` planes in [0, 1], cropped and resized to `image_size_pix` in one
+    resample, then normalised as `(pixels - mean) / std`. The same record is used in training and, read back
+    from the checkpoint, in prediction.
+
+    Args:
+        image_size_pix: Side of the square network input, in pixels.
+        channels: Planes of the network input: 3 for colour, 1 for grey, any number for multi-band FITS.
+        crop_fraction: Side of the central square that is kept, as a fraction of the shorter side of the
+            image; 1 keeps the whole frame. Values above 1 pad with the fill value.
+        colour: "as-is" demands that a file has `channels` planes (alpha aside); "to-grey" averages colour
+            to luminance; "to-rgb" repeats a grey plane.
+        hdu: FITS extension, by index or name; None takes the first one that holds an image.
+        bands: FITS planes to use, in order, counted from 0; None uses all.
+        stretch: How FITS values map to [0, 1]: "none" (already in [0, 1]), "linear", "asinh", or "lupton"
+            (colour-preserving, for exactly three bands in the order red, green, blue).
+        limits: The FITS values that map to 0 and 1; None uses `percentiles` of each image.
+        percentiles: Lower and upper percentile of the finite pixels, used where `limits` is None.
+        asinh_softness: Softening of the asinh and Lupton stretches: smaller is harder (more compressed).
+        nan_policy: "error" refuses an image with a non-finite pixel; "fill" sets such pixels to
+            `fill_value`.
+        fill_value: Value in [0, 1], after the stretch, of pixels without data: NaN pixels, and the
+            outside of the frame.
+        mean: Mean subtracted from each channel, in [0, 1] units; one number, or one for each channel.
+        std: Divisor of each channel; likewise.
+        pixel_scale_arcsec: Angular size of one pixel of the *original* images, where it is known; a
+            record for the reader, not used in computation.
+
+    Raises:
+        ConfigError: If a value can't work.
+
+    Example:
+        >>> Preprocessing(image_size_pix=128).to_config()["image_size_pix"]
+        128
+    """
+
+    image_size_pix: int = defaults.IMAGE_SIZE_PIX
+    channels: int = 3
+    crop_fraction: float = 1.0
+    colour: Colour = "to-rgb"
+    hdu: int | str | None = None
+    bands: tuple[int, ...] | None = None
+    stretch: StretchName = "asinh"
+    limits: tuple[float, float] | None = None
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    asinh_softness: float = 0.1
+    nan_policy: NanPolicy = "error"
+    fill_value: float = 0.0
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    pixel_scale_arcsec: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("bands", "limits", "percentiles", "mean", "std"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        self._check_sizes()
+        self._check_choices()
+        self._check_ranges()
+
+    def _check_sizes(self) -> None:
+        _require(self.image_size_pix >= 1, "image_size_pix must be at least 1", self.image_size_pix)
+        _require(self.channels >= 1, "channels must be at least 1", self.channels)
+        _require(self.crop_fraction > 0, "crop_fraction must be positive", self.crop_fraction)
+        if self.bands is not None:
+            _require(len(self.bands) > 0 and min(self.bands) >= 0, "bands must count from 0", self.bands)
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            expected = f"{name} must hold 1 or {self.channels} numbers (one per channel)"
+            _require(len(value) in (1, self.channels), expected, value)
+        _require(min(self.std) > 0, "std must be positive", self.std)
+
+    def _check_choices(self) -> None:
+        for name, choices in (("colour", Colour), ("stretch", StretchName), ("nan_policy", NanPolicy)):
+            value = getattr(self, name)
+            _require(value in get_args(choices), f"{name} must be one of {get_args(choices)}", value)
+        if self.stretch == "lupton":
+            _require(self.channels == 3, "stretch 'lupton' needs channels=3", self.channels)
+        if self.colour == "to-grey":
+            _require(self.channels == 1, "colour 'to-grey' needs channels=1", self.channels)
+
+    def _check_ranges(self) -> None:
+        low, high = self.percentiles
+        _require(0 <= low < high <= 100, "percentiles must rise within [0, 100]", self.percentiles)
+        if self.limits is not None:
+            _require(self.limits[0] < self.limits[1], "limits must rise", self.limits)
+        _require(self.asinh_softness > 0, "asinh_softness must be positive", self.asinh_softness)
+        _require(0 <= self.fill_value <= 1, "fill_value must lie in [0, 1]", self.fill_value)
+
+    def with_changes(self, **changes: Any) -> Preprocessing:
+        """The same record with some values changed; the rest, and the checks, stay."""
+        _refuse_unknown(changes)
+        return replace(self, **changes)
+
+    def to_config(self) -> dict[str, Any]:
+        """The record as JSON-ready values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Preprocessing:
+        """The record back from `to_config`.
+
+        Raises:
+            ConfigError: If a name is unknown or a value can't work.
+        """
+        _refuse_unknown(config)
+        return cls(**config)
+
+
+def _require(condition: bool, expected: str, got: object) -> None:
+    if not condition:
+        msg = f"{expected}, got {got!r}"
+        raise ConfigError(msg)
+
+
+def _refuse_unknown(names: dict[str, Any]) -> None:
+    known = [f.name for f in fields(Preprocessing)]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        msg = f"unknown preprocessing option {unknown}; the options are {known}"
+        raise ConfigError(msg)

@@ -1,0 +1,190 @@
+"""Names the engines, loads one, and states the contract that each of them keeps.
+
+An engine is a package with the modules listed in `MIRRORED`, each with the same public names and signatures.
+This file is the only place that knows which engines exist: the rest of the library calls `load_engine` and
+then the contract. Another package can add an engine by an entry point in the group "zoobot.engines" whose name
+is the engine's and whose value is the package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from zoobot.shared.errors import EngineNotInstalledError, UnknownEngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.predictions import Predictions
+    from zoobot.shared.preprocessing import Preprocessing
+    from zoobot.shared.tasks import Task
+
+__all__ = [
+    "ENGINES",
+    "ENTRY_POINT_GROUP",
+    "MIRRORED",
+    "Engine",
+    "Galaxies",
+    "Model",
+    "Trainer",
+    "engine_names",
+    "load_engine",
+]
+
+#: Engine name → the framework that it needs.
+ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
+
+#: The modules that each engine has, under the same name, with the same `__all__` and signatures.
+MIRRORED = ("checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict")
+
+#: Where other packages announce their engines.
+ENTRY_POINT_GROUP = "zoobot.engines"
+
+
+class Model(Protocol):
+    """What a model says about itself, in any engine, after it was made or loaded."""
+
+    @property
+    def task(self) -> Task:
+        """What it learns and predicts."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a file becomes its input."""
+
+
+class Galaxies(Protocol):
+    """The catalogs of one run, split, and the batches made of them: `data.GalaxyDataModule`."""
+
+    train_galaxies: Catalog
+    val_galaxies: Catalog
+    test_galaxies: Catalog | None
+
+
+class Trainer(Protocol):
+    """Fits a model: what `finetune.get_trainer` returns."""
+
+    def fit(self, model: Any, galaxies: Any, *, ckpt_path: str | Path | None = None) -> None:
+        """Train; afterwards `model` holds its best weights. `ckpt_path="last"` continues a killed run."""
+
+
+class _Data(Protocol):
+    """`engine.data`."""
+
+    GalaxyDataModule: Any
+
+
+class _Finetune(Protocol):
+    """`engine.finetune`."""
+
+    FinetuneableZoobotClassifier: Any
+    FinetuneableZoobotRegressor: Any
+    FinetuneableZoobotTree: Any
+
+    def get_trainer(
+        self, save_dir: str | Path, *, max_epochs: int = ..., patience: int = ..., **options: Any
+    ) -> Trainer:
+        """A trainer that leaves checkpoint/, metrics.csv and last.ckpt in `save_dir`."""
+
+
+class _Predict(Protocol):
+    """`engine.predict`."""
+
+    def predict(self, catalog: Any, model: Any, **options: Any) -> Predictions:
+        """Predictions of `model` for every galaxy of `catalog`, in its order."""
+
+
+class _Checkpoint(Protocol):
+    """`engine.checkpoint`."""
+
+    def save(self, model: Any, folder: str | Path, training: dict[str, Any] | None = None) -> Any:
+        """Write `model` as a neutral checkpoint folder, which every engine can load."""
+
+    def load(self, folder: str | Path) -> Any:
+        """The model back from such a folder."""
+
+
+class _Losses(Protocol):
+    """`engine.losses`."""
+
+    def dirichlet_multinomial_nll(
+        self, concentrations: Any, votes: Any, question_slices: Sequence[slice]
+    ) -> Any:
+        """Negative log-likelihood of votes, (galaxies, questions), on the engine's own tensors."""
+
+
+class Engine(Protocol):
+    """What `load_engine` returns: one attribute for each of the `MIRRORED` modules."""
+
+    checkpoint: _Checkpoint
+    data: _Data
+    encoders: Any
+    finetune: _Finetune
+    heads: Any
+    losses: _Losses
+    predict: _Predict
+
+
+def engine_names() -> list[str]:
+    """The engines that can be asked for by name: ours, then those of other packages.
+
+    Example:
+        >>> engine_names()[:2]
+        ['pytorch', 'tensorflow']
+    """
+    return [*ENGINES, *sorted(set(_announced()) - set(ENGINES))]
+
+
+def load_engine(name: str) -> Engine:
+    """The engine package called `name`, imported, with the `MIRRORED` modules as its attributes.
+
+    Args:
+        name: "pytorch", "tensorflow", or the name of an engine that another package brings.
+
+    Returns:
+        The package. Only now is its framework imported; nothing else in Zoobot imports one.
+
+    Raises:
+        UnknownEngineError: If there is no engine of that name.
+        EngineNotInstalledError: If a package that it needs is not installed; the message has the pip command.
+
+    Example:
+        >>> engine = load_engine("pytorch")
+        >>> engine.finetune.get_trainer.__name__
+        'get_trainer'
+    """
+    package, install = _locate(name)
+    try:
+        engine = import_module(package)
+        for module in MIRRORED:
+            import_module(f"{package}.{module}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == package.partition(".")[0]:
+            raise  # a fault in the engine, not a missing framework
+        msg = f"the {name} engine needs {missing!r}, which is not installed; run: pip install '{install}'"
+        raise EngineNotInstalledError(msg) from error
+    return cast("Engine", engine)
+
+
+def _locate(name: str) -> tuple[str, str]:
+    """The package of an engine, and what pip would install to have all that it needs."""
+    if name in ENGINES:
+        return f"zoobot.{name}", f"zoobot[{name}]"
+    points = _announced()
+    if name not in points:
+        msg = f"the engine must be one of {engine_names()}, got {name!r}"
+        raise UnknownEngineError(msg)
+    distribution = points[name].dist
+    return points[name].module, distribution.name if distribution else points[name].module
+
+
+def _announced() -> dict[str, EntryPoint]:
+    """The engines of other installed packages."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}

@@ -1,0 +1,80 @@
+"""The schema of every Galaxy Zoo campaign, by name; `zoobot.shared.tree` has what a schema can do."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from zoobot.shared import surveys, tree_text
+from zoobot.shared.errors import SchemaError
+from zoobot.shared.tree import Answer, Question, Schema
+from zoobot.shared.tree_checks import not_found
+
+__all__ = ["Answer", "Question", "Schema", "describe", "get", "names"]
+
+
+def names() -> list[str]:
+    """Our name of every Galaxy Zoo campaign, for `get`."""
+    return list(surveys.CAMPAIGNS)
+
+
+def get(name: str, *, legacy: bool = False) -> Schema:
+    """The schema of a Galaxy Zoo campaign.
+
+    Args:
+        name: Our name (see `names`) or a public one, such as `decals_dr5_ortho_schema`.
+        legacy: Give the parents as published, at most one each and a few wrong, instead of the corrected
+            ones. `zoobot.shared.surveys` says what differs; label columns are the same.
+
+    Raises:
+        SchemaError: If no campaign has that name; the message lists near names.
+
+    Example:
+        >>> get("gz_decals_dr5").get_question("merging-dr5").parents
+        ('smooth-or-featured-dr5_smooth', 'smooth-or-featured-dr5_featured-or-disk')
+        >>> get("gz_decals_dr5", legacy=True).get_question("merging-dr5").parents
+        ()
+    """
+    return _build(_canonical(name), legacy)
+
+
+def describe(name: str) -> str:
+    """A campaign in one line: what was looked at, the size of its tree, and the paper to cite.
+
+    Raises:
+        SchemaError: If no campaign has that name.
+
+    Example:
+        >>> describe("gz_rings")
+        'rings in DECaLS images; 1 question, 2 answers (Walmsley et al. 2022, MNRAS 513, 1581)'
+    """
+    campaign = surveys.CAMPAIGNS[_canonical(name)]
+    return f"{campaign.description}; {tree_text.size(get(name))} ({campaign.reference})"
+
+
+def _canonical(name: str) -> str:
+    canonical = surveys.find_campaign(name)
+    if canonical is None:
+        msg = not_found("schema", name, names()) + "; Schema.from_yaml reads a tree of your own"
+        raise SchemaError(msg)
+    return canonical
+
+
+@cache
+def _build(canonical: str, legacy: bool) -> Schema:
+    rows = surveys.CAMPAIGNS[canonical].rows
+    return Schema.from_pairs(
+        {row.question: row.answers for row in rows},
+        {row.question: row.published_parents if legacy else row.parents for row in rows},
+        name=f"{canonical} (legacy)" if legacy else canonical,
+    )
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Schema:
+        """The public Zoobot's module attributes, such as `schemas.decals_dr5_ortho_schema`."""
+        if not name.endswith("_schema") or surveys.find_campaign(name) is None:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        return get(name)

@@ -1,0 +1,168 @@
+"""A schema as text: plain values for JSON, a YAML file to read and edit, a tree drawn for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobot.shared.errors import MissingPackageError, SchemaError
+
+if TYPE_CHECKING:
+    from zoobot.shared.tree import Answer, Question, Schema
+
+__all__ = ["draw", "pairs_from_config", "read_yaml", "size", "to_config", "write_yaml"]
+
+
+def size(schema: Schema) -> str:
+    """The size of a tree in words: '10 questions, 34 answers'."""
+    return f"{_count(len(schema.questions), 'question')}, {_count(len(schema.answers), 'answer')}"
+
+
+def to_config(schema: Schema) -> dict[str, Any]:
+    """The schema as JSON-ready values: its name, and a list of questions with answers and parents."""
+    questions = []
+    for question in schema.questions:
+        entry: dict[str, Any] = {
+            "question": question.text,
+            "answers": [answer.text for answer in question.answers],
+        }
+        if question.parents:
+            entry["parents"] = list(question.parents)
+        questions.append(entry)
+    return {"name": schema.name, "questions": questions}
+
+
+def pairs_from_config(config: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The answers and the parents of each question, checked, from what `to_config` gave.
+
+    Raises:
+        SchemaError: If an entry is missing, unknown or of the wrong kind, or a question is repeated.
+    """
+    _check_entry(config, "the schema", required=("name", "questions"))
+    if not isinstance(config["name"], str):
+        msg = f"'name' must be text, got {config['name']!r}"
+        raise SchemaError(msg)
+    if not isinstance(config["questions"], list):
+        msg = f"'questions' must be a list of questions, got {config['questions']!r}"
+        raise SchemaError(msg)
+    answers: dict[str, list[str]] = {}
+    parents: dict[str, list[str]] = {}
+    for place, entry in enumerate(config["questions"], start=1):
+        what = f"question {place}"
+        _check_entry(entry, what, required=("question", "answers"), optional=("parents",))
+        text = entry["question"]
+        if not isinstance(text, str):
+            msg = f"{what}: 'question' must be text, got {text!r}"
+            raise SchemaError(msg)
+        if text in answers:
+            msg = f"{what}: question {text!r} given more than once"
+            raise SchemaError(msg)
+        answers[text] = _texts(entry["answers"], f"{what} ({text!r}): 'answers'")
+        parents[text] = _texts(entry.get("parents") or [], f"{what} ({text!r}): 'parents'")
+    return answers, parents
+
+
+def write_yaml(config: Mapping[str, Any], path: str | Path) -> None:
+    """Write plain values to a YAML file."""
+    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+    text = _yaml().safe_dump(dict(config), **style)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The plain values in a YAML file, every scalar as the text it was written with.
+
+    YAML would else read the answers `yes`, `no` and `1` as True, False and a number.
+
+    Raises:
+        SchemaError: If the file is missing, not UTF-8, not YAML, or not a mapping.
+    """
+    yaml = _yaml()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        config = yaml.load(text, Loader=yaml.BaseLoader)  # safe: BaseLoader makes only str, list and dict
+    except OSError as error:
+        msg = f"can't read the schema file {path}: {error.strerror}"
+        raise SchemaError(msg) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"{path} is not valid YAML: {error}"
+        raise SchemaError(msg) from error
+    if not isinstance(config, dict):
+        msg = f"{path} must hold 'name' and 'questions', got {config!r}"
+        raise SchemaError(msg)
+    return config
+
+
+def draw(schema: Schema) -> str:
+    """The tree as text: questions marked ▸ under the answer that leads to them.
+
+    A question that nothing follows stands on one line with its answers; one with several parents is drawn
+    in full under the first, and by name under the others.
+    """
+    children: dict[str, list[Question]] = {}
+    for question in schema.questions:
+        for parent in question.parents:
+            children.setdefault(parent, []).append(question)
+    lines = [f"{schema.name} ({size(schema)})"]
+    drawn: set[str] = set()
+    for question in schema.questions:
+        if not question.parents:
+            lines += _draw_question(question, children, drawn)
+    return "\n".join(lines)
+
+
+def _draw_question(question: Question, children: dict[str, list[Question]], drawn: set[str]) -> list[str]:
+    if question.text in drawn:
+        return [f"▸ {question.text} (as above)"]
+    drawn.add(question.text)
+    if not any(answer.label_col in children for answer in question.answers):
+        return [f"▸ {question.text}: " + " · ".join(answer.text for answer in question.answers)]
+    lines = [f"▸ {question.text}"]
+    for answer in question.answers:
+        last = answer is question.answers[-1]
+        lines.append(("└─ " if last else "├─ ") + answer.text)
+        below = _draw_children(answer, children, drawn)
+        lines += [("   " if last else "│  ") + line for line in below]
+    return lines
+
+
+def _draw_children(answer: Answer, children: dict[str, list[Question]], drawn: set[str]) -> list[str]:
+    return [
+        line
+        for question in children.get(answer.label_col, [])
+        for line in _draw_question(question, children, drawn)
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _check_entry(entry: Any, what: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    if not isinstance(entry, Mapping):
+        msg = f"{what} must hold {list(required)}, got {entry!r}"
+        raise SchemaError(msg)
+    missing = [key for key in required if key not in entry]
+    unknown = [key for key in entry if key not in required + optional]
+    if missing or unknown:
+        msg = f"{what} must hold {list(required)} (and may hold {list(optional)}), got {list(entry)}"
+        raise SchemaError(msg)
+
+
+def _texts(value: Any, what: str) -> list[str]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        msg = f"{what} must be a list of texts, got {value!r}"
+        raise SchemaError(msg)
+    return value
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        msg = "reading and writing schemas as YAML needs PyYAML: pip install pyyaml"
+        raise MissingPackageError(msg) from error
+    return yaml

@@ -2,7 +2,7 @@
 
 An engine is a package with the modules listed in `MIRRORED`, each with the same public names and signatures.
 This file is the only place that knows which engines exist: the rest of the library calls `load_engine` and
-then the contract. Another package can add an engine by an entry point in the group "zoobot.engines" whose name
+then the contract. Another package adds an engine by an entry point in the group "zoobot.engines" whose name
 is the engine's and whose value is the package.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "ENGINES",
     "ENTRY_POINT_GROUP",
     "MIRRORED",
@@ -37,6 +38,9 @@ __all__ = [
 
 #: Engine name → the framework that it needs.
 ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
+
+#: The engine where the user names none.
+DEFAULT_ENGINE = "pytorch"
 
 #: The modules that each engine has, under the same name, with the same `__all__` and signatures.
 MIRRORED = ("checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict")

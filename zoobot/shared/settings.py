@@ -1,0 +1,236 @@
+"""Options as frozen dataclasses: one list of names, types, defaults and help for Python and the command line.
+
+A field declared by `setting` says what it means and which values can work. A dataclass made of such fields
+checks itself when it is made, becomes command-line options by `add_arguments`, and goes to JSON and back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import operator
+import types
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import PurePath
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from zoobot.shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Options", "add_arguments", "setting"]
+
+OptionsType = TypeVar("OptionsType", bound="Options")
+
+_LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+_TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def setting(default: Any, meaning: str, *, metavar: str | None = None, **limits: float) -> Any:
+    """A dataclass field that knows its help text and which numbers can work.
+
+    Args:
+        default: Value where none is given; `dataclasses.MISSING` makes the option required.
+        meaning: One or two lines for a reader who meets the option for the first time.
+        metavar: What stands for the value in the help, such as "FILE".
+        **limits: Any of at_least, above, at_most and below.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Sizes(Options):
+        ...     image_size_pix: int = setting(224, "side of the image", at_least=1)
+        >>> Sizes(image_size_pix=128).to_config()
+        {'image_size_pix': 128}
+    """
+    unknown = set(limits) - set(_LIMITS)
+    if unknown:
+        msg = f"limits must be among {list(_LIMITS)}, got {sorted(unknown)}"
+        raise TypeError(msg)
+    return field(default=default, metadata={"help": meaning, "metavar": metavar, "limits": limits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of all option dataclasses: checks its values when made, and goes to JSON and back.
+
+    A subclass gives a `title`, which heads its own fields in the command line's help; fields inherited from
+    other `Options` stay under theirs.
+    """
+
+    title: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for kind in _kinds(type(self)).values():
+            object.__setattr__(self, kind.name, kind.accept(getattr(self, kind.name)))
+        self.check()
+
+    def check(self) -> None:
+        """Raise a ConfigError where values can't work together; subclasses say when."""
+
+    def to_config(self) -> dict[str, Any]:
+        """The options as JSON-ready values."""
+        values = {name: getattr(self, name) for name in _kinds(type(self))}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @classmethod
+    def from_config(cls: type[OptionsType], config: Mapping[str, Any]) -> OptionsType:
+        """The options back from `to_config`, or from any mapping of names to values.
+
+        Raises:
+            ConfigError: If a name is unknown, one without default is missing, or a value can't work.
+        """
+        kinds = _kinds(cls)
+        for name in config:
+            if name not in kinds:
+                near = difflib.get_close_matches(name, kinds, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the options are {list(kinds)}"
+                msg = f"unknown option {name!r}: {hint}"
+                raise ConfigError(msg)
+        missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
+        if missing:
+            msg = f"missing: {', '.join(missing)}"
+            raise ConfigError(msg)
+        return cls(**config)
+
+
+def add_arguments(parser: argparse.ArgumentParser, options: type[Options]) -> None:
+    """Add one command-line option for each field of an options dataclass, under the title of its class.
+
+    An option that is not given is absent from the parsed namespace, so that
+    `options.from_config(vars(namespace))` knows what was asked for and what is a default.
+
+    Args:
+        parser: The parser to add to.
+        options: The dataclass; its bases' fields come first, each base under its own title.
+    """
+    groups: dict[str, Any] = {}
+    for kind in _kinds(options).values():
+        owner = next(c for c in reversed(options.__mro__) if kind.name in vars(c).get("__annotations__", {}))
+        title = getattr(owner, "title", "")
+        group = groups.setdefault(title, None) or parser.add_argument_group(title)
+        groups[title] = group
+        group.add_argument(kind.flag, dest=kind.name, default=argparse.SUPPRESS, **kind.argument())
+
+
+def _kinds(options: type[Options]) -> dict[str, _Kind]:
+    hints = get_type_hints(options)
+    return {spec.name: _Kind(spec, hints[spec.name]) for spec in fields(options)}
+
+
+class _Kind:
+    """What one field accepts, read from its type; it serves both the check and the command line."""
+
+    def __init__(self, spec: Field[Any], hint: Any) -> None:
+        self.name = spec.name
+        self.default = spec.default
+        self.required = spec.default is MISSING
+        self.help: str = spec.metadata["help"]
+        self.metavar: str | None = spec.metadata["metavar"]
+        self.limits: dict[str, float] = spec.metadata["limits"]
+        members = _members(hint)
+        self.optional = type(None) in members
+        items = next((get_args(m) for m in members if get_origin(m) is tuple), ())
+        self.is_list = bool(items)
+        self.length = None if Ellipsis in items else len(items)
+        members = _members(items[0]) if items else members
+        self.choices = tuple(c for m in members if get_origin(m) is Literal for c in get_args(m))
+        self.types = tuple(m for m in members if m in _TYPE_WORDS)
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def accept(self, value: Any) -> Any:
+        """The value in its own type, lists as tuples and paths as text, or a ConfigError."""
+        if value is None and self.optional:
+            return None
+        if not self.is_list:
+            return self._accept_one(value, value)
+        items = tuple(self._accept_one(item, value) for item in _listed(value))
+        if self.length is not None and len(items) != self.length:
+            self._refuse(f"{self.length} values", value)
+        return items
+
+    def _accept_one(self, item: Any, given: Any) -> Any:
+        if isinstance(item, PurePath):
+            item = str(item)
+        if type(item) is int and int not in self.types and float in self.types:
+            item = float(item)
+        if isinstance(item, str) and item in self.choices:
+            return item
+        if type(item) not in self.types:
+            self._refuse(self._expected(), given)
+        if not isinstance(item, str):
+            self._check_limits(item, given)
+        return item
+
+    def _check_limits(self, number: float, given: Any) -> None:
+        if not all(_LIMITS[word](number, limit) for word, limit in self.limits.items()):
+            stated = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in self.limits.items()]
+            self._refuse(" and ".join(stated), given)
+
+    def _expected(self) -> str:
+        parts = [repr(choice) for choice in self.choices] + [_TYPE_WORDS[t] for t in self.types]
+        return parts[0] if len(parts) == 1 else f"one of {', '.join(parts)}"
+
+    def _refuse(self, expected: str, got: Any) -> NoReturn:
+        msg = f"{self.name} must be {expected}, got {got!r}"
+        raise ConfigError(msg)
+
+    def argument(self) -> dict[str, Any]:
+        """The keyword arguments of argparse's `add_argument`."""
+        argument: dict[str, Any] = {"help": f"{self.help}{self._default_words()}".replace("%", "%%")}
+        if bool in self.types:
+            return argument | {"action": argparse.BooleanOptionalAction if self.default else "store_true"}
+        if self.is_list:
+            argument["nargs"] = self.length or "+"
+        if self.choices and not self.types:
+            return argument | {"choices": self.choices}
+        value = self.metavar or ("TEXT" if str in self.types else "N")
+        return argument | {"type": self.parse, "metavar": "|".join([*self.choices, value])}
+
+    def _default_words(self) -> str:
+        if self.required or self.default in (None, False, ()):
+            return ""
+        if self.default is True:
+            return " (default: yes)"
+        return f" (default: {' '.join(map(str, _listed(self.default)))})"
+
+    def parse(self, text: str) -> Any:
+        """One value from the command line's text."""
+        if text in self.choices:
+            return text
+        for kind in (int, float):
+            if kind in self.types:
+                try:
+                    return kind(text)
+                except ValueError:
+                    continue
+        if str in self.types:
+            return text
+        msg = f"must be {self._expected()}, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; any other type is its own only alternative."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    """A single value stands for a list of one."""
+    if value is None or value is MISSING:
+        return ()
+    return (value,) if isinstance(value, str) or not hasattr(value, "__iter__") else value

@@ -1,0 +1,233 @@
+"""Draws one affine warp per galaxy from (seed, epoch, id): rotation, flip, zoom, shift, crop and resize at once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.warp import apply_warp
+
+__all__ = ["Augmentation", "draw_erasure", "draw_warp", "make_view"]
+
+_ERASED_AREA = (0.02, 0.2)
+_ERASED_ASPECT = (0.5, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How training views differ from the plain view; evaluation and prediction never use one.
+
+    A galaxy has no preferred orientation, so any angle and either handedness are equally likely; it sits at
+    the centre of its cutout, so zoom and shift stay small. Turn `flip` off where labels depend on handedness
+    (clockwise or anticlockwise spirals).
+
+    Args:
+        rotate: Turn by an angle uniform in [0, 360) degrees.
+        flip: Mirror half of the views. With `rotate` this reaches every orientation; without, the mirror
+            axis is vertical or horizontal, each flipped for half of the views.
+        zoom: Smallest and largest magnification, drawn uniformly in the logarithm; above 1 the galaxy grows.
+        shift: Largest displacement along each axis, as a fraction of the side of the output.
+        erase_probability: Share of the views in which one rectangle of 2 to 20 % of the area is set to the
+            fill value (Zhong et al. 2020, random erasing).
+
+    Raises:
+        ConfigError: If a value can't work.
+
+    Example:
+        >>> Augmentation(zoom=(0.9, 1.1)).to_config()["zoom"]
+        [0.9, 1.1]
+    """
+
+    rotate: bool = True
+    flip: bool = True
+    zoom: tuple[float, float] = (1.0, 1.2)
+    shift: float = 0.03
+    erase_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rotate", "flip"):
+            if not isinstance(getattr(self, name), bool):
+                msg = f"{name} must be True or False, got {getattr(self, name)!r}"
+                raise ConfigError(msg)
+        self._check_zoom()
+        for name, highest in (("shift", 0.5), ("erase_probability", 1.0)):
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value <= highest):
+                msg = f"{name} must lie in [0, {highest:g}], got {value!r}"
+                raise ConfigError(msg)
+
+    def _check_zoom(self) -> None:
+        numbers = tuple(self.zoom) if isinstance(self.zoom, (tuple, list)) else ()
+        if len(numbers) != 2 or not all(_is_number(n) for n in numbers) or not 0 < numbers[0] <= numbers[1]:
+            msg = f"zoom must be two positive numbers that do not fall, as (1.0, 1.2), got {self.zoom!r}"
+            raise ConfigError(msg)
+        object.__setattr__(self, "zoom", numbers)
+
+    @classmethod
+    def none(cls) -> Augmentation:
+        """The augmentation that changes nothing: every view is the one of evaluation."""
+        return cls(rotate=False, flip=False, zoom=(1.0, 1.0), shift=0.0, erase_probability=0.0)
+
+    def to_config(self) -> dict[str, Any]:
+        """The options as JSON-ready values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Augmentation:
+        """The augmentation back from `to_config`.
+
+        Raises:
+            ConfigError: If a name is unknown or a value can't work.
+        """
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            msg = f"unknown augmentation option {unknown}; the options are {known}"
+            raise ConfigError(msg)
+        return cls(**config)
+
+
+def draw_warp(
+    augmentation: Augmentation | None,
+    preprocessing: Preprocessing,
+    image_shape: tuple[int, ...],
+    *,
+    seed: int,
+    epoch: int,
+    galaxy_id: str,
+) -> NDArray[np.float64]:
+    """The affine matrix from a pixel of the network's input to a place in the image.
+
+    Crop, resize and every random change are in this one matrix, so that pixels are interpolated once. The
+    same arguments give the same matrix on every machine.
+
+    Args:
+        augmentation: What to draw; None gives the view of evaluation (centre crop, resize).
+        preprocessing: Its crop_fraction and image_size_pix apply.
+        image_shape: Shape of the image, (height, width, ...), in pixels.
+        seed: Seed of the run.
+        epoch: Number of the epoch: another epoch draws another view.
+        galaxy_id: Id of the galaxy.
+
+    Returns:
+        (2, 3) matrix that takes (x, y, 1) in the output to (x, y) in the image, in pixels, where whole numbers
+        are pixel centres.
+
+    Example:
+        >>> record = Preprocessing(image_size_pix=100)
+        >>> draw_warp(None, record, (200, 200), seed=0, epoch=0, galaxy_id="J1")
+        array([[2. , 0. , 0.5],
+               [0. , 2. , 0.5]])
+    """
+    height, width = image_shape[:2]
+    size_pix = preprocessing.image_size_pix
+    scale = preprocessing.crop_fraction * min(height, width) / size_pix
+    linear = np.eye(2)
+    offset = np.zeros(2)
+    if augmentation is not None:
+        draws = _uniform_draws("warp", seed, epoch, galaxy_id)
+        linear, zoom = _draw_linear(augmentation, draws)
+        scale /= zoom
+        offset = augmentation.shift * size_pix * np.array([2 * next(draws) - 1, 2 * next(draws) - 1])
+    matrix = scale * linear
+    centre_in = np.array([width - 1, height - 1]) / 2
+    centre_out = (size_pix - 1) / 2 + offset
+    return np.column_stack([matrix, centre_in - matrix @ centre_out])
+
+
+def draw_erasure(
+    augmentation: Augmentation | None, size_pix: int, *, seed: int, epoch: int, galaxy_id: str
+) -> tuple[slice, slice] | None:
+    """The rectangle of the output to erase, or None where this view keeps everything.
+
+    Args:
+        augmentation: Its erase_probability applies.
+        size_pix: Side of the output, in pixels.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        galaxy_id: Id of the galaxy.
+
+    Returns:
+        Rows and columns to erase, half-open and within the output.
+    """
+    if augmentation is None or augmentation.erase_probability == 0:
+        return None
+    draws = _uniform_draws("erase", seed, epoch, galaxy_id)
+    if next(draws) >= augmentation.erase_probability:
+        return None
+    area = _between(_ERASED_AREA, next(draws)) * size_pix**2
+    aspect = math.exp(_between((math.log(_ERASED_ASPECT[0]), math.log(_ERASED_ASPECT[1])), next(draws)))
+    sides = [min(size_pix, max(1, round(math.sqrt(area * a)))) for a in (aspect, 1 / aspect)]
+    starts = [int(next(draws) * (size_pix - side + 1)) for side in sides]
+    return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
+
+
+def make_view(
+    image: NDArray,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation | None = None,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    galaxy_id: str = "",
+) -> NDArray:
+    """The network's input for one image: cropped, resized and, in training, augmented, in one resample.
+
+    Args:
+        image: Pixels, (height, width, channels), uint8 or float32 in [0, 1].
+        preprocessing: Its image_size_pix, crop_fraction and fill_value apply.
+        augmentation: None for evaluation and prediction.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        galaxy_id: Id of the galaxy.
+
+    Returns:
+        (image_size_pix, image_size_pix, channels), the same dtype.
+
+    Example:
+        >>> make_view(np.zeros((424, 424, 3), np.uint8), Preprocessing(image_size_pix=64)).shape
+        (64, 64, 3)
+    """
+    key: dict[str, Any] = {"seed": seed, "epoch": epoch, "galaxy_id": galaxy_id}
+    matrix = draw_warp(augmentation, preprocessing, image.shape, **key)
+    view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value)
+    erasure = draw_erasure(augmentation, preprocessing.image_size_pix, **key)
+    if erasure is not None:
+        is_8_bit = view.dtype == np.uint8
+        view[erasure] = round(255 * preprocessing.fill_value) if is_8_bit else preprocessing.fill_value
+    return view
+
+
+def _draw_linear(augmentation: Augmentation, draws: Iterator[float]) -> tuple[NDArray[np.float64], float]:
+    """Rotation with reflection, and the zoom. Always takes four draws, so that one option never moves another."""
+    turn, mirror, mirror_other, magnify = (next(draws) for _ in range(4))
+    angle = 2 * math.pi * turn if augmentation.rotate else 0.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    if augmentation.flip:
+        linear = linear @ np.diag([1.0 if mirror < 0.5 else -1.0, 1.0 if mirror_other < 0.5 else -1.0])
+    low, high = augmentation.zoom
+    return linear, math.exp(_between((math.log(low), math.log(high)), magnify))
+
+
+def _uniform_draws(purpose: str, seed: int, epoch: int, galaxy_id: str) -> Iterator[float]:
+    """Eight numbers uniform in [0, 1), straight from a hash: equal on every machine, version and thread."""
+    key = f"{purpose}|{seed}|{epoch}|{galaxy_id}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(key, digest_size=64).digest()
+    return iter((np.frombuffer(digest, "<u8") >> np.uint64(11)) * 2.0**-53)
+
+
+def _between(limits: tuple[float, float], fraction: float) -> float:
+    return limits[0] + (limits[1] - limits[0]) * fraction
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

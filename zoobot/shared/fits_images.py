@@ -1,0 +1,91 @@
+"""The image planes of a FITS file: chosen extension, planes last, physical values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.errors import ImageError, MissingPackageError
+from zoobot.shared.picture_formats import check_size
+
+__all__ = ["read_fits"]
+
+
+def read_fits(path: str | Path, hdu: int | str | None = None) -> NDArray:
+    """Physical values of one image extension, planes last.
+
+    Plain, gzipped and tile-compressed (.fz) files are read alike, of either endianness; BSCALE, BZERO and
+    BLANK are applied. Rows stay in the order of the file. Leading axes of length 1 beyond three are dropped.
+
+    Args:
+        path: The FITS file.
+        hdu: Extension, by index (0 is the primary) or name; None takes the first that holds an image.
+
+    Returns:
+        (height, width, planes), a real dtype in native byte order; NaN where the file has no value.
+
+    Raises:
+        ImageError: If the file is truncated or not FITS, has no such extension, or the extension is not an
+            image of two or three axes within the size limit.
+        MissingPackageError: If astropy is not installed.
+
+    Example:
+        >>> read_fits("ngc4565_grz.fits", hdu="SCI").shape  # doctest: +SKIP
+        (424, 424, 3)
+    """
+    try:
+        from astropy.io import fits
+    except ImportError as error:
+        msg = 'FITS images need astropy: pip install "zoobot[fits]"'
+        raise MissingPackageError(msg) from error
+    try:
+        with fits.open(path, mode="readonly", memmap=False) as hdus:
+            chosen = _first_image(hdus) if hdu is None else _find_hdu(hdus, hdu)
+            shape = _image_shape(chosen)
+            check_size(*shape[1:], planes=shape[0])
+            values = np.asarray(chosen.data).reshape(shape)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - astropy's decompressors raise bare Exception subclasses
+        msg = f"not a readable FITS image, perhaps truncated ({error})"
+        raise ImageError(msg) from error
+    return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _first_image(hdus: Any) -> Any:
+    for hdu in hdus:
+        if hdu.is_image and len(hdu.shape) >= 2:
+            return hdu
+    msg = f"holds no image; its extensions are {_describe(hdus)}"
+    raise ImageError(msg)
+
+
+def _find_hdu(hdus: Any, wanted: int | str) -> Any:
+    try:
+        found = hdus[wanted]
+    except (IndexError, KeyError) as error:
+        msg = f"has no extension {wanted!r}; its extensions are {_describe(hdus)}"
+        raise ImageError(msg) from error
+    if not (found.is_image and len(found.shape) >= 2):
+        msg = f"extension {wanted!r} holds no image; its extensions are {_describe(hdus)}"
+        raise ImageError(msg)
+    return found
+
+
+def _image_shape(hdu: Any) -> tuple[int, int, int]:
+    """(planes, height, width) of an image extension."""
+    shape = tuple(int(n) for n in hdu.shape)
+    while len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) > 3 or min(shape) < 1:
+        msg = f"needs 2 axes (height, width) or 3 (planes, height, width), got the shape {hdu.shape}"
+        raise ImageError(msg)
+    return (1, *shape) if len(shape) == 2 else shape
+
+
+def _describe(hdus: Any) -> str:
+    names = [f"{i} {hdu.name or '(no name)'} {getattr(hdu, 'shape', ())}" for i, hdu in enumerate(hdus)]
+    return "; ".join(names)

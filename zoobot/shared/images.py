@@ -1,0 +1,112 @@
+"""A file to pixels: JPEG, PNG, TIFF, WebP and FITS, with channels, stretch and missing pixels as recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.errors import ImageError
+from zoobot.shared.fits_images import read_fits
+from zoobot.shared.picture_formats import decode_jpeg, decode_picture, find_format
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.stretch import to_unit_range
+
+__all__ = ["read_image"]
+
+
+def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
+    """Pixels of one image file, in the channels that `preprocessing` asks for, at the size of the file.
+
+    The content decides the format, not the name's suffix. Rows and columns stay in the order of the file:
+    orientation tags are ignored, and the first row of a FITS image is row 0. Transparent parts show
+    `fill_value`. Values in FITS files, and in TIFF files of floats or 32-bit integers, are physical: they take
+    the recorded stretch and NaN policy. Colour turned to grey is luminance (Rec. 601) in pictures and the mean
+    of the bands in FITS.
+
+    Args:
+        path: The file.
+        preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
+            come later, in `augment.make_view`.
+
+    Returns:
+        (height, width, channels): uint8 from 8-bit files, float32 in [0, 1] from all others.
+
+    Raises:
+        ImageError: If the file can't be read or lacks the planes asked for; the message names the file.
+        MissingPackageError: If the file is FITS and astropy is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (32, 24)).save(f"{folder}/galaxy.png")
+        ...     read_image(f"{folder}/galaxy.png", Preprocessing(channels=3, colour="to-rgb")).shape
+        (24, 32, 3)
+    """
+    try:
+        planes, is_physical = _read_planes(path, preprocessing)
+        planes = _select_bands(planes, preprocessing)
+        if is_physical:
+            planes = to_unit_range(planes, preprocessing)
+        return _match_channels(planes, preprocessing, is_physical=is_physical)
+    except ImageError as error:
+        msg = f"{path}: {error}"
+        raise ImageError(msg) from error.__cause__
+
+
+def _read_planes(path: str | Path, preprocessing: Preprocessing) -> tuple[NDArray, bool]:
+    """All planes of a file, and whether they hold physical values."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+            format_name = find_format(head)
+            data = b"" if format_name == "fits" else head + file.read()
+    except OSError as error:
+        msg = f"can't be opened ({error.strerror or error})"
+        raise ImageError(msg) from error
+    if format_name == "fits":
+        return read_fits(path, preprocessing.hdu), True
+    if format_name is None:
+        what = f"its first bytes are {head!r}" if head else "it is empty"
+        msg = f"not a JPEG, PNG, TIFF, WebP or FITS image: {what}"
+        raise ImageError(msg)
+    if format_name == "jpeg":
+        grey = preprocessing.colour == "to-grey" and preprocessing.bands is None
+        return decode_jpeg(data, grey=grey), False
+    planes = decode_picture(data, format_name, preprocessing.fill_value)
+    return planes, planes.dtype == np.float64
+
+
+def _select_bands(planes: NDArray, preprocessing: Preprocessing) -> NDArray:
+    if preprocessing.bands is None:
+        return planes
+    count = planes.shape[-1]
+    if max(preprocessing.bands) >= count:
+        msg = f"has {_planes(count)}, but bands={preprocessing.bands!r} asks for plane {max(preprocessing.bands)}"
+        raise ImageError(msg)
+    return np.ascontiguousarray(planes[..., list(preprocessing.bands)])
+
+
+def _match_channels(planes: NDArray, preprocessing: Preprocessing, *, is_physical: bool) -> NDArray:
+    count, channels = planes.shape[-1], preprocessing.channels
+    if count == channels:
+        return planes
+    if preprocessing.colour == "to-grey":
+        if count == 3 and not is_physical:
+            return cv2.cvtColor(planes, cv2.COLOR_RGB2GRAY)[..., None]
+        mean = planes.mean(axis=-1, keepdims=True, dtype=np.float32)
+        return np.rint(mean).astype(np.uint8) if planes.dtype == np.uint8 else mean
+    if preprocessing.colour == "to-rgb" and count == 1 and channels == 3:
+        return np.repeat(planes, 3, axis=-1)
+    remedies = "choose planes with bands, or colour='to-grey' with channels=1"
+    if count == 1 and channels == 3:
+        remedies = "colour='to-rgb' repeats a grey plane"
+    msg = f"has {_planes(count)}, expected {channels} (colour={preprocessing.colour!r}); {remedies}"
+    raise ImageError(msg)
+
+
+def _planes(count: int) -> str:
+    return "1 plane" if count == 1 else f"{count} planes"

@@ -1,0 +1,256 @@
+"""Catalog and preprocessing to NumPy batches: seeded, threaded, prefetched; both engines consume them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared import defaults
+from zoobot.shared.augment import Augmentation, make_view
+from zoobot.shared.catalog import Catalog
+from zoobot.shared.errors import ConfigError, ImageError
+from zoobot.shared.images import read_image
+from zoobot.shared.preprocessing import Preprocessing
+
+__all__ = ["Batch", "Failure", "GalaxyLoader"]
+
+_BATCHES_AHEAD = 2
+"""Finished batches that may wait for the consumer, beside one in the making per worker."""
+
+_REASONS_SHOWN = 5
+
+
+class Batch(NamedTuple):
+    """A few galaxies, ready for an engine.
+
+    Attributes:
+        images: (batch, height, width, channels); uint8 where all files have 8 bits, else float32 in [0, 1].
+        labels: (batch, label_cols) float32, NaN where missing; None where the catalog has no labels.
+        ids: Ids of the galaxies, in order.
+    """
+
+    images: NDArray
+    labels: NDArray[np.float32] | None
+    ids: list[str]
+
+
+class Failure(NamedTuple):
+    """A galaxy whose image could not be read.
+
+    Attributes:
+        id_str: Id of the galaxy.
+        file_loc: Its image file.
+        reason: What was wrong with it.
+    """
+
+    id_str: str
+    file_loc: str
+    reason: str
+
+
+class GalaxyLoader:
+    """Iterates over a catalog in batches of images, labels and ids, as often as wanted.
+
+    The same seed gives the same batches whatever the number of workers. A galaxy whose image can't be read is
+    recorded in `failures` and left out of its batch; a batch of which nothing is left is skipped. At most
+    `num_workers + 2` batches are held at a time. Iteration may be abandoned at any point: its threads end.
+
+    Args:
+        catalog: The galaxies.
+        preprocessing: How a file becomes network input.
+        batch_size: Galaxies in a batch. Shuffled batches are balanced: their sizes differ by one at most.
+        augmentation: Random views for training; None, for evaluation and prediction, is deterministic.
+        shuffle: Draw a new order each epoch. Without it the order is the catalog's.
+        seed: Seed of order and views.
+        num_workers: Threads that decode; 0 decodes in the calling thread.
+        shard: (index, count): serve one of `count` disjoint parts that together are the whole catalog. A
+            shuffled loader gives every shard the same number of batches, and reshuffles over all shards.
+        max_failed_fraction: Largest share of the galaxies that may fail in an epoch.
+
+    Raises:
+        ConfigError: If an option can't work, or there are fewer galaxies than shuffled shards.
+
+    Example:
+        >>> catalog = read_catalog("galaxies.csv", label_cols=["ring"])  # doctest: +SKIP
+        >>> loader = GalaxyLoader(catalog, Preprocessing(), batch_size=32)  # doctest: +SKIP
+        >>> for images, labels, ids in loader:  # doctest: +SKIP
+        ...     print(images.shape)
+        (32, 224, 224, 3)
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int = defaults.BATCH_SIZE,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = defaults.SEED,
+        num_workers: int = defaults.NUM_WORKERS,
+        shard: tuple[int, int] = (0, 1),
+        max_failed_fraction: float = defaults.MAX_FAILED_FRACTION,
+    ) -> None:
+        _require_whole(batch_size, "batch_size", at_least=1)
+        _require_whole(seed, "seed", at_least=0)
+        _require_whole(num_workers, "num_workers", at_least=0)
+        _check_shard(shard, len(catalog), shuffle=shuffle)
+        if not 0 <= max_failed_fraction <= 1:
+            msg = f"max_failed_fraction must lie in [0, 1], got {max_failed_fraction!r}"
+            raise ConfigError(msg)
+        self.catalog = catalog
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.shuffle = shuffle
+        self.seed = seed
+        self.num_workers = num_workers
+        self.shard = shard
+        self.max_failed_fraction = max_failed_fraction
+        self._epoch = 0
+        self._failures: dict[int, Failure] = {}
+        self._labels = None if catalog.labels is None else np.asarray(catalog.labels, dtype=np.float32)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The galaxies that could not be read so far, each once, in the order they were met."""
+        return list(self._failures.values())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration serves: it decides the order and the views.
+
+        Raises:
+            ConfigError: If the number is negative.
+        """
+        _require_whole(epoch, "epoch", at_least=0)
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch, should no batch fail as a whole."""
+        return len(self._plan_batches())
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Serve the epoch's batches in order.
+
+        Yields:
+            Batches of at least one galaxy.
+
+        Raises:
+            ImageError: At the end, if more than `max_failed_fraction` of the galaxies failed.
+        """
+        plan = self._plan_batches()
+        failed: dict[int, Failure] = {}
+        for batch, batch_failures in self._make_batches(plan, self._epoch):
+            failed.update(batch_failures)
+            for index, failure in batch_failures.items():
+                self._failures.setdefault(index, failure)
+            if batch is not None:
+                yield batch
+        self._check_failures(list(failed.values()), sum(len(indices) for indices in plan))
+
+    def _plan_batches(self) -> list[NDArray[np.intp]]:
+        """Catalog rows of each batch of this shard and epoch."""
+        index, count = self.shard
+        total = len(self.catalog)
+        if not self.shuffle:
+            rows = np.array_split(np.arange(total), count)[index]
+            return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        order = np.random.default_rng([self.seed, self._epoch]).permutation(total)
+        if total == 0:
+            return []
+        # Devices that train in step need equally many batches: as many as the largest shard fills, unless
+        # the smallest has too few galaxies (batch_size 1), which then share a batch.
+        largest, smallest = math.ceil(total / count), total // count
+        return np.array_split(order[index::count], min(math.ceil(largest / self.batch_size), smallest))
+
+    def _make_batches(
+        self, plan: list[NDArray[np.intp]], epoch: int
+    ) -> Iterator[tuple[Batch | None, dict[int, Failure]]]:
+        stop = threading.Event()
+        if self.num_workers == 0:
+            for indices in plan:
+                yield self._load_batch(indices, epoch, stop)
+            return
+        executor = ThreadPoolExecutor(self.num_workers, thread_name_prefix="zoobot-loader")
+        waiting: deque[Future[tuple[Batch | None, dict[int, Failure]]]] = deque()
+        remaining = iter(plan)
+        try:
+            for indices in remaining:
+                waiting.append(executor.submit(self._load_batch, indices, epoch, stop))
+                if len(waiting) == self.num_workers + _BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # Reached as well when the consumer stops early, on an error and on Ctrl-C.
+            stop.set()
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _load_batch(
+        self, indices: NDArray[np.intp], epoch: int, stop: threading.Event
+    ) -> tuple[Batch | None, dict[int, Failure]]:
+        views: list[NDArray] = []
+        rows: list[int] = []
+        failures: dict[int, Failure] = {}
+        for row in indices.tolist():
+            if stop.is_set():
+                return None, {}
+            try:
+                views.append(self._load_view(row, epoch))
+                rows.append(row)
+            except ImageError as error:
+                path = self.catalog.paths[row]
+                reason = str(error).removeprefix(f"{path}: ")
+                failures[row] = Failure(self.catalog.ids[row], path, reason)
+        if not views:
+            return None, failures
+        labels = None if self._labels is None else self._labels[rows]
+        return Batch(_stack(views), labels, [self.catalog.ids[row] for row in rows]), failures
+
+    def _load_view(self, row: int, epoch: int) -> NDArray:
+        image = read_image(self.catalog.paths[row], self.preprocessing)
+        galaxy_id = self.catalog.ids[row]
+        return make_view(
+            image, self.preprocessing, self.augmentation, seed=self.seed, epoch=epoch, galaxy_id=galaxy_id
+        )
+
+    def _check_failures(self, failed: list[Failure], total: int) -> None:
+        if len(failed) <= self.max_failed_fraction * total:
+            return
+        shown = "\n".join(f"  {f.id_str}: {f.file_loc}: {f.reason}" for f in failed[:_REASONS_SHOWN])
+        more = f"\n  and {len(failed) - _REASONS_SHOWN:,} more" if len(failed) > _REASONS_SHOWN else ""
+        msg = (
+            f"{len(failed):,} of {total:,} images of {self.catalog.name} could not be read, more than the "
+            f"{self.max_failed_fraction:.1%} allowed (max_failed_fraction):\n{shown}{more}"
+        )
+        raise ImageError(msg)
+
+
+def _stack(views: list[NDArray]) -> NDArray:
+    """One array of one dtype: 8-bit views join others as float32."""
+    if all(view.dtype == np.uint8 for view in views):
+        return np.stack(views)
+    return np.stack([v.astype(np.float32) / np.float32(255) if v.dtype == np.uint8 else v for v in views])
+
+
+def _require_whole(value: int, name: str, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        msg = f"{name} must be a whole number of at least {at_least}, got {value!r}"
+        raise ConfigError(msg)
+
+
+def _check_shard(shard: tuple[int, int], total: int, *, shuffle: bool) -> None:
+    index, count = shard
+    if not 0 <= index < count:
+        msg = f"shard must be (index, count) with 0 <= index < count, got {shard!r}"
+        raise ConfigError(msg)
+    if shuffle and 0 < total < count:
+        msg = f"{total} galaxies can't be shuffled over {count} shards; use fewer shards"
+        raise ConfigError(msg)

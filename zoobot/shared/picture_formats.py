@@ -1,0 +1,231 @@
+"""JPEG, PNG, TIFF and WebP bytes to planes, whatever mode the file is in; a damaged file is an error."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoobot.shared.errors import ImageError
+
+__all__ = ["MAX_VALUES", "check_size", "decode_jpeg", "decode_picture", "find_format"]
+
+MAX_VALUES = 2**28
+"""Most values (height × width × planes) an image may have: 1 GiB of float32. More is taken for an attack."""
+
+_T = TypeVar("_T")
+
+_MODES = {
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "RGBX": "RGB",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+    "LAB": "RGB",
+    "HSV": "RGB",
+}
+_WITH_TRANSPARENCY = {"L": "LA", "RGB": "RGBA"}
+
+
+def find_format(head: bytes) -> str | None:
+    """The format that a file's first bytes announce, whatever its name says.
+
+    Args:
+        head: The first 16 bytes or more.
+
+    Returns:
+        "jpeg", "png", "tiff", "webp", "fits" (also gzipped), or None.
+
+    Example:
+        >>> find_format(b"SIMPLE  =                    T")
+        'fits'
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "tiff"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    if head.startswith((b"SIMPLE  =", b"\x1f\x8b")):
+        return "fits"
+    return None
+
+
+def check_size(height: int, width: int, planes: int) -> None:
+    """Refuse an image larger than `MAX_VALUES`, before its pixels are decoded.
+
+    Raises:
+        ImageError: If height × width × planes exceeds the limit.
+    """
+    if height * width * planes > MAX_VALUES:
+        msg = f"too large: {height:,} × {width:,} pixels × {planes} planes exceeds {MAX_VALUES:,} values"
+        raise ImageError(msg)
+
+
+def decode_jpeg(data: bytes, *, grey: bool = False) -> NDArray[np.uint8]:
+    """Pixels of a JPEG file; orientation tags are ignored, so pixels stay where the file has them.
+
+    Args:
+        data: The whole file.
+        grey: Decode the luminance only, which is faster than decoding colour and averaging it.
+
+    Returns:
+        (height, width, 1 or 3) uint8: 1 plane for a grey file.
+
+    Raises:
+        ImageError: If the file is truncated or damaged.
+    """
+    height, width, colourspace, _ = _attempt(lambda: simplejpeg.decode_jpeg_header(data))
+    check_size(height, width, 3)
+    if colourspace in ("CMYK", "YCCK"):
+        return _decode_with_pillow(data, "jpeg", fill_value=0)
+    target = "GRAY" if grey or colourspace == "Gray" else "RGB"
+    return _attempt(lambda: simplejpeg.decode_jpeg(data, target))
+
+
+def decode_picture(data: bytes, format_name: str, fill_value: float) -> NDArray:
+    """Planes of a PNG, TIFF or WebP file.
+
+    Palettes become colour. An alpha plane is composited over `fill_value`, and is never a plane of its own.
+    The grey pages of a many-page TIFF become planes.
+
+    Args:
+        data: The whole file.
+        format_name: "png", "tiff" or "webp".
+        fill_value: What shows through where the picture is transparent, in [0, 1].
+
+    Returns:
+        (height, width, planes): uint8, or float32 in [0, 1] from 16-bit files, or, from TIFF files of
+        floats or wider integers, physical values as float64.
+
+    Raises:
+        ImageError: If the file is truncated, damaged, animated, or in a mode that can't be read.
+    """
+    if format_name == "png" and data[24] == 16:
+        return _decode_png_16_bit(data, fill_value)
+    if format_name == "tiff" and _needs_opencv(data):
+        return _from_opencv(data, has_alpha=None, fill_value=fill_value)
+    return _decode_with_pillow(data, format_name, fill_value)
+
+
+def _decode_png_16_bit(data: bytes, fill_value: float) -> NDArray:
+    # Pillow narrows 16-bit colour to 8 bits; OpenCV keeps it, and gives grey + alpha as blue, green, red, alpha.
+    if b"IEND" not in data:
+        msg = "truncated: the end of the PNG is missing"
+        raise ImageError(msg)
+    check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 4)
+    colour_type = data[25]
+    planes = _from_opencv(data, has_alpha=colour_type in (4, 6), fill_value=fill_value)
+    return planes[..., :1] if colour_type in (0, 4) else planes
+
+
+def _needs_opencv(data: bytes) -> bool:
+    """Whether a TIFF has deep colour or doubles, which Pillow narrows or refuses."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as picture:
+            bits = picture.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+            return len(bits) > 1 and max(bits) > 8
+    except Exception:  # noqa: BLE001 - Pillow can't read it: OpenCV's answer, or error, is the one to give
+        return True
+
+
+def _from_opencv(data: bytes, *, has_alpha: bool | None, fill_value: float) -> NDArray:
+    decoded = _attempt(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    if decoded is None:
+        msg = "damaged or truncated, or in a mode that can't be read"
+        raise ImageError(msg)
+    planes = decoded if decoded.ndim == 3 else decoded[..., None]
+    count = planes.shape[-1]
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(count, list(range(count)))
+    planes = _to_unit_or_physical(planes[..., order])
+    if count == 4 and has_alpha is not False:
+        return _composite(planes[..., :3], planes[..., 3:], fill_value)
+    return planes[..., :3]
+
+
+def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDArray:
+    picture = _attempt(lambda: Image.open(io.BytesIO(data), formats=[format_name.upper()]))
+    with picture:
+        check_size(picture.height, picture.width, len(picture.getbands()))
+        pages = getattr(picture, "n_frames", 1)
+        if pages == 1:
+            return _planes_of(picture, fill_value)
+        if format_name != "tiff":
+            msg = f"animated: holds {pages} frames, expected one"
+            raise ImageError(msg)
+        check_size(picture.height, picture.width, pages)
+        return _stack_pages(picture, pages, fill_value)
+
+
+def _stack_pages(picture: Image.Image, pages: int, fill_value: float) -> NDArray:
+    planes = []
+    for page in range(pages):
+        _attempt(lambda page=page: picture.seek(page))  # type: ignore[misc]
+        planes.append(_planes_of(picture, fill_value))
+    shapes = {plane.shape for plane in planes}
+    if len(shapes) > 1 or planes[0].shape[-1] != 1:
+        msg = f"its {pages} pages are not grey planes of one size, got the shapes {sorted(shapes)}"
+        raise ImageError(msg)
+    return np.concatenate(planes, axis=-1)
+
+
+def _planes_of(picture: Image.Image, fill_value: float) -> NDArray:
+    _attempt(picture.load)
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return _to_unit_or_physical(np.asarray(picture)[..., None])
+    if picture.mode not in _MODES:
+        msg = f"its mode {picture.mode!r} can't be read, expected one of {sorted(_MODES)}"
+        raise ImageError(msg)
+    mode = _MODES[picture.mode]
+    if "transparency" in picture.info:
+        mode = _WITH_TRANSPARENCY.get(mode, mode)
+    pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    if mode == "L":
+        return pixels[..., None]
+    if mode in ("LA", "RGBA"):
+        return _composite(pixels[..., :-1], pixels[..., -1:], fill_value)
+    return pixels
+
+
+def _to_unit_or_physical(planes: NDArray) -> NDArray:
+    if planes.dtype == np.uint8:
+        return planes
+    if planes.dtype.kind == "u" and planes.dtype.itemsize == 2:
+        return planes.astype(np.float32) / np.float32(65535)
+    return planes.astype(np.float64)
+
+
+def _composite(planes: NDArray, alpha: NDArray, fill_value: float) -> NDArray:
+    """Planes over a ground of `fill_value`; 8-bit in, 8-bit out."""
+    scale = 255 if planes.dtype == np.uint8 else 1
+    if alpha.min() == scale:
+        return planes
+    weight = alpha.astype(np.float32) / scale
+    mixed = planes * weight + fill_value * scale * (1 - weight)
+    return np.rint(mixed).astype(np.uint8) if scale == 255 else mixed.astype(planes.dtype)
+
+
+def _attempt(decode: Callable[[], _T]) -> _T:
+    """What a decoder returns; whatever it raises on damaged bytes becomes an ImageError."""
+    try:
+        return decode()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders fed with arbitrary bytes raise anything
+        msg = f"damaged, truncated or not an image ({error})"
+        raise ImageError(msg) from error

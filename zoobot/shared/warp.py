@@ -1,0 +1,94 @@
+"""Applies an affine matrix to an image in one interpolation, with what antialiasing the shrinking needs."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["apply_warp"]
+
+_OPENCV_PLANES = 4
+"""Most planes OpenCV warps at once."""
+
+_SOFTEN_FROM = 1.2
+_SOFTEN_SIGMA = 0.3
+"""Blur before sampling every `scale` pixels, for a scale of 1.2 to 2: sigma in pixels per unit of scale.
+
+Chosen against exact box averaging: galaxies lose nothing (56 dB) and pixel noise gains 8 dB.
+"""
+
+
+def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float = 0.0) -> NDArray:
+    """A square view of an image, interpolated once.
+
+    Where the view shrinks the image, whole blocks of pixels are averaged first (as many as fit into one
+    output pixel) and what shrinking is left is softened, so that noise and fine texture do not alias.
+
+    Args:
+        image: (height, width, channels), uint8, or float32 in [0, 1].
+        matrix: (2, 3), from (x, y, 1) in the view to (x, y) in the image, in pixels; whole numbers are pixel
+            centres.
+        size_pix: Side of the view, in pixels.
+        fill_value: Value in [0, 1] outside the image.
+
+    Returns:
+        (size_pix, size_pix, channels), the same dtype; float32 stays in [0, 1].
+
+    Example:
+        >>> half = np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]])
+        >>> apply_warp(np.full((8, 8, 3), 200, np.uint8), half, 4).mean()
+        200.0
+    """
+    scale = math.sqrt(abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]))
+    factor = max(1, int(scale + 1e-9))
+    image, matrix = _cut_out(image, matrix, size_pix, margin=3 * factor)
+    into_blocks = np.column_stack([matrix[:, :2] / factor, (matrix[:, 2] + factor + 0.5) / factor - 0.5])
+    fill = round(255 * fill_value) if image.dtype == np.uint8 else fill_value
+    view = np.empty((size_pix, size_pix, image.shape[2]), image.dtype)
+    for start in range(0, image.shape[2], _OPENCV_PLANES):
+        planes = slice(start, start + _OPENCV_PLANES)
+        part = _shrink_and_soften(image[..., planes], factor, scale / factor)
+        part = cv2.warpAffine(
+            part,
+            into_blocks,
+            (size_pix, size_pix),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(fill,) * _OPENCV_PLANES,
+        )
+        view[..., planes] = part.reshape(size_pix, size_pix, -1)
+    return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
+
+
+def _cut_out(
+    image: NDArray, matrix: NDArray, size_pix: int, margin: int
+) -> tuple[NDArray, NDArray[np.float64]]:
+    """The part of the image that the view needs, with a margin, and the matrix into that part."""
+    height, width = image.shape[:2]
+    corners = np.array([[-0.5, -0.5], [-0.5, size_pix - 0.5], [size_pix - 0.5, -0.5], [size_pix - 0.5] * 2])
+    places = corners @ matrix[:, :2].T + matrix[:, 2]
+    left, top = np.clip(np.floor(places.min(axis=0)) - margin, 0, [width - 1, height - 1]).astype(int)
+    right, bottom = np.clip(np.ceil(places.max(axis=0)) + margin + 1, [left + 1, top + 1], [width, height])
+    part = image[top : int(bottom), left : int(right)]
+    return part, np.column_stack([matrix[:, :2], matrix[:, 2] - [left, top]])
+
+
+def _shrink_and_soften(image: NDArray, factor: int, scale_left: float) -> NDArray:
+    """Averages of `factor` × `factor` pixels, with the edge repeated outwards by one block.
+
+    The outermost half pixel of the frame is data, too, and must not fade into the fill value.
+    """
+    height, width = image.shape[:2]
+    down, right = factor + -height % factor, factor + -width % factor
+    image = cv2.copyMakeBorder(
+        np.ascontiguousarray(image), factor, down, factor, right, cv2.BORDER_REPLICATE
+    )
+    if factor > 1:
+        size = (image.shape[1] // factor, image.shape[0] // factor)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if scale_left > _SOFTEN_FROM:
+        image = cv2.GaussianBlur(image, (3, 3), _SOFTEN_SIGMA * scale_left)
+    return image

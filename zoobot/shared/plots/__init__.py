@@ -1,0 +1,26 @@
+"""Pictures of a run: training curves, galaxies with their predictions, and predictions against the truth.
+
+Every function writes one PNG file. Matplotlib is imported only when a picture is drawn, through its `Figure`
+objects: no window, no global state, safe on a machine without a display.
+"""
+
+from zoobot.shared.plots.comparisons import (
+    confusion_matrix,
+    fractions_scatter,
+    purity_completeness,
+    regression_scatter,
+)
+from zoobot.shared.plots.curves import training_curves
+from zoobot.shared.plots.examples import Bar, example_galaxies
+from zoobot.shared.plots.style import question_titles
+
+__all__ = [
+    "Bar",
+    "confusion_matrix",
+    "example_galaxies",
+    "fractions_scatter",
+    "purity_completeness",
+    "question_titles",
+    "regression_scatter",
+    "training_curves",
+]

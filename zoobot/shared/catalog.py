@@ -1,0 +1,221 @@
+"""Catalogs: which galaxies there are, where their images lie, what is known of them; checked before work."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared import galaxy_files, galaxy_ids
+from zoobot.shared.errors import CatalogError, LabelError
+from zoobot.shared.labels import encode_labels, read_labels
+from zoobot.shared.splits import split_catalog
+from zoobot.shared.tables import read_table, refuse_repeated_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+__all__ = ["Catalog", "encode_labels", "read_catalog", "split_catalog"]
+
+_LISTED_COLUMNS = 40
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Catalog:
+    """Galaxies with their images and, where known, their labels; entry i of each field is galaxy i.
+
+    Args:
+        ids: Name of each galaxy, all different, exactly as the source spells them.
+        paths: Absolute path of each galaxy's image.
+        labels: (galaxies, label columns), float64, NaN where missing; None without label columns.
+        label_cols: The columns that the labels were read from, in order.
+        table: The rows that the catalog was read from, all columns kept.
+        name: Where the catalog came from, for messages.
+
+    Example:
+        >>> table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["/a.jpg", "/b.jpg"], "ring": [1, 0]})
+        >>> catalog = read_catalog(table, label_cols=["ring"], check_files=False)
+        >>> catalog.select([1]).ids
+        ['b']
+    """
+
+    ids: list[str]
+    paths: list[str]
+    labels: np.ndarray | None
+    label_cols: tuple[str, ...]
+    table: pd.DataFrame
+    name: str = "catalog"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        labels = f", labels {list(self.label_cols)}" if self.label_cols else ""
+        return f"Catalog({len(self):,} galaxies of {self.name}{labels})"
+
+    def select(self, indices: Iterable[int] | np.ndarray) -> Catalog:
+        """The catalog of some of the galaxies, in the order asked for.
+
+        Args:
+            indices: Positions counted from 0, or a boolean mask with one entry for each galaxy.
+
+        Returns:
+            A new catalog; this one stays as it is.
+        """
+        rows = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return replace(
+            self,
+            ids=[self.ids[i] for i in rows],
+            paths=[self.paths[i] for i in rows],
+            labels=None if self.labels is None else self.labels[rows],
+            table=self.table.iloc[rows],
+        )
+
+    def with_labels(self, labels: np.ndarray, label_cols: Sequence[str]) -> Catalog:
+        """The same galaxies with other labels, such as those of `encode_labels`.
+
+        Args:
+            labels: (galaxies, label columns), NaN where missing; or (galaxies,) for a single column.
+            label_cols: One name for each column of `labels`.
+
+        Raises:
+            LabelError: If the shape does not fit.
+        """
+        columns = _as_columns(label_cols)
+        values = np.asarray(labels, dtype=np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+        if values.shape != (len(self), len(columns)):
+            msg = f"labels must have the shape {(len(self), len(columns))}, got {np.shape(labels)}"
+            raise LabelError(msg)
+        return replace(self, labels=values, label_cols=columns)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of ids, paths, label columns and labels: equal where they are, on any machine."""
+        digest = hashlib.sha256()
+        for part in (self.ids, self.paths, self.label_cols):
+            digest.update(b"%d;" % len(part))
+            for text in part:
+                encoded = text.encode("utf-8", "surrogatepass")
+                digest.update(b"%d:" % len(encoded) + encoded)  # lengths keep "ab","c" apart from "a","bc"
+        if self.labels is not None:
+            values = self.labels.astype("<f8") + 0.0  # a copy, in which -0 has become 0
+            values[np.isnan(values)] = np.nan  # every NaN gets the same bits
+            digest.update(values.tobytes())
+        return digest.hexdigest()
+
+
+def read_catalog(
+    source: Catalog | pd.DataFrame | str | Path,
+    *,
+    label_cols: Sequence[str] = (),
+    root: str | Path | None = None,
+    id_col: str = "id_str",
+    file_col: str = "file_loc",
+    check_files: bool = True,
+) -> Catalog:
+    """A checked catalog from a table file, a DataFrame, or a catalog read before.
+
+    Args:
+        source: A CSV (also .csv.gz), Parquet, FITS or VOTable file; a DataFrame; or a `Catalog`, which was
+            checked when it was read: of it only other label columns are looked up.
+        label_cols: Columns that hold the labels: numbers, or empty where unknown.
+        root: Folder that relative image paths start from. By default the folder of the table file; for a
+            DataFrame, the current folder.
+        id_col: Column of the galaxies' names. Kept exactly, as text: 18-digit integers and leading zeros too.
+        file_col: Column of the image paths, absolute or relative.
+        check_files: Whether to look that every image is there (not that it can be read).
+
+    Returns:
+        The catalog, in the order of the rows.
+
+    Raises:
+        CatalogError: If the file can't be read, has no rows, lacks a column, repeats or lacks an id (or holds
+            ids that were turned into floating-point numbers), lacks a path, or names images that are not
+            there.
+        LabelError: If a label is not a number.
+        MissingPackageError: If the package that reads this format is not installed.
+
+    Example:
+        >>> table = pd.DataFrame({"id_str": [587739505552785605], "file_loc": ["587739505552785605.jpg"]})
+        >>> read_catalog(table, root="/data/sdss", check_files=False).paths
+        ['/data/sdss/587739505552785605.jpg']
+    """
+    columns = _as_columns(label_cols)
+    if isinstance(source, Catalog):
+        return _with_label_cols(source, columns)
+    if isinstance(source, pd.DataFrame):
+        table, name, folder = source, "the DataFrame", Path.cwd()
+        refuse_repeated_columns(table.columns, name)
+    elif isinstance(source, (str, Path)):
+        path = Path(source).expanduser()
+        table, name, folder = (
+            read_table(path, text_cols=(id_col, file_col)),
+            str(source),
+            path.absolute().parent,
+        )
+    else:
+        msg = f"a catalog is a file, a DataFrame or a Catalog, got {type(source).__name__}"
+        raise CatalogError(msg)
+    _check_columns(table, (id_col, file_col, *columns), name, id_col=id_col, file_col=file_col)
+    if table.empty:
+        msg = f"{name} has no rows: expected one for each galaxy"
+        raise CatalogError(msg)
+    ids = galaxy_ids.read_ids(table[id_col], name)
+    labels = read_labels(table, columns, ids, name) if columns else None
+    base = folder if root is None else Path(root).expanduser().absolute()
+    paths = galaxy_files.read_paths(table[file_col], ids, base, name)
+    if check_files:
+        galaxy_files.refuse_missing_files(paths, ids, base, name)
+    return Catalog(ids=ids, paths=paths, labels=labels, label_cols=columns, table=table, name=name)
+
+
+def _as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:
+    columns = (label_cols,) if isinstance(label_cols, str) else tuple(label_cols)
+    if len(set(columns)) < len(columns):
+        msg = f"label_cols must be different columns, got {list(columns)}"
+        raise CatalogError(msg)
+    return columns
+
+
+def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:
+    if not columns or columns == catalog.label_cols:
+        return catalog
+    _check_columns(catalog.table, columns, catalog.name)
+    labels = read_labels(catalog.table, columns, catalog.ids, catalog.name)
+    return replace(catalog, labels=labels, label_cols=columns)
+
+
+def _check_columns(table: pd.DataFrame, needed: Sequence[str], name: str, **options: str) -> None:
+    """Raise a CatalogError that says which needed columns are absent, what is near them, and what is there.
+
+    `options` are the arguments of `read_catalog` that choose a column, with their values.
+    """
+    missing = [column for column in dict.fromkeys(needed) if column not in table.columns]
+    if not missing:
+        return
+    there = [str(column) for column in table.columns]
+    described = []
+    for column in missing:
+        near = _near_names(column, there)
+        hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+        option = [f" (choose it with {key}=)" for key, value in options.items() if value == column]
+        described.append(f"{column!r}{hint}{''.join(option)}")
+    index = [level for level in table.index.names if level in missing]
+    if index:
+        described.append(f"{index} is the index, not a column: call reset_index() first")
+    listed = ", ".join(map(repr, there[:_LISTED_COLUMNS]))
+    more = f" and {len(there) - _LISTED_COLUMNS} more" if len(there) > _LISTED_COLUMNS else ""
+    msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}"
+    raise CatalogError(msg)
+
+
+def _near_names(wanted: Hashable, there: Sequence[str]) -> list[str]:
+    by_folded = {name.strip().casefold(): name for name in there}
+    near = difflib.get_close_matches(str(wanted).strip().casefold(), by_folded, n=3, cutoff=0.6)
+    return [by_folded[folded] for folded in near]

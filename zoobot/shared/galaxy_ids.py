@@ -1,0 +1,95 @@
+"""The names of galaxies as exact text: no digit lost, none missing, none twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.errors import CatalogError
+
+__all__ = ["read_ids"]
+
+_SHOWN = 10
+# What empty cells turn into on their way through spreadsheets and `astype(str)`.
+_EMPTY = frozenset({"", "nan", "none", "null", "<na>"})
+# What spreadsheets and float columns turn long integers into.
+_ROUNDED = re.compile(r"\d[.,]\d*[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0*")
+
+
+def read_ids(column: pd.Series, name: str) -> list[str]:
+    """The ids of a table's galaxies as exact text, checked.
+
+    Args:
+        column: Text or integers.
+        name: The table, for messages.
+
+    Raises:
+        CatalogError: If an id is missing, repeated, a floating-point number, or was one on its way here.
+    """
+    ids = _as_text(column, name)
+    missing = [row for row, text in enumerate(ids) if text.strip().lower() in _EMPTY]
+    if missing:
+        msg = (
+            f"every galaxy needs an id, but {len(missing):,} of {len(ids):,} rows of {name} have none in "
+            f"column "
+            f"{column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
+        )
+        raise CatalogError(msg)
+    if len(set(ids)) < len(ids):
+        repeated = [text for text, count in Counter(ids).items() if count > 1]
+        msg = (
+            f"every galaxy must stand in {name} once, but {len(repeated):,} ids of column {column.name!r} "
+            f"occur more "
+            f"than once; the first: {repeated[:_SHOWN]}"
+        )
+        raise CatalogError(msg)
+    return ids
+
+
+def _as_text(column: pd.Series, name: str) -> list[str]:
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "iu":
+        values = column.to_numpy(dtype=object, na_value=None)
+        return ["" if value is None else str(value) for value in values]
+    if kind in "fcbmM":
+        _refuse_kind(column, name, column.dtype, column.iloc[0])
+    ids = [_value_as_text(value, column, name) for value in column.to_numpy(dtype=object)]
+    rounded = [text for text in ids if _ROUNDED.fullmatch(text)]
+    if rounded:
+        msg = (
+            f"column {column.name!r} of {name} holds {len(rounded):,} ids such as {rounded[0]!r}: a long "
+            f"integer that "
+            "was turned into a floating-point number, by a spreadsheet perhaps, and has lost its last "
+            "digits. Export "
+            "the ids as text from where they came"
+        )
+        raise CatalogError(msg)
+    return ids
+
+
+def _value_as_text(value: Any, column: pd.Series, name: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, np.bytes_)):
+        return value.decode("utf-8")
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return str(value)
+    if value is None or pd.isna(value):
+        return ""
+    _refuse_kind(column, name, type(value).__name__, value)
+    return ""
+
+
+def _refuse_kind(column: pd.Series, name: str, kind: object, value: object) -> None:
+    msg = (
+        f"ids must be text or integers, but column {column.name!r} of {name} holds {kind}, such as "
+        f"{value!r}. "
+        "Floating-point numbers can't hold the last digits of an id of 17 digits or more, and an integer "
+        "column with an "
+        "empty cell becomes one: read the column as text (pandas: dtype={" + repr(column.name) + ": str})"
+    )
+    raise CatalogError(msg)

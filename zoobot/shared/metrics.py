@@ -1,0 +1,315 @@
+"""Scores of predictions against labels: single functions, and one bundle for each task.
+
+A bundle is a flat dict with stable names. A score that is undefined on the data at hand (a class that does
+not occur, a target that does not vary) is NaN; means are over what is defined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared.errors import LabelError, NonFiniteError
+from zoobot.shared.optional import import_optional
+from zoobot.shared.vote_metrics import fraction_rmse, tree_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "classification_metrics",
+    "confusion_matrix",
+    "fraction_rmse",
+    "multilabel_metrics",
+    "purity_at_completeness",
+    "ranking_metrics",
+    "regression_metrics",
+    "tree_metrics",
+]
+
+_COMPLETENESS = 0.9
+_THRESHOLD = 0.5
+
+
+def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many galaxies of each class (rows) were taken for each class (columns).
+
+    Args:
+        probabilities: (galaxies, classes); the largest is the prediction.
+        labels: (galaxies,) integers from 0.
+
+    Returns:
+        (classes, classes) integers.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a label is no class.
+        NonFiniteError: If a probability is not finite.
+
+    Example:
+        >>> confusion_matrix(np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1])).tolist()
+        [[1, 0], [1, 1]]
+    """
+    probabilities, labels = _check_classes(probabilities, labels)
+    return _count_pairs(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+
+
+def purity_at_completeness(
+    scores: np.ndarray, positive: np.ndarray, *, completeness: float = _COMPLETENESS
+) -> float:
+    """The highest purity (precision) of a sample that holds at least this share of all positives.
+
+    Args:
+        scores: (galaxies,); higher means more likely positive. The sample is all galaxies above a threshold.
+        positive: (galaxies,) booleans.
+        completeness: The share (recall), in (0, 1].
+
+    Returns:
+        In [0, 1]; NaN without positives.
+
+    Raises:
+        LabelError: If completeness is outside (0, 1].
+
+    Example:
+        >>> purity_at_completeness(np.array([0.9, 0.8, 0.7, 0.1]), np.array([1, 0, 1, 0]), completeness=1.0)
+        0.6666666666666666
+    """
+    if not 0 < completeness <= 1:
+        msg = f"completeness must lie in (0, 1], got {completeness!r}"
+        raise LabelError(msg)
+    positive = np.asarray(positive, dtype=bool)
+    if not positive.any():
+        return float("nan")
+    purity, complete, _ = _sklearn_metrics().precision_recall_curve(positive, scores)
+    return float(purity[complete >= completeness].max())
+
+
+def ranking_metrics(scores: np.ndarray, positive: np.ndarray) -> dict[str, float]:
+    """How well scores put positives before the rest: average precision, ROC AUC, purity at 90 % completeness.
+
+    Args:
+        scores: (galaxies,); higher means more likely positive.
+        positive: (galaxies,) booleans.
+
+    Returns:
+        `average_precision` (NaN without positives), `roc_auc` (NaN without positives or without negatives),
+        and `purity_at_90_completeness`.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    sklearn_metrics = _sklearn_metrics()
+    any_positive = bool(positive.any())
+    both = any_positive and not positive.all()
+    return {
+        "average_precision": _if(any_positive, sklearn_metrics.average_precision_score, positive, scores),
+        "roc_auc": _if(both, sklearn_metrics.roc_auc_score, positive, scores),
+        "purity_at_90_completeness": purity_at_completeness(scores, positive),
+    }
+
+
+def classification_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of a classifier.
+
+    Args:
+        probabilities: (galaxies, classes), in [0, 1].
+        labels: (galaxies,) integers from 0.
+        class_names: One for each class; by default their numbers.
+
+    Returns:
+        `accuracy`, `balanced_accuracy` (mean recall), `f1_macro`, `log_loss` (nats a galaxy), `n`
+        (galaxies), and the `ranking_metrics`: those of class 1 where there are two classes, else their means
+        over classes.
+        For each class also `precision_NAME`, `recall_NAME`, `f1_NAME`, `n_NAME` and the `ranking_metrics` of
+        this class against the rest, `…_NAME`.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a label is no class.
+        NonFiniteError: If a probability is not finite.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6]])
+        >>> scores = classification_metrics(probabilities, np.array([0, 1]), ["not", "ring"])
+        >>> scores["accuracy"], scores["recall_ring"]
+        (1.0, 1.0)
+    """
+    probabilities, labels = _check_classes(probabilities, labels)
+    n_classes = probabilities.shape[1]
+    names = _check_names(class_names, n_classes)
+    counts = _count_pairs(labels, probabilities.argmax(axis=1), n_classes)
+    right, actual, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    per_class = {
+        "precision": _divide(right, predicted),
+        "recall": _divide(right, actual),
+        "f1": _divide(2 * right, actual + predicted),
+        "n": actual.astype(float),
+    }
+    ranked = [ranking_metrics(probabilities[:, k], labels == k) for k in range(n_classes)]
+    per_class |= {metric: np.array([scores[metric] for scores in ranked]) for metric in ranked[0]}
+    given = probabilities[np.arange(len(labels)), labels]
+    scores = {
+        "accuracy": float(_divide(right.sum(), counts.sum())),
+        "balanced_accuracy": _mean(per_class["recall"]),
+        "f1_macro": _mean(per_class["f1"]),
+        "log_loss": _mean(-np.log(np.maximum(given, np.finfo(np.float64).tiny))),
+        "n": float(len(labels)),
+    }
+    scores |= ranked[1] if n_classes == 2 else {metric: _mean(per_class[metric]) for metric in ranked[0]}
+    return scores | _by_name(per_class, names)
+
+
+def multilabel_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of several yes/no labels.
+
+    Args:
+        probabilities: (galaxies, labels), in [0, 1]; above one half is a yes.
+        labels: (galaxies, labels): 1, 0, or NaN where missing, which is left out.
+        names: One for each label; by default their numbers.
+
+    Returns:
+        For each label `accuracy_NAME`, `f1_NAME`, `n_NAME` (galaxies that have it) and its `ranking_metrics`,
+        `…_NAME`; and the means over labels: `accuracy`, `f1_macro`, `average_precision`, `roc_auc`,
+        `purity_at_90_completeness`.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a label is another number.
+        NonFiniteError: If a probability is not finite.
+    """
+    probabilities, labels, names = _check_columns(probabilities, labels, names)
+    known = ~np.isnan(labels)
+    if not np.isin(labels[known], (0, 1)).all():
+        bad = float(labels[known & (labels != 0) & (labels != 1)][0])
+        msg = f"yes/no labels must be 1, 0 or NaN, got {bad!r}"
+        raise LabelError(msg)
+    rows = []
+    for k in range(len(names)):
+        scores, truth = probabilities[known[:, k], k], labels[known[:, k], k] == 1
+        guess = scores > _THRESHOLD
+        row = {
+            "accuracy": float(_divide((guess == truth).sum(), len(truth))),
+            "f1": float(_divide(2 * (guess & truth).sum(), guess.sum() + truth.sum())),
+            "n": float(len(truth)),
+        }
+        rows.append(row | ranking_metrics(scores, truth))
+    per_label = {metric: np.array([row[metric] for row in rows]) for metric in rows[0]}
+    means = {"f1_macro" if m == "f1" else m: _mean(values) for m, values in per_label.items() if m != "n"}
+    return means | _by_name(per_label, names)
+
+
+def regression_metrics(
+    predictions: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of measured numbers.
+
+    Args:
+        predictions: (galaxies, targets).
+        targets: (galaxies, targets); NaN where missing, which is left out.
+        names: One for each target; by default their numbers.
+
+    Returns:
+        For each target `rmse_NAME`, `mae_NAME`, `r2_NAME` and `n_NAME` (galaxies that have it); and the means
+        over targets: `rmse`, `mae`, `r2`.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a target is infinite.
+        NonFiniteError: If a prediction is not finite.
+
+    Example:
+        >>> regression_metrics(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]), ["T"])["mae_T"]
+        0.5
+    """
+    predictions, targets, names = _check_columns(predictions, targets, names)
+    if np.isinf(targets).any():
+        msg = "targets must be finite or NaN, got inf"
+        raise LabelError(msg)
+    sklearn_metrics = _sklearn_metrics()
+    per_target: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": [], "n": []}
+    for k in range(len(names)):
+        known = ~np.isnan(targets[:, k])
+        pair = targets[known, k], predictions[known, k]
+        some, vary = bool(known.any()), len(np.unique(pair[0])) > 1
+        per_target["rmse"].append(_if(some, sklearn_metrics.mean_squared_error, *pair) ** 0.5)
+        per_target["mae"].append(_if(some, sklearn_metrics.mean_absolute_error, *pair))
+        per_target["r2"].append(_if(vary, sklearn_metrics.r2_score, *pair))
+        per_target["n"].append(float(known.sum()))
+    arrays = {metric: np.array(values) for metric, values in per_target.items()}
+    means = {metric: _mean(arrays[metric]) for metric in ("rmse", "mae", "r2")}
+    return means | _by_name(arrays, names)
+
+
+def _check_classes(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        msg = (
+            "expected probabilities (galaxies, classes) and labels (galaxies,), got the shapes "
+            f"{probabilities.shape} and {labels.shape}"
+        )
+        raise LabelError(msg)
+    n_classes = probabilities.shape[1]
+    bad = (labels < 0) | (labels >= n_classes) | (labels % 1 != 0)
+    if bad.any():
+        msg = f"labels must be whole numbers from 0 to {n_classes - 1}, got {labels[bad][0].item()!r}"
+        raise LabelError(msg)
+    _refuse_non_finite(probabilities)
+    return probabilities, labels.astype(np.int64)
+
+
+def _check_columns(
+    predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    predictions, labels = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if predictions.ndim != 2 or predictions.shape != labels.shape:
+        msg = (
+            f"expected two arrays (galaxies, columns), got the shapes {predictions.shape} and {labels.shape}"
+        )
+        raise LabelError(msg)
+    _refuse_non_finite(predictions)
+    return predictions, labels, _check_names(names, predictions.shape[1])
+
+
+def _check_names(names: Sequence[str], count: int) -> list[str]:
+    if len(names) not in (0, count):
+        msg = f"expected {count} names, got {list(names)}"
+        raise LabelError(msg)
+    return list(names) or [str(k) for k in range(count)]
+
+
+def _refuse_non_finite(predictions: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(predictions).all(axis=1))
+    if len(bad):
+        msg = f"predictions must be finite, but {len(bad)} rows are not; the first: {bad[:10].tolist()}"
+        raise NonFiniteError(msg)
+
+
+def _count_pairs(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def _divide(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+    """The quotient a / b, NaN where b is 0."""
+    top, bottom = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what is defined."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _if(defined: bool, score: Callable[..., float], *arguments: np.ndarray) -> float:
+    return float(score(*arguments)) if defined else float("nan")
+
+
+def _by_name(scores: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, float]:
+    return {
+        f"{metric}_{name}": float(v)
+        for metric, values in scores.items()
+        for name, v in zip(names, values, strict=True)
+    }
+
+
+def _sklearn_metrics() -> Any:
+    return import_optional("sklearn.metrics", needed_for="scoring predictions", package="scikit-learn")

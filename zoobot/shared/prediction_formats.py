@@ -1,0 +1,212 @@
+"""The file formats of prediction tables: each creates a file, appends rows, and reads them back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.optional import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["FORMATS", "Format", "TableFile"]
+
+_METADATA_KEY = "zoobot"
+
+
+class TableFile(Protocol):
+    """A table that is being written."""
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        """Add rows: ids, (rows, columns) float32 and, where the table has samples, (rows,) int32."""
+
+    def close(self) -> None:
+        """End the file, so that it can be read."""
+
+
+class Format(Protocol):
+    """A file format of prediction tables."""
+
+    def check_installed(self) -> None:
+        """Raise a MissingPackageError unless the format can be read and written."""
+
+    def create(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> TableFile:
+        """A new file with these columns and no rows."""
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        """The rows of a file."""
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        """The metadata of a file; empty where the format holds none."""
+
+
+class _Parquet:
+    def check_installed(self) -> None:
+        import_optional("pyarrow.parquet", needed_for="a .parquet table")
+
+    def create(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> TableFile:
+        return _ParquetFile(path, columns, samples=samples, metadata=metadata)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
+        table: pd.DataFrame = parquet.read_table(path).to_pandas()
+        _refuse_other_tables(list(table.columns))
+        return table
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
+        stored = parquet.read_schema(path).metadata or {}
+        return _from_json(stored.get(_METADATA_KEY.encode(), b"{}"))
+
+
+class _ParquetFile:
+    def __init__(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> None:
+        self._arrow = import_optional("pyarrow", needed_for=f"writing {path.name}")
+        parquet = import_optional("pyarrow.parquet", needed_for=f"writing {path.name}")
+        fields = [("id_str", self._arrow.string())]
+        fields += [("sample", self._arrow.int32())] if samples else []
+        fields += [(column, self._arrow.float32()) for column in columns]
+        self._schema = self._arrow.schema(fields, metadata={_METADATA_KEY: _to_json(metadata)})
+        self._writer = parquet.ParquetWriter(path, self._schema)
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        arrays: list[Any] = [ids] if samples is None else [ids, samples]
+        arrays += list(np.asfortranarray(values).T)
+        self._writer.write_table(self._arrow.table(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Csv:
+    def check_installed(self) -> None:
+        """CSV needs nothing."""
+
+    def create(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> TableFile:
+        del metadata  # a comment line would be no CSV any more
+        return _CsvFile(path, columns, samples=samples)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        with path.open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file), [])
+        _refuse_other_tables(header)
+        types: dict[str, Any] = dict.fromkeys(header, np.float32) | {"id_str": str, "sample": np.int32}
+        # Ids such as "NA" or "null" are text here, and no number is ever missing.
+        return pd.read_csv(
+            path,
+            dtype={column: types[column] for column in header},
+            na_filter=False,
+            float_precision="round_trip",
+            encoding="utf-8",
+        )
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        del path
+        return {}
+
+
+class _CsvFile:
+    def __init__(self, path: Path, columns: Sequence[str], *, samples: bool) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(["id_str", *(["sample"] if samples else []), *columns])
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        # As text, a float32 has the fewest digits that lead back to the same float32.
+        text = (row.astype(str).tolist() for row in values)
+        if samples is None:
+            self._writer.writerows([galaxy, *row] for galaxy, row in zip(ids, text, strict=True))
+            return
+        rows = zip(ids, samples.tolist(), text, strict=True)
+        self._writer.writerows([galaxy, sample, *row] for galaxy, sample, row in rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Hdf5:
+    def check_installed(self) -> None:
+        import_optional("h5py", needed_for="an .hdf5 table")
+
+    def create(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> TableFile:
+        return _Hdf5File(path, columns, samples=samples, metadata=metadata)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        h5py = import_optional("h5py", needed_for=f"reading {path.name}")
+        with h5py.File(path, "r") as file:
+            columns = list(file["columns"].asstr()[:])
+            table = pd.DataFrame(file["predictions"][:], columns=columns, copy=False)
+            if "sample" in file:
+                table.insert(0, "sample", file["sample"][:])
+            table.insert(0, "id_str", pd.Series(list(file["id_str"].asstr()[:]), dtype=str))
+        return table
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        h5py = import_optional("h5py", needed_for=f"reading {path.name}")
+        with h5py.File(path, "r") as file:
+            return _from_json(file.attrs.get(_METADATA_KEY, "{}"))
+
+
+class _Hdf5File:
+    _ROWS_IN_CHUNK = 1024
+
+    def __init__(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> None:
+        h5py = import_optional("h5py", needed_for=f"writing {path.name}")
+        text = h5py.string_dtype("utf-8")
+        rows = self._ROWS_IN_CHUNK
+        self._file = h5py.File(path, "w")
+        self._file.attrs[_METADATA_KEY] = _to_json(metadata)
+        self._file.create_dataset("columns", data=list(columns), dtype=text)
+        self._ids = self._file.create_dataset("id_str", (0,), text, maxshape=(None,), chunks=(rows,))
+        self._values = self._file.create_dataset(
+            "predictions", (0, len(columns)), "f4", maxshape=(None, len(columns)), chunks=(rows, len(columns))
+        )
+        self._samples = None
+        if samples:
+            self._samples = self._file.create_dataset("sample", (0,), "i4", maxshape=(None,), chunks=(rows,))
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        start, end = len(self._ids), len(self._ids) + len(ids)
+        for dataset, rows in ((self._ids, ids), (self._values, values), (self._samples, samples)):
+            if dataset is not None:
+                dataset.resize(end, axis=0)
+                dataset[start:end] = rows
+
+    def close(self) -> None:
+        self._file.close()
+
+
+FORMATS: dict[str, Format] = {".parquet": _Parquet(), ".csv": _Csv(), ".hdf5": _Hdf5(), ".h5": _Hdf5()}
+
+
+def _refuse_other_tables(columns: Sequence[str]) -> None:
+    if list(columns[:1]) != ["id_str"]:
+        msg = f"the first column must be 'id_str', got {list(columns[:1])}"
+        raise ValueError(msg)
+
+
+def _to_json(metadata: dict[str, Any]) -> str:
+    return json.dumps(metadata, ensure_ascii=False)
+
+
+def _from_json(text: str | bytes) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads(text)
+    return metadata

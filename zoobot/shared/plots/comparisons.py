@@ -25,14 +25,12 @@ _MOST_ANNOTATED_CLASSES = 12
 _DENSE = 2000
 
 
-def confusion_matrix(
-    predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: str | Path
-) -> Path:
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str | Path) -> Path:
     """A picture of how often each true class is taken for each class.
 
     Args:
-        predicted: Class of each galaxy according to the model, (galaxies,), from 0.
-        labels: True class of each galaxy, (galaxies,), from 0.
+        counts: Galaxies of each true class (rows) taken for each class (columns), as
+            `zoobot.shared.metrics.confusion_matrix` gives them.
         class_names: One name for each class.
         path: The PNG file to write.
 
@@ -40,8 +38,6 @@ def confusion_matrix(
         The path of the picture. Colours are shares of the true class, numbers are galaxies.
     """
     classes = len(class_names)
-    counts = np.zeros((classes, classes), dtype=int)
-    np.add.at(counts, (labels.astype(int), predicted.astype(int)), 1)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     side = 2.4 + 0.62 * min(classes, 16)
     figure = new_figure(side + 0.8, side)

@@ -1,0 +1,275 @@
+"""The neutral checkpoint: a trained model in a folder that either engine, and timm, can read.
+
+The layout is the Hugging Face Hub's for timm models:
+
+- `config.json`: what timm needs to rebuild the encoder (`architecture`, `model_args`, `pretrained_cfg`), and
+  under "zoobot" what it does not know: task, head, preprocessing, training record, versions.
+- `model.safetensors`: the encoder, with timm's parameter names and torch's layouts, norm statistics included.
+- `head.safetensors`: the head, in torch's layout. A folder without one is an encoder alone.
+
+Nothing is pickled, so to load a checkpoint never runs code. `timm.create_model("local-dir:FOLDER",
+pretrained=True)` loads the encoder of any such folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoobot.shared.errors import CheckpointError
+from zoobot.shared.tensor_files import read_tensors, write_tensors
+
+__all__ = [
+    "CONFIG_FILE",
+    "ENCODER_FILE",
+    "FORMAT",
+    "HEAD_FILE",
+    "NeutralCheckpoint",
+    "read_checkpoint",
+    "read_config",
+    "write_checkpoint",
+]
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+ENCODER_FILE = "model.safetensors"
+HEAD_FILE = "head.safetensors"
+
+_OUR_FILES = frozenset({CONFIG_FILE, ENCODER_FILE, HEAD_FILE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeutralCheckpoint:
+    """A model as plain values and NumPy arrays: what an engine writes to a checkpoint and reads from one.
+
+    Args:
+        architecture: timm's name of the encoder's architecture.
+        encoder: Parameters and norm statistics of the encoder: timm's names, torch's layouts.
+        num_features: Width of the encoder's output.
+        pretrained_cfg: What timm calls by that name: input_size (channels, height, width), mean, std…
+        model_args: What timm's builder needs besides the name: in_chans, img_size…
+        preprocessing: `Preprocessing.to_config()`; None in a folder that Zoobot did not write.
+        task: `Task.to_config()`; None for an encoder alone.
+        head: How the head is built, JSON-ready; None for an encoder alone.
+        head_tensors: Parameters of the head, torch's layouts.
+        training: The record of how the model was trained; numbers that are not finite (an undefined metric)
+            are written as null.
+        versions: Names and versions of the software that made it.
+    """
+
+    architecture: str
+    encoder: dict[str, np.ndarray]
+    num_features: int
+    pretrained_cfg: dict[str, Any]
+    model_args: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+    head: dict[str, Any] | None = None
+    head_tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_config(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return {
+            "architecture": self.architecture,
+            "num_classes": 0,
+            "num_features": self.num_features,
+            "model_args": self.model_args,
+            "pretrained_cfg": {**self.pretrained_cfg, "num_classes": 0},
+            "zoobot": {
+                "format": FORMAT,
+                "task": self.task,
+                "head": self.head,
+                "preprocessing": self.preprocessing,
+                "training": _plain(self.training),
+                "versions": {**_versions(), **self.versions},
+            },
+        }
+
+
+def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
+    """Write a checkpoint folder, whole or not at all, and return its path.
+
+    The files are written beside it under another name and moved into place at the end. An older checkpoint of
+    the same name is replaced only then, so a run that is killed leaves the old one or the new one.
+
+    Args:
+        folder: Where to write; its parents are made. An existing folder must be empty or hold a checkpoint.
+        checkpoint: What to write.
+
+    Raises:
+        CheckpointError: If the folder holds other files, or a value can't be written.
+
+    Example:
+        >>> folder = write_checkpoint("results/rings/checkpoint", checkpoint)  # doctest: +SKIP
+    """
+    folder = Path(folder).expanduser().absolute()
+    _refuse_other_content(folder)
+    text = _to_json(checkpoint.to_config(), folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft-", dir=folder.parent))
+    except OSError as error:
+        msg = f"can't write a checkpoint in {folder.parent}: {error}"
+        raise CheckpointError(msg) from error
+    try:
+        draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared result from colleagues
+        (draft / CONFIG_FILE).write_text(text, encoding="utf-8")
+        write_tensors(draft / ENCODER_FILE, checkpoint.encoder)
+        if checkpoint.head is not None:
+            write_tensors(draft / HEAD_FILE, checkpoint.head_tensors)
+        _move_into_place(draft, folder)
+    except OSError as error:
+        msg = f"can't write the checkpoint {folder}: {error}"
+        raise CheckpointError(msg) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
+    """A checkpoint read from its folder; an encoder folder in timm's format has no task and no head.
+
+    Args:
+        folder: A folder written by `write_checkpoint`, or a Hugging Face Hub folder of a timm model.
+
+    Raises:
+        CheckpointError: If it is not a folder, a file is missing or damaged, or a newer Zoobot wrote it.
+
+    Example:
+        >>> read_checkpoint("results/rings/checkpoint").task["kind"]  # doctest: +SKIP
+        'classification'
+    """
+    folder = Path(folder).expanduser()
+    config = read_config(folder)
+    ours = config.get("zoobot") or {}
+    head = ours.get("head")
+    return NeutralCheckpoint(
+        architecture=config["architecture"],
+        encoder=read_tensors(folder / ENCODER_FILE),
+        num_features=config.get("num_features") or 0,
+        pretrained_cfg=config["pretrained_cfg"] or {},
+        model_args=config.get("model_args") or {},
+        preprocessing=ours.get("preprocessing"),
+        task=ours.get("task"),
+        head=head,
+        head_tensors={} if head is None else read_tensors(folder / HEAD_FILE),
+        training=ours.get("training") or {},
+        versions=ours.get("versions") or {},
+    )
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint's config.json, checked; no weights are read.
+
+    Keys that this version does not know are kept. timm's older flat layout comes back in the newer one.
+
+    Raises:
+        CheckpointError: If the folder or file is missing, the file is damaged, or a newer Zoobot wrote it.
+    """
+    folder = Path(folder).expanduser()
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else f"does not exist{_kept_older(folder)}"
+        msg = f"a checkpoint is a folder with {CONFIG_FILE} and {ENCODER_FILE}; {folder} {found}"
+        raise CheckpointError(msg)
+    if not path.is_file():
+        listing = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
+        msg = f"{folder} is no checkpoint: it has no {CONFIG_FILE} (it holds {listing})"
+        raise CheckpointError(msg)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{path} can't be read as JSON: {error}"
+        raise CheckpointError(msg) from error
+    return _checked_config(config, path)
+
+
+def _checked_config(config: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        msg = f"{path} must be a JSON object with the key 'architecture', as timm and Zoobot write it"
+        raise CheckpointError(msg)
+    if "pretrained_cfg" not in config:
+        config = {**config, "pretrained_cfg": {k: v for k, v in config.items() if k != "architecture"}}
+    for key in ("pretrained_cfg", "model_args", "zoobot"):
+        if not isinstance(config.get(key) or {}, dict):
+            msg = f"{path}: {key!r} must be a JSON object, got {config[key]!r}"
+            raise CheckpointError(msg)
+    number = (config.get("zoobot") or {}).get("format", FORMAT)
+    if not isinstance(number, int) or number > FORMAT:
+        msg = (
+            f"{path} has checkpoint format {number!r}, this Zoobot reads up to {FORMAT}; "
+            f"update it: pip install --upgrade zoobot"
+        )
+        raise CheckpointError(msg)
+    return config
+
+
+def _to_json(config: dict[str, Any], folder: Path) -> str:
+    try:
+        return json.dumps(config, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        msg = f"the configuration for {folder} must hold plain finite JSON values: {error}"
+        raise CheckpointError(msg) from error
+
+
+def _plain(value: Any) -> Any:
+    """A record in JSON's terms: a metric that is NaN must not cost the user the trained model."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _kept_older(folder: Path) -> str:
+    """Where a write that was killed at the last moment left the checkpoint it was replacing."""
+    older = sorted(folder.parent.glob(f".{folder.name}.older-*")) if folder.parent.is_dir() else []
+    return f" (a killed write left the previous one in {older[-1]}: rename it)" if older else ""
+
+
+def _refuse_other_content(folder: Path) -> None:
+    """Replacing a checkpoint must never delete what someone else keeps in that folder."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        msg = f"a checkpoint is a folder, but {folder} is a file; choose another name"
+        raise CheckpointError(msg)
+    others = sorted(p.name for p in folder.iterdir() if p.name not in _OUR_FILES)
+    if others:
+        msg = f"{folder} holds other files ({', '.join(others[:5])}); give the checkpoint a folder of its own"
+        raise CheckpointError(msg)
+
+
+def _move_into_place(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    older = Path(tempfile.mkdtemp(prefix=f".{folder.name}.older-", dir=folder.parent))
+    folder.rename(older)  # an empty folder may be replaced by a rename
+    try:
+        draft.rename(folder)
+    except OSError:
+        older.rename(folder)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _versions() -> dict[str, str]:
+    from zoobot import __version__
+
+    return {"zoobot": __version__, "python": platform.python_version(), "numpy": np.__version__}

@@ -1,0 +1,150 @@
+"""What an engine needs to build an encoder, wherever its weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, read_config
+from zoobot.shared.errors import CheckpointError, ConfigError, EncoderError
+from zoobot.shared.input_channels import adapt_preprocessing, colour_for
+from zoobot.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from zoobot.shared.tensor_files import read_tensors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["MODULE_PREFIX", "EncoderSource", "source_from_folder"]
+
+#: An encoder that was a module in memory has no timm name; its checkpoint says what class it was.
+MODULE_PREFIX = "module:"
+
+_TIMM_DEFAULT_SIZE = (3, 224, 224)
+_SET_BY_ENGINE = ("in_chans", "img_size", "num_classes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSource:
+    """A pretrained encoder, or the wish for an untrained one, before any engine has built it.
+
+    Args:
+        architecture: timm's name of the architecture.
+        weights: A safetensors file, or arrays by timm's parameter names; None for random weights.
+        in_channels: Channels of the images that the weights were made for.
+        preprocessing: How files become input for these weights.
+        model_args: What timm's builder needs besides the name, other than channels and image size.
+        classifier: Names of the layers that are not part of the encoder, such as "head.fc".
+        description: Where the encoder comes from, for logs and records.
+    """
+
+    architecture: str
+    weights: Path | dict[str, np.ndarray] | None
+    in_channels: int
+    preprocessing: Preprocessing
+    model_args: dict[str, Any] = field(default_factory=dict)
+    classifier: tuple[str, ...] = ()
+    description: str = ""
+
+    def read_weights(self) -> dict[str, np.ndarray] | None:
+        """The encoder's arrays by timm's names, without a classifier; None for random weights.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
+        if self.weights is None:
+            return None
+        arrays = read_tensors(self.weights) if isinstance(self.weights, Path) else self.weights
+        left_out = tuple(f"{layer}." for layer in self.classifier)
+        return {name: array for name, array in arrays.items() if not name.startswith(left_out)}
+
+
+def source_from_folder(folder: str | Path, description: str = "") -> EncoderSource:
+    """The encoder of a checkpoint folder, by Zoobot or in timm's Hub layout.
+
+    Args:
+        folder: Holds config.json and model.safetensors.
+        description: Where the folder comes from; by default its path.
+
+    Raises:
+        CheckpointError: If the folder is incomplete or damaged.
+        EncoderError: If the encoder was a module in memory, which no name can rebuild.
+
+    Example:
+        >>> source_from_folder("results/rings/checkpoint").architecture  # doctest: +SKIP
+        'convnext_nano'
+    """
+    folder = Path(folder).expanduser()
+    config = read_config(folder)
+    architecture = config["architecture"]
+    if architecture.startswith(MODULE_PREFIX):
+        made = architecture.removeprefix(MODULE_PREFIX)
+        msg = (
+            f"the encoder in {folder} was the module {made}, not a timm architecture, so no name can rebuild "
+            f"it; make the module and pass it as `encoder`"
+        )
+        raise EncoderError(msg)
+    weights = folder / ENCODER_FILE
+    if not weights.is_file():
+        read_tensors(weights)  # raises, and says what is there instead
+    timm_config = config["pretrained_cfg"] or {}
+    model_args = config.get("model_args") or {}
+    channels, size = _input_size(timm_config, model_args, folder)
+    return EncoderSource(
+        architecture=architecture,
+        weights=weights,
+        in_channels=channels,
+        preprocessing=_preprocessing(config, timm_config, channels, size, folder),
+        model_args=_kept_args(model_args),
+        classifier=_names(timm_config.get("classifier")),
+        description=description or str(folder),
+    )
+
+
+def _input_size(timm_config: dict[str, Any], model_args: dict[str, Any], folder: Path) -> tuple[int, int]:
+    """Channels and side of the images the weights were made for; model_args is timm's later word."""
+    try:
+        channels, height, width = timm_config.get("input_size") or _TIMM_DEFAULT_SIZE
+        height, width = _pair(model_args.get("img_size") or (height, width))
+        channels = model_args.get("in_chans") or channels
+    except (TypeError, ValueError) as error:
+        msg = f"{folder / CONFIG_FILE}: input_size must be (channels, height, width): {error}"
+        raise CheckpointError(msg) from error
+    return int(channels), max(int(height), int(width))
+
+
+def _kept_args(model_args: dict[str, Any]) -> dict[str, Any]:
+    """An encoder pools, whatever its file says; the engine sets channels and size."""
+    pooled = {k: v for k, v in model_args.items() if k != "global_pool" or v}
+    return {k: v for k, v in pooled.items() if k not in _SET_BY_ENGINE}
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def _preprocessing(
+    config: dict[str, Any], timm_config: dict[str, Any], channels: int, size: int, folder: Path
+) -> Preprocessing:
+    ours = (config.get("zoobot") or {}).get("preprocessing")
+    try:
+        if ours is not None:
+            return Preprocessing.from_config(ours)
+        mean, std = timm_config.get("mean") or IMAGENET_MEAN, timm_config.get("std") or IMAGENET_STD
+        planes = len(mean)  # timm may leave three ImageNet values beside another number of channels
+        described = Preprocessing(
+            image_size_pix=size, channels=planes, colour=colour_for(planes), mean=mean, std=std
+        )
+        return adapt_preprocessing(described, channels)
+    except (ConfigError, TypeError) as error:
+        msg = f"{folder / CONFIG_FILE}: the preprocessing can't be used: {error}"
+        raise CheckpointError(msg) from error
+
+
+def _names(classifier: Any) -> tuple[str, ...]:
+    if not classifier:
+        return ()
+    return (classifier,) if isinstance(classifier, str) else tuple(classifier)

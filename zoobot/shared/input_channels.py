@@ -1,0 +1,87 @@
+"""Give an encoder made for colour images another number of input channels, without losing what it learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoobot.shared.errors import EncoderError
+
+if TYPE_CHECKING:
+    from zoobot.shared.preprocessing import Colour, Preprocessing
+
+__all__ = ["adapt_input_kernel", "adapt_preprocessing", "colour_for"]
+
+
+def adapt_input_kernel(kernel: np.ndarray, *, source_channels: int, in_channels: int) -> np.ndarray:
+    """A first convolution's kernel for another number of channels, as timm does it.
+
+    One channel gets the sum over the source's channels, so a grey image gives what its grey colour copy gave.
+    More channels repeat the source's in turn, scaled by how many more they are, so that outputs keep their
+    size.
+
+    Args:
+        kernel: (filters, channels, height, width). Stems that fold pixels into channels hold a multiple of
+            `source_channels`, channels fastest.
+        source_channels: Channels of the images it was trained on.
+        in_channels: Channels of the images it shall see.
+
+    Returns:
+        (filters, channels, height, width), of the same type.
+
+    Raises:
+        EncoderError: If the kernel is no convolution over images of `source_channels`.
+
+    Example:
+        >>> adapt_input_kernel(np.ones((8, 3, 4, 4)), source_channels=3, in_channels=1)[0, 0, 0, 0]
+        3.0
+    """
+    if in_channels == source_channels:
+        return kernel
+    if kernel.ndim != 4 or kernel.shape[1] % source_channels:
+        msg = (
+            f"can't adapt a first layer of shape {kernel.shape} from {source_channels} to "
+            f"{in_channels} channels; pass in_channels={source_channels}"
+        )
+        raise EncoderError(msg)
+    filters, folded, height, width = kernel.shape
+    planes = kernel.reshape(filters, folded // source_channels, source_channels, height, width)
+    if in_channels == 1:
+        adapted = planes.sum(axis=2, keepdims=True, dtype=np.float64)
+    else:
+        adapted = planes[:, :, np.arange(in_channels) % source_channels] * (source_channels / in_channels)
+    return adapted.reshape(filters, -1, height, width).astype(kernel.dtype)
+
+
+def adapt_preprocessing(preprocessing: Preprocessing, channels: int) -> Preprocessing:
+    """The same record for another number of input channels: mean and std follow the kernel's way.
+
+    Example:
+        >>> adapt_preprocessing(Preprocessing(mean=(0.2, 0.3, 0.4), std=(1, 1, 1)), 1).mean
+        (0.3,)
+    """
+    if channels == preprocessing.channels:
+        return preprocessing
+    bands = preprocessing.bands
+    return preprocessing.with_changes(
+        channels=channels,
+        colour=colour_for(channels),
+        bands=bands if bands is not None and len(bands) == channels else None,
+        stretch="asinh" if preprocessing.stretch == "lupton" else preprocessing.stretch,
+        mean=_adapt_values(preprocessing.mean, channels),
+        std=_adapt_values(preprocessing.std, channels),
+    )
+
+
+def colour_for(channels: int) -> Colour:
+    """What to do with the colours of a file for a network of so many channels."""
+    if channels == 1:
+        return "to-grey"
+    return "to-rgb" if channels == 3 else "as-is"
+
+
+def _adapt_values(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    if channels == 1:
+        return (float(np.mean(values)),)
+    return tuple(values[i % len(values)] for i in range(channels))

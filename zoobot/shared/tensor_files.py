@@ -1,0 +1,59 @@
+"""Arrays by name in a safetensors file: plain numbers with a checked header, never code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoobot.shared.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["read_tensors", "write_tensors"]
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, by name.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds numbers that NumPy has no type for.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        pickles = sorted(
+            p.name for p in path.parent.glob("*") if p.suffix in (".bin", ".pth", ".pt", ".ckpt")
+        )
+        hint = f"; {pickles[0]} is a pickle, which can run code and is not read" if pickles else ""
+        msg = f"the checkpoint {path.parent} has no {path.name}{hint}"
+        raise CheckpointError(msg)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        msg = f"{path} is damaged or not a safetensors file ({error}); copy or download it again"
+        raise CheckpointError(msg) from error
+    except (KeyError, TypeError, ModuleNotFoundError) as error:
+        msg = f"{path} holds numbers of a type that NumPy does not have ({error}); convert it to float32"
+        raise CheckpointError(msg) from error
+
+
+def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to a safetensors file that NumPy, torch and timm read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "head.safetensors"
+        >>> write_tensors(path, {"bias": np.zeros(3)})
+        >>> read_tensors(path)["bias"].tolist()
+        [0.0, 0.0, 0.0]
+    """
+    from safetensors.numpy import save_file
+
+    # order="C" and not ascontiguousarray, which would give scalars an axis
+    dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    save_file(dense, path, metadata={"format": "pt"})

@@ -14,9 +14,19 @@ import numpy as np
 
 from zoobot.shared import metrics, votes
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.schemas import Schema
+from zoobot.shared.schemas import Schema, get
 
-__all__ = ["ClassificationTask", "MultiLabelTask", "RegressionTask", "Task", "TreeTask", "from_config"]
+__all__ = [
+    "ClassificationTask",
+    "MultiLabelTask",
+    "RegressionTask",
+    "Task",
+    "TreeTask",
+    "classification_task",
+    "from_config",
+    "regression_task",
+    "tree_task",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +255,57 @@ def from_config(config: dict[str, Any]) -> Task:
     if "schema" in options:
         options["schema"] = Schema.from_config(options["schema"])
     return _KINDS[kind](**options)
+
+
+def classification_task(
+    *,
+    num_classes: int | None,
+    class_names: Sequence[str] | None,
+    multi_label: bool,
+    label_cols: Sequence[str] | None,
+) -> ClassificationTask | MultiLabelTask:
+    """The task of a classifier, from what its user said of the classes.
+
+    Raises:
+        ConfigError: If the number of classes is not said, or said in two ways that differ.
+    """
+    counts = {"num_classes": num_classes, "class_names": class_names and len(class_names)}
+    if multi_label:
+        counts["label_cols"] = label_cols and len(label_cols)
+    number = _agreed(counts)
+    if multi_label:
+        return MultiLabelTask(num_labels=number, label_cols=tuple(label_cols or class_names or ()))
+    names = tuple(class_names or map(str, range(number)))
+    return ClassificationTask(class_names=names, label_cols=tuple(label_cols or ()))
+
+
+def regression_task(
+    *, num_targets: int | None, label_cols: Sequence[str] | None, unit_interval: bool
+) -> RegressionTask:
+    """The task of a regressor, from what its user said of the targets; one target if nothing was said.
+
+    Raises:
+        ConfigError: If the number of targets is said in two ways that differ.
+    """
+    said = {"num_targets": num_targets, "label_cols": label_cols and len(label_cols)}
+    number = _agreed(said) if any(said.values()) else 1
+    return RegressionTask(num_targets=number, unit_interval=unit_interval, label_cols=tuple(label_cols or ()))
+
+
+def tree_task(schema: Schema | str) -> TreeTask:
+    """The task of a tree model, from a schema or the name of one."""
+    return TreeTask(schema=get(schema) if isinstance(schema, str) else schema)
+
+
+def _agreed(counts: dict[str, Any]) -> int:
+    said = {name: count for name, count in counts.items() if count}
+    if not said:
+        msg = f"say how many outputs the model has: give one of {list(counts)}"
+        raise ConfigError(msg)
+    if len(set(said.values())) > 1:
+        msg = f"these say different numbers of outputs: {said}"
+        raise ConfigError(msg)
+    return next(iter(said.values()))
 
 
 def _refuse_missing(labels: np.ndarray, ids: Sequence[str], columns: Sequence[str]) -> None:

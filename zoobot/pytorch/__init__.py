@@ -1,0 +1,5 @@
+"""The PyTorch engine: LightningModules over timm encoders."""
+
+from zoobot.pytorch import checkpoint, data, encoders, finetune, heads, losses, predict
+
+__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict"]

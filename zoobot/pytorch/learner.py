@@ -1,0 +1,264 @@
+"""The LightningModule under every finetuned model: an encoder, a head, and how both learn."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from zoobot.pytorch import encoders, heads, weights
+from zoobot.shared.blocks import ParameterPlan, plan_training
+from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
+from zoobot.shared.errors import NonFiniteError
+from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.loader import Batch
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import Task
+
+__all__ = ["FinetuneableZoobot"]
+
+
+class _Validated(NamedTuple):
+    """What one validation batch leaves behind for the metrics of the epoch."""
+
+    losses: Tensor
+    predictions: Tensor
+    labels: Tensor
+    ids: list[str]
+
+
+class FinetuneableZoobot(pl.LightningModule):
+    """A pretrained encoder with a new head; the three models of `zoobot.pytorch.finetune` are this with a task.
+
+    Args:
+        task: What the model learns.
+        name: The encoder: a bundled name, `hf_hub:owner/name`, a folder, or a timm architecture.
+        encoder: An encoder in memory instead of a name: any module from images to (batch, features).
+        preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
+        settings: How the weights learn.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        name: str,
+        encoder: nn.Module | None,
+        preprocessing: Preprocessing | dict[str, Any] | None,
+        settings: FinetuneSettings,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.encoder = _get_encoder(name, encoder, preprocessing)
+            self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)
+        self.preprocessing = self.encoder.preprocessing
+        for statistic in ("mean", "std"):
+            values = torch.tensor(getattr(self.preprocessing, statistic)).reshape(1, -1, 1, 1)
+            self.register_buffer(f"pixel_{statistic}", values, persistent=False)
+        self._encoder_plan = self._plan_encoder()
+        self.encoder.set_trainable(self._encoder_plan)
+        self._validated: list[_Validated] = []
+        self._last_losses: tuple[Tensor, list[str]] | None = None
+
+    # -- the model ----------------------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predictions, (batch, outputs), from images in [0, 1], (batch, channels, height, width)."""
+        return self.head.to_predictions(self.raw_outputs(images))
+
+    def raw_outputs(self, images: Tensor) -> Tensor:
+        """What the loss takes, (batch, outputs): logits, standardised targets, or concentrations."""
+        return self._apply_head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """The encoder's features, (batch, features), from images in [0, 1]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self._encoder_plan)):
+            return self.encoder((images - self.pixel_mean) / self.pixel_std)
+
+    def _apply_head(self, features: Tensor) -> Tensor:
+        # log-gamma and softmax lose too many digits in half precision
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float())
+
+    @torch.inference_mode()
+    def predict_images(self, images: Tensor, *, n_samples: int = 1) -> Tensor:
+        """Predictions, (samples, batch, outputs), from a loader's images, (batch, height, width, channels).
+
+        Args:
+            images: uint8, or float32 in [0, 1].
+            n_samples: More than 1 keeps the head's dropout on and samples it (MC dropout).
+        """
+        features = self.features(_to_network_input(images))
+        self.head.train(n_samples > 1)
+        samples = [self.head.to_predictions(self._apply_head(features)) for _ in range(n_samples)]
+        self.head.eval()
+        return torch.stack(samples)
+
+    # -- what learns --------------------------------------------------------------------------------------------
+
+    def _plan_encoder(self) -> dict[str, ParameterPlan]:
+        shapes = {name: tuple(p.shape) for name, p in self.encoder.model.named_parameters()}
+        return plan_training(
+            self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a learning rate for each block, and the schedule, stepped every batch."""
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        warmup_steps = round(total_steps * self.settings.warmup_epochs / max(1, self.trainer.max_epochs or 1))
+        factor = partial(self._scheduled, total_steps=total_steps, warmup_steps=warmup_steps)
+        # fused steps several times faster; Lightning's float16 scaler can't drive it
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.settings.learning_rate, fused=fused)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _scheduled(self, step: int, *, total_steps: int, warmup_steps: int) -> float:
+        return learning_rate_factor(self.settings, step, total_steps, warmup_steps)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for parameter in self.head.parameters():
+            groups.setdefault((1.0, parameter.ndim > 1), []).append(parameter)
+        parameters = dict(self.encoder.model.named_parameters())
+        for name, plan in self._encoder_plan.items():
+            groups.setdefault((plan.lr_factor, plan.decays), []).append(parameters[name])
+        return [
+            {
+                "params": members,
+                "lr": self.settings.learning_rate * factor,
+                "weight_decay": self.settings.weight_decay if decays else 0.0,
+            }
+            for (factor, decays), members in groups.items()
+        ]
+
+    # -- training, step by step ---------------------------------------------------------------------------------
+
+    def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
+        raise NotImplementedError
+
+    def learn_label_statistics(self, labels: np.ndarray) -> None:
+        """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
+
+    def meet(self, galaxies: GalaxyData) -> None:
+        """Learn the label columns and statistics of the galaxies to train on; check every label.
+
+        Raises:
+            ConfigError: If the model was made for other label columns.
+            LabelError: If a label is not what the task needs.
+        """
+        self.task = galaxies.meet(self.task)
+        self.learn_label_statistics(labels_of(galaxies.train_galaxies))
+
+    def setup(self, stage: str) -> None:
+        """Meet the data before the first step."""
+        if stage == "fit" and isinstance(self.trainer.datamodule, GalaxyData):
+            self.meet(self.trainer.datamodule)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
+        torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The mean loss of a batch."""
+        losses = self.galaxy_losses(self.raw_outputs(_to_network_input(batch.images)), batch.labels)
+        self._check_last_losses()
+        self._last_losses = (losses.detach(), batch.ids)
+        mean = losses.mean()
+        self.log("train_loss", mean, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
+        return mean
+
+    def _check_last_losses(self) -> None:
+        """Stop at a loss that is not finite; one step late, when a GPU has it ready, so no step waits."""
+        if self._last_losses is None:
+            return
+        losses, ids = self._last_losses
+        self._last_losses = None
+        _refuse_non_finite(losses, ids, "training")
+
+    def on_train_epoch_end(self) -> None:
+        """Check the losses of the last step too."""
+        self._check_last_losses()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Keep the losses and predictions of a batch for the metrics of the epoch."""
+        raw = self.raw_outputs(_to_network_input(batch.images))
+        losses = self.galaxy_losses(raw, batch.labels)
+        self._validated.append(_Validated(losses, self.head.to_predictions(raw), batch.labels, batch.ids))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val_loss` and the task's metrics, named `val_…`."""
+        if not self._validated:
+            return
+        *tensors, ids = zip(*self._validated, strict=True)
+        losses, predictions, labels = (torch.cat(parts).float().cpu() for parts in tensors)
+        self._validated.clear()
+        _refuse_non_finite(losses, list(chain.from_iterable(ids)), "validation")
+        scores = self.task.metrics(predictions.numpy(), labels.numpy())
+        logged = {"val_loss": losses.mean()} | {f"val_{k}": torch.tensor(v) for k, v in scores.items()}
+        on_device = {name: value.float().to(self.device) for name, value in logged.items()}
+        self.log("val_loss", on_device.pop("val_loss"), prog_bar=True, sync_dist=True)
+        self.log_dict(on_device, sync_dist=True)
+
+    # -- the checkpoint -----------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
+        """Write the neutral checkpoint that `zoobot.pytorch.checkpoint.load`, or the other engine, reads.
+
+        Args:
+            folder: A folder of its own; replaced whole, never half.
+            training: What the checkpoint records about its training, JSON-ready.
+
+        Returns:
+            The folder.
+        """
+        neutral = NeutralCheckpoint(
+            **weights.encoder_fields(self.encoder),
+            task=self.task.to_config(),
+            head={"dropout_prob": self.settings.dropout_prob},
+            head_tensors=weights.module_state(self.head),
+            training={"settings": self.settings.to_config(), **(training or {})},
+        )
+        return write_checkpoint(folder, neutral)
+
+
+def _refuse_non_finite(losses: Tensor, ids: list[str], purpose: str) -> None:
+    bad = ~torch.isfinite(losses)
+    if bad.any():
+        named = [ids[i] for i in bad.nonzero()[:10, 0].tolist()]
+        msg = (
+            f"the {purpose} loss is not finite for {int(bad.sum())} galaxies: {named}; "
+            "look at their images and labels, or lower learning_rate"
+        )
+        raise NonFiniteError(msg)
+
+
+def _to_network_input(images: Tensor) -> Tensor:
+    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width)."""
+    planes = images.permute(0, 3, 1, 2)
+    return planes.float().div_(255) if images.dtype == torch.uint8 else planes.float()
+
+
+def _get_encoder(
+    name: str, encoder: nn.Module | None, preprocessing: Preprocessing | dict[str, Any] | None
+) -> encoders.Encoder:
+    """The encoder by name or from memory, made for the pixels that were asked for."""
+    asked = preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
+    shape = {"in_channels": asked.get("channels"), "image_size_pix": asked.get("image_size_pix")}
+    if encoder is None:
+        encoder = encoders.load_encoder(name, **shape)
+    elif not isinstance(encoder, encoders.Encoder):
+        encoder = encoders.encoder_from_module(encoder, **shape)
+    encoder.preprocessing = encoder.preprocessing.with_changes(**asked)
+    return encoder

@@ -1,0 +1,168 @@
+"""A Lightning Trainer that keeps the best model, a metrics table, and what a killed run needs to go on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.trainer.states import TrainerFn
+
+from zoobot.pytorch import weights
+from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.shared import defaults
+from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.training_log import EpochLog
+
+__all__ = ["get_trainer"]
+
+# Frozen blocks rest in evaluation mode by intention; the second is between Lightning and torch.
+warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+
+
+def get_trainer(
+    save_dir: str | Path,
+    *,
+    max_epochs: int = defaults.MAX_EPOCHS,
+    patience: int = defaults.PATIENCE,
+    monitor: str = defaults.MONITOR,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+    loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
+    **trainer_kwargs: Any,
+) -> pl.Trainer:
+    """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
+
+    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each epoch)
+    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing had
+    happened.
+
+    Args:
+        save_dir: Folder for everything the run leaves.
+        max_epochs: Most passes over the training galaxies.
+        patience: Epochs without a better `monitor` after which training stops.
+        monitor: The logged number that decides which epoch is best; lower is better.
+        accelerator: "auto", "cpu", "gpu"…, as Lightning names them.
+        devices: How many devices, or "auto".
+        precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names.
+        progress: Whether progress bars are drawn.
+        loggers: Further places to log to: "tensorboard", "wandb".
+        **trainer_kwargs: Anything else that `pytorch_lightning.Trainer` takes.
+
+    Raises:
+        ConfigError: If a value can't work.
+
+    Example:
+        >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
+        >>> trainer.fit(model, galaxies)  # doctest: +SKIP
+    """
+    for name, value in (("max_epochs", max_epochs), ("patience", patience)):
+        if value < 1:
+            msg = f"{name} must be at least 1, got {value!r}"
+            raise ConfigError(msg)
+    save_dir = Path(save_dir)
+    callbacks = [
+        EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
+        BestModel(save_dir / "checkpoint", monitor),
+        EpochMetrics(save_dir / "metrics.csv"),
+        ModelCheckpoint(save_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
+        *trainer_kwargs.pop("callbacks", []),
+    ]
+    if progress:
+        callbacks.append(RichProgressBar())
+    options = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0} | trainer_kwargs
+    return pl.Trainer(
+        default_root_dir=save_dir,
+        max_epochs=max_epochs,
+        accelerator=accelerator,
+        devices=devices,
+        precision=_choose_precision(precision, accelerator),  # type: ignore[arg-type]
+        callbacks=callbacks,
+        logger=_make_loggers(loggers, save_dir),
+        enable_progress_bar=progress,
+        **options,
+    )
+
+
+class BestModel(pl.Callback):
+    """Write the neutral checkpoint whenever `monitor` improves; put the best weights back at the end.
+
+    Args:
+        folder: Where the checkpoint goes.
+        monitor: The logged number; lower is better.
+    """
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.best = math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a killed run's best score."""
+        self.best = state_dict["best"]
+
+    def on_validation_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write the model if this epoch is the best so far."""
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
+        score = float(trainer.callback_metrics[self.monitor])
+        if score < self.best:
+            self.best = score
+            if trainer.is_global_zero:
+                model.save(self.folder, training={"epoch": trainer.current_epoch, self.monitor: score})
+
+    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Give the user the best weights, not the last ones."""
+        if self.best < math.inf and isinstance(model, FinetuneableZoobot):
+            weights.load_model_state(model, read_checkpoint(self.folder))
+
+
+class EpochMetrics(pl.Callback):
+    """Append every logged number to metrics.csv at the end of each epoch.
+
+    Args:
+        path: Where the table is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.table = EpochLog(path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write one row."""
+        if not trainer.is_global_zero:
+            return
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.table.append(row | dict(sorted(scores.items())))
+
+
+def _choose_precision(precision: str, accelerator: str) -> str:
+    if precision != "auto":
+        return precision
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def _make_loggers(names: Sequence[str], save_dir: Path) -> list[Logger] | bool:
+    makers = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
+    for name in names:
+        if name not in makers:
+            msg = f"loggers must be of {sorted(makers)}, got {name!r}"
+            raise ConfigError(msg)
+    return [makers[name](save_dir=str(save_dir)) for name in names] or False

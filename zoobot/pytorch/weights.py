@@ -1,0 +1,132 @@
+"""Move PyTorch weights to NumPy arrays under timm's names, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+from zoobot.shared.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoobot.pytorch.encoders import Encoder
+    from zoobot.shared.checkpoint import NeutralCheckpoint
+    from zoobot.shared.preprocessing import Preprocessing
+
+__all__ = [
+    "encoder_fields",
+    "encoder_state",
+    "load_encoder_state",
+    "load_model_state",
+    "load_module_state",
+    "module_state",
+]
+
+
+def encoder_fields(encoder: Encoder) -> dict[str, Any]:
+    """All that a `NeutralCheckpoint` says of an encoder, to pass as keyword arguments.
+
+    Example:
+        >>> from zoobot.pytorch.encoders import load_encoder
+        >>> from zoobot.shared.checkpoint import NeutralCheckpoint
+        >>> fields = encoder_fields(load_encoder("convnext_atto", image_size_pix=64))
+        >>> NeutralCheckpoint(**fields).num_features
+        320
+    """
+    return {
+        "architecture": encoder.architecture,
+        "encoder": encoder_state(encoder),
+        "num_features": encoder.num_features,
+        "pretrained_cfg": _timm_config(encoder),
+        "model_args": encoder.model_args,
+        "preprocessing": encoder.preprocessing.to_config(),
+        "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
+    }
+
+
+def encoder_state(encoder: Encoder) -> dict[str, np.ndarray]:
+    """The encoder's parameters and norm statistics under timm's names."""
+    return module_state(encoder.model)
+
+
+def load_encoder_state(encoder: Encoder, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put arrays back into an encoder of the same architecture.
+
+    Raises:
+        CheckpointError: If an array is missing, unknown, or has another shape; nothing is changed then.
+    """
+    load_module_state(encoder.model, arrays, name=f"encoder {encoder.architecture}")
+
+
+def module_state(module: nn.Module) -> dict[str, np.ndarray]:
+    """Parameters and buffers of any module as arrays, copied; bfloat16 becomes float32."""
+    return {name: _to_numpy(tensor) for name, tensor in module.state_dict().items()}
+
+
+def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, name: str) -> None:
+    """Put arrays back into a module, all of them or none.
+
+    Args:
+        module: Receives the values, in its own types and on its own devices.
+        arrays: By the module's parameter names.
+        name: What the module is, for the message.
+
+    Raises:
+        CheckpointError: If an array is missing, unknown, or has another shape; nothing is changed then.
+    """
+    state = module.state_dict()
+    missing = sorted(set(state) - set(arrays))
+    unknown = sorted(set(arrays) - set(state))
+    shapes = [
+        f"{key}: expected {tuple(state[key].shape)}, got {arrays[key].shape}"
+        for key in state
+        if key in arrays and tuple(state[key].shape) != arrays[key].shape
+    ]
+    if missing or unknown or shapes:
+        msg = (
+            f"the weights do not fit the {name}: missing {missing[:5]} ({len(missing)} in all), "
+            f"unknown {unknown[:5]} ({len(unknown)} in all), of another shape {shapes[:5]} ({len(shapes)} in all)"
+        )
+        raise CheckpointError(msg)
+    module.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
+
+
+def load_model_state(model: nn.Module, neutral: NeutralCheckpoint) -> None:
+    """Put a checkpoint's weights into a whole model: its encoder and its head.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    load_encoder_state(model.encoder, neutral.encoder)
+    load_module_state(model.head, neutral.head_tensors, name="head")
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
+
+
+def _timm_config(encoder: Encoder) -> dict[str, Any]:
+    """What timm calls the pretrained configuration: the input of these weights, and where they enter."""
+    made_for: Preprocessing = encoder.preprocessing
+    known = getattr(encoder.model, "pretrained_cfg", None) or {}
+    registered = timm.get_pretrained_cfg(encoder.architecture) if known else None
+    size = made_for.image_size_pix
+    return {
+        "input_size": [made_for.channels, size, size],
+        "fixed_input_size": bool(registered and registered.fixed_input_size),
+        "interpolation": "bilinear",
+        "crop_pct": made_for.crop_fraction,
+        "crop_mode": "center",
+        "mean": list(np.broadcast_to(made_for.mean, made_for.channels).tolist()),
+        "std": list(np.broadcast_to(made_for.std, made_for.channels).tolist()),
+        "num_classes": 0,
+        "pool_size": None,
+        "first_conv": registered.first_conv if registered else None,
+        "classifier": registered.classifier if registered else None,
+    }

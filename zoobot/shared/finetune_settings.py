@@ -1,0 +1,113 @@
+"""The options that every finetuned model has, in either engine: checked and defaulted once."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError
+
+__all__ = ["FinetuneSettings", "learning_rate_factor"]
+
+Schedule = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """How the weights of a pretrained model learn a new task.
+
+    Args:
+        n_blocks: How many of the encoder's blocks learn, counted from the top; 0 trains the head alone,
+            "all" trains everything.
+        lr_decay: Each block learns this factor slower than the one above it; the head learns at
+            `learning_rate`, the top block at `learning_rate * lr_decay`, and so on down.
+        learning_rate: Largest step of AdamW, reached after the warm-up.
+        weight_decay: Decoupled weight decay; norms and biases are exempt.
+        dropout_prob: Chance that a feature is dropped before the head's linear layer, in [0, 1).
+        schedule: "cosine" falls from `learning_rate` to `min_lr_factor` of it by the last epoch;
+            "constant" stays there after the warm-up.
+        warmup_epochs: Epochs over which the learning rate rises from zero.
+        min_lr_factor: Where the cosine ends, as a fraction of `learning_rate`.
+        seed: Seeds the head's weights, those of an untrained encoder, and dropout.
+
+    Raises:
+        ConfigError: If a value can't work.
+    """
+
+    n_blocks: int | Literal["all"] = defaults.N_BLOCKS
+    lr_decay: float = defaults.LR_DECAY
+    learning_rate: float = defaults.LEARNING_RATE
+    weight_decay: float = defaults.WEIGHT_DECAY
+    dropout_prob: float = defaults.DROPOUT_PROB
+    schedule: Schedule = "cosine"
+    warmup_epochs: float = defaults.WARMUP_EPOCHS
+    min_lr_factor: float = defaults.MIN_LR_FACTOR
+    seed: int = defaults.SEED
+
+    def __post_init__(self) -> None:
+        if self.n_blocks != "all" and (not isinstance(self.n_blocks, int) or self.n_blocks < 0):
+            self._refuse("n_blocks", "0, a positive whole number, or 'all'")
+        if not self.learning_rate > 0:
+            self._refuse("learning_rate", "positive")
+        if not 0 < self.lr_decay <= 1:
+            self._refuse("lr_decay", "in (0, 1]")
+        if not 0 <= self.dropout_prob < 1:
+            self._refuse("dropout_prob", "in [0, 1)")
+        if not 0 <= self.min_lr_factor <= 1:
+            self._refuse("min_lr_factor", "in [0, 1]")
+        for name in ("weight_decay", "warmup_epochs"):
+            if not getattr(self, name) >= 0:
+                self._refuse(name, "zero or positive")
+        if self.schedule not in get_args(Schedule):
+            self._refuse("schedule", f"one of {get_args(Schedule)}")
+
+    def _refuse(self, name: str, expected: str) -> None:
+        msg = f"{name} must be {expected}, got {getattr(self, name)!r}"
+        raise ConfigError(msg)
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> FinetuneSettings:
+        """The settings from keyword arguments.
+
+        Raises:
+            ConfigError: If a name is unknown; the message says which known one is near.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                msg = f"unknown option {name!r}{hint} The options are {known}"
+                raise ConfigError(msg)
+        return cls(**options)
+
+    def to_config(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return asdict(self)
+
+
+def learning_rate_factor(settings: FinetuneSettings, step: int, total_steps: int, warmup_steps: int) -> float:
+    """What the learning rate is multiplied by at one step, in [0, 1].
+
+    Args:
+        settings: Gives the schedule and its floor.
+        step: Optimiser steps already taken.
+        total_steps: Optimiser steps in the whole run.
+        warmup_steps: Steps of the linear rise at the start.
+
+    Example:
+        >>> settings = FinetuneSettings(schedule="cosine", min_lr_factor=0.0)
+        >>> [round(learning_rate_factor(settings, s, 10, 2), 2) for s in (0, 2, 6, 10)]
+        [0.5, 1.0, 0.5, 0.0]
+    """
+    warmup_steps = min(warmup_steps, total_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if settings.schedule == "constant":
+        return 1.0
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    floor = settings.min_lr_factor
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,48 @@
+"""metrics.csv: one row for each finished epoch of a training run, the same columns in either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["EpochLog"]
+
+
+class EpochLog:
+    """A CSV file that grows by one row an epoch and survives a killed run.
+
+    Args:
+        path: Where the file is; its folder is made.
+
+    Example:
+        >>> import tempfile
+        >>> log = EpochLog(Path(tempfile.mkdtemp()) / "metrics.csv")
+        >>> log.append({"epoch": 0, "val_loss": 0.5})
+        >>> log.read()["val_loss"].tolist()
+        [0.5]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def read(self) -> pd.DataFrame:
+        """All rows so far; empty where no epoch has finished."""
+        if not self.path.exists():
+            return pd.DataFrame()
+        return pd.read_csv(self.path, encoding="utf-8")
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add one epoch; a column seen for the first time is blank in earlier rows.
+
+        Rows of this epoch or later ones, left by a run that was killed and is now resumed, are replaced.
+        """
+        before = self.read()
+        if "epoch" in before:
+            before = before[before["epoch"] < row["epoch"]]
+        rows = [*before.to_dict("records"), dict(row)]
+        temporary = self.path.with_name(f"{self.path.name}.tmp")
+        pd.DataFrame(rows).to_csv(temporary, index=False, encoding="utf-8")
+        temporary.replace(self.path)

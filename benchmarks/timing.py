@@ -1,10 +1,10 @@
-"""Times pieces of work, here or in another interpreter, and keeps the figures beside the machine's description.
+"""Times pieces of work, here or in another interpreter, and keeps the figures with the machine's description.
 
 Standard library only, so that an interpreter which has nothing of ours can import it too.
 
 Two libraries are compared as ratios inside one run: `interleave` gives each in turn a short round, so that a
-machine that slows down slows both. A library that bears our name lives in another interpreter: `Worker` starts a
-script there, which answers `serve`.
+machine that slows down slows both. A library that bears our name lives in another interpreter: `Worker`
+starts a script there, which answers by `serve`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Round = Callable[[int], Samples]
 
 
 def measure(work: Callable[[], object], *, repeats: int = 20, warmup: int = 3) -> dict[str, dict[str, float]]:
-    """Wall and CPU time of one call of `work`, in milliseconds: median, p10, p90 and number of calls of each."""
+    """Wall and CPU time of one call of `work`, in milliseconds: median, p10, p90 and number of calls."""
     take_samples(work, warmup)
     return summarise(take_samples(work, repeats))
 
 
 def take_samples(work: Callable[[], object], repeats: int) -> Samples:
-    """(wall, CPU) milliseconds of each of `repeats` calls; CPU time is that of all threads of this process."""
+    """(wall, CPU) milliseconds of each of `repeats` calls; CPU time is of all threads of this process."""
     samples = []
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -68,8 +68,8 @@ def interleave(
     """Summaries of several pieces of work that took turns.
 
     Args:
-        rounds: Name → function that runs the work n times and returns its samples (see `take_samples`; `Worker.round`
-            for work in another interpreter).
+        rounds: Name → function that runs the work n times and returns its samples (`take_samples`, or
+            `Worker.round` for work in another interpreter).
         repeats: Calls in one turn.
         times: Turns of each piece of work.
         warmup: Calls of each before the first turn, not counted.
@@ -111,12 +111,12 @@ class Worker(AbstractContextManager["Worker"]):
         print(json.dumps({"request": request, "arguments": arguments}), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
-            msg = f"the worker {self._process.args} ended with status {self._process.wait()}; its error is above"
+            msg = f"the worker {self._process.args} ended with {self._process.wait()}; its error is above"
             raise RuntimeError(msg)
         return json.loads(answer)
 
     def round(self, request: str, **arguments: Any) -> Round:
-        """A round for `interleave`: the script gets `repeats` beside the arguments and answers with samples."""
+        """A round for `interleave`: the script gets `repeats` and the arguments, and answers with samples."""
         return lambda repeats: [tuple(s) for s in self.ask(request, repeats=repeats, **arguments)]
 
     def __exit__(self, *_: object) -> None:

@@ -32,3 +32,6 @@ MAX_FAILED_FRACTION = 0.05
 # The concentrations a Dirichlet head can predict: 1 + 100 * sigmoid(x), as in Walmsley et al. (2022).
 CONCENTRATION_MIN = 1.0
 CONCENTRATION_RANGE = 100.0
+
+# How near to 0 and 1 the mean of targets in [0, 1] may lie where a head takes its logit.
+UNIT_INTERVAL_MARGIN = 1e-3

@@ -1,0 +1,99 @@
+"""Fixtures that run each engine test once for every engine that is installed.
+
+A test asks for `engine` (the package, with its modules) and for the few things whose words differ between
+frameworks: `to_tensor`, `to_numpy`, `gradient`, `apply` and `set_linear`.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from zoobot.shared.engine import ENGINES, load_engine
+
+if find_spec("tensorflow") and find_spec("triton"):
+    import triton  # noqa: F401  TensorFlow loaded before it would end the process
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require-engines",
+        default="",
+        help="engines, separated by commas, whose absence fails their tests instead of skipping them",
+    )
+
+
+class PytorchWords:
+    """What tests do to a framework's tensors, in PyTorch's words."""
+
+    @staticmethod
+    def to_tensor(array):
+        import torch
+
+        return torch.from_numpy(np.array(array))
+
+    @staticmethod
+    def to_numpy(tensor):
+        return tensor.detach().cpu().numpy()
+
+    @classmethod
+    def gradient(cls, function, array):
+        """The derivative of the sum of `function(tensor)` with respect to `array`."""
+        tensor = cls.to_tensor(array).requires_grad_()
+        function(tensor).sum().backward()
+        return cls.to_numpy(tensor.grad)
+
+    @classmethod
+    def apply(cls, module, array, *, training=False):
+        """What a layer or head makes of an array, as an array."""
+        return cls.to_numpy(module.train(training)(cls.to_tensor(array)))
+
+    @classmethod
+    def set_linear(cls, linear, weight, bias):
+        """Give a linear layer a weight (outputs, inputs) and a bias (outputs,)."""
+        linear.load_state_dict({"weight": cls.to_tensor(weight), "bias": cls.to_tensor(bias)})
+
+
+WORDS = {"pytorch": PytorchWords}
+
+
+@pytest.fixture(params=[name for name in ENGINES if find_spec(f"zoobot.{name}")])
+def engine_name(request):
+    name = request.param
+    if find_spec(ENGINES[name]) is None:
+        if name in request.config.getoption("--require-engines").split(","):
+            pytest.fail(f"engine {name!r} is required, but {ENGINES[name]!r} is not installed")
+        pytest.skip(f"{ENGINES[name]} is not installed")
+    return name
+
+
+@pytest.fixture
+def engine(engine_name):
+    return load_engine(engine_name)
+
+
+@pytest.fixture
+def to_tensor(engine_name):
+    return WORDS[engine_name].to_tensor
+
+
+@pytest.fixture
+def to_numpy(engine_name):
+    return WORDS[engine_name].to_numpy
+
+
+@pytest.fixture
+def gradient(engine_name):
+    return WORDS[engine_name].gradient
+
+
+@pytest.fixture
+def apply(engine_name):
+    return WORDS[engine_name].apply
+
+
+@pytest.fixture
+def set_linear(engine_name):
+    return WORDS[engine_name].set_linear

@@ -56,7 +56,7 @@ def _as_text(column: pd.Series, name: str) -> list[str]:
         values = column.to_numpy(dtype=object, na_value=None)
         return ["" if value is None else str(value) for value in values]
     if kind in "fcbmM":
-        _refuse_kind(column, name, column.dtype, column.iloc[0])
+        _refuse_kind(column, name, column.dtype, column.tolist()[0])
     ids = [_value_as_text(value, column, name) for value in column.to_numpy(dtype=object)]
     rounded = [text for text in ids if _ROUNDED.fullmatch(text)]
     if rounded:

@@ -282,7 +282,7 @@ def _degrees(catalog: Catalog, column: str, *, low: float, high: float) -> np.nd
         row = int(bad[0])
         msg = (
             f"column {column!r} of {catalog.name} must hold decimal degrees from {low:g} to {high:g}, got "
-            f"{values.iloc[row]!r} for galaxy {catalog.ids[row]!r} ({len(bad):,} such galaxies)"
+            f"{values.tolist()[row]!r} for galaxy {catalog.ids[row]!r} ({len(bad):,} such galaxies)"
         )
         raise CatalogError(msg)
     return degrees

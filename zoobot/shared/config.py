@@ -174,7 +174,7 @@ class ImageOptions(Options):
         None, "size of an original pixel on the sky; kept as a record", above=0
     )
 
-    def changes(self) -> dict[str, Any]:
+    def image_changes(self) -> dict[str, Any]:
         """The values that were given, by the names of `Preprocessing`."""
         given = {name: getattr(self, name) for name in ImageOptions.__annotations__ if name != "title"}
         return {name: value for name, value in given.items() if value is not None}
@@ -264,6 +264,7 @@ class LearningOptions(Options):
     warmup_epochs: float = setting(
         defaults.WARMUP_EPOCHS, "epochs over which the learning rate rises from zero", at_least=0
     )
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     accelerator: str = setting("auto", "auto, cpu, gpu, mps …", metavar="NAME")
     devices: int | str = setting("auto", "how many devices", metavar="N")
     precision: str = setting("auto", "auto, 32-true, bf16-mixed, 16-mixed", metavar="NAME")
@@ -350,6 +351,9 @@ class DemoOptions(EngineOptions):
     encoder: str = setting(defaults.ENCODER, "pretrained encoder, as in `zoobot finetune`", metavar="NAME")
     n_blocks: int | Literal["all"] = setting(0, "encoder blocks that learn, from the top", at_least=0)
     max_epochs: int = setting(12, "passes over the training galaxies", at_least=1)
+    learning_rate: float = setting(
+        1e-3, "largest step; a head alone takes larger ones than an encoder", above=0
+    )
     overwrite: bool = setting(True, "replace an earlier demo in --save-dir")
 
 

@@ -1,0 +1,31 @@
+"""Guided runs, written once over the engine contract: finetune, predict, evaluate, demo.
+
+Each takes one options dataclass of `zoobot.shared.config`, leaves a folder of results with a record of how they
+came about, and returns what it made. Progress is told to the logger "zoobot".
+
+Example:
+    >>> from zoobot import workflow
+    >>> from zoobot.shared.config import FinetuneOptions
+    >>> result = workflow.finetune(  # doctest: +SKIP
+    ...     FinetuneOptions(catalog="rings.csv", labels="ring", save_dir="results/rings")
+    ... )
+    >>> result.evaluation.scores["accuracy"]  # doctest: +SKIP
+    0.87
+"""
+
+from zoobot.workflow.demonstration import DemoResult, demo
+from zoobot.workflow.evaluation import Evaluation, evaluate
+from zoobot.workflow.prediction import PredictResult, predict
+from zoobot.workflow.training import FinetuneResult, finetune, resumed_options
+
+__all__ = [
+    "DemoResult",
+    "Evaluation",
+    "FinetuneResult",
+    "PredictResult",
+    "demo",
+    "evaluate",
+    "finetune",
+    "predict",
+    "resumed_options",
+]

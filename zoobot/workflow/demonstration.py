@@ -1,0 +1,117 @@
+"""The demo: a simulated survey from images and votes to a trained model and its predictions, offline."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.config import FinetuneOptions, PredictOptions
+from zoobot.shared.simulate import simulate_survey
+from zoobot.workflow.prediction import PredictResult, predict
+from zoobot.workflow.run_folder import read_record
+from zoobot.workflow.training import FinetuneResult, finetune
+
+if TYPE_CHECKING:
+
+    from zoobot.shared.config import DemoOptions
+
+__all__ = ["DemoResult", "demo"]
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA = "gz_decals_dr5"
+_NEW_GALAXIES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo made.
+
+    Args:
+        save_dir: The folder of everything.
+        catalog: The simulated, labelled survey.
+        training: The finetuning run on it.
+        new_catalog: Simulated galaxies that the model had never met.
+        predictions: What it predicts for them.
+        seconds: How long it all took.
+    """
+
+    save_dir: Path
+    catalog: Path
+    training: FinetuneResult
+    new_catalog: Path
+    predictions: PredictResult
+    seconds: float
+
+
+def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> DemoResult:
+    """Simulate a survey, finetune on its volunteers' votes, score, and predict new galaxies; needs no network.
+
+    Args:
+        options: Sizes and places.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the folder is occupied, or the engine or the encoder can't be had.
+    """
+    start = time.monotonic()
+    folder = Path(options.save_dir).expanduser()
+    logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, 40)
+    catalog = _simulate(folder / "survey", options, options.n_galaxies, options.seed)
+    new_catalog = _simulate(folder / "new_galaxies", options, _NEW_GALAXIES, options.seed + 1)
+    shared = {"backend": options.backend, "num_workers": options.num_workers, "progress": options.progress}
+    shared |= {"seed": options.seed, "batch_size": options.batch_size}
+    training = finetune(
+        FinetuneOptions(
+            catalog=str(catalog),
+            task="tree",
+            schema=_SCHEMA,
+            save_dir=str(folder / "training"),
+            overwrite=read_record(folder / "training") is not None,
+            encoder=options.encoder,
+            image_size_pix=options.image_size_pix,
+            n_blocks=options.n_blocks,
+            max_epochs=options.max_epochs,
+            learning_rate=options.learning_rate,
+            test_fraction=0.2,
+            **shared,
+        ),
+        command=command,
+    )
+    predictions = predict(
+        PredictOptions(
+            catalog=str(new_catalog),
+            checkpoint=str(training.checkpoint),
+            save_loc=str(folder / "new_galaxies_predictions.parquet"),
+            overwrite=True,
+            **shared,
+        ),
+        command=command,
+    )
+    return DemoResult(
+        save_dir=folder,
+        catalog=catalog,
+        training=training,
+        new_catalog=new_catalog,
+        predictions=predictions,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _simulate(folder: Path, options: DemoOptions, n_galaxies: int, seed: int) -> Path:
+    from rich.progress import Progress
+
+    with Progress(disable=not options.progress) as bar:
+        work = bar.add_task("Simulating galaxies", total=n_galaxies)
+        return simulate_survey(
+            folder,
+            n_galaxies=n_galaxies,
+            image_size_pix=options.image_size_pix,
+            seed=seed,
+            schema=_SCHEMA,
+            num_workers=max(1, options.num_workers),
+            on_galaxy=lambda: bar.advance(work),
+        )

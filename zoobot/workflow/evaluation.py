@@ -1,0 +1,162 @@
+"""Score a model on labelled galaxies: numbers, a readable table, predictions, pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError
+from zoobot.workflow.galaxies import labelled_for, read_galaxies
+from zoobot.workflow.pictures import draw_comparison, draw_examples
+from zoobot.workflow.prediction import find_checkpoint, save_failures
+from zoobot.workflow.run_folder import open_run
+from zoobot.workflow.score_table import score_table
+
+if TYPE_CHECKING:
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import EngineOptions, EvaluateOptions
+    from zoobot.shared.engine import Engine
+
+__all__ = ["Evaluation", "evaluate", "evaluate_model"]
+
+logger = logging.getLogger(__name__)
+
+PART_NAMES = {
+    "test": "test galaxies, never seen in training",
+    "val": "validation galaxies, which also chose the best epoch",
+    "catalog": "galaxies of the catalog",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How well a model predicts labelled galaxies.
+
+    Args:
+        scores: Every score by name; NaN where the galaxies can't tell.
+        table: The scores as a text to read.
+        galaxies: How many were scored.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        save_dir: Where evaluation.json, evaluation.txt, predictions.parquet and the pictures are.
+    """
+
+    scores: dict[str, float]
+    table: str
+    galaxies: int
+    failures: pd.DataFrame
+    save_dir: Path
+
+    def scores_for_json(self) -> dict[str, float | None]:
+        """The scores with None for NaN, which JSON does not have."""
+        return {name: None if math.isnan(value) else value for name, value in self.scores.items()}
+
+
+def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evaluate") -> Evaluation:
+    """Score a trained model on a labelled catalog and leave a folder of results.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the checkpoint or the catalog can't be used, or the folder is occupied.
+    """
+    folder = Path(options.save_dir).expanduser()
+    checkpoint = find_checkpoint(options.checkpoint)
+    galaxies = read_galaxies(options.catalog, options, select=options.select)
+    engine = load_engine(options.backend)
+    model = engine.checkpoint.load(checkpoint)
+    galaxies = labelled_for(model.task, galaxies)
+    config = options.to_config() | {"overwrite": False}
+    record = open_run(folder, "evaluate", config, command=command, overwrite=options.overwrite)
+    with record.running():
+        data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
+        record.update(data={"catalog": data})
+        evaluation = evaluate_model(engine, model, galaxies, folder, options, part="catalog")
+        record.update(scores=evaluation.scores_for_json())
+    return evaluation
+
+
+def evaluate_model(
+    engine: Engine,
+    model: Any,
+    galaxies: Catalog,
+    folder: Path,
+    options: EngineOptions,
+    *,
+    part: str,
+    failures: pd.DataFrame | None = None,
+) -> Evaluation:
+    """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
+
+    Args:
+        engine: The engine of the model.
+        model: A trained model.
+        galaxies: With the labels of the model's task.
+        folder: Where everything goes.
+        options: Batch size, threads, seed, progress.
+        part: "test", "val" or "catalog": what the galaxies are, for the reader.
+        failures: Images that failed before, in training, to be listed too.
+    """
+    logger.info("Evaluating on %s %s", f"{len(galaxies):,}", PART_NAMES[part])
+    predictions = engine.predict.predict(
+        galaxies,
+        model,
+        save_loc=folder / "predictions.parquet",
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        seed=options.seed,
+        progress=options.progress,
+    )
+    predicted, scored = _align(predictions.table, galaxies)
+    labels = _labels(scored)
+    scores = model.task.metrics(predicted, labels)
+    all_failures = (
+        pd.concat([predictions.failures, failures]) if failures is not None else predictions.failures
+    )
+    evaluation = Evaluation(
+        scores=scores,
+        table=score_table(model.task, scores, heading=f"{len(scored):,} {PART_NAMES[part]}"),
+        galaxies=len(scored),
+        failures=save_failures(all_failures, folder / "failures.csv"),
+        save_dir=folder,
+    )
+    _write(evaluation, model.task.kind, part, folder)
+    draw_comparison(model.task, predicted, labels, folder)
+    draw_examples(model, scored, predicted, folder / "predictions.png", seed=options.seed)
+    return evaluation
+
+
+def _align(table: pd.DataFrame, galaxies: Catalog) -> tuple[np.ndarray, Catalog]:
+    """Predictions, (galaxies, outputs), and the galaxies that have one, in the same order."""
+    rows = {galaxy: row for row, galaxy in enumerate(table["id_str"])}
+    scored = galaxies.select([place for place, galaxy in enumerate(galaxies.ids) if galaxy in rows])
+    values = table.drop(columns="id_str").to_numpy(dtype=np.float64)
+    return values[[rows[galaxy] for galaxy in scored.ids]], scored
+
+
+def _labels(galaxies: Catalog) -> np.ndarray:
+    if galaxies.labels is None:
+        msg = f"{galaxies.name} has no labels to compare with"
+        raise CatalogError(msg)
+    return galaxies.labels
+
+
+def _write(evaluation: Evaluation, kind: str, part: str, folder: Path) -> None:
+    content = {
+        "task": kind,
+        "part": part,
+        "galaxies": evaluation.galaxies,
+        "failures": len(evaluation.failures),
+        "scores": evaluation.scores_for_json(),
+    }
+    (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "evaluation.txt").write_text(evaluation.table + "\n", encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Catalogs as a run needs them: read, narrowed down, and with class names turned into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
+from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.tasks import ClassificationTask, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoobot.shared.config import CatalogOptions
+
+__all__ = ["labelled_for", "read_classes", "read_galaxies", "select_galaxies"]
+
+_IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".fits", ".fit", ".fits.gz", ".fit.gz", ".fits.fz",
+)  # fmt: skip
+
+
+def read_galaxies(
+    source: str, options: CatalogOptions, *, label_cols: Sequence[str] = (), select: str | None = None
+) -> Catalog:
+    """The galaxies of a table, or of a folder of images, checked.
+
+    Args:
+        source: The table; or a folder, whose images (subfolders included) are the galaxies.
+        options: Names of the columns, and the folder that paths are relative to.
+        label_cols: The columns that hold numbers to learn or to compare with.
+        select: "COLUMN=VALUE" keeps the rows whose column holds that value.
+
+    Raises:
+        CatalogError: If the catalog can't be used, or no galaxy is left.
+    """
+    if Path(source).expanduser().is_dir():
+        return _read_folder(Path(source).expanduser(), options)
+    galaxies = read_catalog(
+        source, label_cols=label_cols, root=options.root, id_col=options.id_col, file_col=options.file_col
+    )
+    return galaxies if select is None else select_galaxies(galaxies, select)
+
+
+def _read_folder(folder: Path, options: CatalogOptions) -> Catalog:
+    import pandas as pd
+
+    files = sorted(p for p in folder.rglob("*") if p.name.lower().endswith(_IMAGE_ENDINGS))
+    if not files:
+        msg = f"the folder {folder} holds no images ({', '.join(_IMAGE_ENDINGS)})"
+        raise CatalogError(msg)
+    names = [str(path.relative_to(folder)) for path in files]
+    table = pd.DataFrame({options.id_col: names, options.file_col: names})
+    return read_catalog(table, root=folder, id_col=options.id_col, file_col=options.file_col)
+
+
+def select_galaxies(galaxies: Catalog, select: str) -> Catalog:
+    """The galaxies whose column holds a value, said as "COLUMN=VALUE".
+
+    Raises:
+        ConfigError: If `select` is not of that form.
+        CatalogError: If the column is absent, or no galaxy has the value.
+    """
+    column, equals, value = select.partition("=")
+    if not equals:
+        msg = f"--select must be COLUMN=VALUE, got {select!r}"
+        raise ConfigError(msg)
+    if column not in galaxies.table:
+        msg = f"--select: {galaxies.name} has no column {column!r}; it has {list(map(str, galaxies.table))}"
+        raise CatalogError(msg)
+    texts = galaxies.table[column].astype(str)
+    chosen = (texts == value).to_numpy()
+    if not chosen.any():
+        msg = f"--select {select}: no galaxy has it; column {column!r} holds {sorted(set(texts))[:10]}"
+        raise CatalogError(msg)
+    return galaxies.select(chosen)
+
+
+def read_classes(
+    galaxies: Catalog, column: str, class_names: Sequence[str] | None
+) -> tuple[Catalog, tuple[str, ...]]:
+    """The galaxies labelled by the number of their class, and the classes' names.
+
+    Args:
+        galaxies: The galaxies.
+        column: Text, which names the classes; or whole numbers from 0, which `class_names` may name.
+        class_names: The classes in order; None takes those that occur.
+
+    Raises:
+        CatalogError: If the column is absent.
+        LabelError: If a class is missing or unknown.
+    """
+    if column not in galaxies.table:
+        read_catalog(galaxies, label_cols=[column])  # raises, and says which columns are near
+    if class_names is not None and _is_numbered(galaxies.table[column], class_names):
+        return read_catalog(galaxies, label_cols=[column]), tuple(class_names)
+    codes, names = encode_labels(galaxies.table, column, class_names=class_names)
+    return galaxies.with_labels(codes, [column]), names
+
+
+def _is_numbered(values: pd.Series, class_names: Sequence[str]) -> bool:
+    """Whether a column holds the numbers of classes whose names are other words."""
+    if getattr(values.dtype, "kind", "O") not in "biuf":
+        return False
+    return not {f"{number:g}" for number in values.dropna()} <= set(class_names)
+
+
+def labelled_for(task: Task, galaxies: Catalog) -> Catalog:
+    """The galaxies with the labels that a trained model's task is scored on, checked.
+
+    Raises:
+        CatalogError: If a label column is absent.
+        LabelError: If a label is not what the task needs.
+    """
+    if isinstance(task, ClassificationTask):
+        galaxies, _ = read_classes(galaxies, task.label_cols[0], task.class_names)
+    else:
+        galaxies = read_catalog(galaxies, label_cols=task.label_cols)
+    if galaxies.labels is not None:
+        task.check_labels(galaxies.labels, galaxies.ids)
+    return galaxies

@@ -1,0 +1,175 @@
+"""The pictures that a run leaves: which one fits which task, and what stands beside an example galaxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared import metrics, plots
+from zoobot.shared.augment import make_view
+from zoobot.shared.errors import ImageError
+from zoobot.shared.images import read_image
+from zoobot.shared.plots import Bar
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
+from zoobot.shared.votes import fractions_from_votes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.tasks import Task
+
+__all__ = ["draw_comparison", "draw_examples", "draw_training_curves"]
+
+_EXAMPLES = 12
+_MOST_BARS = 10
+_MOST_CLASSES = 6
+_SCORES_BY_EPOCH = {
+    "classification": ("accuracy", "balanced_accuracy", "f1_macro"),
+    "multi-label": ("average_precision", "roc_auc", "f1_macro"),
+    "regression": ("r2",),
+    "tree": ("accuracy", "accuracy_confident", "fraction_rmse"),
+}
+
+
+def draw_training_curves(log: pd.DataFrame, task: Task, folder: Path) -> Path:
+    """training_curves.png: losses and the task's main scores by epoch."""
+    return plots.training_curves(log, folder / "training_curves.png", scores=_SCORES_BY_EPOCH[task.kind])
+
+
+def draw_comparison(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path) -> Path:
+    """The picture of predictions against labels that fits the task.
+
+    Args:
+        task: What was predicted.
+        predicted: (galaxies, outputs).
+        labels: (galaxies, label columns).
+        folder: Where the picture goes.
+    """
+    if isinstance(task, ClassificationTask):
+        counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
+        return plots.confusion_matrix(counts, task.class_names, folder / "confusion_matrix.png")
+    if isinstance(task, TreeTask):
+        # the mean of a Dirichlet distribution is each concentration's share of its question
+        fractions = fractions_from_votes(predicted, task.schema)
+        return plots.fractions_scatter(fractions, labels, task.schema, folder / "fractions_scatter.png")
+    if isinstance(task, MultiLabelTask):
+        return plots.purity_completeness(
+            predicted, labels, task.label_cols, folder / "purity_completeness.png"
+        )
+    return plots.regression_scatter(predicted, labels, task.label_cols, folder / "regression_scatter.png")
+
+
+def draw_examples(
+    model: Any, galaxies: Catalog, predicted: np.ndarray, path: Path, *, seed: int, count: int = _EXAMPLES
+) -> Path:
+    """A picture of random galaxies, as the network sees them, beside their predictions and labels.
+
+    Args:
+        model: Says what was predicted, and how images are read.
+        galaxies: The galaxies, with labels or without.
+        predicted: (galaxies, outputs).
+        path: The PNG file to write.
+        seed: Chooses the galaxies.
+        count: Most galaxies to draw.
+    """
+    order = np.random.default_rng(seed).permutation(len(galaxies))[:count]
+    task = model.task
+    labels = (
+        np.full((len(galaxies), task.num_label_cols), np.nan) if galaxies.labels is None else galaxies.labels
+    )
+    bars = _BARS[task.kind](task, predicted, labels)
+    images, lines, names = [], [], []
+    for place in order:
+        try:
+            image = read_image(galaxies.paths[place], model.preprocessing)
+        except ImageError:
+            continue  # the failures table tells of it; a picture can do without
+        images.append(make_view(image, model.preprocessing))
+        lines.append(bars(place))
+        names.append(galaxies.ids[place])
+    legend = ("expected vote fraction", "volunteers") if isinstance(task, TreeTask) else ("model", "label")
+    return plots.example_galaxies(path, images, lines, names=names, legend=legend)
+
+
+_BarsOfGalaxy = Callable[[int], list[Bar]]
+
+
+def _class_bars(task: ClassificationTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+    def bars(galaxy: int) -> list[Bar]:
+        probabilities, truth = predicted[galaxy], labels[galaxy, 0]
+        likely = np.sort(np.argsort(-probabilities)[:_MOST_CLASSES])
+        guess = task.class_names[int(probabilities.argmax())]
+        heading = Bar(guess)
+        if np.isfinite(truth):
+            right = task.class_names[int(truth)]
+            heading = Bar(f"{guess} ✓" if right == guess else f"{guess} ✗ {right}")
+        marks = [1.0 if k == truth else None for k in likely]
+        return [
+            heading,
+            *(Bar(task.class_names[k], float(probabilities[k]), m) for k, m in zip(likely, marks, strict=False)),
+        ]
+
+    return bars
+
+
+def _label_bars(task: MultiLabelTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+    def bars(galaxy: int) -> list[Bar]:
+        values = zip(task.label_cols, predicted[galaxy], labels[galaxy], strict=True)
+        return [
+            Bar(name, float(p), float(truth) if np.isfinite(truth) else None) for name, p, truth in values
+        ]
+
+    return bars
+
+
+def _target_bars(task: RegressionTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+    """Values on a scale from the smallest to the largest of all these galaxies."""
+    low = np.fmin(predicted.min(axis=0), np.nanmin(labels, axis=0, initial=np.inf))
+    high = np.fmax(predicted.max(axis=0), np.nanmax(labels, axis=0, initial=-np.inf))
+    span = np.where(high > low, high - low, 1.0)
+
+    def bars(galaxy: int) -> list[Bar]:
+        lines = []
+        for k, name in enumerate(task.label_cols):
+            guess, truth = float(predicted[galaxy, k]), float(labels[galaxy, k])
+            known = np.isfinite(truth)
+            mark = float((truth - low[k]) / span[k]) if known else None
+            lines.append(Bar(f"{name}: label {truth:.3g}" if known else name))
+            lines.append(Bar("predicted", float((guess - low[k]) / span[k]), mark, f"{guess:.3g}"))
+        return lines
+
+    return bars
+
+
+def _answer_bars(task: TreeTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+    """The questions that would probably be asked of this galaxy, as many as there is room for."""
+    schema = task.schema
+    fractions = fractions_from_votes(predicted, task.schema)
+    asked = schema.probability_asked(fractions)
+    titles = plots.question_titles(schema)
+
+    def bars(galaxy: int) -> list[Bar]:
+        lines: list[Bar] = []
+        for k, question in enumerate(schema.questions):
+            votes = np.nan_to_num(labels[galaxy, question.slice])
+            if asked[galaxy, k] < 0.5 or len(lines) + 1 + len(question.answers) > _MOST_BARS:
+                continue
+            observed = [float(v) for v in votes / votes.sum()] if votes.sum() > 0 else [None] * len(votes)
+            expected = fractions[galaxy, question.slice]
+            lines.append(Bar(titles[k]))
+            lines += [Bar(a.pretty, float(e), o) for a, e, o in zip(question.answers, expected, observed, strict=False)]
+        return lines
+
+    return bars
+
+
+_BARS: dict[str, Callable[[Any, np.ndarray, np.ndarray], _BarsOfGalaxy]] = {
+    "classification": _class_bars,
+    "multi-label": _label_bars,
+    "regression": _target_bars,
+    "tree": _answer_bars,
+}

@@ -1,0 +1,114 @@
+"""The guided prediction run: a trained model, a catalog of any size, a table."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.checkpoint import CONFIG_FILE
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.predictions import check_save_loc
+from zoobot.workflow.galaxies import read_galaxies
+from zoobot.workflow.run_folder import RunRecord, loaded_versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoobot.shared.config import PredictOptions
+
+__all__ = ["PredictResult", "find_checkpoint", "predict", "save_failures"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictResult:
+    """What a prediction run made.
+
+    Args:
+        save_loc: The table.
+        galaxies: How many galaxies have a prediction.
+        columns: The predicted columns.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    save_loc: Path
+    galaxies: int
+    columns: list[str]
+    failures: pd.DataFrame
+
+
+def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict") -> PredictResult:
+    """Predict every galaxy of a catalog and write the table, its record, and the failures if there are any.
+
+    Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the checkpoint or the catalog can't be used, the table exists, or no image could be read.
+    """
+    save_loc = check_save_loc(options.save_loc)
+    if save_loc.exists() and not options.overwrite:
+        msg = f"{save_loc} exists: choose another --save-loc, or replace it with --overwrite"
+        raise ConfigError(msg)
+    checkpoint = find_checkpoint(options.checkpoint)
+    galaxies = read_galaxies(options.catalog, options, select=options.select)
+    engine = load_engine(options.backend)
+    model = engine.checkpoint.load(checkpoint)
+    logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+    data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
+    record = RunRecord(
+        save_loc.with_suffix(".run.json"), {"work": "predict", "status": "running", "command": command}
+    )
+    record.update(options=options.to_config(), data={"catalog": data}, versions=loaded_versions())
+    with record.running():
+        predictions = engine.predict.predict(
+            galaxies,
+            model,
+            save_loc=save_loc,
+            n_samples=options.n_samples,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            seed=options.seed,
+            progress=options.progress,
+        )
+        failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
+    return PredictResult(
+        save_loc=save_loc,
+        galaxies=len(galaxies) - len(failures),
+        columns=model.task.output_columns,
+        failures=failures,
+    )
+
+
+def find_checkpoint(folder: str | Path) -> Path:
+    """The checkpoint's folder: the one given, or the `checkpoint` in the run's folder that was given.
+
+    Raises:
+        CheckpointError: If there is neither.
+    """
+    folder = Path(folder).expanduser()
+    for place in (folder, folder / "checkpoint"):
+        if (place / CONFIG_FILE).is_file():
+            return place
+    found = (
+        "does not exist" if not folder.exists() else f"has no {CONFIG_FILE}, nor has {folder / 'checkpoint'}"
+    )
+    msg = f"a checkpoint is the folder that `zoobot finetune` leaves; {folder} {found}"
+    raise CheckpointError(msg)
+
+
+def save_failures(failures: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The failed images, each galaxy once, also written as CSV; without any, an older file is removed."""
+    failures = failures.drop_duplicates("id_str", ignore_index=True)
+    if failures.empty:
+        path.unlink(missing_ok=True)
+    else:
+        failures.to_csv(path, index=False, encoding="utf-8")
+    return failures

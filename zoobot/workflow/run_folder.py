@@ -1,0 +1,171 @@
+"""The folder that a run leaves, and its record: what was asked, of what data, by which software, with what end."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from zoobot.shared.errors import ConfigError
+
+__all__ = ["RECORD_FILE", "RunRecord", "loaded_versions", "open_run", "read_record"]
+
+RECORD_FILE = "run.json"
+
+#: Everything that runs write into their folder: what --overwrite may delete, and nothing else.
+_RUN_FILES = (
+    "checkpoint",
+    "last.ckpt",
+    "metrics.csv",
+    "evaluation.json",
+    "evaluation.txt",
+    "predictions.parquet",
+    "failures.csv",
+    "training_curves.png",
+    "predictions.png",
+    "confusion_matrix.png",
+    "purity_completeness.png",
+    "regression_scatter.png",
+    "fractions_scatter.png",
+    RECORD_FILE,
+)
+
+
+class RunRecord:
+    """The run.json of one run, rewritten whole at every change.
+
+    Args:
+        path: The file.
+        content: What it says.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self.path = path
+        self.content = content
+
+    def update(self, **facts: Any) -> None:
+        """Add facts, JSON-ready, and write the file."""
+        self.content |= facts
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f".{self.path.name}.draft")
+        draft.write_text(json.dumps(self.content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(self.path)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Record how the work inside ends: finished, interrupted, or failed with which error."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.update(status="interrupted", ended=_now())
+            raise
+        except BaseException as error:
+            self.update(status="failed", ended=_now(), error=f"{type(error).__name__}: {error}")
+            raise
+        self.content.pop("error", None)
+        self.update(status="finished", ended=_now(), versions=loaded_versions())
+
+
+def open_run(
+    folder: Path,
+    work: str,
+    options: dict[str, Any],
+    *,
+    command: str,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> RunRecord:
+    """The record of a run about to start; its folder is checked, and made or cleared as asked.
+
+    Args:
+        folder: Where the run leaves its results.
+        work: What kind of run: "finetune", "evaluate"…
+        options: What was asked, JSON-ready.
+        command: How it was asked, for the record.
+        resume: Whether a run in the folder is continued.
+        overwrite: Whether a run in the folder is replaced. Only files that runs write are deleted.
+
+    Raises:
+        ConfigError: If the folder holds something else, or a run and neither `resume` nor `overwrite`.
+    """
+    old = read_record(folder)
+    _refuse_other_content(folder, old, work)
+    if old is not None and not (resume or overwrite):
+        _refuse_occupied(folder, old)
+    if old is not None and resume:
+        old.update(status="running", resumed=[*old.content.get("resumed", []), _now()])
+        return old
+    if old is not None:
+        _clear(folder)
+    record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
+    record.update(started=_now(), options=options, versions=loaded_versions())
+    return record
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """The record of the run in a folder; None where there is none.
+
+    Raises:
+        ConfigError: If the file is there but can't be read.
+    """
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["work"], content["status"], content["options"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is no record of a Zoobot run ({type(error).__name__}: {error}); choose another folder"
+        raise ConfigError(msg) from error
+    return RunRecord(path, content)
+
+
+def loaded_versions() -> dict[str, str]:
+    """The version of Python and of every package in memory that states one, by name."""
+    names = sorted(set(sys.modules) - set(sys.stdlib_module_names))
+    found = {name: vars(sys.modules[name]).get("__version__") for name in names if "." not in name}
+    stated = {name: version for name, version in found.items() if isinstance(version, str)}
+    return {"python": platform.python_version(), "platform": platform.platform(), **stated}
+
+
+def _refuse_other_content(folder: Path, old: RunRecord | None, work: str) -> None:
+    """Results never mix with files that are not ours, nor with those of another kind of run."""
+    if folder.exists() and not folder.is_dir():
+        msg = f"save_dir must be a folder, but {folder} is a file"
+        raise ConfigError(msg)
+    if old is None and folder.is_dir() and any(folder.iterdir()):
+        some = ", ".join(sorted(p.name for p in folder.iterdir())[:5])
+        msg = f"{folder} holds other files ({some}); give the run a folder of its own"
+        raise ConfigError(msg)
+    if old is not None and old.content["work"] != work:
+        msg = f"{folder} holds a run of `{old.content['work']}`; give `{work}` a folder of its own"
+        raise ConfigError(msg)
+
+
+def _refuse_occupied(folder: Path, old: RunRecord) -> None:
+    if old.content["status"] == "finished":
+        msg = f"{folder} holds a finished run: choose another --save-dir, or replace it with --overwrite"
+    elif old.content["work"] == "finetune":
+        msg = f"{folder} holds an unfinished run: continue it with --resume, or start over with --overwrite"
+    else:
+        msg = f"{folder} holds an unfinished run: start over with --overwrite"
+    raise ConfigError(msg)
+
+
+def _clear(folder: Path, names: Sequence[str] = _RUN_FILES) -> None:
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

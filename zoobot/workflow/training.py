@@ -1,0 +1,178 @@
+"""The guided finetuning run: catalog in; model, scores, predictions, pictures and a record out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from zoobot.shared.config import FinetuneOptions
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import ConfigError
+from zoobot.workflow.building import LabelledGalaxies, build_galaxies, build_model, build_trainer
+from zoobot.workflow.evaluation import Evaluation, evaluate_model
+from zoobot.workflow.pictures import draw_training_curves
+from zoobot.workflow.run_folder import RECORD_FILE, open_run, read_record
+
+if TYPE_CHECKING:
+    from zoobot.shared.engine import Engine
+    from zoobot.workflow.run_folder import RunRecord
+
+__all__ = ["FinetuneResult", "finetune", "resumed_options"]
+
+logger = logging.getLogger(__name__)
+
+#: What may differ when a run is resumed: it changes how the work is done, not what comes out.
+_FREE_ON_RESUME = {"num_workers", "progress", "accelerator", "devices", "resume", "overwrite"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """What a finetuning run made.
+
+    Args:
+        save_dir: The run's folder.
+        checkpoint: The best model, which either engine loads.
+        evaluation: Its scores, on the test galaxies where there are any, else on the validation galaxies.
+        epochs: Epochs trained, all parts of a resumed run together.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        seconds: How long this part of the run took.
+    """
+
+    save_dir: Path
+    checkpoint: Path
+    evaluation: Evaluation
+    epochs: int
+    failures: pd.DataFrame
+    seconds: float
+
+
+def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetune") -> FinetuneResult:
+    """Finetune a pretrained encoder on labelled galaxies, score it, and leave a folder of results.
+
+    The folder holds `checkpoint/` (the best model), `metrics.csv` (by epoch), `evaluation.json` and
+    `evaluation.txt`, `predictions.parquet`, pictures, `failures.csv` if an image failed, and `run.json`.
+
+    Args:
+        options: Everything that can be chosen. With `resume`, an unfinished run in `save_dir` goes on.
+        command: How the run was started, for its record.
+
+    Returns:
+        Where things are, and the scores.
+
+    Raises:
+        ZoobotError: Before training, for anything that can be known before: options that can't work, a folder
+            that is occupied, a catalog, labels or an encoder that can't be used.
+    """
+    start = time.monotonic()
+    folder = Path(options.save_dir).expanduser()
+    before = _unfinished_run(options, folder) if options.resume else None
+    labelled = LabelledGalaxies(options)
+    engine = load_engine(options.backend)
+    galaxies = build_galaxies(engine, options, labelled)
+    galaxies.setup()
+    model = build_model(engine, options, labelled)
+    galaxies.meet(model.task)
+    if before is not None:
+        _check_same_data(before, galaxies.record())
+    record = open_run(
+        folder,
+        "finetune",
+        replace(options, resume=False, overwrite=False).to_config(),
+        command=command,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    with record.running():
+        record.update(data=galaxies.record())
+        _tell_what_starts(galaxies, model)
+        model = _train(engine, options, model, galaxies, record)
+        log = pd.read_csv(folder / "metrics.csv")
+        draw_training_curves(log, model.task, folder)
+        part = "test" if "test" in galaxies.galaxies else "val"
+        evaluation = evaluate_model(
+            engine, model, galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
+        )
+        record.update(epochs=len(log), scores=evaluation.scores_for_json())
+    return FinetuneResult(
+        save_dir=folder,
+        checkpoint=folder / "checkpoint",
+        evaluation=evaluation,
+        epochs=len(log),
+        failures=evaluation.failures,
+        seconds=time.monotonic() - start,
+    )
+
+
+def resumed_options(given: Mapping[str, Any]) -> FinetuneOptions:
+    """The options of the run in `given["save_dir"]`, to continue it; what is given anew must agree with them.
+
+    Args:
+        given: Names and values, at least `save_dir`.
+
+    Raises:
+        ConfigError: If there is no such run, or a given value differs and would change the result.
+    """
+    folder = Path(given.get("save_dir", "")).expanduser()
+    record = read_record(folder) if "save_dir" in given else None
+    if record is None:
+        msg = f"--resume needs --save-dir with an unfinished run, got {given.get('save_dir')!r}"
+        raise ConfigError(msg)
+    return FinetuneOptions.from_config({**record.content["options"], **given, "resume": True})
+
+
+def _unfinished_run(options: FinetuneOptions, folder: Path) -> RunRecord:
+    """The run to resume, which must be the run that was asked for."""
+    record = read_record(folder)
+    if record is None:
+        msg = f"there is no run to resume in {folder}: it has no {RECORD_FILE}"
+        raise ConfigError(msg)
+    if record.content["status"] == "finished":
+        msg = f"the run in {folder} is finished: there is nothing to resume"
+        raise ConfigError(msg)
+    before = FinetuneOptions.from_config(record.content["options"])
+    changed = [
+        f"{f.name} was {getattr(before, f.name)!r}, now {getattr(options, f.name)!r}"
+        for f in fields(options)
+        if f.name not in _FREE_ON_RESUME and getattr(before, f.name) != getattr(options, f.name)
+    ]
+    if changed:
+        msg = f"a resumed run keeps its options, but {'; '.join(changed)}. Start another run in another --save-dir"
+        raise ConfigError(msg)
+    return record
+
+
+def _check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
+    before = record.content.get("data", data)
+    for part in sorted(set(before) | set(data)):
+        if before.get(part, {}).get("fingerprint") != data.get(part, {}).get("fingerprint"):
+            msg = (
+                f"the {part} galaxies are not those that the run was started with (ids, image paths or labels differ); "
+                "start over with --overwrite"
+            )
+            raise ConfigError(msg)
+
+
+def _tell_what_starts(galaxies: Any, model: Any) -> None:
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in galaxies.galaxies.items())
+    pixels = model.preprocessing
+    logger.info("%s on %s galaxies, at %d px", model.task.kind.capitalize(), sizes, pixels.image_size_pix)
+
+
+def _train(engine: Engine, options: FinetuneOptions, model: Any, galaxies: Any, record: RunRecord) -> Any:
+    """The best model; training goes on from where a killed run stopped, or is left out if that was its end."""
+    folder = record.path.parent
+    if record.content.get("trained"):
+        logger.info("Training was finished before; taking up its best model")
+        return engine.checkpoint.load(folder / "checkpoint")
+    started = (folder / "last.ckpt").exists()
+    if started:
+        logger.info("Going on from the last finished epoch")
+    build_trainer(engine, options).fit(model, galaxies, ckpt_path="last" if started else None)
+    record.update(trained=True)
+    return model

@@ -27,7 +27,7 @@ __all__ = [
 DISK_SCALE = 1.678
 """Half-light radius of an exponential disk over its scale length."""
 
-_OVERSAMPLING = 7
+_OVERSAMPLING = 8  # even, so that no point falls on the cusp itself, in frames of even or odd size
 _CORE_PIX = 9
 _TEXTURE_SIZE = 256
 

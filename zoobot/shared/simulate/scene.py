@@ -180,7 +180,7 @@ def _add_bright_star(
     spikes = np.zeros_like(halo)
     for ahead, beside in ((along, across), (across, along)):
         spikes += np.exp(-0.5 * (beside / spike_width) ** 2) * (1 + ahead / core) ** np.float32(-1.7)
-    peak = np.float32(look.softening * look.white * 10 ** rng.uniform(0.8, 1.8))
+    peak = np.float32(look.softening * look.white * 10 ** rng.uniform(0.6, 1.5))
     star = (halo + np.float32(0.35) * spikes)[..., None] * (peak * colour_of(rng.uniform(0.2, 0.9)))
     image = image + star / np.asarray(look.band_scale, dtype=np.float32)
     if bleeds:

@@ -146,11 +146,14 @@ def _write(
         return _make_galaxy(folder, plan, number)
 
     rows = []
-    with ThreadPoolExecutor(num_workers) as pool:
+    pool = ThreadPoolExecutor(num_workers)
+    try:
         for row in pool.map(make, range(n_galaxies)):
             rows.append(row)
             if on_galaxy is not None:
                 on_galaxy()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted survey stops at once
     pd.DataFrame(rows).to_csv(folder / CATALOG_NAME, index=False)
 
 

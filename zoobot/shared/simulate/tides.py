@@ -33,7 +33,7 @@ def shell_contrast(galaxy: Galaxy, plane: Plane, rng: np.random.Generator) -> np
         edge = np.float32(1.0 + 0.55 * number + rng.uniform(-0.1, 0.1))
         inside = smooth_step(edge - radius, 0.0, 25)
         side = np.exp(np.float32(2.5) * (np.cos(angle - np.float32(math.pi * number)) - 1))
-        shells += np.float32(0.9) * inside * np.exp((radius - edge) * np.float32(4)) * side
+        shells += np.float32(0.9) * inside * np.exp(np.minimum(radius - edge, 1) * np.float32(4)) * side
     return shells
 
 

@@ -120,6 +120,22 @@ def test_folder_with_other_files_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(ConfigError, match="is a file; the survey needs a folder"):
+        simulate.simulate_survey(tmp_path / "a", n_galaxies=1)
+
+
+def test_a_faster_run_with_the_same_options_wins(tmp_path):
+    def finish_first():
+        if not (tmp_path / "a").exists():
+            simulate.simulate_survey(tmp_path / "a", n_galaxies=2, image_size_pix=32)
+
+    path = simulate.simulate_survey(tmp_path / "a", n_galaxies=2, image_size_pix=32, on_galaxy=finish_first)
+    assert len(pd.read_csv(path)) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_record_that_is_not_ours_is_other_options(tmp_path):
     (tmp_path / "simulation.json").write_text("not json")
     (tmp_path / "catalog.csv").write_text("id_str\n")

@@ -69,7 +69,7 @@ LOOKS: dict[str, Look] = {
             native_pixel_arcsec=0.262,
             psf_fwhm_arcsec=(1.35, 1.2, 1.1),
             psf_wings=0.2,
-            sky_noise=(0.0024, 0.0038, 0.0115),
+            sky_noise=(0.003, 0.005, 0.015),
             gain=(9000.0, 7000.0, 3500.0),
             faintest_magnitude=22.8,
             stars_per_arcmin2=2.4,
@@ -85,7 +85,7 @@ LOOKS: dict[str, Look] = {
         Look(
             name="sdss",
             bands=("g", "r", "i"),
-            median_radius_arcsec=5.5,
+            median_radius_arcsec=4.6,
             frame_in_radii=8.7,
             native_pixel_arcsec=0.396,
             psf_fwhm_arcsec=(1.45, 1.35, 1.3),
@@ -100,7 +100,7 @@ LOOKS: dict[str, Look] = {
             band_scale=(1.5, 1.0, 0.72),
             softening=0.14,
             white=40.0,
-            saturation=1.25,
+            saturation=1.35,
             black=0.014,
         ),
         Look(

@@ -139,7 +139,7 @@ def _spiral(galaxy: Galaxy, visibility: float) -> Opinions:
     unsure = (0.2 if galaxy.arms else 0.5) + 0.25 * (1 - visibility)
     winding = {word: _near(math.log(pitch / place), 0, unsure) for word, place in _PITCH_ANGLES_DEG.items()}
     arms = min(galaxy.arms, 5) if galaxy.arms else 2
-    spread = 0.42 + 0.5 * (1 - visibility) + 0.06 * arms + 0.5 * (not galaxy.arms)
+    spread = 0.34 + 0.5 * (1 - visibility) + 0.06 * arms + 0.5 * (not galaxy.arms)
     count = {word: _near(arms, place, spread) for word, place in _ARMS.items()}
     count["cant-tell"] = 0.06 + 0.6 * (1 - visibility) + 0.3 * galaxy.flocculence**2 + 0.4 * (not galaxy.arms)
     return {"has-spiral-arms": _yes_no(spiral), "spiral-winding": winding, "spiral-arm-count": count}

@@ -121,7 +121,7 @@ def simulate_survey(
     _check_format(image_format)
     record = plan.record(_check_whole("n_galaxies", n_galaxies, 1))
     _check_whole("num_workers", num_workers, 1)
-    folder = Path(folder).expanduser().absolute()
+    folder = Path(folder).expanduser().resolve()
     if _holds(folder, record):
         return folder / CATALOG_NAME
     _require_free(folder)
@@ -208,6 +208,9 @@ def _holds(folder: Path, record: dict[str, Any]) -> bool:
 def _require_free(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
+    if folder.is_file():
+        msg = f"{folder} is a file; the survey needs a folder"
+        raise ConfigError(msg)
     what = "a survey simulated with other options" if (folder / RECORD_NAME).exists() else "other files"
     msg = f"{folder} already holds {what}; choose another folder, or delete this one first"
     raise ConfigError(msg)
@@ -216,6 +219,8 @@ def _require_free(folder: Path) -> None:
 def _move(unfinished: Path, folder: Path, record: dict[str, Any]) -> None:
     """Give the finished folder its name; another run that was faster with the same survey is as good."""
     try:
+        if folder.exists():
+            folder.rmdir()  # empty, or this fails; some systems don't rename onto it
         os.replace(unfinished, folder)
     except OSError:
         if not _holds(folder, record):

@@ -110,7 +110,6 @@ class _Csv:
             path,
             dtype={column: types[column] for column in header},
             na_filter=False,
-            float_precision="round_trip",
             encoding="utf-8",
         )
 

@@ -1,0 +1,369 @@
+"""Prediction tables: exact in every format, whole or absent, refused before work where they can't be made."""
+
+import csv
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot.shared import predictions as module
+from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
+from zoobot.shared.predictions import (
+    Predictions,
+    PredictionWriter,
+    check_save_loc,
+    read_prediction_metadata,
+    read_predictions,
+)
+
+SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5"]
+COLUMNS = ["smooth-or-featured_smooth_concentration", 'größe, of a "bar"', "星系"]
+IDS = [
+    "587739505552785605",
+    "007",
+    "NGC 1300",
+    "é 星系 🌌",
+    'a,"b"',
+    "NA",
+    "null",
+    "nan",
+    "1e5",
+    " pad ",
+    "line\nbreak",
+    "-",
+]
+
+
+@pytest.fixture
+def values():
+    """Float32 of every size, whose shortest decimals have up to nine digits."""
+    rng = np.random.default_rng(0)
+    numbers = (rng.normal(size=(len(IDS), 3)) * 10.0 ** rng.integers(-40, 38, (len(IDS), 3))).astype(
+        np.float32
+    )
+    numbers[0] = [np.finfo(np.float32).max, np.finfo(np.float32).tiny, np.float32(1) / 3]
+    numbers[1] = [np.float32(1e-45), -0.0, 16777216]
+    return numbers
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".PARQUET", ".CSV"])
+def test_tables_come_back_exactly_as_written(tmp_path, values, suffix):
+    path = tmp_path / f"p{suffix}"
+    with PredictionWriter(path, COLUMNS) as writer:
+        writer.write(IDS[:5], values[:5])
+        writer.write(IDS[5:6], values[5:6].astype(np.float64))
+        writer.write(IDS[6:], values[6:])
+    table = read_predictions(path)
+    assert list(table.columns) == ["id_str", *COLUMNS]
+    assert table["id_str"].tolist() == IDS
+    assert set(table[COLUMNS].dtypes) == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(table[COLUMNS].to_numpy().view(np.uint32), values.view(np.uint32))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("samples", [False, True])
+def test_no_row_and_one_row(tmp_path, suffix, rows, samples):
+    path = tmp_path / f"p{suffix}"
+    with PredictionWriter(path, ["a", "b"], samples=samples) as writer:
+        if rows:
+            writer.write(["007"], np.array([[1, 2]]), sample=3 if samples else None)
+    table = read_predictions(path)
+    assert list(table.columns) == ["id_str", *(["sample"] if samples else []), "a", "b"]
+    assert len(table) == rows
+    assert table["a"].dtype == np.float32
+    assert pd.api.types.is_string_dtype(table["id_str"]) or rows == 0
+    if rows and samples:
+        assert table["sample"].tolist() == [3]
+        assert table["sample"].dtype == np.int32
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_samples_are_one_number_for_a_batch_or_one_for_each_galaxy(tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    with PredictionWriter(path, ["a"], samples=True) as writer:
+        writer.write(["x", "y"], np.array([[1.0], [2.0]]), sample=0)
+        writer.write(["x", "x"], np.array([[3.0], [4.0]]), sample=np.array([1, 2]))
+    table = read_predictions(path)
+    assert table["id_str"].tolist() == ["x", "y", "x", "x"]
+    assert table["sample"].tolist() == [0, 0, 1, 2]
+    assert table["a"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_many_batches_flow_to_disk_while_memory_stays_small(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(module, "_ROWS_IN_MEMORY", 100)
+    path = tmp_path / f"p{suffix}"
+    with PredictionWriter(path, ["a", "b"]) as writer:
+        for start in range(0, 1050, 7):
+            writer.write(
+                [f"g{i}" for i in range(start, start + 7)], np.arange(2 * start, 2 * start + 14).reshape(7, 2)
+            )
+            assert sum(len(batch[0]) for batch in writer._waiting) < 107
+        partial = [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
+        assert len(partial) == 1
+        assert not path.exists()
+    table = read_predictions(path)
+    assert table["id_str"].tolist() == [f"g{i}" for i in range(1050)]
+    np.testing.assert_array_equal(table[["a", "b"]].to_numpy().ravel(), np.arange(2100))
+
+
+def test_wide_tables_wait_for_fewer_rows(tmp_path):
+    assert PredictionWriter(tmp_path / "p.csv", ["a"])._most_rows == 65_536
+    assert PredictionWriter(tmp_path / "p.csv", [str(i) for i in range(1024)])._most_rows == 1024
+
+
+def test_the_batch_may_be_overwritten_after_writing(tmp_path):
+    batch = np.array([[1.0]], dtype=np.float32)
+    with PredictionWriter(tmp_path / "p.csv", ["a"]) as writer:
+        writer.write(["x"], batch)
+        batch[:] = 7
+    assert read_predictions(tmp_path / "p.csv")["a"].tolist() == [1]
+
+
+def test_csv_can_be_read_by_anyone(tmp_path, values):
+    with PredictionWriter(tmp_path / "p.csv", COLUMNS) as writer:
+        writer.write(IDS, values)
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id_str", *COLUMNS]
+    assert [row[0] for row in rows[1:]] == IDS
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]]).astype(np.float32), values)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".hdf5"])
+def test_metadata_travels_inside_the_file(tmp_path, suffix):
+    metadata = {
+        "model": "zoobot-mini",
+        "versions": {"zoobot": "3.0"},
+        "note": "é" * 100_000,
+        "seeds": [1, None],
+    }
+    with PredictionWriter(tmp_path / f"p{suffix}", ["a"], metadata=metadata) as writer:
+        writer.write(["x"], np.zeros((1, 1)))
+    assert read_prediction_metadata(tmp_path / f"p{suffix}") == metadata
+    with PredictionWriter(tmp_path / f"q{suffix}", ["a"]):
+        pass
+    assert read_prediction_metadata(tmp_path / f"q{suffix}") == {}
+
+
+def test_metadata_is_not_written_into_csv_and_must_be_json(tmp_path):
+    with PredictionWriter(tmp_path / "p.csv", ["a"], metadata={"model": "m"}):
+        pass
+    assert (tmp_path / "p.csv").read_text() == "id_str,a\n"
+    assert read_prediction_metadata(tmp_path / "p.csv") == {}
+    with pytest.raises(PredictionsError, match=r"metadata must be JSON-ready"):
+        PredictionWriter(tmp_path / "p.csv", ["a"], metadata={"path": tmp_path})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_non_finite_predictions_name_the_galaxies_and_leave_no_file(tmp_path, suffix, bad):
+    batch = np.zeros((20, 2))
+    batch[3, 1] = batch[5, 0] = bad
+
+    def write_both():
+        with PredictionWriter(tmp_path / f"p{suffix}", ["a", "b"]) as writer:
+            writer.write(["fine"], np.zeros((1, 2)))
+            writer.write([f"g{i}" for i in range(20)], batch)
+
+    with pytest.raises(NonFiniteError, match=r"2 galaxies .* \(first 'b' =\s+-?(nan|inf)\): \['g3', 'g5'\]"):
+        write_both()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_run_leaves_the_older_table_as_it_was(tmp_path, suffix, error):
+    path = tmp_path / f"p{suffix}"
+    with PredictionWriter(path, ["a"]) as writer:
+        writer.write(["old"], np.ones((1, 1)))
+    before = path.read_bytes()
+
+    def run_and_fail():
+        with PredictionWriter(path, ["b"]) as writer:
+            writer.write(["new"], np.ones((1, 1)))
+            raise error
+
+    with pytest.raises(error):
+        run_and_fail()
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+    with PredictionWriter(path, ["b"]) as writer:
+        writer.write(["new"], np.ones((1, 1)))
+    assert list(read_predictions(path).columns) == ["id_str", "b"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch, suffix):
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_sync", fail)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        PredictionWriter(tmp_path / f"p{suffix}", ["a"]) as writer,
+    ):
+        writer.write(["x"], np.ones((1, 1)))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_the_table_has_the_permissions_of_any_new_file(tmp_path):
+    with PredictionWriter(tmp_path / "p.parquet", ["a"]):
+        pass
+    (tmp_path / "other").touch()
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("p.parquet", "other")}
+    assert len(modes) == 1
+
+
+def test_paths_in_other_spellings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for save_loc in ("p.csv", "./new folder/ñ.csv", "~/p.csv", tmp_path / "a" / "b" / "p.csv"):
+        with PredictionWriter(save_loc, ["a"]) as writer:
+            writer.write(["x"], np.ones((1, 1)))
+        assert read_predictions(save_loc)["id_str"].tolist() == ["x"]
+    assert (tmp_path / "home" / "p.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p", "p.csv.gz", "p.fits", ".csv", "parquet"])
+def test_unknown_suffixes_list_the_known_ones_before_work(tmp_path, name):
+    for function in (check_save_loc, read_predictions, lambda path: PredictionWriter(path, ["a"])):
+        with pytest.raises(
+            PredictionsError, match=r"must end in one of \.parquet, \.csv, \.hdf5, \.h5, got"
+        ) as info:
+            function(tmp_path / name)
+        assert repr(str(tmp_path / name)) in str(info.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_save_locs_that_cannot_be_written_are_refused_before_work(tmp_path, monkeypatch):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(PredictionsError, match=r"must be a file, but .*folder\.csv' is a folder"):
+        check_save_loc(tmp_path / "folder.csv")
+    for save_loc in (tmp_path / "file" / "p.csv", tmp_path / "file" / "deeper" / "p.csv"):
+        with pytest.raises(PredictionsError, match=r"can't write predictions into the folder .*file.*: "):
+            check_save_loc(save_loc)
+    monkeypatch.setattr(
+        module.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(PermissionError(13, "Denied"))
+    )
+    with pytest.raises(PredictionsError, match=r"can't write predictions into the folder .*: Denied"):
+        check_save_loc(tmp_path / "p.csv")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user who may not write everywhere")
+def test_a_folder_without_write_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PredictionsError, match=r"Permission denied"):
+        check_save_loc(tmp_path / "p.csv")
+
+
+def test_check_save_loc_makes_the_folder_and_leaves_it_empty(tmp_path):
+    assert check_save_loc(str(tmp_path / "a" / "b" / "p.csv")) == tmp_path / "a" / "b" / "p.csv"
+    assert os.listdir(tmp_path / "a" / "b") == []
+
+
+@pytest.mark.parametrize(("suffix", "package"), [(".parquet", "pyarrow"), (".hdf5", "h5py")])
+def test_a_missing_package_is_told_before_work(tmp_path, suffix, package):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from zoobot.shared.predictions import check_save_loc\n"
+        f"check_save_loc({str(tmp_path / ('p' + suffix))!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert MissingPackageError.__name__ in done.stderr
+    assert f"pip install {package}" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [[], ["a", "a"], ["id_str"], ["a", "sample"], ["a", ""]])
+def test_columns_that_cannot_be_told_apart_are_refused(tmp_path, columns):
+    with pytest.raises(
+        PredictionsError, match=r"must be different names other than \['id_str', 'sample'\], got"
+    ):
+        PredictionWriter(tmp_path / "p.csv", columns)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (3, 2), (2, 2, 1), (0, 2)])
+def test_values_of_another_shape_are_refused(tmp_path, shape):
+    with (
+        pytest.raises(PredictionsError, match=r"\(galaxies, columns\) = \(2, 2\), got"),
+        PredictionWriter(tmp_path / "p.csv", ["a", "b"]) as writer,
+    ):
+        writer.write(["x", "y"], np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample", "words"),
+    [
+        (False, 1, r"made without samples=True, got sample=1"),
+        (True, None, r"needs a sample number, got sample=None"),
+        (True, 0.5, r"must be a whole number, or one for each of 2 galaxies, got 0\.5"),
+        (True, np.array([1, 2, 3]), r"one for each of 2 galaxies"),
+    ],
+)
+def test_samples_must_be_as_announced(tmp_path, samples, sample, words):
+    with (
+        pytest.raises(PredictionsError, match=words),
+        PredictionWriter(tmp_path / "p.csv", ["a"], samples=samples) as writer,
+    ):
+        writer.write(["x", "y"], np.zeros((2, 1)), sample=sample)
+
+
+def test_writing_outside_the_with_block_is_refused(tmp_path):
+    writer = PredictionWriter(tmp_path / "p.csv", ["a"])
+    with pytest.raises(PredictionsError, match=r"not open: use it as `with"):
+        writer.write(["x"], np.zeros((1, 1)))
+    with writer:
+        pass
+    with pytest.raises(PredictionsError, match=r"not open"):
+        writer.write(["x"], np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_that_are_no_prediction_tables_are_refused(tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    with pytest.raises(PredictionsError, match=r"no prediction table at"):
+        read_predictions(path)
+    for content in (b"", b"name,a\nx,1\n", b"\x00\xff\xfe junk", b"id_str,a\nx,not a number\n"):
+        path.write_bytes(content)
+        with pytest.raises(PredictionsError, match=r"is no prediction table of ours: \w+"):
+            read_predictions(path)
+
+
+def test_tables_of_others_are_refused(tmp_path):
+    import h5py
+
+    pd.DataFrame({"name": ["x"]}).to_parquet(tmp_path / "p.parquet")
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["predictions"] = np.zeros((1, 1))
+    for name in ("p.parquet", "p.h5"):
+        with pytest.raises(PredictionsError, match=r"is no prediction table of ours"):
+            read_predictions(tmp_path / name)
+
+
+def test_predictions_are_read_when_first_looked_at(tmp_path):
+    path = tmp_path / "p.parquet"
+    predictions = Predictions(save_loc=path)
+    assert list(predictions.failures.columns) == ["id_str", "file_loc", "reason"]
+    assert str(path) in repr(predictions)
+    with PredictionWriter(path, ["a"]) as writer:
+        writer.write(["x"], np.ones((1, 1)))
+    assert predictions.table["id_str"].tolist() == ["x"]
+    assert predictions.table is predictions.table
+
+
+def test_predictions_in_memory_need_no_file():
+    table = pd.DataFrame({"id_str": ["x"], "a": [1.0]})
+    failures = pd.DataFrame({"id_str": ["y"], "file_loc": ["y.jpg"], "reason": ["truncated"]})
+    predictions = Predictions(table=table, failures=failures, save_loc=None)
+    assert predictions.table is table
+    assert repr(predictions) == "Predictions(1 rows in memory, 1 failures)"
+    with pytest.raises(PredictionsError, match=r"need a table, or the save_loc"):
+        Predictions()

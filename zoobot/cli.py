@@ -1,92 +1,25 @@
 """The `zoobot` command: parses, loads one engine by way of the workflow, and says what came out.
 
-Heavy imports stand inside the commands, so that help answers at once. An error that Zoobot raises on purpose is
-one line and exit code 2; any other keeps its traceback.
+Heavy imports stand inside the commands, so that help answers at once. An error that Zoobot raises on purpose
+is one line and exit code 2; any other keeps its traceback.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from zoobot import __version__
+from zoobot.cli_parser import build_parser
 from zoobot.shared import config
 from zoobot.shared.errors import ConfigError, ZoobotError
-from zoobot.shared.settings import add_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from zoobot.shared.settings import Options
-
 __all__ = ["main", "main_exit"]
-
-_DESCRIPTION = """\
-Deep learning for galaxy morphology: finetune a pretrained model on your labels, score it, predict new galaxies.
-
-New here? `zoobot demo` simulates a small survey and does all of that with it, offline, in a few minutes.
-Each command explains itself: `zoobot finetune --help`.
-"""
-
-_EPILOG = """\
-examples:
-  zoobot demo
-  zoobot finetune --catalog rings.csv --labels ring --save-dir results/rings
-  zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
-  zoobot schemas gz_decals_dr5
-"""
-
-_FINETUNE_DESCRIPTION = """\
-Teach a pretrained encoder a new task, from a table of galaxies with labels.
-
-The table (CSV, Parquet, FITS, VOTable) has a row for each galaxy: an id (column id_str), the path of its image
-(column file_loc, absolute or relative to the table's folder), and labels. Classes may be numbers from 0 or words.
-The folder --save-dir gets the model, its scores, predictions and pictures, and a record of the run.
-"""
-
-_FINETUNE_EPILOG = """\
-examples:
-  is it a ring? (column ring: 0 or 1)
-    zoobot finetune --catalog rings.csv --labels ring --save-dir results/rings
-  several classes, by name, rare ones counting as much as common ones
-    zoobot finetune --catalog galaxies.csv --labels morphology --class-weights balanced --save-dir results/classes
-  a number
-    zoobot finetune --catalog efigi.csv --task regression --labels T --save-dir results/ttype
-  volunteers' votes on a decision tree
-    zoobot finetune --catalog votes.csv --task tree --schema gz2 --n-blocks 2 --save-dir results/gz2
-  FITS images of five bands
-    zoobot finetune --catalog hsc.csv --labels merger --channels 5 --stretch asinh --save-dir results/hsc
-  go on after a kill
-    zoobot finetune --resume --save-dir results/rings
-
-few labels (hundreds): keep --n-blocks 0; thousands: try --n-blocks 1, 2, 3 … all, and watch the score.
-"""
-
-_PREDICT_EPILOG = """\
-examples:
-  zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
-  zoobot predict results/rings --catalog folder_of_images --save-loc results/new.csv
-
-An image that can't be read is listed in NAME.failures.csv, and the run goes on.
-"""
-
-_EVALUATE_EPILOG = """\
-examples:
-  zoobot evaluate results/rings --catalog rings.csv --save-dir results/rings_test
-  zoobot evaluate results/rings --catalog rings.csv --select split=test --save-dir results/rings_test
-"""
-
-_SCHEMAS_EPILOG = """\
-examples:
-  zoobot schemas                             list them
-  zoobot schemas gz2                         draw one
-  zoobot schemas gz2 --yaml my_tree.yaml     write one to a file, to change it
-  zoobot schemas --yaml my_tree.yaml         check and draw a file
-"""
 
 
 def main_exit() -> None:
@@ -107,84 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     given = vars(parser.parse_args(words))
-    command = given.pop("run", None)
-    if command is None:
+    name = given.pop("command", None)
+    if name is None:
         parser.print_help()
         return 0
     _tell_progress()
     try:
-        command(given, f"zoobot {shlex.join(words)}")
+        _COMMANDS[name](given, f"zoobot {shlex.join(words)}")
     except ZoobotError as error:
         sys.stderr.write(f"zoobot: error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(given)}\n")
+        sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(name, given)}\n")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, such as `head`, has had enough
+        # the reader, such as `head`, has had enough; what is still buffered must go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="zoobot",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"zoobot {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-
-    def add(name: str, run: Callable[[dict[str, Any], str], None], meaning: str, **texts: Any) -> Any:
-        texts = {"description": f"{meaning[0].upper()}{meaning[1:]}.", **texts}
-        sub = commands.add_parser(
-            name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
-        )
-        sub.set_defaults(run=run)
-        return sub
-
-    sub = add("demo", _demo, "simulate a survey, finetune, score and predict: the whole job, offline")
-    add_arguments(sub, config.DemoOptions)
-    sub = add(
-        "finetune",
-        _finetune,
-        "teach a pretrained model your labels",
-        description=_FINETUNE_DESCRIPTION,
-        epilog=_FINETUNE_EPILOG,
-        usage="zoobot finetune --catalog FILE --labels COLUMN … --save-dir FOLDER [options]",
-    )
-    add_arguments(sub, config.FinetuneOptions)
-    sub = add(
-        "predict",
-        _predict,
-        "predict a catalog, or a folder of images, with a trained model",
-        epilog=_PREDICT_EPILOG,
-        usage="zoobot predict CHECKPOINT --catalog FILE --save-loc FILE [options]",
-    )
-    _add_checkpoint(sub)
-    add_arguments(sub, config.PredictOptions)
-    sub = add(
-        "evaluate",
-        _evaluate,
-        "score a trained model on a labelled catalog",
-        epilog=_EVALUATE_EPILOG,
-        usage="zoobot evaluate CHECKPOINT --catalog FILE --save-dir FOLDER [options]",
-    )
-    _add_checkpoint(sub)
-    add_arguments(sub, config.EvaluateOptions)
-    sub = add("schemas", _schemas, "list the decision trees of Galaxy Zoo, or draw one", epilog=_SCHEMAS_EPILOG)
-    sub.add_argument("name", nargs="?", help="the tree to draw")
-    sub.add_argument("--legacy", action="store_true", help="as once published, with errors in its dependencies")
-    sub.add_argument("--yaml", metavar="FILE", help="with a name, write its tree there; without, draw that file's")
-    sub = add("info", _info, "say what a checkpoint holds: encoder, task, pixels, training")
-    sub.add_argument("checkpoint", metavar="CHECKPOINT", help="the checkpoint's folder, or the run's")
-    return parser
-
-
-def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="CHECKPOINT", nargs="?", help="the same as --checkpoint")
 
 
 def _tell_progress() -> None:
@@ -206,8 +79,8 @@ class _PlainFormatter(logging.Formatter):
         return f"{prefix}{record.getMessage()}"
 
 
-def _how_to_go_on(given: dict[str, Any]) -> str:
-    if "save_dir" in given and "catalog" in given or given.get("resume"):
+def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
+    if command == "finetune" and "save_dir" in given:
         return f"Go on with: zoobot finetune --resume --save-dir {shlex.quote(given['save_dir'])}"
     return "Nothing half-written is left; give the same command again"
 
@@ -328,9 +201,20 @@ def _failure_lines(failures: Any, path: Any) -> list[str]:
     if len(failures) == 0:
         return []
     first = failures.iloc[0]
-    return [f"{len(failures):,} images could not be read ({path}); the first: {first.file_loc}: {first.reason}"]
+    start = f"{len(failures):,} images could not be read, listed in {path}; the first:"
+    return [f"{start} {first.file_loc}: {first.reason}"]
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+_COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
+    "demo": _demo,
+    "finetune": _finetune,
+    "predict": _predict,
+    "evaluate": _evaluate,
+    "schemas": _schemas,
+    "info": _info,
+}

@@ -1,19 +1,24 @@
-"""Draws one affine warp per galaxy from (seed, epoch, id): rotation, flip, zoom, shift, crop and resize at once."""
+"""Draws one affine warp per galaxy from (seed, epoch, id): rotation, flip, zoom, shift, crop and resize."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.warp import apply_warp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["Augmentation", "draw_erasure", "draw_warp", "make_view"]
 
@@ -48,8 +53,8 @@ class Augmentation:
 
     rotate: bool = True
     flip: bool = True
-    zoom: tuple[float, float] = (1.0, 1.2)
-    shift: float = 0.03
+    zoom: tuple[float, float] = defaults.ZOOM
+    shift: float = defaults.SHIFT
     erase_probability: float = 0.0
 
     def __post_init__(self) -> None:
@@ -118,10 +123,11 @@ def draw_warp(
         galaxy_id: Id of the galaxy.
 
     Returns:
-        (2, 3) matrix that takes (x, y, 1) in the output to (x, y) in the image, in pixels, where whole numbers
-        are pixel centres.
+        (2, 3) matrix that takes (x, y, 1) in the output to (x, y) in the image, in pixels; whole numbers are
+        pixel centres.
 
     Example:
+        >>> from zoobot.shared.preprocessing import Preprocessing
         >>> record = Preprocessing(image_size_pix=100)
         >>> draw_warp(None, record, (200, 200), seed=0, epoch=0, galaxy_id="J1")
         array([[2. , 0. , 0.5],
@@ -193,6 +199,7 @@ def make_view(
         (image_size_pix, image_size_pix, channels), the same dtype.
 
     Example:
+        >>> from zoobot.shared.preprocessing import Preprocessing
         >>> make_view(np.zeros((424, 424, 3), np.uint8), Preprocessing(image_size_pix=64)).shape
         (64, 64, 3)
     """
@@ -207,7 +214,7 @@ def make_view(
 
 
 def _draw_linear(augmentation: Augmentation, draws: Iterator[float]) -> tuple[NDArray[np.float64], float]:
-    """Rotation with reflection, and the zoom. Always takes four draws, so that one option never moves another."""
+    """Rotation with reflection, and the zoom; always four draws, so that no option moves another."""
     turn, mirror, mirror_other, magnify = (next(draws) for _ in range(4))
     angle = 2 * math.pi * turn if augmentation.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)

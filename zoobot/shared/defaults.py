@@ -29,6 +29,10 @@ IMAGE_SIZE_PIX = 224
 VAL_FRACTION = 0.2
 MAX_FAILED_FRACTION = 0.05
 
+# Augmentation: magnification of the galaxy, and displacement as a fraction of the image
+ZOOM = (1.0, 1.2)
+SHIFT = 0.03
+
 # The concentrations a Dirichlet head can predict: 1 + 100 * sigmoid(x), as in Walmsley et al. (2022).
 CONCENTRATION_MIN = 1.0
 CONCENTRATION_RANGE = 100.0

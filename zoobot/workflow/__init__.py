@@ -1,13 +1,13 @@
 """Guided runs, written once over the engine contract: finetune, predict, evaluate, demo.
 
-Each takes one options dataclass of `zoobot.shared.config`, leaves a folder of results with a record of how they
-came about, and returns what it made. Progress is told to the logger "zoobot".
+Each takes one options dataclass of `zoobot.shared.config`, leaves a folder of results with a record of how
+they came about, and returns what it made. Progress is told to the logger "zoobot".
 
 Example:
     >>> from zoobot import workflow
     >>> from zoobot.shared.config import FinetuneOptions
     >>> result = workflow.finetune(  # doctest: +SKIP
-    ...     FinetuneOptions(catalog="rings.csv", labels="ring", save_dir="results/rings")
+    ...     FinetuneOptions(catalog="rings.csv", labels=("ring",), save_dir="results/rings")
     ... )
     >>> result.evaluation.scores["accuracy"]  # doctest: +SKIP
     0.87

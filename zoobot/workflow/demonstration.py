@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.simulate import simulate_survey
@@ -15,7 +15,6 @@ from zoobot.workflow.run_folder import read_record
 from zoobot.workflow.training import FinetuneResult, finetune
 
 if TYPE_CHECKING:
-
     from zoobot.shared.config import DemoOptions
 
 __all__ = ["DemoResult", "demo"]
@@ -48,7 +47,7 @@ class DemoResult:
 
 
 def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> DemoResult:
-    """Simulate a survey, finetune on its volunteers' votes, score, and predict new galaxies; needs no network.
+    """Simulate a survey, finetune on its volunteers' votes, score, and predict new galaxies, all offline.
 
     Args:
         options: Sizes and places.
@@ -62,8 +61,8 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
     logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, 40)
     catalog = _simulate(folder / "survey", options, options.n_galaxies, options.seed)
     new_catalog = _simulate(folder / "new_galaxies", options, _NEW_GALAXIES, options.seed + 1)
-    shared = {"backend": options.backend, "num_workers": options.num_workers, "progress": options.progress}
-    shared |= {"seed": options.seed, "batch_size": options.batch_size}
+    names = ("backend", "batch_size", "num_workers", "seed", "progress")
+    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     training = finetune(
         FinetuneOptions(
             catalog=str(catalog),

@@ -107,11 +107,10 @@ def _class_bars(task: ClassificationTask, predicted: np.ndarray, labels: np.ndar
         if np.isfinite(truth):
             right = task.class_names[int(truth)]
             heading = Bar(f"{guess} ✓" if right == guess else f"{guess} ✗ {right}")
-        marks = [1.0 if k == truth else None for k in likely]
-        return [
-            heading,
-            *(Bar(task.class_names[k], float(probabilities[k]), m) for k, m in zip(likely, marks, strict=False)),
+        lines = [
+            Bar(task.class_names[k], float(probabilities[k]), 1.0 if k == truth else None) for k in likely
         ]
+        return [heading, *lines]
 
     return bars
 
@@ -161,7 +160,8 @@ def _answer_bars(task: TreeTask, predicted: np.ndarray, labels: np.ndarray) -> _
             observed = [float(v) for v in votes / votes.sum()] if votes.sum() > 0 else [None] * len(votes)
             expected = fractions[galaxy, question.slice]
             lines.append(Bar(titles[k]))
-            lines += [Bar(a.pretty, float(e), o) for a, e, o in zip(question.answers, expected, observed, strict=False)]
+            values = zip(question.answers, expected, observed, strict=True)
+            lines += [Bar(answer.pretty, float(e), o) for answer, e, o in values]
         return lines
 
     return bars

@@ -51,7 +51,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         command: How the run was started, for its record.
 
     Raises:
-        ZoobotError: If the checkpoint or the catalog can't be used, the table exists, or no image could be read.
+        ZoobotError: If the checkpoint or catalog can't be used, the table exists, or no image can be read.
     """
     save_loc = check_save_loc(options.save_loc)
     if save_loc.exists() and not options.overwrite:

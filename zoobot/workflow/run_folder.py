@@ -1,4 +1,4 @@
-"""The folder that a run leaves, and its record: what was asked, of what data, by which software, with what end."""
+"""The folder that a run leaves, and its record: what was asked, of which data, and how it ended."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ _RANKING = (
 _LAYOUTS = {
     "classification": _Layout(
         "class",
-        (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"), ("f1_macro", "F1 (mean of classes)"),
-         ("log_loss", "log loss (nats)"), *_RANKING),
+        (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
+         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), *_RANKING),
         (("n", "galaxies"), ("precision", "purity"), ("recall", "completeness"), ("f1", "F1")),
     ),
     "multi-label": _Layout(
@@ -48,7 +48,8 @@ _LAYOUTS = {
         "question",
         (("fraction_rmse", "RMSE of vote fractions"), ("accuracy", "accuracy (mean of questions)"),
          ("accuracy_confident", "accuracy where volunteers agree"), ("nll", "loss (nats a galaxy)")),
-        (("n", "galaxies"), ("fraction_rmse", "RMSE"), ("accuracy", "accuracy"), ("accuracy_confident", "agreed")),
+        (("n", "galaxies"), ("fraction_rmse", "RMSE"), ("accuracy", "accuracy"),
+         ("accuracy_confident", "agreed")),
     ),
 }  # fmt: skip
 

@@ -142,7 +142,8 @@ def _unfinished_run(options: FinetuneOptions, folder: Path) -> RunRecord:
         if f.name not in _FREE_ON_RESUME and getattr(before, f.name) != getattr(options, f.name)
     ]
     if changed:
-        msg = f"a resumed run keeps its options, but {'; '.join(changed)}. Start another run in another --save-dir"
+        listed = "; ".join(changed)
+        msg = f"a resumed run keeps its options, but {listed}. Start another run in another --save-dir"
         raise ConfigError(msg)
     return record
 
@@ -152,7 +153,7 @@ def _check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
     for part in sorted(set(before) | set(data)):
         if before.get(part, {}).get("fingerprint") != data.get(part, {}).get("fingerprint"):
             msg = (
-                f"the {part} galaxies are not those that the run was started with (ids, image paths or labels differ); "
+                f"the {part} galaxies are not those that the run was started with (ids, paths or labels differ); "
                 "start over with --overwrite"
             )
             raise ConfigError(msg)
@@ -165,7 +166,7 @@ def _tell_what_starts(galaxies: Any, model: Any) -> None:
 
 
 def _train(engine: Engine, options: FinetuneOptions, model: Any, galaxies: Any, record: RunRecord) -> Any:
-    """The best model; training goes on from where a killed run stopped, or is left out if that was its end."""
+    """The best model; training goes on where a killed run stopped, or is left out if it was complete."""
     folder = record.path.parent
     if record.content.get("trained"):
         logger.info("Training was finished before; taking up its best model")

@@ -1,0 +1,137 @@
+"""What the `zoobot` command understands, and the help that teaches it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from zoobot import __version__
+from zoobot.shared import config
+from zoobot.shared.settings import add_arguments
+
+__all__ = ["build_parser"]
+
+_DESCRIPTION = """\
+Deep learning for galaxy morphology: finetune a pretrained model on your labels, score it, predict galaxies.
+
+New here? `zoobot demo` simulates a small survey and does all of that with it, offline, in a few minutes.
+Each command explains itself: `zoobot finetune --help`.
+"""
+
+_EPILOG = """\
+examples:
+  zoobot demo
+  zoobot finetune --catalog rings.csv --labels ring --save-dir results/rings
+  zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
+  zoobot schemas gz_decals_dr5
+"""
+
+_FINETUNE_DESCRIPTION = """\
+Teach a pretrained encoder a new task, from a table of galaxies with labels.
+
+The table (CSV, Parquet, FITS, VOTable) has a row for each galaxy: an id (column id_str), the path of its
+image (column file_loc, absolute or relative to the table's folder), and labels. Classes may be numbers from 0,
+or words. The folder --save-dir gets the model, its scores, predictions and pictures, and a record of the run.
+"""
+
+_FINETUNE_EPILOG = """\
+examples:
+  is it a ring? (column ring: 0 or 1)
+    zoobot finetune --catalog rings.csv --labels ring --save-dir results/rings
+  several classes, by name, rare ones counting as much as common ones
+    zoobot finetune --catalog kinds.csv --labels kind --class-weights balanced --save-dir results/kinds
+  a number
+    zoobot finetune --catalog efigi.csv --task regression --labels T --save-dir results/ttype
+  volunteers' votes on a decision tree
+    zoobot finetune --catalog votes.csv --task tree --schema gz2 --n-blocks 2 --save-dir results/gz2
+  FITS images of five bands
+    zoobot finetune --catalog hsc.csv --labels merger --channels 5 --stretch asinh --save-dir results/hsc
+  go on after a kill
+    zoobot finetune --resume --save-dir results/rings
+
+few labels (hundreds): keep --n-blocks 0; thousands: try --n-blocks 1, 2, 3 … all, and watch the score.
+"""
+
+_PREDICT_EPILOG = """\
+examples:
+  zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
+  zoobot predict results/rings --catalog folder_of_images --save-loc results/new.csv
+
+An image that can't be read is listed in NAME.failures.csv, and the run goes on.
+"""
+
+_EVALUATE_EPILOG = """\
+examples:
+  zoobot evaluate results/rings --catalog rings.csv --save-dir results/rings_test
+  zoobot evaluate results/rings --catalog rings.csv --select split=test --save-dir results/rings_test
+"""
+
+_SCHEMAS_EPILOG = """\
+examples:
+  zoobot schemas                             list them
+  zoobot schemas gz2                         draw one
+  zoobot schemas gz2 --yaml my_tree.yaml     write one to a file, to change it
+  zoobot schemas --yaml my_tree.yaml         check and draw a file
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; what it parses names the command in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="zoobot",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"zoobot {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, meaning: str, **texts: Any) -> argparse.ArgumentParser:
+        texts = {"description": f"{meaning[0].upper()}{meaning[1:]}.", **texts}
+        sub = commands.add_parser(
+            name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+        )
+        sub.set_defaults(command=name)
+        return sub
+
+    sub = add("demo", "simulate a survey, finetune, score and predict: the whole job, offline")
+    add_arguments(sub, config.DemoOptions)
+    sub = add(
+        "finetune",
+        "teach a pretrained model your labels",
+        description=_FINETUNE_DESCRIPTION,
+        epilog=_FINETUNE_EPILOG,
+        usage="zoobot finetune --catalog FILE --labels COLUMN … --save-dir FOLDER [options]",
+    )
+    add_arguments(sub, config.FinetuneOptions)
+    sub = add(
+        "predict",
+        "predict a catalog, or a folder of images, with a trained model",
+        epilog=_PREDICT_EPILOG,
+        usage="zoobot predict CHECKPOINT --catalog FILE --save-loc FILE [options]",
+    )
+    _add_checkpoint(sub)
+    add_arguments(sub, config.PredictOptions)
+    sub = add(
+        "evaluate",
+        "score a trained model on a labelled catalog",
+        epilog=_EVALUATE_EPILOG,
+        usage="zoobot evaluate CHECKPOINT --catalog FILE --save-dir FOLDER [options]",
+    )
+    _add_checkpoint(sub)
+    add_arguments(sub, config.EvaluateOptions)
+    sub = add("schemas", "list Galaxy Zoo's decision trees, or draw one", epilog=_SCHEMAS_EPILOG)
+    sub.add_argument("name", nargs="?", help="the tree to draw")
+    sub.add_argument(
+        "--legacy", action="store_true", help="with its dependencies as once published, errors included"
+    )
+    sub.add_argument(
+        "--yaml", metavar="FILE", help="with a name, write its tree there; without, draw that file's"
+    )
+    sub = add("info", "say what a checkpoint holds: encoder, task, pixels, training")
+    sub.add_argument("checkpoint", metavar="CHECKPOINT", help="the checkpoint's folder, or the run's")
+    return parser
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="CHECKPOINT", nargs="?", help="the same as --checkpoint")

@@ -44,8 +44,7 @@ def read_paths(column: pd.Series, ids: Sequence[str], base: Path, name: str) -> 
     if missing:
         msg = (
             f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
-            f"path in "
-            f"column {column.name!r}; the first: {missing[:_SHOWN]}"
+            f"path in column {column.name!r}; the first: {missing[:_SHOWN]}"
         )
         raise CatalogError(msg)
     return paths

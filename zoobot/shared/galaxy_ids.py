@@ -35,16 +35,14 @@ def read_ids(column: pd.Series, name: str) -> list[str]:
     if missing:
         msg = (
             f"every galaxy needs an id, but {len(missing):,} of {len(ids):,} rows of {name} have none in "
-            f"column "
-            f"{column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
+            f"column {column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
         )
         raise CatalogError(msg)
     if len(set(ids)) < len(ids):
         repeated = [text for text, count in Counter(ids).items() if count > 1]
         msg = (
             f"every galaxy must stand in {name} once, but {len(repeated):,} ids of column {column.name!r} "
-            f"occur more "
-            f"than once; the first: {repeated[:_SHOWN]}"
+            f"occur more than once; the first: {repeated[:_SHOWN]}"
         )
         raise CatalogError(msg)
     return ids
@@ -62,10 +60,8 @@ def _as_text(column: pd.Series, name: str) -> list[str]:
     if rounded:
         msg = (
             f"column {column.name!r} of {name} holds {len(rounded):,} ids such as {rounded[0]!r}: a long "
-            f"integer that "
-            "was turned into a floating-point number, by a spreadsheet perhaps, and has lost its last "
-            "digits. Export "
-            "the ids as text from where they came"
+            "integer that was turned into a floating-point number, by a spreadsheet perhaps, and has lost "
+            "its last digits. Export the ids as text from where they came"
         )
         raise CatalogError(msg)
     return ids
@@ -87,9 +83,8 @@ def _value_as_text(value: Any, column: pd.Series, name: str) -> str:
 def _refuse_kind(column: pd.Series, name: str, kind: object, value: object) -> None:
     msg = (
         f"ids must be text or integers, but column {column.name!r} of {name} holds {kind}, such as "
-        f"{value!r}. "
-        "Floating-point numbers can't hold the last digits of an id of 17 digits or more, and an integer "
-        "column with an "
-        "empty cell becomes one: read the column as text (pandas: dtype={" + repr(column.name) + ": str})"
+        f"{value!r}. Floating-point numbers can't hold the last digits of an id of 17 digits or more, and an "
+        "integer column with an empty cell becomes one: read the column as text (pandas: "
+        f"dtype={{{column.name!r}: str}})"
     )
     raise CatalogError(msg)

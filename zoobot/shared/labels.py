@@ -48,10 +48,8 @@ def _as_numbers(column: pd.Series, ids: Sequence[str], name: str) -> np.ndarray:
         row = int(bad[0])
         msg = (
             f"labels must be numbers, but column {column.name!r} of {name} holds {values.iloc[row]!r} for "
-            f"galaxy "
-            f"{ids[row]!r} (row {row}, counted from 0; {len(bad):,} rows have such a value). Class names "
-            f"become numbers "
-            "from 0 with zoobot.shared.catalog.encode_labels"
+            f"galaxy {ids[row]!r} (row {row}, counted from 0; {len(bad):,} rows have such a value). Class "
+            "names become numbers from 0 with zoobot.shared.catalog.encode_labels"
         )
         raise LabelError(msg)
     return numbers
@@ -87,8 +85,7 @@ def encode_labels(
     if len(missing):
         msg = (
             f"every galaxy needs a class, but {len(missing):,} rows have none in column {column!r}; the "
-            f"first rows "
-            f"(counted from 0): {missing[:_SHOWN].tolist()}"
+            f"first rows (counted from 0): {missing[:_SHOWN].tolist()}"
         )
         raise LabelError(msg)
     names = [_class_name(value, column) for value in values]

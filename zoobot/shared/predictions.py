@@ -311,8 +311,7 @@ def _refuse_non_finite(values: np.ndarray, ids: Sequence[str], columns: Sequence
         row, column = np.argwhere(bad)[0]
         msg = (
             f"predictions must be finite, but {len(rows):,} galaxies of this batch have others (first "
-            f"{columns[column]!r} = "
-            f"{float(values[row, column])!r}): {[str(ids[i]) for i in rows[:_SHOWN]]}"
+            f"{columns[column]!r} = {float(values[row, column])!r}): {[str(ids[i]) for i in rows[:_SHOWN]]}"
         )
         raise NonFiniteError(msg)
 

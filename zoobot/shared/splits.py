@@ -110,8 +110,7 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> dict[str, flo
     if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
         msg = (
             "val_fraction must lie between 0 and 1, test_fraction be 0 or more, and both together leave "
-            "galaxies "
-            f"to train on, got val_fraction={val_fraction!r}, test_fraction={test_fraction!r}"
+            f"galaxies to train on, got val_fraction={val_fraction!r}, test_fraction={test_fraction!r}"
         )
         raise ConfigError(msg)
     return {"test": test_fraction, "val": val_fraction} if test_fraction else {"val": val_fraction}
@@ -186,9 +185,8 @@ def _split_classes(
     absent = set(fractions) - set(names)
     if absent:
         msg = (
-            f"no class of {catalog.name} has enough galaxies to have one in each part; the "
-            f"{sorted(absent)} part would be "
-            "empty. Merge rare classes, or split with method='random'"
+            f"no class of {catalog.name} has enough galaxies to have one in each part; the {sorted(absent)} "
+            "part would be empty. Merge rare classes, or split with method='random'"
         )
         raise CatalogError(msg)
     alone = sorted(str(value) for value, rows in members.items() if len(rows) == 1)
@@ -244,8 +242,7 @@ def _named_parts(catalog: Catalog, column: str) -> np.ndarray:
     if unknown:
         msg = (
             f"column {column!r} of {catalog.name} must name parts: train, val (or valid, validation) or "
-            f"test; got "
-            f"{unknown[:_SHOWN]}"
+            f"test; got {unknown[:_SHOWN]}"
         )
         raise CatalogError(msg)
     names = words.map(_PART_NAMES).to_numpy(dtype="<U5")
@@ -301,7 +298,6 @@ def _refuse_empty(values: pd.Series, catalog: Catalog, error: type[CatalogError]
     if len(empty):
         msg = (
             f"every galaxy needs a value to be split by, but {len(empty):,} have none in column "
-            f"{values.name!r} of "
-            f"{catalog.name}; the first: {[catalog.ids[row] for row in empty[:_SHOWN]]}"
+            f"{values.name!r} of {catalog.name}; the first: {[catalog.ids[row] for row in empty[:_SHOWN]]}"
         )
         raise error(msg)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.picture_formats import check_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 __all__ = ["read_fits"]
 
@@ -49,7 +53,7 @@ def read_fits(path: str | Path, hdu: int | str | None = None) -> NDArray:
             values = np.asarray(chosen.data).reshape(shape)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - astropy's decompressors raise bare Exception subclasses
+    except Exception as error:
         msg = f"not a readable FITS image, perhaps truncated ({error})"
         raise ImageError(msg) from error
     return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
@@ -77,13 +81,12 @@ def _find_hdu(hdus: Any, wanted: int | str) -> Any:
 
 def _image_shape(hdu: Any) -> tuple[int, int, int]:
     """(planes, height, width) of an image extension."""
-    shape = tuple(int(n) for n in hdu.shape)
-    while len(shape) > 3 and shape[0] == 1:
-        shape = shape[1:]
-    if len(shape) > 3 or min(shape) < 1:
+    *leading, height, width = (int(n) for n in hdu.shape)
+    planes = math.prod(leading)
+    if any(n != 1 for n in leading[:-1]) or min(planes, height, width) < 1:
         msg = f"needs 2 axes (height, width) or 3 (planes, height, width), got the shape {hdu.shape}"
         raise ImageError(msg)
-    return (1, *shape) if len(shape) == 2 else shape
+    return planes, height, width
 
 
 def _describe(hdus: Any) -> str:

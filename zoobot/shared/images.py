@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError
 from zoobot.shared.fits_images import read_fits
 from zoobot.shared.picture_formats import decode_jpeg, decode_picture, find_format
-from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.stretch import to_unit_range
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["read_image"]
 
@@ -21,10 +26,10 @@ def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
     """Pixels of one image file, in the channels that `preprocessing` asks for, at the size of the file.
 
     The content decides the format, not the name's suffix. Rows and columns stay in the order of the file:
-    orientation tags are ignored, and the first row of a FITS image is row 0. Transparent parts show
-    `fill_value`. Values in FITS files, and in TIFF files of floats or 32-bit integers, are physical: they take
-    the recorded stretch and NaN policy. Colour turned to grey is luminance (Rec. 601) in pictures and the mean
-    of the bands in FITS.
+    the first row of a FITS image is row 0, and a camera's orientation tag is ignored (in TIFF alone, where
+    it is part of the format, it is applied). Transparent parts show `fill_value`. Values in FITS files, and
+    in TIFF files of floats or 32-bit integers, are physical: they take the recorded stretch and NaN policy.
+    Colour turned to grey is luminance (Rec. 601) in pictures and the mean of the bands in FITS.
 
     Args:
         path: The file.
@@ -40,6 +45,7 @@ def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
 
     Example:
         >>> import tempfile
+        >>> from zoobot.shared.preprocessing import Preprocessing
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (32, 24)).save(f"{folder}/galaxy.png")
@@ -85,7 +91,8 @@ def _select_bands(planes: NDArray, preprocessing: Preprocessing) -> NDArray:
         return planes
     count = planes.shape[-1]
     if max(preprocessing.bands) >= count:
-        msg = f"has {_planes(count)}, but bands={preprocessing.bands!r} asks for plane {max(preprocessing.bands)}"
+        highest = max(preprocessing.bands)
+        msg = f"has {_planes(count)}, but bands={preprocessing.bands!r} asks for plane {highest}"
         raise ImageError(msg)
     return np.ascontiguousarray(planes[..., list(preprocessing.bands)])
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation, make_view
-from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.images import read_image
-from zoobot.shared.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["Batch", "Failure", "GalaxyLoader"]
 
@@ -247,10 +251,10 @@ def _require_whole(value: int, name: str, at_least: int) -> None:
 
 
 def _check_shard(shard: tuple[int, int], total: int, *, shuffle: bool) -> None:
-    index, count = shard
-    if not 0 <= index < count:
+    is_pair = isinstance(shard, (tuple, list)) and len(shard) == 2 and all(isinstance(n, int) for n in shard)
+    if not (is_pair and 0 <= shard[0] < shard[1]):
         msg = f"shard must be (index, count) with 0 <= index < count, got {shard!r}"
         raise ConfigError(msg)
-    if shuffle and 0 < total < count:
-        msg = f"{total} galaxies can't be shuffled over {count} shards; use fewer shards"
+    if shuffle and 0 < total < shard[1]:
+        msg = f"{total} galaxies can't be shuffled over {shard[1]} shards; use fewer shards"
         raise ConfigError(msg)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from zoobot.shared.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 __all__ = ["MAX_VALUES", "check_size", "decode_jpeg", "decode_picture", "find_format"]
 
@@ -37,6 +40,7 @@ _MODES = {
     "LAB": "RGB",
     "HSV": "RGB",
 }
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
 _WITH_TRANSPARENCY = {"L": "LA", "RGB": "RGBA"}
 
 
@@ -102,7 +106,8 @@ def decode_picture(data: bytes, format_name: str, fill_value: float) -> NDArray:
     """Planes of a PNG, TIFF or WebP file.
 
     Palettes become colour. An alpha plane is composited over `fill_value`, and is never a plane of its own.
-    The grey pages of a many-page TIFF become planes.
+    The grey pages of a many-page TIFF become planes. TIFF's orientation tag, part of that format, is
+    applied; a camera's orientation tag in the others is ignored.
 
     Args:
         data: The whole file.
@@ -116,46 +121,47 @@ def decode_picture(data: bytes, format_name: str, fill_value: float) -> NDArray:
     Raises:
         ImageError: If the file is truncated, damaged, animated, or in a mode that can't be read.
     """
-    if format_name == "png" and data[24] == 16:
+    if format_name == "png" and data[24:25] == b"\x10":
         return _decode_png_16_bit(data, fill_value)
-    if format_name == "tiff" and _needs_opencv(data):
-        return _from_opencv(data, has_alpha=None, fill_value=fill_value)
+    if format_name == "tiff" and _attempt(lambda: _needs_opencv(data)):
+        return _decode_with_opencv(data, fill_value)
     return _decode_with_pillow(data, format_name, fill_value)
 
 
 def _decode_png_16_bit(data: bytes, fill_value: float) -> NDArray:
-    # Pillow narrows 16-bit colour to 8 bits; OpenCV keeps it, and gives grey + alpha as blue, green, red, alpha.
+    # Pillow narrows 16-bit colour to 8 bits; OpenCV keeps it, but repeats grey when there is alpha.
     if b"IEND" not in data:
         msg = "truncated: the end of the PNG is missing"
         raise ImageError(msg)
     check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 4)
-    colour_type = data[25]
-    planes = _from_opencv(data, has_alpha=colour_type in (4, 6), fill_value=fill_value)
-    return planes[..., :1] if colour_type in (0, 4) else planes
+    planes = _decode_with_opencv(data, fill_value)
+    is_grey = data[25] in (0, 4)
+    return planes[..., :1] if is_grey else planes
 
 
 def _needs_opencv(data: bytes) -> bool:
     """Whether a TIFF has deep colour or doubles, which Pillow narrows or refuses."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["TIFF"]) as picture:
-            bits = picture.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
-            return len(bits) > 1 and max(bits) > 8
-    except Exception:  # noqa: BLE001 - Pillow can't read it: OpenCV's answer, or error, is the one to give
-        return True
+    is_big = b"+" in data[2:4]
+    directory = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if is_big else 8])
+    file = io.BytesIO(data)
+    file.seek(directory.next)
+    directory.load(file)
+    bits = directory.get(_TIFF_BITS, (1,))
+    check_size(directory[_TIFF_HEIGHT], directory[_TIFF_WIDTH], len(bits))
+    return max(bits) > 32 or (len(bits) > 1 and max(bits) > 8)
 
 
-def _from_opencv(data: bytes, *, has_alpha: bool | None, fill_value: float) -> NDArray:
+def _decode_with_opencv(data: bytes, fill_value: float) -> NDArray:
     decoded = _attempt(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     if decoded is None:
         msg = "damaged or truncated, or in a mode that can't be read"
         raise ImageError(msg)
-    planes = decoded if decoded.ndim == 3 else decoded[..., None]
+    planes = _to_unit_or_physical(decoded if decoded.ndim == 3 else decoded[..., None])
     count = planes.shape[-1]
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(count, list(range(count)))
-    planes = _to_unit_or_physical(planes[..., order])
-    if count == 4 and has_alpha is not False:
-        return _composite(planes[..., :3], planes[..., 3:], fill_value)
-    return planes[..., :3]
+    if count < 3:
+        return planes
+    colour = planes[..., [2, 1, 0]]
+    return _composite(colour, planes[..., 3:], fill_value) if count == 4 else colour
 
 
 def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDArray:
@@ -224,8 +230,8 @@ def _attempt(decode: Callable[[], _T]) -> _T:
     """What a decoder returns; whatever it raises on damaged bytes becomes an ImageError."""
     try:
         return decode()
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - decoders fed with arbitrary bytes raise anything
+    except Exception as error:
         msg = f"damaged, truncated or not an image ({error})"
         raise ImageError(msg) from error

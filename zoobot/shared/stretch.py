@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError
-from zoobot.shared.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["find_limits", "stretch_asinh", "stretch_linear", "stretch_lupton", "to_unit_range"]
 
@@ -31,6 +35,7 @@ def to_unit_range(values: NDArray, preprocessing: Preprocessing) -> NDArray[np.f
             lies outside [0, 1] and the stretch is "none"; if the Lupton stretch gets other than 3 planes.
 
     Example:
+        >>> from zoobot.shared.preprocessing import Preprocessing
         >>> record = Preprocessing(stretch="linear", limits=(0, 200))
         >>> to_unit_range(np.array([[[50.0], [300.0]]]), record).ravel().tolist()
         [0.25, 1.0]
@@ -69,6 +74,7 @@ def find_limits(finite_values: NDArray, preprocessing: Preprocessing) -> tuple[f
         Lower and upper limit, in the unit of the pixels; equal where the image is constant.
 
     Example:
+        >>> from zoobot.shared.preprocessing import Preprocessing
         >>> find_limits(np.arange(101.0), Preprocessing(percentiles=(1, 99)))
         (1.0, 99.0)
     """

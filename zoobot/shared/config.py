@@ -190,9 +190,11 @@ class AugmentationOptions(Options):
     rotate: bool = setting(True, "turn by any angle")
     flip: bool = setting(True, "mirror; turn off for clockwise/anticlockwise labels")
     zoom: tuple[float, float] = setting(
-        (1.0, 1.0), "smallest and largest magnification", above=0, metavar="X"
+        defaults.ZOOM, "smallest and largest magnification", above=0, metavar="X"
     )
-    shift: float = setting(0.0, "largest offset, as a fraction of the image's side", at_least=0, below=0.5)
+    shift: float = setting(
+        defaults.SHIFT, "largest offset, as a fraction of the image's side", at_least=0, at_most=0.5
+    )
     erase_probability: float = setting(0.0, "chance of a patch being painted over", at_least=0, at_most=1)
 
 

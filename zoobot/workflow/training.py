@@ -153,7 +153,7 @@ def _check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
     for part in sorted(set(before) | set(data)):
         if before.get(part, {}).get("fingerprint") != data.get(part, {}).get("fingerprint"):
             msg = (
-                f"the {part} galaxies are not those that the run was started with (ids, paths or labels differ); "
+                f"the {part} galaxies are not those the run was started with: ids, paths or labels differ; "
                 "start over with --overwrite"
             )
             raise ConfigError(msg)

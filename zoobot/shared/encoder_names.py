@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from zoobot.shared.optional import import_optional
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 __all__ = ["resolve_encoder"]
 
 logger = logging.getLogger("zoobot")
 
+_FILES = (CONFIG_FILE, ENCODER_FILE)
 _HUB_PREFIXES = ("hf_hub:", "hf-hub:")
 
 
@@ -91,25 +93,36 @@ def _unknown(text: str, folder: Path, architectures: Collection[str]) -> str:
 
 
 def _from_hub(repository: str) -> EncoderSource:
-    """A model on the Hugging Face Hub, from its cache where it is there."""
+    """A model on the Hugging Face Hub.
+
+    The cache is asked first: a node without network would wait half a minute before it is.
+    """
     owner_and_name, _, revision = repository.partition("@")
     hub = import_optional(
         "huggingface_hub", needed_for=f"the encoder 'hf_hub:{repository}'", package="huggingface_hub"
     )
-    folder = Path()
-    for file in (CONFIG_FILE, ENCODER_FILE):
-        try:
-            path = hub.hf_hub_download(owner_and_name, file, revision=revision or None)
-        except (
-            Exception
-        ) as error:  # the client raises its own errors, the network's, and the operating system's
-            raise EncoderError(_failed_download(owner_and_name, file, error)) from error
-        folder = Path(path).parent
+    fetch = partial(hub.hf_hub_download, owner_and_name, revision=revision or None)
+    try:
+        _, folder = (Path(fetch(file, local_files_only=True)).parent for file in _FILES)
+    except OSError:  # not in the cache, or not whole
+        folder = _download(fetch, owner_and_name)
+    except ValueError as error:
+        raise EncoderError(_failed_download(owner_and_name, CONFIG_FILE, error)) from error
     return source_from_folder(folder, description=f"hf_hub:{repository}")
 
 
+def _download(fetch: Callable[[str], str], repository: str) -> Path:
+    folder = Path()
+    for file in _FILES:
+        try:
+            folder = Path(fetch(file)).parent
+        except Exception as error:  # the client's own errors, the network's and the operating system's
+            raise EncoderError(_failed_download(repository, file, error)) from error
+    return folder
+
+
 def _failed_download(repository: str, file: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "HFValidationError" in kinds:
         return f"expected 'hf_hub:owner/name', got 'hf_hub:{repository}': {reason}"

@@ -107,10 +107,10 @@ def _input_size(timm_config: dict[str, Any], model_args: dict[str, Any], folder:
         channels, height, width = timm_config.get("input_size") or _TIMM_DEFAULT_SIZE
         height, width = _pair(model_args.get("img_size") or (height, width))
         channels = model_args.get("in_chans") or channels
+        return int(channels), max(int(height), int(width))
     except (TypeError, ValueError) as error:
         msg = f"{folder / CONFIG_FILE}: input_size must be (channels, height, width): {error}"
         raise CheckpointError(msg) from error
-    return int(channels), max(int(height), int(width))
 
 
 def _kept_args(model_args: dict[str, Any]) -> dict[str, Any]:

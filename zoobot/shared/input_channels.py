@@ -34,8 +34,9 @@ def adapt_input_kernel(kernel: np.ndarray, *, source_channels: int, in_channels:
         EncoderError: If the kernel is no convolution over images of `source_channels`.
 
     Example:
-        >>> adapt_input_kernel(np.ones((8, 3, 4, 4)), source_channels=3, in_channels=1)[0, 0, 0, 0]
-        3.0
+        >>> import numpy as np
+        >>> adapt_input_kernel(np.ones((8, 3, 4, 4)), source_channels=3, in_channels=1).shape
+        (8, 1, 4, 4)
     """
     if in_channels == source_channels:
         return kernel
@@ -58,8 +59,9 @@ def adapt_preprocessing(preprocessing: Preprocessing, channels: int) -> Preproce
     """The same record for another number of input channels: mean and std follow the kernel's way.
 
     Example:
-        >>> adapt_preprocessing(Preprocessing(mean=(0.2, 0.3, 0.4), std=(1, 1, 1)), 1).mean
-        (0.3,)
+        >>> from zoobot.shared.preprocessing import Preprocessing
+        >>> adapt_preprocessing(Preprocessing(mean=(0.2, 0.5, 0.8), std=(1, 1, 1)), 1).mean
+        (0.5,)
     """
     if channels == preprocessing.channels:
         return preprocessing

@@ -33,7 +33,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         msg = f"the checkpoint {path.parent} has no {path.name}{hint}"
         raise CheckpointError(msg)
     try:
-        return load_file(path)
+        return {name: _as_plain(array) for name, array in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         msg = f"{path} is damaged or not a safetensors file ({error}); copy or download it again"
         raise CheckpointError(msg) from error
@@ -57,3 +57,8 @@ def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     # order="C" and not ascontiguousarray, which would give scalars an axis
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     save_file(dense, path, metadata={"format": "pt"})
+
+
+def _as_plain(array: np.ndarray) -> np.ndarray:
+    """Where the package ml_dtypes is installed, bfloat16 is read, but little else can work with it."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

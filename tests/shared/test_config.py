@@ -1,0 +1,93 @@
+import inspect
+from dataclasses import fields
+
+import pytest
+
+from zoobot.shared import config, defaults
+from zoobot.shared.augment import Augmentation
+from zoobot.shared.config import FinetuneOptions, ImageOptions
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.finetune_settings import FinetuneSettings
+from zoobot.shared.galaxy_data import GalaxyData
+from zoobot.shared.preprocessing import Preprocessing
+
+RINGS = {"catalog": "rings.csv", "labels": "ring", "save_dir": "results/rings"}
+VOTES = {"catalog": "votes.csv", "task": "tree", "schema": "gz2", "save_dir": "results/gz2"}
+
+
+def test_the_shortest_requests_work():
+    assert FinetuneOptions(**RINGS).task == "classification"
+    assert FinetuneOptions(**VOTES).labels == ()
+    assert config.DemoOptions().save_dir == "results/demo"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ()}, "--task classification needs --labels"),
+        ({"labels": ("a", "b")}, "for several yes/no columns say --task multi-label"),
+        ({"schema": "gz2"}, "--schema is for --task tree, got --task classification"),
+        ({"task": "tree"}, "--task tree needs --schema"),
+        ({"task": "tree", "schema": "gz2"}, "leave out --labels"),
+        ({"loss": "mse"}, r"must be one of \['cross_entropy', 'focal'\], got 'mse'"),
+        ({"task": "regression", "loss": "focal"}, r"must be one of \['mse', 'mae', 'huber'\], got 'focal'"),
+        ({"task": "regression", "class_names": ("a", "b")}, "--class-names is for --task classification"),
+        ({"task": "multi-label", "class_weights": "balanced"}, "--class-weights is for --task classification"),
+        ({"class_weights": ("balanced", 1.0)}, "either `balanced` or numbers"),
+        ({"split": "group"}, "--split group needs --split-column"),
+        ({"split_column": "plate"}, "--split-column is for --split group or column"),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, r"must leave galaxies to train on, got 0\.5 \+ 0\.5"),
+        ({"test_catalog": "t.csv", "test_fraction": 0.1}, "not both"),
+        ({"resume": True, "overwrite": True}, "--resume or --overwrite"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"n_blocks": "most"}, "n_blocks must be one of 'all', a whole number, got 'most'"),
+    ],
+)
+def test_what_cannot_work_together_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        FinetuneOptions(**RINGS | changes)
+
+
+def test_image_options_are_those_of_preprocessing():
+    names = {f.name for f in fields(ImageOptions)}
+    known = {f.name for f in fields(Preprocessing)}
+    assert names <= known
+    assert known - names == {"mean", "std"}  # the encoder's own affair
+    assert ImageOptions(image_size_pix=64, hdu=1).image_changes() == {"image_size_pix": 64, "hdu": 1}
+
+
+def test_augmentation_defaults_are_the_library_s():
+    options, library = config.AugmentationOptions(), Augmentation()
+    for f in fields(Augmentation):
+        assert getattr(options, f.name) == getattr(library, f.name), f.name
+
+
+def test_learning_defaults_are_the_library_s():
+    options, library = config.LearningOptions(), FinetuneSettings()
+    shared = {f.name for f in fields(library)} & {f.name for f in fields(options)}
+    assert {"n_blocks", "lr_decay", "learning_rate", "weight_decay", "dropout_prob", "schedule"} <= shared
+    for name in shared:
+        assert getattr(options, name) == getattr(library, name), name
+
+
+def test_data_defaults_are_the_library_s():
+    library = inspect.signature(GalaxyData).parameters
+    options = FinetuneOptions(**RINGS)
+    for name in ("id_col", "file_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers"):
+        assert getattr(options, name) == library[name].default, name
+    assert options.max_epochs == defaults.MAX_EPOCHS
+    assert options.encoder == defaults.ENCODER
+
+
+def test_every_option_has_help_and_every_group_a_title():
+    for name in config.__all__:
+        cls = getattr(config, name)
+        assert cls.__doc__
+        assert any(vars(base).get("title") for base in cls.__mro__)
+        for f in fields(cls):
+            assert len(f.metadata["help"]) > 5, f.name
+
+
+def test_json_and_back():
+    options = FinetuneOptions(**RINGS, zoom=(0.9, 1.1), n_blocks="all", class_weights="balanced")
+    assert FinetuneOptions.from_config(options.to_config()) == options

@@ -1,0 +1,186 @@
+"""Pictures are files with something on them; what they show is read back from the axes they are drawn on."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from zoobot.shared import plots, schemas
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.plots import Bar, comparisons, curves, examples, style
+
+SCHEMA = schemas.get("gz_decals_dr5")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, as Matplotlib objects."""
+    figures = []
+    real = style.save
+
+    def save(figure, path, **options):
+        figures.append(figure)
+        return real(figure, path, **options)
+
+    for module in (curves, comparisons, examples):
+        monkeypatch.setattr(module, "save", save)
+    return figures
+
+
+def ink(path):
+    """How much of a picture is not white."""
+    return float((np.asarray(Image.open(path).convert("L")) < 250).mean())
+
+
+def texts(figure):
+    return [t.get_text() for axes in figure.axes for t in axes.texts] + [a.get_title("left") for a in figure.axes]
+
+
+def log(n_epochs=5):
+    epoch = np.arange(n_epochs)
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "train_loss": 1.0 / (epoch + 1),
+            "val_loss": np.abs(epoch - 2) + 1.0,
+            "val_accuracy": epoch / 10,
+        }
+    )
+
+
+def test_training_curves_mark_the_best_epoch(tmp_path, drawn):
+    path = plots.training_curves(log(), tmp_path / "new" / "curves.png", scores=["accuracy", "absent"])
+    assert ink(path) > 0.01
+    losses, scores = drawn[0].axes
+    assert "best: epoch 3" in [t.get_text() for t in losses.texts]
+    np.testing.assert_array_equal(losses.lines[1].get_ydata(), log()["val_loss"])
+    assert len(scores.lines) == 1
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2])
+def test_training_curves_of_a_short_run(tmp_path, n_epochs):
+    assert ink(plots.training_curves(log(n_epochs), tmp_path / "c.png", scores=["accuracy"])) > 0.005
+
+
+def test_training_curves_bear_missing_numbers(tmp_path):
+    table = log()
+    table.loc[1, "val_loss"] = np.nan
+    table["val_r2"] = np.nan
+    assert ink(plots.training_curves(table, tmp_path / "c.png", scores=["r2"])) > 0.005
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), log(0), log().drop(columns="val_loss")])
+def test_training_curves_of_nothing_are_refused(tmp_path, table):
+    with pytest.raises(ConfigError, match="needs rows with epoch and val_loss"):
+        plots.training_curves(table, tmp_path / "c.png")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((20, 20, 3), 90, np.uint8),
+        np.full((20, 20, 1), 0.5, np.float32),
+        np.full((20, 20, 2), 0.5, np.float32),
+        np.full((20, 20, 5), 0.5, np.float32),
+    ],
+    ids=["uint8", "grey", "two bands", "five bands"],
+)
+def test_example_galaxies_of_every_kind_of_image(tmp_path, image):
+    bars = [[Bar("Shape"), Bar("ring", 0.9, 1.0)], [Bar("ring", 0.1)]]
+    path = plots.example_galaxies(tmp_path / "e.png", [image, image], bars, names=["a", "b"])
+    assert ink(path) > 0.05
+
+
+def test_example_galaxies_show_predictions_and_labels(tmp_path, drawn):
+    bars = [[Bar("Shape"), Bar("ring", 0.9, 0.25), Bar("T", 0.5, None, "3.1")]]
+    plots.example_galaxies(tmp_path / "e.png", [np.zeros((8, 8, 3), np.uint8)], bars)
+    axes = drawn[0].axes[1]
+    assert [t.get_text() for t in axes.texts] == ["Shape", "ring", "90%", "T", "3.1"]
+    widths = [patch.get_width() for patch in axes.patches]
+    assert widths == [1, 0.9, 1, 0.5]
+    marks = [segment[0][0] for c in axes.collections for segment in c.get_segments()]
+    assert marks == [0.25]
+
+
+def test_example_galaxies_need_a_list_of_bars_each(tmp_path):
+    with pytest.raises(ConfigError, match="got 1 and 0"):
+        plots.example_galaxies(tmp_path / "e.png", [np.zeros((8, 8, 3))], [])
+    with pytest.raises(ConfigError, match="got 0 and 0"):
+        plots.example_galaxies(tmp_path / "e.png", [], [])
+
+
+def test_confusion_matrix_shows_counts_and_shares(tmp_path, drawn):
+    path = plots.confusion_matrix(np.array([[3, 1], [0, 4]]), ["round", "cigar"], tmp_path / "c.png")
+    assert ink(path) > 0.05
+    assert {"3\n75%", "1\n25%", "0\n0%", "4\n100%", "8 galaxies"} <= set(texts(drawn[0]))
+
+
+def test_confusion_matrix_of_many_classes_and_an_absent_one(tmp_path):
+    counts = np.diag([0, *range(1, 20)])
+    assert ink(plots.confusion_matrix(counts, [f"class {k}" for k in range(20)], tmp_path / "c.png")) > 0.02
+
+
+def test_regression_scatter_leaves_out_the_unknown(tmp_path, drawn):
+    targets = np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, np.nan]])
+    predicted = np.array([[1.0, 5.0], [4.0, 5.0], [9.0, 9.0]])
+    assert ink(plots.regression_scatter(predicted, targets, ["T", "bar"], tmp_path / "r.png")) > 0.005
+    first, second = drawn[0].axes
+    assert first.collections[0].get_offsets().tolist() == [[1, 1], [2, 4]]
+    assert first.get_title("left") == "T   RMSE 1.41"
+    assert len(second.collections[0].get_offsets()) == 0
+
+
+def test_regression_scatter_of_one_galaxy_and_of_very_many(tmp_path):
+    one = np.array([[2.0]])
+    assert ink(plots.regression_scatter(one, one, ["T"], tmp_path / "one.png")) > 0.005
+    many = np.random.default_rng(0).normal(size=(5000, 1))
+    assert ink(plots.regression_scatter(many, many, ["T"], tmp_path / "many.png")) > 0.02
+
+
+def test_fractions_scatter_compares_fractions_of_enough_votes(tmp_path, drawn):
+    votes = np.full((3, len(SCHEMA.label_cols)), np.nan)
+    first = SCHEMA.questions[0].slice
+    votes[:, first] = [[8, 2, 0], [1, 9, 0], [1, 0, 0]]
+    fractions = np.full_like(votes, 0.25)
+    plots.fractions_scatter(fractions, votes, SCHEMA, tmp_path / "f.png")
+    (axes,) = drawn[0].axes
+    assert axes.get_title("left") in ("Smooth or featured: smooth", "Smooth or featured: featured or disk")
+    points = axes.collections[0].get_offsets()
+    assert sorted(points[:, 0].tolist()) in ([0.1, 0.8], [0.2, 0.9])
+    assert points[:, 1].tolist() == [0.25, 0.25]
+
+
+def test_fractions_scatter_needs_votes(tmp_path):
+    votes = np.zeros((3, len(SCHEMA.label_cols)))
+    with pytest.raises(ConfigError, match="nothing to compare with"):
+        plots.fractions_scatter(votes + 0.5, votes, SCHEMA, tmp_path / "f.png")
+
+
+def test_purity_completeness_leaves_out_what_has_one_answer_only(tmp_path, drawn):
+    labels = np.array([[1, 1], [0, 1], [1, np.nan], [0, 1]], dtype=float)
+    probabilities = np.array([[0.9, 0.9], [0.1, 0.9], [0.8, 0.9], [0.2, 0.9]])
+    plots.purity_completeness(probabilities, labels, ["ring", "bar"], tmp_path / "p.png")
+    (line,) = drawn[0].axes[0].lines
+    assert line.get_label() == "ring (50% of galaxies)"
+    assert set(line.get_ydata()) <= {0.5, 2 / 3, 1.0}
+
+
+def test_question_titles_drop_a_suffix_that_all_share():
+    assert plots.question_titles(SCHEMA)[:2] == ["Smooth or featured", "Disk edge on"]
+    shared = {title.rpartition(" ")[2] for title in plots.question_titles(schemas.get("gz_decals_all_campaigns"))}
+    assert {"dr5", "dr8"} <= shared
+    assert plots.question_titles(schemas.get("gz_rings")) == ["Ring"]
+
+
+def test_drawing_needs_no_display_and_leaves_pyplot_alone(tmp_path):
+    code = (
+        "import sys, pandas as pd; from zoobot.shared import plots\n"
+        "log = pd.DataFrame({'epoch': [0, 1], 'train_loss': [2, 1], 'val_loss': [2, 1]})\n"
+        f"plots.training_curves(log, {str(tmp_path / 'c.png')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg", "PATH": ""})
+    assert (tmp_path / "c.png").stat().st_size > 1000

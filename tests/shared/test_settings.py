@@ -1,0 +1,141 @@
+import argparse
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.settings import Options, add_arguments, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place(Options):
+    title: ClassVar[str] = "Where"
+
+    folder: str = setting(MISSING, "where things go", metavar="FOLDER")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everything(Place):
+    title: ClassVar[str] = "What"
+
+    count: int = setting(3, "how many", at_least=1, below=10)
+    rate: float = setting(0.5, "how fast", above=0)
+    hdu: int | str | None = setting(None, "which extension")
+    blocks: int | Literal["all"] = setting(0, "which blocks", at_least=0)
+    names: tuple[str, ...] = setting((), "called what")
+    span: tuple[float, float] = setting((1.0, 2.0), "from, to; 50% of it")
+    weights: tuple[float | Literal["balanced"], ...] | None = setting(None, "weights")
+    kind: Literal["a", "b"] | None = setting(None, "which kind")
+    on: bool = setting(True, "do it")
+    force: bool = setting(False, "do it anyway")
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Everything)
+    return vars(parser.parse_args(list(words)))
+
+
+def test_only_what_is_given_is_parsed():
+    assert parse() == {}
+    assert parse("--folder", "x", "--count", "4") == {"folder": "x", "count": 4}
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--hdu", "1"], "hdu", 1),
+        (["--hdu", "SCI"], "hdu", "SCI"),
+        (["--blocks", "all"], "blocks", "all"),
+        (["--blocks", "2"], "blocks", 2),
+        (["--names", "ring"], "names", ("ring",)),
+        (["--names", "a", "b", "c"], "names", ("a", "b", "c")),
+        (["--span", "1", "1.5"], "span", (1.0, 1.5)),
+        (["--weights", "balanced"], "weights", ("balanced",)),
+        (["--weights", "1", "2.5"], "weights", (1.0, 2.5)),
+        (["--kind", "b"], "kind", "b"),
+        (["--no-on"], "on", False),
+        (["--force"], "force", True),
+    ],
+)
+def test_words_become_typed_values(words, name, value):
+    options = Everything.from_config(parse("--folder", "x", *words))
+    assert getattr(options, name) == value
+    assert type(getattr(options, name)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--count", "many"], ["--kind", "c"], ["--span", "1"], ["--blocks", "some"], ["--weights", "heavy"]],
+)
+def test_words_of_the_wrong_kind_end_the_parser(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(*words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 0}, "count must be at least 1 and below 10, got 0"),
+        ({"count": 2.5}, "count must be a whole number, got 2.5"),
+        ({"count": True}, "count must be a whole number, got True"),
+        ({"rate": "fast"}, "rate must be a number, got 'fast'"),
+        ({"rate": 0}, "rate must be above 0, got 0"),
+        ({"rate": float("nan")}, "rate must be above 0, got nan"),
+        ({"blocks": "some"}, "blocks must be one of 'all', a whole number, got 'some'"),
+        ({"blocks": -1}, "blocks must be at least 0, got -1"),
+        ({"kind": "c"}, "kind must be one of 'a', 'b', got 'c'"),
+        ({"span": (1.0,)}, "span must be 2 values"),
+        ({"names": ("a", 1)}, "names must be text"),
+        ({"on": "yes"}, "on must be True or False, got 'yes'"),
+        ({"on": None}, "on must be True or False, got None"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(values, message):
+    with pytest.raises(ConfigError) as caught:
+        Everything(folder="x", **values)
+    assert message in str(caught.value)
+
+
+def test_python_values_are_taken_kindly():
+    options = Everything(folder=Path("results") / "x", rate=1, names="ring", span=[1, 2])
+    assert options.folder == str(Path("results") / "x")
+    assert (options.rate, options.names, options.span) == (1.0, ("ring",), (1.0, 2.0))
+
+
+def test_json_and_back():
+    options = Everything(folder="x", names=("a", "b"), weights=("balanced",), hdu="SCI")
+    config = options.to_config()
+    assert config["names"] == ["a", "b"]
+    assert Everything.from_config(config) == options
+
+
+def test_an_unknown_name_says_which_is_near():
+    with pytest.raises(ConfigError, match="unknown option 'cuont': did you mean 'count'"):
+        Everything.from_config({"folder": "x", "cuont": 3})
+
+
+def test_a_missing_name_is_said_as_on_the_command_line():
+    with pytest.raises(ConfigError, match="missing: --folder"):
+        Everything.from_config({})
+
+
+def test_help_groups_options_and_shows_defaults():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Everything)
+    text = parser.format_help().partition("options:")[2]
+    assert text.index("Where:") < text.index("--folder") < text.index("What:") < text.index("--count")
+    assert "how many (default: 3)" in text
+    assert "50% of it (default: 1.0 2.0)" in text
+    assert "--force, --no-force" not in text
+    assert "SUPPRESS" not in text
+    assert "None" not in text
+
+
+def test_a_wrong_limit_is_a_programming_error():
+    with pytest.raises(TypeError, match="limits must be among"):
+        setting(1, "x", atleast=1)

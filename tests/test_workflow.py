@@ -1,0 +1,392 @@
+"""Guided runs on a tiny simulated survey, once for every engine."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from zoobot import workflow
+from zoobot.shared.config import DemoOptions, EvaluateOptions, FinetuneOptions, PredictOptions
+from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
+from zoobot.shared.predictions import read_predictions
+
+TINY = {
+    "encoder": "resnet10t",
+    "image_size_pix": 32,
+    "max_epochs": 1,
+    "batch_size": 8,
+    "num_workers": 1,
+    "accelerator": "cpu",
+    "progress": False,
+}
+PREDICTING = {"batch_size": 8, "num_workers": 1, "progress": False}
+ALWAYS = {
+    "checkpoint",
+    "metrics.csv",
+    "evaluation.json",
+    "evaluation.txt",
+    "predictions.parquet",
+    "predictions.png",
+    "training_curves.png",
+    "run.json",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_survey, tmp_path_factory):
+    """One finished classification run for each engine, made when first asked for."""
+    made = {}
+
+    def run(engine_name):
+        if engine_name not in made:
+            folder = tmp_path_factory.mktemp("runs") / engine_name
+            options = FinetuneOptions(
+                catalog=tiny_survey, labels="label_name", save_dir=folder, backend=engine_name, **TINY
+            )
+            made[engine_name] = workflow.finetune(options, command="a test")
+        return made[engine_name]
+
+    return run
+
+
+@pytest.fixture
+def finished(runs, engine_name):
+    return runs(engine_name)
+
+
+@pytest.fixture
+def finetune(tiny_survey, engine_name, tmp_path):
+    def run(**changes):
+        options = {"catalog": tiny_survey, "labels": "ring", "save_dir": tmp_path / "run", "backend": engine_name}
+        return workflow.finetune(FinetuneOptions(**TINY | options | changes))
+
+    return run
+
+
+def record_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_run_leaves_its_results(finished):
+    files = {path.name for path in finished.save_dir.iterdir()}
+    assert ALWAYS | {"confusion_matrix.png"} <= files
+    assert "failures.csv" not in files
+    scores = json.loads((finished.save_dir / "evaluation.json").read_text())
+    assert scores["task"] == "classification"
+    assert scores["part"] == "val"
+    assert scores["scores"]["accuracy"] == finished.evaluation.scores["accuracy"]
+    assert finished.evaluation.table in (finished.save_dir / "evaluation.txt").read_text()
+    assert finished.epochs == 1
+    for name in ("training_curves.png", "predictions.png", "confusion_matrix.png"):
+        assert (np.asarray(Image.open(finished.save_dir / name).convert("L")) < 250).mean() > 0.01
+
+
+def test_its_record_says_how_it_came_about(finished, tiny_survey, engine_name):
+    record = record_of(finished.save_dir)
+    assert record["work"] == "finetune"
+    assert record["status"] == "finished"
+    assert record["command"] == "a test"
+    assert record["options"]["catalog"] == str(tiny_survey)
+    assert record["options"]["seed"] == 42
+    assert record["options"]["backend"] == engine_name
+    assert {"python", "numpy", "zoobot"} <= set(record["versions"])
+    assert {len(part["fingerprint"]) for part in record["data"].values()} == {64}
+    assert record["started"] <= record["ended"]
+    assert record["scores"]["accuracy"] == pytest.approx(finished.evaluation.scores["accuracy"])
+
+
+def test_class_names_come_from_the_labels(finished, tiny_survey):
+    names = sorted(set(pd.read_csv(tiny_survey)["label_name"]))
+    columns = list(read_predictions(finished.save_dir / "predictions.parquet").columns)
+    assert columns == ["id_str", *(f"label_name_{name}_probability" for name in names)]
+
+
+def test_predictions_are_of_the_validation_galaxies(finished):
+    record = record_of(finished.save_dir)
+    assert len(read_predictions(finished.save_dir / "predictions.parquet")) == record["data"]["val"]["galaxies"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "picture", "score"),
+    [
+        ({"labels": ("ring", "spiral"), "task": "multi-label"}, "purity_completeness.png", "average_precision"),
+        ({"labels": ("ra", "dec"), "task": "regression", "loss": "huber"}, "regression_scatter.png", "rmse_dec"),
+        ({"labels": (), "task": "tree", "schema": "gz_decals_dr5"}, "fractions_scatter.png", "fraction_rmse"),
+    ],
+    ids=["multi-label", "regression", "tree"],
+)
+def test_every_task_has_its_picture_and_scores(finetune, changes, picture, score):
+    result = finetune(**changes)
+    assert {picture} | ALWAYS <= {path.name for path in result.save_dir.iterdir()}
+    assert score in result.evaluation.scores
+
+
+def test_test_galaxies_are_scored_where_there_are_some(finetune):
+    result = finetune(test_fraction=0.25)
+    assert record_of(result.save_dir)["data"]["test"]["galaxies"] == result.evaluation.galaxies
+    assert "never seen in training" in result.evaluation.table
+
+
+def test_catalogs_for_each_purpose(finetune, tiny_survey, tmp_path):
+    table = pd.read_csv(tiny_survey)
+    table["file_loc"] = [str(tiny_survey.parent / name) for name in table["file_loc"]]
+    parts = {"catalog": table[:14], "val_catalog": table[14:20], "test_catalog": table[20:]}
+    for name, part in parts.items():
+        part.to_csv(tmp_path / f"{name}.csv", index=False)
+    result = finetune(**{name: tmp_path / f"{name}.csv" for name in parts})
+    data = record_of(result.save_dir)["data"]
+    assert {name: part["galaxies"] for name, part in data.items()} == {"train": 14, "val": 6, "test": 4}
+
+
+def test_numbered_classes_get_the_names_given(finetune):
+    result = finetune(class_names=("plain", "ringed"))
+    assert "recall_ringed" in result.evaluation.scores
+
+
+def test_a_schema_of_your_own(finetune, tmp_path):
+    from zoobot.shared import schemas
+
+    schemas.get("gz_decals_dr5").to_yaml(tmp_path / "mine.yaml")
+    result = finetune(task="tree", labels=(), schema=tmp_path / "mine.yaml")
+    assert "accuracy_bar-dr5" in result.evaluation.scores
+
+
+def test_a_broken_image_is_reported_and_the_run_goes_on(finetune, tiny_survey, tmp_path):
+    shutil.copytree(tiny_survey.parent, tmp_path / "survey")
+    broken = pd.read_csv(tiny_survey)["file_loc"][3]
+    (tmp_path / "survey" / broken).write_bytes(b"no image")
+    result = finetune(catalog=tmp_path / "survey" / tiny_survey.name)
+    assert len(result.failures) == 1
+    failures = pd.read_csv(result.save_dir / "failures.csv")
+    assert failures["file_loc"][0].endswith(broken)
+    assert failures["reason"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"catalog": "absent.csv"}, CatalogError, "absent.csv"),
+        ({"labels": "rign"}, CatalogError, "did you mean 'ring'"),
+        ({"labels": "ra", "task": "classification"}, LabelError, "classes must be names or whole numbers"),
+        ({"labels": ("label_name",), "task": "regression"}, LabelError, "labels must be numbers"),
+        ({"labels": (), "task": "tree", "schema": "gz_decal"}, SchemaError, "near names"),
+        ({"labels": (), "task": "tree", "schema": "gz2"}, CatalogError, "smooth-or-featured-gz2_smooth"),
+        ({"split": "sky", "labels": "ring", "catalog": None}, ConfigError, "catalog must be text"),
+        ({"split": "column", "split_column": "part"}, CatalogError, "'part'"),
+    ],
+)
+def test_faults_are_found_before_training_and_leave_nothing(finetune, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        finetune(**changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_encoder_leaves_nothing(finetune, tmp_path):
+    with pytest.raises(Exception, match="convnext_atoo"):
+        finetune(encoder="convnext_atoo")
+    assert not (tmp_path / "run").exists()
+
+
+# -- a folder that is not empty ---------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_overwritten_by_accident(finished, finetune):
+    before = (finished.save_dir / "run.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a finished run.*--overwrite"):
+        finetune(save_dir=finished.save_dir)
+    assert (finished.save_dir / "run.json").read_bytes() == before
+
+
+def test_other_files_are_never_touched(finetune, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("all of it")
+    for option in ({}, {"overwrite": True}):
+        with pytest.raises(ConfigError, match=r"other files \(thesis.tex\)"):
+            finetune(**option)
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "all of it"
+
+
+def test_overwrite_replaces_the_run_and_nothing_else(finetune, tmp_path):
+    finetune()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    finetune(overwrite=True, labels=("label_name",), seed=7)
+    assert record_of(tmp_path / "run")["options"]["seed"] == 7
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_there_must_be_a_run_to_resume(finetune, finished):
+    with pytest.raises(ConfigError, match="no run to resume"):
+        finetune(resume=True)
+    with pytest.raises(ConfigError, match="is finished"):
+        finetune(resume=True, save_dir=finished.save_dir)
+
+
+class Killed(Exception):
+    """Stands for whatever ends a run from outside."""
+
+
+@pytest.fixture
+def killed(finetune, monkeypatch, engine, tmp_path):
+    """A run of two epochs that died as it was about to be evaluated."""
+
+    def die(*arguments, **options):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.predict, "predict", die)
+        with pytest.raises(Killed):
+            finetune(max_epochs=2)
+    return tmp_path / "run"
+
+
+def test_a_killed_run_says_so_and_is_not_started_over_by_accident(killed, finetune):
+    record = record_of(killed)
+    assert record["status"] == "failed"
+    assert record["error"].startswith("Killed")
+    with pytest.raises(ConfigError, match=r"unfinished run: continue it with --resume"):
+        finetune(max_epochs=2)
+
+
+def test_a_killed_run_is_resumed_to_its_end(killed, finetune):
+    result = finetune(max_epochs=2, resume=True)
+    assert record_of(killed)["status"] == "finished"
+    assert "error" not in record_of(killed)
+    assert pd.read_csv(killed / "metrics.csv")["epoch"].tolist() == [0, 1]
+    assert ALWAYS <= {path.name for path in result.save_dir.iterdir()}
+
+
+def test_a_resumed_run_keeps_its_options_and_its_data(killed, finetune, tiny_survey, tmp_path):
+    with pytest.raises(ConfigError, match=r"max_epochs was 2, now 3"):
+        finetune(max_epochs=3, resume=True)
+    shutil.copytree(tiny_survey.parent, tmp_path / "moved")
+    record = record_of(killed)
+    record["data"]["train"]["fingerprint"] = "0" * 64
+    (killed / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="train galaxies are not those"):
+        finetune(max_epochs=2, resume=True)
+
+
+def test_resumed_options_come_from_the_record(killed):
+    options = workflow.resumed_options({"save_dir": str(killed), "num_workers": 0})
+    assert (options.resume, options.max_epochs, options.num_workers) == (True, 2, 0)
+    assert options.labels == ("ring",)
+    with pytest.raises(ConfigError, match="--resume needs --save-dir"):
+        workflow.resumed_options({})
+
+
+def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, engine, tmp_path):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.predict, "predict", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        finetune()
+    assert record_of(tmp_path / "run")["status"] == "interrupted"
+
+
+# -- predict and evaluate ---------------------------------------------------------------------------------------
+
+
+def test_predicting_gives_every_galaxy_in_order(finished, tiny_survey, engine_name, tmp_path):
+    options = PredictOptions(
+        checkpoint=finished.save_dir,
+        catalog=tiny_survey,
+        save_loc=tmp_path / "new.csv",
+        backend=engine_name,
+        **PREDICTING,
+    )
+    result = workflow.predict(options)
+    table = read_predictions(result.save_loc)
+    assert table["id_str"].tolist() == pd.read_csv(tiny_survey)["id_str"].tolist()
+    assert list(table.columns[1:]) == result.columns
+    record = json.loads((tmp_path / "new.run.json").read_text())
+    assert (record["work"], record["status"], record["data"]["catalog"]["galaxies"]) == ("predict", "finished", 24)
+    with pytest.raises(ConfigError, match=r"new.csv exists.*--overwrite"):
+        workflow.predict(options)
+
+
+def test_predicting_one_galaxy_of_a_folder_with_a_broken_file(finished, tiny_survey, engine_name, tmp_path):
+    folder = tmp_path / "images" / "deep"
+    folder.mkdir(parents=True)
+    image = next((tiny_survey.parent / "images").iterdir())
+    shutil.copy(image, folder / "One.JPG")
+    (tmp_path / "images" / "two.fits.gz").write_bytes(b"no image")
+    (tmp_path / "images" / "notes.txt").write_text("not an image")
+    options = {"checkpoint": finished.checkpoint, "backend": engine_name, **PREDICTING}
+    result = workflow.predict(
+        PredictOptions(catalog=tmp_path / "images", save_loc=tmp_path / "p.parquet", **options)
+    )
+    assert read_predictions(result.save_loc)["id_str"].tolist() == ["deep/One.JPG"]
+    assert result.galaxies == 1
+    assert pd.read_csv(tmp_path / "p.failures.csv")["id_str"].tolist() == ["two.fits.gz"]
+
+
+def test_evaluating_chosen_galaxies(finished, tiny_survey, engine_name, tmp_path):
+    options = {"checkpoint": finished.save_dir, "catalog": tiny_survey, "backend": engine_name, **PREDICTING}
+    result = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", select="ring=0", **options))
+    assert result.galaxies == int((pd.read_csv(tiny_survey)["ring"] == 0).sum())
+    assert {"evaluation.json", "predictions.png", "confusion_matrix.png", "run.json"} <= {
+        path.name for path in (tmp_path / "e").iterdir()
+    }
+    with pytest.raises(ConfigError, match="holds a finished run"):
+        workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", **options))
+    with pytest.raises(ConfigError, match=r"holds a run of `finetune`"):
+        workflow.evaluate(EvaluateOptions(save_dir=finished.save_dir, overwrite=True, **options))
+
+
+def test_evaluating_the_same_galaxies_gives_the_same_scores(finished, tiny_survey, engine_name, tmp_path):
+    table = pd.read_csv(tiny_survey, dtype={"id_str": str})
+    scored = read_predictions(finished.save_dir / "predictions.parquet")["id_str"]
+    table[table["id_str"].isin(scored)].to_csv(tiny_survey.parent / "scored.csv", index=False)
+    options = EvaluateOptions(
+        checkpoint=finished.save_dir,
+        catalog=tiny_survey.parent / "scored.csv",
+        save_dir=tmp_path / "e",
+        backend=engine_name,
+        **PREDICTING,
+    )
+    scores = workflow.evaluate(options).scores
+    assert scores["log_loss"] == pytest.approx(finished.evaluation.scores["log_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("select", "error", "message"),
+    [
+        ("ring", ConfigError, "must be COLUMN=VALUE"),
+        ("rings=1", CatalogError, "no column 'rings'"),
+        ("ring=7", CatalogError, "no galaxy has it"),
+    ],
+)
+def test_a_choice_of_galaxies_that_cannot_work(finished, tiny_survey, tmp_path, select, error, message):
+    options = PredictOptions(
+        checkpoint=finished.save_dir, catalog=tiny_survey, save_loc=tmp_path / "p.csv", select=select
+    )
+    with pytest.raises(error, match=message):
+        workflow.predict(options)
+
+
+def test_what_is_no_checkpoint_is_said(tiny_survey, tmp_path):
+    for folder, message in ((tmp_path / "absent", "does not exist"), (tmp_path, "has no config.json")):
+        options = PredictOptions(checkpoint=folder, catalog=tiny_survey, save_loc=tmp_path / "p.csv")
+        with pytest.raises(CheckpointError, match=message):
+            workflow.predict(options)
+
+
+def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path):
+    options = DemoOptions(
+        backend=engine_name,
+        save_dir=tmp_path / "demo",
+        n_galaxies=30,
+        image_size_pix=32,
+        encoder="resnet10t",
+        max_epochs=1,
+        progress=False,
+    )
+    for _ in range(2):
+        result = workflow.demo(options)
+    assert result.predictions.galaxies == 60
+    assert (result.save_dir / "training" / "fractions_scatter.png").exists()
+    assert record_of(result.save_dir / "training")["data"].keys() == {"train", "val", "test"}

@@ -36,8 +36,8 @@ def load(folder: str | Path, *, encoder: nn.Module | None = None) -> Finetuneabl
 
     Args:
         folder: Written by `save` of either engine, or by a finetuning run (`…/checkpoint`).
-        encoder: The encoder's module, where the model was made with one that no architecture name can rebuild;
-            its weights are replaced by the checkpoint's.
+        encoder: The encoder's module, where no architecture name can rebuild it; its weights are replaced by
+            the checkpoint's.
 
     Raises:
         CheckpointError: If the folder is no checkpoint of a whole model, or is damaged.

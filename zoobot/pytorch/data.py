@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from zoobot.shared.galaxy_data import GalaxyData
-from zoobot.shared.loader import Batch, GalaxyLoader
+from zoobot.shared.loader import GalaxyLoader
 
 __all__ = ["GalaxyDataModule"]
 
@@ -16,9 +18,8 @@ __all__ = ["GalaxyDataModule"]
 class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
     """Labelled galaxies as a LightningDataModule.
 
-    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either engine. A batch
-    is a `zoobot.shared.loader.Batch` whose images are a uint8 or float32 tensor,
-    (batch, height, width, channels), and whose labels are float32, (batch, label columns).
+    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either engine; each
+    batch is a `TensorBatch`.
 
     Example:
         >>> galaxies = GalaxyDataModule("rings.csv", label_cols=["ring"])  # doctest: +SKIP
@@ -42,9 +43,23 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         trainer = self.trainer
         if trainer is None:
             return TensorBatches(self.loader(name), None)
-        preprocessing = trainer.lightning_module.preprocessing
+        preprocessing: Any = trainer.lightning_module.preprocessing
         shard = (trainer.global_rank, trainer.world_size)
         return TensorBatches(self.loader(name, preprocessing=preprocessing, shard=shard), trainer)
+
+
+class TensorBatch(NamedTuple):
+    """A few galaxies as tensors.
+
+    Attributes:
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1].
+        labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
+        ids: Ids of the galaxies, in order.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: list[str]
 
 
 class TensorBatches:
@@ -62,7 +77,8 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         for images, labels, ids in self.loader:
-            yield Batch(torch.from_numpy(images), None if labels is None else torch.from_numpy(labels), ids)
+            known = np.empty((len(ids), 0), np.float32) if labels is None else labels
+            yield TensorBatch(torch.from_numpy(images), torch.from_numpy(known), ids)

@@ -13,7 +13,7 @@ from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.trainer import get_trainer
 from zoobot.shared import defaults
 from zoobot.shared.finetune_settings import FinetuneSettings
-from zoobot.shared.label_statistics import balanced_weights, check_balanced, target_statistics
+from zoobot.shared.label_statistics import balanced_weights, read_class_weights, target_statistics
 from zoobot.shared.loss_checks import check_classification_options, check_regression_options
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.schemas import Schema
@@ -74,10 +74,7 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
         task = classification_task(
             num_classes=num_classes, class_names=class_names, multi_label=multi_label, label_cols=label_cols
         )
-        balanced = isinstance(class_weights, str)
-        if balanced:
-            check_balanced(class_weights)
-        given_weights = None if balanced else class_weights
+        balanced, given_weights = read_class_weights(class_weights)
         check_classification_options(
             loss,
             task.num_outputs,
@@ -93,13 +90,17 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
             settings=FinetuneSettings.from_options(settings),
         )
         self._balanced = balanced
-        self.class_weights = None if given_weights is None else tuple(given_weights)
-        self._loss_options = {"kind": loss, "label_smoothing": label_smoothing, "focal_gamma": focal_gamma}
+        self.class_weights = given_weights
+        self._loss_options: dict[str, Any] = {
+            "kind": loss,
+            "label_smoothing": label_smoothing,
+            "focal_gamma": focal_gamma,
+        }
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Balance the classes, if asked to."""
         if self._balanced:
-            self.class_weights = tuple(balanced_weights(labels, self.task).tolist())
+            self.class_weights = balanced_weights(labels, self.task).tolist()
 
     def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy or focal loss of each galaxy, (batch,); missing labels are left out."""
@@ -114,8 +115,8 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
 class FinetuneableZoobotRegressor(FinetuneableZoobot):
     """A model that measures one or many numbers of a galaxy.
 
-    The head predicts in units of each target's mean and scatter, so any scale of target learns alike; predictions
-    come back in the target's own units. A missing target (NaN) is left out of the loss.
+    The head works in units of each target's mean and scatter, so that targets of any size learn alike;
+    predictions come back in the target's own units. A missing target (NaN) is left out of the loss.
 
     Args:
         label_cols: The target columns; None takes those of the data module.
@@ -155,7 +156,7 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
             preprocessing=preprocessing,
             settings=FinetuneSettings.from_options(settings),
         )
-        self._loss_options = {"kind": loss, "huber_delta": huber_delta}
+        self._loss_options: dict[str, Any] = {"kind": loss, "huber_delta": huber_delta}
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Tell the head the mean and scatter of each target."""
@@ -170,8 +171,8 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
 class FinetuneableZoobotTree(FinetuneableZoobot):
     """A model that answers every question of a decision tree as volunteers would.
 
-    It predicts Dirichlet concentrations for every answer and learns by the Dirichlet-multinomial likelihood of
-    the votes, so galaxies with many votes count for more, and questions nobody was asked count for nothing.
+    It predicts Dirichlet concentrations for every answer and learns by the Dirichlet-multinomial likelihood
+    of the votes: galaxies with many votes count for more, questions nobody was asked count for nothing.
 
     Args:
         schema: The decision tree, or the name of a survey's.

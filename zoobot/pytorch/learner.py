@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from zoobot.pytorch import encoders, heads, weights
+from zoobot.pytorch.data import TensorBatch
 from zoobot.shared.blocks import ParameterPlan, plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import NonFiniteError
 from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.loader import Batch
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 
@@ -35,7 +35,7 @@ class _Validated(NamedTuple):
 
 
 class FinetuneableZoobot(pl.LightningModule):
-    """A pretrained encoder with a new head; the three models of `zoobot.pytorch.finetune` are this with a task.
+    """A pretrained encoder with a new head: what the models of `zoobot.pytorch.finetune` have in common.
 
     Args:
         task: What the model learns.
@@ -44,6 +44,10 @@ class FinetuneableZoobot(pl.LightningModule):
         preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
         settings: How the weights learn.
     """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    head: Any
 
     def __init__(
         self,
@@ -69,8 +73,6 @@ class FinetuneableZoobot(pl.LightningModule):
         self.encoder.set_trainable(self._encoder_plan)
         self._validated: list[_Validated] = []
         self._last_losses: tuple[Tensor, list[str]] | None = None
-
-    # -- the model ----------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> Tensor:
         """Predictions, (batch, outputs), from images in [0, 1], (batch, channels, height, width)."""
@@ -104,15 +106,13 @@ class FinetuneableZoobot(pl.LightningModule):
         self.head.eval()
         return torch.stack(samples)
 
-    # -- what learns --------------------------------------------------------------------------------------------
-
     def _plan_encoder(self) -> dict[str, ParameterPlan]:
         shapes = {name: tuple(p.shape) for name, p in self.encoder.model.named_parameters()}
         return plan_training(
             self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
         )
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each block, and the schedule, stepped every batch."""
         total_steps = int(self.trainer.estimated_stepping_batches)
         warmup_steps = round(total_steps * self.settings.warmup_epochs / max(1, self.trainer.max_epochs or 1))
@@ -142,8 +142,6 @@ class FinetuneableZoobot(pl.LightningModule):
             for (factor, decays), members in groups.items()
         ]
 
-    # -- training, step by step ---------------------------------------------------------------------------------
-
     def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
         """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
         raise NotImplementedError
@@ -163,20 +161,29 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Meet the data before the first step."""
-        if stage == "fit" and isinstance(self.trainer.datamodule, GalaxyData):
-            self.meet(self.trainer.datamodule)
+        galaxies = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(galaxies, GalaxyData):
+            self.meet(galaxies)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
         losses = self.galaxy_losses(self.raw_outputs(_to_network_input(batch.images)), batch.labels)
         self._check_last_losses()
         self._last_losses = (losses.detach(), batch.ids)
         mean = losses.mean()
-        self.log("train_loss", mean, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
+        self.log(
+            "train_loss",
+            mean,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(losses),
+            sync_dist=True,
+        )
         return mean
 
     def _check_last_losses(self) -> None:
@@ -191,7 +198,7 @@ class FinetuneableZoobot(pl.LightningModule):
         """Check the losses of the last step too."""
         self._check_last_losses()
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: TensorBatch, batch_index: int) -> None:
         """Keep the losses and predictions of a batch for the metrics of the epoch."""
         raw = self.raw_outputs(_to_network_input(batch.images))
         losses = self.galaxy_losses(raw, batch.labels)
@@ -210,8 +217,6 @@ class FinetuneableZoobot(pl.LightningModule):
         on_device = {name: value.float().to(self.device) for name, value in logged.items()}
         self.log("val_loss", on_device.pop("val_loss"), prog_bar=True, sync_dist=True)
         self.log_dict(on_device, sync_dist=True)
-
-    # -- the checkpoint -----------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
         """Write the neutral checkpoint that `zoobot.pytorch.checkpoint.load`, or the other engine, reads.
@@ -254,8 +259,13 @@ def _get_encoder(
     name: str, encoder: nn.Module | None, preprocessing: Preprocessing | dict[str, Any] | None
 ) -> encoders.Encoder:
     """The encoder by name or from memory, made for the pixels that were asked for."""
-    asked = preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
-    shape = {"in_channels": asked.get("channels"), "image_size_pix": asked.get("image_size_pix")}
+    asked = (
+        preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
+    )
+    shape: dict[str, Any] = {
+        "in_channels": asked.get("channels"),
+        "image_size_pix": asked.get("image_size_pix"),
+    }
     if encoder is None:
         encoder = encoders.load_encoder(name, **shape)
     elif not isinstance(encoder, encoders.Encoder):

@@ -44,8 +44,8 @@ def get_trainer(
     """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
 
     In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each epoch)
-    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing had
-    happened.
+    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing
+    had happened.
 
     Args:
         save_dir: Folder for everything the run leaves.
@@ -75,12 +75,18 @@ def get_trainer(
         EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
         BestModel(save_dir / "checkpoint", monitor),
         EpochMetrics(save_dir / "metrics.csv"),
-        ModelCheckpoint(save_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
+        ModelCheckpoint(
+            save_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
         *trainer_kwargs.pop("callbacks", []),
     ]
     if progress:
         callbacks.append(RichProgressBar())
-    options = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0} | trainer_kwargs
+    options = {
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        "num_sanity_val_steps": 0,
+    } | trainer_kwargs
     return pl.Trainer(
         default_root_dir=save_dir,
         max_epochs=max_epochs,
@@ -122,7 +128,7 @@ class BestModel(pl.Callback):
         score = float(trainer.callback_metrics[self.monitor])
         if score < self.best:
             self.best = score
-            if trainer.is_global_zero:
+            if trainer.is_global_zero and isinstance(model, FinetuneableZoobot):
                 model.save(self.folder, training={"epoch": trainer.current_epoch, self.monitor: score})
 
     def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:

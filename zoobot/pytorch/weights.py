@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoobot.pytorch.encoders import Encoder
+    from zoobot.pytorch.learner import FinetuneableZoobot
     from zoobot.shared.checkpoint import NeutralCheckpoint
     from zoobot.shared.preprocessing import Preprocessing
 
@@ -90,13 +91,14 @@ def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, na
     if missing or unknown or shapes:
         msg = (
             f"the weights do not fit the {name}: missing {missing[:5]} ({len(missing)} in all), "
-            f"unknown {unknown[:5]} ({len(unknown)} in all), of another shape {shapes[:5]} ({len(shapes)} in all)"
+            f"unknown {unknown[:5]} ({len(unknown)} in all), "
+            f"of another shape {shapes[:5]} ({len(shapes)} in all)"
         )
         raise CheckpointError(msg)
     module.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
 
 
-def load_model_state(model: nn.Module, neutral: NeutralCheckpoint) -> None:
+def load_model_state(model: FinetuneableZoobot, neutral: NeutralCheckpoint) -> None:
     """Put a checkpoint's weights into a whole model: its encoder and its head.
 
     Raises:

@@ -1,11 +1,10 @@
-"""Catalogs split for training, checked against a task, and served as batches: the half of a data module that
-needs no framework."""
+"""Catalogs split for training, checked against a task, and served as batches, without any framework."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from zoobot.shared.tasks import Task
 
 __all__ = ["CatalogSource", "GalaxyData", "labels_of"]
 
-CatalogSource = Catalog | pd.DataFrame | str | Path
+CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
 
 class GalaxyData:
@@ -83,8 +82,8 @@ class GalaxyData:
         self._sources = {"train": train_catalog, "val": val_catalog, "test": test_catalog}
         self._whole = catalog
         self.label_cols = None if label_cols is None else tuple(label_cols)
-        self._columns = {"root": root, "id_col": id_col, "file_col": file_col}
-        self._split = {"method": split, "column": split_column, "val_fraction": val_fraction, "seed": seed}
+        self._columns: dict[str, Any] = {"root": root, "id_col": id_col, "file_col": file_col}
+        self._split: dict[str, Any] = {"method": split, "column": split_column, "val_fraction": val_fraction, "seed": seed}
         self._test_fraction = test_fraction
         self.batch_size = batch_size
         self.augmentation = augmentation
@@ -218,7 +217,7 @@ class GalaxyData:
         return table.drop_duplicates("id_str", ignore_index=True)
 
     def record(self) -> dict[str, Any]:
-        """What a run's record says of its data: the source, how many galaxies, and a fingerprint of each part."""
+        """What a run's record says of each part: its source, how many galaxies, and a fingerprint."""
         self.setup()
         return {
             name: {"source": part.name, "galaxies": len(part), "fingerprint": part.fingerprint()}

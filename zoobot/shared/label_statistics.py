@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.tasks import ClassificationTask, Task
 
-__all__ = ["balanced_weights", "check_balanced", "target_statistics"]
+__all__ = ["balanced_weights", "read_class_weights", "target_statistics"]
 
 
-def check_balanced(class_weights: str) -> None:
-    """Raise a ConfigError unless a word given for class weights is "balanced"."""
+def read_class_weights(class_weights: str | Sequence[float] | None) -> tuple[bool, list[float] | None]:
+    """Whether the weights are to be balanced, and the weights that were given instead.
+
+    Raises:
+        ConfigError: If a word other than "balanced" was given.
+    """
+    if not isinstance(class_weights, str):
+        return False, None if class_weights is None else [float(weight) for weight in class_weights]
     if class_weights != "balanced":
         msg = f"class_weights must be 'balanced', a number for each class, or None, got {class_weights!r}"
         raise ConfigError(msg)
+    return True, None
 
 
-def balanced_weights(labels: np.ndarray, task: ClassificationTask | MultiLabelTask) -> np.ndarray:
+def balanced_weights(labels: np.ndarray, task: Task) -> np.ndarray:
     """Weights that make rare classes count as much as common ones.
 
     Args:
@@ -37,13 +46,14 @@ def balanced_weights(labels: np.ndarray, task: ClassificationTask | MultiLabelTa
         [0.67, 2.0]
     """
     if isinstance(task, ClassificationTask):
+        names: Sequence[str] = task.class_names
         counts = np.bincount(labels[:, 0].astype(int), minlength=task.num_outputs)
-        totals, names = labels.shape[0] / task.num_outputs, task.class_names
+        totals = np.full(task.num_outputs, labels.shape[0] / task.num_outputs)
     else:
-        counts, names = (labels == 1).sum(axis=0), task.label_cols
-        totals = (labels == 0).sum(axis=0)
+        names = task.label_cols
+        counts, totals = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
     if (counts == 0).any():
-        absent = [names[i] for i in np.flatnonzero(counts == 0)]
+        absent = [name for name, count in zip(names, counts, strict=True) if count == 0]
         msg = f"class_weights='balanced' needs a training galaxy of every class; there is none of {absent}"
         raise LabelError(msg)
     return np.maximum(totals, 1) / counts
@@ -68,7 +78,9 @@ def target_statistics(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     empty = np.isnan(targets).all(axis=0)
     if empty.any():
-        msg = f"target {np.flatnonzero(empty).tolist()} (counted from 0) has no value in the training galaxies"
+        msg = (
+            f"target {np.flatnonzero(empty).tolist()} (counted from 0) has no value in the training galaxies"
+        )
         raise LabelError(msg)
     std = np.nanstd(targets, axis=0)
     return np.nanmean(targets, axis=0), np.where(std > 0, std, 1.0)

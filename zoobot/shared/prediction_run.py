@@ -112,7 +112,8 @@ def _refuse_non_finite(values: np.ndarray, ids: list[str]) -> None:
 def _refuse_nothing(loader: GalaxyLoader) -> None:
     if len(loader.failures) == len(loader.catalog):
         first = loader.failures[0]
-        msg = f"not one of {len(loader.catalog)} images could be read; the first: {first.file_loc}: {first.reason}"
+        reason = f"{first.file_loc}: {first.reason}"
+        msg = f"not one of {len(loader.catalog)} images could be read; the first: {reason}"
         raise ImageError(msg)
 
 

@@ -1,0 +1,186 @@
+"""Finetuning, from labels to the best model, in every engine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.errors import CatalogError, ConfigError, LabelError, NonFiniteError
+
+KINDS = ["classification", "multi-label", "regression", "tree"]
+
+
+def predictions(engine, model, catalog):
+    table = engine.predict.predict(catalog, model, progress=False).table
+    return table.drop(columns="id_str").to_numpy()
+
+
+def encoder_arrays(model, tmp_path):
+    return read_checkpoint(model.save(tmp_path / "weights")).encoder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_learns_to_tell_edge_on_from_round(kind, engine, make_model, fit, catalog_path, tmp_path):
+    options = {"learning_rate": 3e-3, "n_blocks": "all", "lr_decay": 1.0, "dropout_prob": 0.0, "warmup_epochs": 0}
+    model = fit(make_model(kind, **options), tmp_path, max_epochs=12)
+    table = engine.predict.predict(catalog_path, model, progress=False).table
+    truth = pd.read_csv(catalog_path)["edge_on"].to_numpy()
+    column = {
+        "classification": "edge_on_edge-on_probability",
+        "multi-label": "edge_on_probability",
+        "regression": "axis_ratio_predicted",
+        "tree": "shape_edge-on_concentration",
+    }[kind]
+    correlation = np.corrcoef(table[column], truth)[0, 1]
+    assert (-correlation if kind == "regression" else correlation) > 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_gives_the_predictions_of_the_model_in_memory(
+    kind, engine, make_model, fit, catalog_path, tmp_path
+):
+    model = fit(make_model(kind, n_blocks=1, learning_rate=1e-2), tmp_path)
+    loaded = engine.checkpoint.load(tmp_path / "checkpoint")
+    assert loaded.task == model.task
+    assert loaded.preprocessing == model.preprocessing
+    np.testing.assert_array_equal(
+        predictions(engine, loaded, catalog_path), predictions(engine, model, catalog_path)
+    )
+
+
+def test_the_model_is_left_with_its_best_weights_not_its_last(engine, make_model, fit, catalog_path, tmp_path):
+    model = fit(make_model("regression", n_blocks="all", learning_rate=0.05), tmp_path, max_epochs=5)
+    scores = pd.read_csv(tmp_path / "metrics.csv")
+    best = scores["val_loss"].idxmin()
+    assert read_checkpoint(tmp_path / "checkpoint").training["epoch"] == scores["epoch"][best]
+    assert read_checkpoint(tmp_path / "checkpoint").training["val_loss"] == pytest.approx(
+        scores["val_loss"][best], rel=1e-6
+    )
+    np.testing.assert_array_equal(
+        predictions(engine, model, catalog_path),
+        predictions(engine, engine.checkpoint.load(tmp_path / "checkpoint"), catalog_path),
+    )
+
+
+def test_metrics_have_a_row_for_each_epoch_and_the_scores_of_the_task(make_model, fit, tmp_path):
+    fit(make_model("classification"), tmp_path, max_epochs=3)
+    scores = pd.read_csv(tmp_path / "metrics.csv")
+    assert scores["epoch"].tolist() == [0, 1, 2]
+    assert {"step", "learning_rate", "train_loss", "val_loss", "val_accuracy", "val_roc_auc"} <= set(scores)
+    assert np.isfinite(scores[["train_loss", "val_loss"]].to_numpy()).all()
+    assert (scores["learning_rate"].diff().dropna() < 0).all()
+
+
+def test_head_only_training_leaves_every_encoder_array_as_it_was(make_model, fit, tmp_path):
+    model = make_model("classification", n_blocks=0, learning_rate=1e-2)
+    before = encoder_arrays(model, tmp_path)
+    after = encoder_arrays(fit(model, tmp_path / "run"), tmp_path)
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array, err_msg=name)
+
+
+def test_only_the_top_blocks_move_and_frozen_norm_statistics_stay(make_model, fit, tmp_path):
+    model = make_model("classification", n_blocks=1, learning_rate=1e-2)
+    before = encoder_arrays(model, tmp_path)
+    after = encoder_arrays(fit(model, tmp_path / "run"), tmp_path)
+    moved = {name for name, array in before.items() if not np.array_equal(after[name], array)}
+    assert moved
+    assert all(name.startswith("layer4.") for name in moved)
+    assert any(name.endswith("running_mean") for name in moved)
+
+
+def test_a_run_resumed_after_a_kill_ends_with_the_weights_of_one_never_killed(
+    make_model, fit, make_galaxies, tmp_path
+):
+    options = {"n_blocks": 1, "learning_rate": 1e-2, "schedule": "constant", "dropout_prob": 0.3}
+    whole = fit(make_model("classification", **options), tmp_path / "whole", max_epochs=4)
+    fit(make_model("classification", **options), tmp_path / "killed", max_epochs=2)
+    resumed = fit(
+        make_model("classification", **options), tmp_path / "killed", max_epochs=4, ckpt_path="last"
+    )
+    expected, got = encoder_arrays(whole, tmp_path / "a"), encoder_arrays(resumed, tmp_path / "b")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+    logged = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("whole", "killed")]
+    pd.testing.assert_frame_equal(*logged)
+
+
+def test_the_same_seed_gives_the_same_model(engine, make_model, fit, catalog_path, tmp_path):
+    runs = [
+        predictions(engine, fit(make_model("tree", learning_rate=1e-2, seed=seed), tmp_path / name), catalog_path)
+        for name, seed in (("a", 7), ("b", 7), ("c", 8))
+    ]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+def test_training_stops_early_when_nothing_improves(make_model, fit, tmp_path):
+    model = make_model("classification", learning_rate=1e-12, warmup_epochs=0)
+    fit(model, tmp_path, max_epochs=20, patience=2)
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) < 20
+
+
+def test_balanced_weights_make_the_rare_class_count(make_model, make_galaxies, catalog_path):
+    table = pd.read_csv(catalog_path)
+    table["file_loc"] = [str(catalog_path.parent / name) for name in table["file_loc"]]
+    rare = table[(table["edge_on"] == 0) | (table.index < 4)]
+    model = make_model("classification", class_weights="balanced")
+    model.meet(make_galaxies(rare, split="stratified"))
+    weights = np.asarray(model.class_weights)
+    assert weights[1] > 3 * weights[0]
+
+
+def test_regression_predicts_in_the_units_of_the_targets_before_any_training(
+    engine, make_model, make_galaxies, catalog_path
+):
+    model = make_model("regression")
+    data = make_galaxies()
+    model.meet(data)
+    flux = predictions(engine, model, catalog_path)[:, 1]
+    np.testing.assert_allclose(flux, np.nanmean(data.train_galaxies.labels[:, 1]), rtol=1e-5)
+
+
+def test_labels_that_are_no_classes_are_refused_before_work(make_model, make_galaxies, fit, tmp_path):
+    with pytest.raises(LabelError, match="whole numbers from 0 to 1"):
+        fit(make_model("classification", label_cols=["axis_ratio"]), tmp_path)
+    with pytest.raises(CatalogError, match="no_such"):
+        fit(make_model("classification", label_cols=["no_such"]), tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_model_made_for_other_columns_is_refused(make_model, make_galaxies, fit, tmp_path):
+    with pytest.raises(ConfigError, match="made for the label columns"):
+        fit(make_model("classification"), tmp_path, galaxies=make_galaxies(label_cols=["round"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_blocks": 99}, "n_blocks must be"),
+        ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
+        ({"dropout_prob": 1.0}, "dropout_prob must be in"),
+        ({"class_weights": "even"}, "class_weights must be 'balanced'"),
+        ({"loss": "hinge"}, "hinge"),
+        ({"class_names": ["a"]}, "two or more"),
+        ({"num_classes": 3}, "different numbers"),
+        ({"preprocessing": {"size": 3}}, "unknown preprocessing option"),
+    ],
+)
+def test_bad_options_are_refused(options, words, make_model):
+    with pytest.raises(ConfigError, match=words):
+        make_model("classification", **options)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_galaxies(make_model, fit, tmp_path):
+    model = make_model("regression", learning_rate=1e30, n_blocks="all", warmup_epochs=0)
+    with pytest.raises(NonFiniteError, match="galaxy-"):
+        fit(model, tmp_path)
+
+
+def test_an_unreadable_image_is_recorded_and_the_run_goes_on(make_model, make_galaxies, fit, write_galaxies, tmp_path):
+    catalog = write_galaxies(tmp_path / "survey")
+    (tmp_path / "survey" / "3.png").write_bytes(b"no image")
+    data = make_galaxies(catalog, max_failed_fraction=0.2)
+    fit(make_model("classification"), tmp_path / "run", galaxies=data)
+    assert data.failures["id_str"].tolist() == ["galaxy-3"]

@@ -1,0 +1,111 @@
+"""Predicting over catalogs, in every engine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot.shared.errors import CheckpointError, ConfigError, ImageError, NonFiniteError, PredictionsError
+from zoobot.shared.predictions import read_predictions
+
+
+def test_predictions_keep_the_catalogs_order_and_are_the_same_each_time(engine, make_model, catalog_path):
+    model = make_model("tree", dropout_prob=0.9)
+    first, second = (engine.predict.predict(catalog_path, model, progress=False).table for _ in range(2))
+    assert first["id_str"].tolist() == [f"galaxy-{i}" for i in range(24)]
+    assert list(first)[1:] == model.task.output_columns
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_batch_size_and_workers_do_not_change_the_numbers(engine, make_model, catalog_path):
+    model = make_model("classification")
+    tables = [
+        engine.predict.predict(catalog_path, model, batch_size=b, num_workers=w, progress=False).table
+        for b, w in ((24, 0), (7, 2), (1, 1))
+    ]
+    for table in tables[1:]:
+        np.testing.assert_allclose(table.iloc[:, 1:], tables[0].iloc[:, 1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".hdf5"])
+def test_a_saved_table_is_the_table_in_memory(suffix, engine, make_model, catalog_path, tmp_path):
+    model = make_model("regression")
+    in_memory = engine.predict.predict(catalog_path, model, progress=False).table
+    saved = engine.predict.predict(catalog_path, model, save_loc=tmp_path / f"p{suffix}", batch_size=5, progress=False)
+    np.testing.assert_allclose(saved.table.iloc[:, 1:], in_memory.iloc[:, 1:], rtol=1e-5)
+    assert read_predictions(tmp_path / f"p{suffix}")["id_str"].tolist() == in_memory["id_str"].tolist()
+
+
+def test_one_galaxy(engine, make_model, catalog_path):
+    one = pd.read_csv(catalog_path).head(1)
+    for kind in ("classification", "regression", "tree"):
+        model = make_model(kind)
+        table = engine.predict.predict(one, model, root=catalog_path.parent, progress=False).table
+        assert table.shape == (1, 1 + model.task.num_outputs)
+
+
+def test_probabilities_and_concentrations_are_in_their_ranges(engine, make_model, catalog_path):
+    probabilities = engine.predict.predict(catalog_path, make_model("classification"), progress=False).table
+    np.testing.assert_allclose(probabilities.iloc[:, 1:].sum(axis=1), 1, rtol=1e-6)
+    concentrations = engine.predict.predict(catalog_path, make_model("tree"), progress=False).table
+    assert (concentrations.iloc[:, 1:] >= 1).all(axis=None)
+    assert (concentrations.iloc[:, 1:] <= 101).all(axis=None)
+
+
+def test_dropout_samples_differ_and_are_seeded(engine, make_model, fit, catalog_path, tmp_path):
+    model = fit(make_model("classification", dropout_prob=0.5, learning_rate=1e-2), tmp_path)
+
+    def sample(seed):
+        return engine.predict.predict(catalog_path, model, n_samples=3, seed=seed, progress=False).table
+
+    table = sample(1)
+    assert len(table) == 3 * 24
+    spread = table.groupby("id_str")["edge_on_round_probability"].std()
+    assert (spread > 0).all()
+    pd.testing.assert_frame_equal(table, sample(1))
+    assert not table.equals(sample(2))
+    assert set(table["sample"]) == {0, 1, 2}
+
+
+def test_a_bad_image_is_recorded_and_the_others_are_predicted(engine, make_model, write_galaxies, tmp_path):
+    catalog = write_galaxies(tmp_path / "survey")
+    (tmp_path / "survey" / "5.png").write_bytes((tmp_path / "survey" / "5.png").read_bytes()[:60])
+    result = engine.predict.predict(catalog, make_model("tree"), progress=False)
+    assert result.failures["id_str"].tolist() == ["galaxy-5"]
+    assert "galaxy-5" not in result.table["id_str"].tolist()
+    assert len(result.table) == 23
+
+
+def test_no_readable_image_is_an_error_and_leaves_no_file(engine, make_model, write_galaxies, tmp_path):
+    catalog = write_galaxies(tmp_path / "survey", n_galaxies=2)
+    for i in range(2):
+        (tmp_path / "survey" / f"{i}.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="not one of 2 images"):
+        engine.predict.predict(catalog, make_model("tree"), save_loc=tmp_path / "p.csv", progress=False)
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_bad_requests_are_refused_before_work(engine, make_model, catalog_path, tmp_path):
+    model = make_model("tree")
+    with pytest.raises(PredictionsError, match=r"\.xlsx"):
+        engine.predict.predict(catalog_path, model, save_loc=tmp_path / "p.xlsx")
+    with pytest.raises(ConfigError, match="n_samples"):
+        engine.predict.predict(catalog_path, model, n_samples=0)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        engine.predict.predict(catalog_path, tmp_path / "nothing")
+
+
+def test_predicting_with_a_model_in_memory_leaves_it_as_it_was(engine, make_model, fit, catalog_path, tmp_path):
+    model = make_model("classification")
+    engine.predict.predict(catalog_path, model, progress=False)
+    fit(model, tmp_path)
+    table = engine.predict.predict(catalog_path, model, progress=False).table
+    assert np.isfinite(table.iloc[:, 1:].to_numpy()).all()
+
+
+def test_weights_that_are_not_finite_give_an_error_not_a_table(engine, make_model, catalog_path, tmp_path):
+    model = make_model("regression")
+    model.head.set_target_statistics([np.finfo(np.float32).max, 0.0], [1.0, 1.0])
+    model.head.target_mean = model.head.target_mean * 10
+    with pytest.raises(NonFiniteError, match="galaxy-0"):
+        engine.predict.predict(catalog_path, model, save_loc=tmp_path / "p.csv", progress=False)
+    assert not (tmp_path / "p.csv").exists()

@@ -52,7 +52,7 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
     image, matrix = _cut_out(image, matrix, size_pix, margin=3 * factor)
     into_blocks = np.column_stack([matrix[:, :2] / factor, (matrix[:, 2] + factor + 0.5) / factor - 0.5])
     fill = round(255 * fill_value) if image.dtype == np.uint8 else fill_value
-    view = np.empty((size_pix, size_pix, image.shape[2]), image.dtype)
+    views = []
     for planes in _group_planes(image.shape[2]):
         part = _shrink_and_soften(image[..., planes], factor, scale / factor)
         part = cv2.warpAffine(
@@ -63,7 +63,8 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(fill,) * _TOGETHER,
         )
-        view[..., planes] = part.reshape(size_pix, size_pix, -1)
+        views.append(part.reshape(size_pix, size_pix, -1))
+    view = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
     return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
 
 

@@ -146,8 +146,8 @@ class TestAntialiasing:
         view = make_view(pixels, record(size_pix), augmentation, **KEY)
         centre = view[size_pix // 4 : -size_pix // 4, size_pix // 4 : -size_pix // 4].astype(float)
         assert abs(centre.mean() - 127.5) < 3
-        # Point sampling leaves 60 to 127 here: the moiré of the board.
-        assert centre.std() < 32
+        # Bilinear interpolation alone leaves 40 to 43 at every size: the moiré of the board.
+        assert centre.std() < 10
 
     @pytest.mark.parametrize("size_pix", [300, 224, 100, 50])
     def test_a_star_keeps_its_light_wherever_it_falls(self, size_pix):
@@ -159,7 +159,7 @@ class TestAntialiasing:
             fluxes.append(view.sum() * (424 / size_pix) ** 2)
         fluxes = np.array(fluxes)
         assert abs(fluxes.mean() - 1) < 0.1
-        # Point sampling loses up to all of it: spread 0.6 at 224 pixels, 3 at 50.
+        # Bilinear interpolation alone: 0.9 at 224 pixels, 2 at 100; at 50 it misses every one of these stars.
         assert fluxes.std() < 0.35
 
     @pytest.mark.parametrize("size_pix", [224, 128, 64])

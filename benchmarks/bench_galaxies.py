@@ -1,0 +1,133 @@
+"""Finetune on real galaxies, from pretrained weights and from none, and score on galaxies kept aside.
+
+    python benchmarks/bench_galaxies.py --data DATA --json benchmarks/results/galaxies.json
+
+DATA is a folder of labelled surveys: see benchmarks/README.md for what is in it and how to get such data. Each
+task trains on the galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored on those
+whose `split` is val, which training never sees. "scratch" is the same architecture with random weights, everything
+else equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from galaxy_tasks import TASKS, GalaxyTask, score_predictions
+from timing import write_record
+
+from zoobot.shared.engine import engine_names, load_engine
+
+ENCODERS = {"pretrained": "imagenet-lite0", "scratch": "tf_efficientnet_lite0"}
+SETTINGS = {
+    "n_blocks": "all",
+    "learning_rate": 1e-3,
+    "lr_decay": 0.9,
+    "dropout_prob": 0.2,
+    "weight_decay": 0.05,
+}
+PACKAGES = ("torch", "timm", "pytorch-lightning", "tensorflow", "keras", "numpy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled surveys")
+    parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
+    parser.add_argument("--encoders", nargs="+", choices=sorted(ENCODERS), default=list(ENCODERS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42])
+    parser.add_argument("--backend", choices=engine_names(), default="pytorch")
+    parser.add_argument("--quick", action="store_true", help="one epoch of 200 galaxies: does it run at all?")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    args = parser.parse_args()
+    runs = []
+    for name in args.tasks:
+        for encoder in args.encoders:
+            for seed in args.seeds:
+                run = run_task(name, encoder, seed, args)
+                runs.append(run)
+                print(json.dumps(run), flush=True)
+                if args.json:
+                    settings = {"settings": SETTINGS, "backend": args.backend, "quick": args.quick}
+                    write_record(args.json, "galaxies", settings, runs, *PACKAGES)
+    print(markdown_table(runs))
+
+
+def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One finetuning run, scored."""
+    engine = load_engine(args.backend)
+    task = dataclasses.replace(TASKS[name], max_epochs=1) if args.quick else TASKS[name]
+    galaxies = task.read(args.data)
+    if args.quick:
+        galaxies = {
+            part: catalog.select(range(200 if part == "train" else 40)) for part, catalog in galaxies.items()
+        }
+    data = engine.data.GalaxyDataModule(
+        train_catalog=galaxies["train"],
+        test_catalog=galaxies["val"],
+        val_fraction=0.1,
+        batch_size=task.batch_size,
+        seed=seed,
+    )
+    model = make_model(engine, task, encoder, seed, args.data)
+    folder = Path(tempfile.mkdtemp(prefix="bench-galaxies-"))
+    started = time.perf_counter()
+    trainer = engine.finetune.get_trainer(folder, max_epochs=task.max_epochs, progress=False)
+    trainer.fit(model, data)
+    seconds = time.perf_counter() - started
+    table = engine.predict.predict(galaxies["val"], model, progress=False).table
+    shutil.rmtree(folder)
+    scores = score_predictions(task, model, table.iloc[:, 1:].to_numpy(), galaxies["val"].labels)
+    return {
+        "task": name,
+        "encoder": encoder,
+        "seed": seed,
+        "backend": args.backend,
+        "train_galaxies": len(galaxies["train"]),
+        "scored_galaxies": len(table),
+        "seconds": round(seconds, 1),
+        "score": task.score,
+        "value": round(scores[task.score], 4),
+        "floor": task.floor,
+        "scores": {key: round(float(value), 4) for key, value in scores.items()},
+    }
+
+
+def make_model(engine: Any, task: GalaxyTask, encoder: str, seed: int, data: Path) -> Any:
+    options = SETTINGS | task.settings
+    options |= {"name": ENCODERS[encoder], "preprocessing": task.preprocessing, "seed": seed}
+    if task.kind == "tree":
+        return engine.finetune.FinetuneableZoobotTree(schema="gz2_full", **options)
+    if task.kind == "regression":
+        return engine.finetune.FinetuneableZoobotRegressor(label_cols=task.labels, **options)
+    return engine.finetune.FinetuneableZoobotClassifier(
+        class_names=task.class_names(data), label_cols=task.labels, **options
+    )
+
+
+def markdown_table(runs: list[dict[str, Any]]) -> str:
+    """A row for each task and score that has a floor; a column for each encoder; mean over seeds."""
+    encoders = list(dict.fromkeys(run["encoder"] for run in runs))
+    lines = [
+        f"| task | score | hand-made features | {' | '.join(encoders)} |",
+        f"|---|---|---|{'---|' * len(encoders)}",
+    ]
+    for task in dict.fromkeys(run["task"] for run in runs):
+        for score, floor in TASKS[task].floor.items():
+            cells = []
+            for encoder in encoders:
+                values = [r["scores"][score] for r in runs if (r["task"], r["encoder"]) == (task, encoder)]
+                cells.append(f"{sum(values) / len(values):.3f}")
+            lines.append(f"| {task} | {score} | {floor} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

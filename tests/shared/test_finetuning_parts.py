@@ -1,0 +1,90 @@
+"""The engine-neutral parts of finetuning: settings, schedule, label statistics, the epochs' table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from zoobot.shared import label_statistics, tasks
+from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.training_log import EpochLog
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_blocks": -1},
+        {"n_blocks": "some"},
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"lr_decay": 1.5},
+        {"dropout_prob": 1},
+        {"weight_decay": -1},
+        {"schedule": "linear"},
+        {"min_lr_factor": 2},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        FinetuneSettings(**options)
+
+
+def test_a_misspelt_setting_gets_a_hint():
+    with pytest.raises(ConfigError, match="did you mean 'dropout_prob'"):
+        FinetuneSettings.from_options({"dropout": 0.1})
+
+
+def test_the_schedule_rises_then_falls_to_its_floor():
+    settings = FinetuneSettings(schedule="cosine", min_lr_factor=0.1)
+    factors = [learning_rate_factor(settings, step, 100, 10) for step in range(101)]
+    assert factors[9] == factors[10] == 1.0
+    assert np.all(np.diff(factors[:10]) > 0)
+    assert np.all(np.diff(factors[10:]) < 0)
+    assert factors[-1] == pytest.approx(0.1)
+    constant = FinetuneSettings(schedule="constant")
+    assert {learning_rate_factor(constant, step, 100, 10) for step in range(10, 100)} == {1.0}
+
+
+def test_a_run_shorter_than_its_warmup_still_learns():
+    settings = FinetuneSettings()
+    assert learning_rate_factor(settings, 2, 3, 50) == 1.0
+
+
+def test_balanced_weights_are_scikit_learns():
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    task = tasks.ClassificationTask(class_names=("a", "b", "c"))
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(label_statistics.balanced_weights(labels[:, None], task), expected)
+
+
+def test_balanced_yes_weights_make_yes_and_no_count_alike():
+    task = tasks.MultiLabelTask(num_labels=1, label_cols=("ring",))
+    labels = np.array([[1.0], [0.0], [0.0], [0.0], [np.nan]])
+    assert label_statistics.balanced_weights(labels, task).tolist() == [3.0]
+
+
+def test_a_class_without_galaxies_cannot_be_balanced():
+    task = tasks.ClassificationTask(class_names=("spiral", "ring"))
+    with pytest.raises(LabelError, match="ring"):
+        label_statistics.balanced_weights(np.zeros((4, 1)), task)
+
+
+def test_target_statistics_leave_missing_values_out():
+    mean, std = label_statistics.target_statistics(np.array([[1.0, 5.0], [np.nan, 5.0], [3.0, 5.0]]))
+    assert mean.tolist() == [2.0, 5.0]
+    assert std.tolist() == [1.0, 1.0]
+    with pytest.raises(LabelError, match="no value"):
+        label_statistics.target_statistics(np.array([[1.0, np.nan], [2.0, np.nan]]))
+
+
+def test_the_epoch_log_grows_and_replaces_what_a_killed_run_left(tmp_path):
+    log = EpochLog(tmp_path / "run" / "metrics.csv")
+    for epoch in range(3):
+        log.append({"epoch": epoch, "val_loss": 1.0 - 0.1 * epoch})
+    log.append({"epoch": 1, "val_loss": 0.5, "val_accuracy": 0.9})
+    table = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert table["epoch"].tolist() == [0, 1]
+    assert table["val_loss"].tolist() == [1.0, 0.5]
+    assert np.isnan(table["val_accuracy"][0])
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["metrics.csv"]

@@ -21,7 +21,13 @@ def encoder_arrays(model, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_learns_to_tell_edge_on_from_round(kind, engine, make_model, fit, catalog_path, tmp_path):
-    options = {"learning_rate": 3e-3, "n_blocks": "all", "lr_decay": 1.0, "dropout_prob": 0.0, "warmup_epochs": 0}
+    options = {
+        "learning_rate": 3e-3,
+        "n_blocks": "all",
+        "lr_decay": 1.0,
+        "dropout_prob": 0.0,
+        "warmup_epochs": 0,
+    }
     model = fit(make_model(kind, **options), tmp_path, max_epochs=12)
     table = engine.predict.predict(catalog_path, model, progress=False).table
     truth = pd.read_csv(catalog_path)["edge_on"].to_numpy()
@@ -48,7 +54,9 @@ def test_a_checkpoint_gives_the_predictions_of_the_model_in_memory(
     )
 
 
-def test_the_model_is_left_with_its_best_weights_not_its_last(engine, make_model, fit, catalog_path, tmp_path):
+def test_the_model_is_left_with_its_best_weights_not_its_last(
+    engine, make_model, fit, catalog_path, tmp_path
+):
     model = fit(make_model("regression", n_blocks="all", learning_rate=0.05), tmp_path, max_epochs=5)
     scores = pd.read_csv(tmp_path / "metrics.csv")
     best = scores["val_loss"].idxmin()
@@ -108,7 +116,9 @@ def test_a_run_resumed_after_a_kill_ends_with_the_weights_of_one_never_killed(
 
 def test_the_same_seed_gives_the_same_model(engine, make_model, fit, catalog_path, tmp_path):
     runs = [
-        predictions(engine, fit(make_model("tree", learning_rate=1e-2, seed=seed), tmp_path / name), catalog_path)
+        predictions(
+            engine, fit(make_model("tree", learning_rate=1e-2, seed=seed), tmp_path / name), catalog_path
+        )
         for name, seed in (("a", 7), ("b", 7), ("c", 8))
     ]
     np.testing.assert_array_equal(runs[0], runs[1])
@@ -178,7 +188,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_galaxies(make_model, 
         fit(model, tmp_path)
 
 
-def test_an_unreadable_image_is_recorded_and_the_run_goes_on(make_model, make_galaxies, fit, write_galaxies, tmp_path):
+def test_an_unreadable_image_is_recorded_and_the_run_goes_on(
+    make_model, make_galaxies, fit, write_galaxies, tmp_path
+):
     catalog = write_galaxies(tmp_path / "survey")
     (tmp_path / "survey" / "3.png").write_bytes(b"no image")
     data = make_galaxies(catalog, max_failed_fraction=0.2)

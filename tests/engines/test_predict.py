@@ -30,7 +30,9 @@ def test_batch_size_and_workers_do_not_change_the_numbers(engine, make_model, ca
 def test_a_saved_table_is_the_table_in_memory(suffix, engine, make_model, catalog_path, tmp_path):
     model = make_model("regression")
     in_memory = engine.predict.predict(catalog_path, model, progress=False).table
-    saved = engine.predict.predict(catalog_path, model, save_loc=tmp_path / f"p{suffix}", batch_size=5, progress=False)
+    saved = engine.predict.predict(
+        catalog_path, model, save_loc=tmp_path / f"p{suffix}", batch_size=5, progress=False
+    )
     np.testing.assert_allclose(saved.table.iloc[:, 1:], in_memory.iloc[:, 1:], rtol=1e-5)
     assert read_predictions(tmp_path / f"p{suffix}")["id_str"].tolist() == in_memory["id_str"].tolist()
 
@@ -94,7 +96,9 @@ def test_bad_requests_are_refused_before_work(engine, make_model, catalog_path, 
         engine.predict.predict(catalog_path, tmp_path / "nothing")
 
 
-def test_predicting_with_a_model_in_memory_leaves_it_as_it_was(engine, make_model, fit, catalog_path, tmp_path):
+def test_predicting_with_a_model_in_memory_leaves_it_as_it_was(
+    engine, make_model, fit, catalog_path, tmp_path
+):
     model = make_model("classification")
     engine.predict.predict(catalog_path, model, progress=False)
     fit(model, tmp_path)

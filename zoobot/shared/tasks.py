@@ -108,27 +108,33 @@ class ClassificationTask(Task):
 
     @property
     def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
         return 1
 
     @property
     def num_outputs(self) -> int:
+        """How many numbers a model predicts for one galaxy."""
         return len(self.class_names)
 
     @property
     def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
         stem = f"{self.label_cols[0]}_" if self.label_cols else ""
         return [f"{stem}{name}_probability" for name in self.class_names]
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless every label is the number of a class."""
         _refuse_missing(labels, ids, self.label_cols)
         bad = (labels != np.round(labels)) | (labels < 0) | (labels >= self.num_outputs)
         expected = f"classes must be whole numbers from 0 to {self.num_outputs - 1}"
         _refuse_bad(labels, bad, ids, self.label_cols, expected)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `zoobot.shared.metrics`."""
         return metrics.classification_metrics(predictions, labels[:, 0].astype(int), self.class_names)
 
     def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
         return super().to_config() | {"class_names": list(self.class_names)}
 
 
@@ -145,21 +151,26 @@ class MultiLabelTask(Task):
 
     @property
     def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
         return self.num_labels
 
     @property
     def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
         return [f"{name}_probability" for name in self.label_cols or map(str, range(self.num_labels))]
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless labels are 1, 0 or NaN, with one at least for each galaxy."""
         bad = ~np.isnan(labels) & (labels != 0) & (labels != 1)
         _refuse_bad(labels, bad, ids, self.label_cols, "yes/no labels must be 1, 0 or missing")
         _refuse_unlabelled(labels, ids)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `zoobot.shared.metrics`."""
         return metrics.multilabel_metrics(predictions, labels, self.label_cols)
 
     def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
         return super().to_config() | {"num_labels": self.num_labels}
 
 
@@ -178,13 +189,16 @@ class RegressionTask(Task):
 
     @property
     def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
         return self.num_targets
 
     @property
     def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
         return [f"{name}_predicted" for name in self.label_cols or map(str, range(self.num_targets))]
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless targets are finite or NaN, with one at least for each galaxy."""
         _refuse_bad(labels, np.isinf(labels), ids, self.label_cols, "targets must be finite or missing")
         if self.unit_interval:
             bad = (labels < 0) | (labels > 1)
@@ -192,9 +206,11 @@ class RegressionTask(Task):
         _refuse_unlabelled(labels, ids)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `zoobot.shared.metrics`."""
         return metrics.regression_metrics(predictions, labels, self.label_cols)
 
     def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
         return super().to_config() | {"num_targets": self.num_targets, "unit_interval": self.unit_interval}
 
 
@@ -220,19 +236,24 @@ class TreeTask(Task):
 
     @property
     def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
         return len(self.schema.label_cols)
 
     @property
     def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
         return [f"{name}_concentration" for name in self.label_cols]
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless these are votes for the answers of the tree."""
         votes.check_votes(labels, self.schema, ids)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `zoobot.shared.metrics`."""
         return metrics.tree_metrics(predictions, labels, self.schema)
 
     def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
         return super().to_config() | {"schema": self.schema.to_config()}
 
 

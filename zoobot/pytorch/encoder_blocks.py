@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from zoobot.shared.blocks import Block, check_blocks
+from zoobot.shared.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["find_blocks"]
-
-#: Fewer blocks than this say too little about a network: its stages are then opened one level further.
-_MIN_BLOCKS = 4
 
 _UNMATCHED = "\0unmatched"
 
@@ -57,7 +54,7 @@ def _timm_groups(model: Any) -> list[list[str]]:
         except AssertionError:  # how some timm models say that they have no coarse grouping
             continue
         groups = _matched_groups(model, matcher)
-        if len(groups) >= _MIN_BLOCKS:
+        if len(groups) >= MIN_BLOCKS:
             break
     return groups if len(groups) > 1 else []
 
@@ -95,10 +92,10 @@ def _distinct_prefix(group: list[str], names: dict[str, Any]) -> str:
 
 def _blocks_of_children(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> tuple[Block, ...]:
     paths = [name for name, _ in model.named_children()]
-    blocks = _blocks_under(paths, shapes)
-    if len(blocks) < _MIN_BLOCKS:
+    blocks = blocks_under(paths, shapes)
+    if len(blocks) < MIN_BLOCKS:
         paths = [path for name, child in model.named_children() for path in _opened(name, child)]
-        blocks = _blocks_under(paths, shapes)
+        blocks = blocks_under(paths, shapes)
     return blocks
 
 
@@ -106,23 +103,6 @@ def _opened(name: str, child: nn.Module) -> list[str]:
     if not isinstance(child, (nn.Sequential, nn.ModuleList)):
         return [name]
     return [f"{name}.{inner}" for inner, _ in child.named_children()]
-
-
-def _blocks_under(paths: list[str], shapes: dict[str, tuple[int, ...]]) -> tuple[Block, ...]:
-    """One block for each path that holds a matrix or kernel; parameters beside them join the one before."""
-    blocks: list[Block] = []
-    waiting: tuple[str, ...] = ()
-    held = {path: tuple(name for name in shapes if _is_under(name, path)) for path in paths}
-    bare = tuple(name for name in shapes if not any(name in names for names in held.values()))
-    for path, names in [("", bare), *held.items()]:
-        if path and any(len(shapes[name]) > 1 for name in names):
-            blocks.append(Block(path, waiting + names))
-            waiting = ()
-        elif blocks:
-            blocks[-1] = Block(blocks[-1].name, blocks[-1].parameters + names)
-        else:
-            waiting += names
-    return tuple(blocks) if not waiting else (Block("encoder", waiting),)
 
 
 def _is_under(name: str, path: str) -> bool:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
+from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
 from zoobot.shared.encoder_names import resolve_encoder
 from zoobot.shared.encoder_source import MODULE_PREFIX, EncoderSource
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.input_channels import adapt_input_kernel, adapt_preprocessing
+from zoobot.shared.input_channels import adapt_preprocessing
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -59,14 +60,24 @@ def load_encoder(
             f"the installed timm {timm.__version__} has no architecture {source.architecture!r}; update timm"
         )
         raise EncoderError(msg)
-    preprocessing = _requested_input(source, registered, in_channels, image_size_pix)
+    preprocessing = requested_preprocessing(
+        source,
+        in_channels=in_channels,
+        image_size_pix=image_size_pix,
+        fixed_image_size_pix=registered.input_size[-1] if registered.fixed_input_size else None,
+    )
     model_args = {**source.model_args, "in_chans": preprocessing.channels}
     if registered.fixed_input_size:
         model_args["img_size"] = preprocessing.image_size_pix
     source = replace(source, classifier=source.classifier or _layers(registered.classifier))
     weights = source.read_weights()
     if weights is not None:
-        weights = _adapted(weights, registered.first_conv, source.in_channels, preprocessing.channels)
+        weights = adapt_weights(
+            weights,
+            _layers(registered.first_conv),
+            source_channels=source.in_channels,
+            in_channels=preprocessing.channels,
+        )
     model = _build(source, weights, model_args, drop_path_rate)
     return Encoder(
         model, architecture=source.architecture, preprocessing=preprocessing, model_args=model_args
@@ -117,33 +128,6 @@ def encoder_from_module(
     architecture = timm_config.get("architecture") or MODULE_PREFIX + _class_name(module)
     model_args["in_chans"] = preprocessing.channels
     return Encoder(module, architecture=architecture, preprocessing=preprocessing, model_args=model_args)
-
-
-def _requested_input(
-    source: EncoderSource, registered: Any, in_channels: int | None, image_size_pix: int | None
-) -> Preprocessing:
-    for option, value in (("in_channels", in_channels), ("image_size_pix", image_size_pix)):
-        if value is not None and value < 1:
-            msg = f"{option} must be at least 1, got {value!r}"
-            raise EncoderError(msg)
-    preprocessing = adapt_preprocessing(source.preprocessing, in_channels or source.preprocessing.channels)
-    if image_size_pix is None and source.weights is None and registered.fixed_input_size:
-        image_size_pix = registered.input_size[-1]
-    if image_size_pix is not None:
-        preprocessing = preprocessing.with_changes(image_size_pix=image_size_pix)
-    return preprocessing
-
-
-def _adapted(
-    weights: dict[str, np.ndarray], first_conv: Any, source_channels: int, in_channels: int
-) -> dict[str, np.ndarray]:
-    """The weights with their first layers (some architectures have several) made for `in_channels`."""
-    kernels = {f"{layer}.weight" for layer in _layers(first_conv)} & set(weights)
-    changed = {
-        name: adapt_input_kernel(weights[name], source_channels=source_channels, in_channels=in_channels)
-        for name in kernels
-    }
-    return {**weights, **changed}
 
 
 def _layers(names: Any) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from zoobot.shared.errors import CheckpointError
+from zoobot.shared.encoder_input import timm_config
+from zoobot.shared.weight_checks import check_weights_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,21 +81,8 @@ def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, na
     Raises:
         CheckpointError: If an array is missing, unknown, or has another shape; nothing is changed then.
     """
-    state = module.state_dict()
-    missing = sorted(set(state) - set(arrays))
-    unknown = sorted(set(arrays) - set(state))
-    shapes = [
-        f"{key}: expected {tuple(state[key].shape)}, got {arrays[key].shape}"
-        for key in state
-        if key in arrays and tuple(state[key].shape) != arrays[key].shape
-    ]
-    if missing or unknown or shapes:
-        msg = (
-            f"the weights do not fit the {name}: missing {missing[:5]} ({len(missing)} in all), "
-            f"unknown {unknown[:5]} ({len(unknown)} in all), "
-            f"of another shape {shapes[:5]} ({len(shapes)} in all)"
-        )
-        raise CheckpointError(msg)
+    shapes = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    check_weights_fit(arrays, shapes, name=name)
     module.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
 
 
@@ -118,17 +106,9 @@ def _timm_config(encoder: Encoder) -> dict[str, Any]:
     made_for: Preprocessing = encoder.preprocessing
     known = getattr(encoder.model, "pretrained_cfg", None) or {}
     registered = timm.get_pretrained_cfg(encoder.architecture) if known else None
-    size = made_for.image_size_pix
-    return {
-        "input_size": [made_for.channels, size, size],
-        "fixed_input_size": bool(registered and registered.fixed_input_size),
-        "interpolation": "bilinear",
-        "crop_pct": made_for.crop_fraction,
-        "crop_mode": "center",
-        "mean": list(np.broadcast_to(made_for.mean, made_for.channels).tolist()),
-        "std": list(np.broadcast_to(made_for.std, made_for.channels).tolist()),
-        "num_classes": 0,
-        "pool_size": None,
-        "first_conv": registered.first_conv if registered else None,
-        "classifier": registered.classifier if registered else None,
-    }
+    return timm_config(
+        made_for,
+        first_conv=registered.first_conv if registered else None,
+        classifier=registered.classifier if registered else None,
+        fixed_input_size=bool(registered and registered.fixed_input_size),
+    )

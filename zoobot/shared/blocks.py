@@ -13,7 +13,19 @@ from zoobot.shared.errors import ConfigError, EncoderError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Block", "ParameterPlan", "check_blocks", "count_trainable_blocks", "decays", "plan_training"]
+__all__ = [
+    "MIN_BLOCKS",
+    "Block",
+    "ParameterPlan",
+    "blocks_under",
+    "check_blocks",
+    "count_trainable_blocks",
+    "decays",
+    "plan_training",
+]
+
+#: Fewer blocks than this say too little about a network: its parts are then opened one level further.
+MIN_BLOCKS = 4
 
 #: Learned tokens and position tables are addresses more than weights: to shrink them is to blur them.
 NO_DECAY = frozenset(
@@ -123,3 +135,33 @@ def check_blocks(blocks: Sequence[Block], names: Mapping[str, object] | Sequence
             f"in no block: {missing[:10]}, not in the encoder: {unknown[:10]}, repeated: {repeated[:10]}"
         )
         raise EncoderError(msg)
+
+
+def blocks_under(paths: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Block, ...]:
+    """One block for each path that holds a matrix or kernel; parameters beside them join the one before.
+
+    Args:
+        paths: Module paths, bottom to top.
+        shapes: Name → shape of every parameter.
+
+    Example:
+        >>> [block.name for block in blocks_under(["conv", "norm"], {"conv.w": (8, 3), "norm.w": (8,)})]
+        ['conv']
+    """
+    blocks: list[Block] = []
+    waiting: tuple[str, ...] = ()
+    held = {path: tuple(name for name in shapes if _is_under(name, path)) for path in paths}
+    bare = tuple(name for name in shapes if not any(name in names for names in held.values()))
+    for path, names in [("", bare), *held.items()]:
+        if path and any(len(shapes[name]) > 1 for name in names):
+            blocks.append(Block(path, waiting + names))
+            waiting = ()
+        elif blocks:
+            blocks[-1] = Block(blocks[-1].name, blocks[-1].parameters + names)
+        else:
+            waiting += names
+    return tuple(blocks) if not waiting else (Block("encoder", waiting),)
+
+
+def _is_under(name: str, path: str) -> bool:
+    return name == path or name.startswith(f"{path}.")

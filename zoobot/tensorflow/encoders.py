@@ -1,0 +1,165 @@
+"""Build and load encoders: Keras mirrors of timm's models, and any module of yours: images to features."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoobot.shared.architectures import KnownArchitecture, architecture_names, get_architecture
+from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
+from zoobot.shared.encoder_names import resolve_encoder
+from zoobot.shared.encoder_source import MODULE_PREFIX
+from zoobot.shared.errors import CheckpointError, EncoderError
+from zoobot.shared.input_channels import adapt_preprocessing
+from zoobot.shared.position_embeddings import resample_positions
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.tensorflow.encoder import Encoder
+from zoobot.tensorflow.families import Network, build_network
+from zoobot.tensorflow.weights import load_module_state
+
+__all__ = ["Encoder", "encoder_from_module", "load_encoder"]
+
+#: Where a vision transformer keeps what depends on the size of its images.
+_POSITIONS = "pos_embed"
+
+
+def load_encoder(
+    name: str | Path,
+    *,
+    in_channels: int | None = None,
+    image_size_pix: int | None = None,
+    drop_path_rate: float = 0.0,
+) -> Encoder:
+    """An encoder by name, with its weights; as the PyTorch engine's, in the types of Keras's global policy.
+
+    Args:
+        name: `hf_hub:owner/name`, a checkpoint folder, a bundled encoder, or an architecture
+            (random weights, and a warning says so).
+        in_channels: Channels of the images; None keeps those the weights were made for. The first layer is
+            adapted: summed for 1 channel, repeated for more.
+        image_size_pix: Side of the images; None keeps that of the weights. Position embeddings are resampled.
+        drop_path_rate: Chance, in [0, 1), that training skips the last residual branch (stochastic depth).
+
+    Raises:
+        EncoderError: If the name is unknown, a download failed, the weights don't fit what is asked, or this
+            engine has no such architecture; those it has are listed.
+        CheckpointError: If a folder is incomplete or damaged.
+        MissingPackageError: If a package that carries or downloads the weights is missing.
+
+    Example:
+        >>> encoder = load_encoder("convnext_atto", image_size_pix=64)
+        >>> encoder.num_features, [block.name for block in encoder.blocks][-1]
+        (320, 'stages.3')
+    """
+    source = resolve_encoder(name, architecture_names())
+    if not 0 <= drop_path_rate < 1:
+        msg = f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}"
+        raise EncoderError(msg)
+    told = dict(source.model_args)
+    told_rate = told.pop("drop_path_rate", 0.0)
+    spec = get_architecture(source.architecture.partition(".")[0]).with_args(told)
+    preprocessing = requested_preprocessing(
+        source,
+        in_channels=in_channels,
+        image_size_pix=image_size_pix,
+        fixed_image_size_pix=spec.fixed_image_size_pix,
+    )
+    weights = replace(source, classifier=source.classifier or (spec.classifier,)).read_weights()
+    network = build_network(
+        spec,
+        in_channels=preprocessing.channels,
+        image_size_pix=preprocessing.image_size_pix,
+        drop_path_rate=drop_path_rate or told_rate,
+    )
+    if weights is not None:
+        weights = adapt_weights(
+            weights,
+            (spec.first_conv,),
+            source_channels=source.in_channels,
+            in_channels=preprocessing.channels,
+        )
+        _load(network, weights, source.description)
+    return Encoder(
+        network,
+        architecture=source.architecture,
+        preprocessing=preprocessing,
+        model_args=source.model_args | _input_args(spec, preprocessing),
+    )
+
+
+def encoder_from_module(
+    module: keras.layers.Layer,
+    *,
+    in_channels: int | None = None,
+    image_size_pix: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Encoder:
+    """An encoder from a model in memory: one of this engine's networks, or any Keras layer or model of yours.
+
+    A checkpoint of a model with your own module holds its weights, but only you can make the module again:
+    pass it to `load`.
+
+    Args:
+        module: Gives (batch, features) for (batch, height, width, channels).
+        in_channels: Channels of its images; None finds them in the model's input, or takes 3.
+        image_size_pix: Side of its images; None is the model's own, or the default.
+        preprocessing: The whole record, in place of the two above.
+
+    Raises:
+        EncoderError: If it gives something else than features.
+
+    Example:
+        >>> layers = [keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D()]
+        >>> encoder_from_module(keras.Sequential(layers), in_channels=1, image_size_pix=32).num_features
+        8
+    """
+    if preprocessing is None:
+        channels, size = _input_shape(module)
+        described = Preprocessing(image_size_pix=image_size_pix or size or Preprocessing().image_size_pix)
+        preprocessing = adapt_preprocessing(described, in_channels or channels)
+    if isinstance(module, Network):
+        spec = module.spec
+        architecture, model_args = spec.name, _changes(spec) | _input_args(spec, preprocessing)
+    else:
+        kind = type(module)
+        architecture = f"{MODULE_PREFIX}{kind.__module__}.{kind.__qualname__}"
+        model_args = {"in_chans": preprocessing.channels}
+    return Encoder(module, architecture=architecture, preprocessing=preprocessing, model_args=model_args)
+
+
+def _load(network: Network, weights: dict[str, np.ndarray], description: str) -> None:
+    """Put weights into a network, all of them, with position embeddings for its size of images."""
+    spec = network.spec
+    if _POSITIONS in weights:
+        grid = network.input_shape[1] // spec.patch_size
+        weights = weights | {_POSITIONS: resample_positions(weights[_POSITIONS], grid)}
+    try:
+        load_module_state(network, weights, name=f"architecture {spec.name}")
+    except CheckpointError as error:
+        msg = f"{description} can't be loaded: {error}"
+        raise EncoderError(msg) from error
+
+
+def _input_args(spec: KnownArchitecture, preprocessing: Preprocessing) -> dict[str, Any]:
+    """What timm must be told of the input to build the network again."""
+    args = {"in_chans": preprocessing.channels}
+    return args | {"img_size": preprocessing.image_size_pix} if spec.fixed_image_size_pix else args
+
+
+def _changes(spec: KnownArchitecture) -> dict[str, Any]:
+    """What timm must be told of a network besides its name: where it differs from the registered one."""
+    registered = get_architecture(spec.name)
+    pairs = {f.name: (getattr(spec, f.name), getattr(registered, f.name)) for f in fields(spec)}
+    return {name: ours for name, (ours, theirs) in pairs.items() if ours != theirs}
+
+
+def _input_shape(module: keras.layers.Layer) -> tuple[int, int | None]:
+    """Channels and side of a model's input, where it says them."""
+    shape = getattr(module, "input_shape", None) if isinstance(module, keras.Model) else None
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return 3, None
+    return shape[3] or 3, shape[1]

@@ -9,7 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoobot.shared.architectures import KnownArchitecture, architecture_names, get_architecture
+from zoobot.shared.architectures import (
+    KnownArchitecture,
+    VisionTransformer,
+    architecture_names,
+    get_architecture,
+)
 from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
 from zoobot.shared.encoder_names import resolve_encoder
 from zoobot.shared.encoder_source import MODULE_PREFIX
@@ -134,7 +139,7 @@ def encoder_from_module(
 def _load(network: Network, weights: dict[str, np.ndarray], description: str) -> None:
     """Put weights into a network, all of them, with position embeddings for its size of images."""
     spec = network.spec
-    if _POSITIONS in weights:
+    if isinstance(spec, VisionTransformer) and _POSITIONS in weights:
         grid = network.input_shape[1] // spec.patch_size
         weights = weights | {_POSITIONS: resample_positions(weights[_POSITIONS], grid)}
     try:

@@ -31,9 +31,8 @@ __all__ = [
 #: Any of the families that are described.
 KnownArchitecture: TypeAlias = "ConvNeXt | ResNet | EfficientNet | VisionTransformer"
 
-_KNOWN: dict[str, KnownArchitecture] = {
-    architecture.name: architecture for architecture in (*CONVNEXTS, *RESNETS, *EFFICIENTNETS, *VITS)
-}
+_ALL: tuple[KnownArchitecture, ...] = (*CONVNEXTS, *RESNETS, *EFFICIENTNETS, *VITS)
+_KNOWN = {architecture.name: architecture for architecture in _ALL}
 
 
 def architecture_names() -> list[str]:

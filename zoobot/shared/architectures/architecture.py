@@ -133,4 +133,5 @@ class Architecture:
                 f"another engine may build it"
             )
             raise EncoderError(msg)
-        return replace(self, **{k: tuple(v) if isinstance(v, list) else v for k, v in told.items()})
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+        return replace(self, **changes)

@@ -48,22 +48,20 @@ def _stem(images: Symbol, spec: ResNet) -> Symbol:
 
 def _block(x: Symbol, name: str, spec: ResNet, stage: int, stride: int, drop_path_rate: float) -> Symbol:
     channels, outputs = spec.channels[stage], spec.stage_outputs[stage]
+    convolutions: tuple[tuple[int, int, int], ...] = ((channels, 3, stride), (outputs, 3, 1))
     if spec.stage_blocks[stage] == "bottleneck":
-        sizes = ((channels, 1, 1), (channels, 3, stride), (outputs, 1, 1))
-    else:
-        sizes = ((channels, 3, stride), (outputs, 3, 1))
+        convolutions = ((channels, 1, 1), (channels, 3, stride), (outputs, 1, 1))
+    last = len(convolutions)
     branch = x
-    for n, (filters, kernel, step) in enumerate(sizes, start=1):
+    for n, (filters, kernel, step) in enumerate(convolutions, start=1):
         branch = _convolve(branch, filters, kernel, step, name=f"{name}.conv{n}")
-        is_last = n == len(sizes)
-        # a branch that begins at zero lets a deep network begin as a shallow one
-        start = {"gamma_initializer": "zeros"} if is_last else {}
-        branch = batch_norm(branch, f"{name}.bn{n}", **start)
-        if not is_last:
-            branch = activate(branch, "relu", f"{name}.act{n}")
+        if n < last:
+            branch = activate(batch_norm(branch, f"{name}.bn{n}"), "relu", f"{name}.act{n}")
+    # a branch that begins at zero lets a deep network begin as a shallow one
+    branch = batch_norm(branch, f"{name}.bn{last}", gamma_initializer="zeros")
     branch = drop_path(branch, drop_path_rate, f"{name}.drop_path")
     shortcut = _shortcut(x, outputs, stride, f"{name}.downsample", spec)
-    return activate(keras.layers.add([branch, shortcut]), "relu", f"{name}.act{len(sizes)}")
+    return activate(keras.layers.add([branch, shortcut]), "relu", f"{name}.act{last}")
 
 
 def _shortcut(x: Symbol, outputs: int, stride: int, name: str, spec: ResNet) -> Symbol:

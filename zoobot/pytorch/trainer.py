@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +15,13 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from zoobot.pytorch import weights
 from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.training_log import EpochLog
 
 __all__ = ["get_trainer"]
-
-# Frozen blocks rest in evaluation mode by intention; the second is between Lightning and torch.
-warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
 def get_trainer(
@@ -87,7 +83,7 @@ def get_trainer(
         "log_every_n_steps": 1,
         "num_sanity_val_steps": 0,
     } | trainer_kwargs
-    return pl.Trainer(
+    return QuietTrainer(
         default_root_dir=save_dir,
         max_epochs=max_epochs,
         accelerator=accelerator,

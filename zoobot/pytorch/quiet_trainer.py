@@ -1,0 +1,68 @@
+"""Lightning's Trainer, without its small talk, and with Ctrl-C as Python knows it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+
+__all__ = ["QuietTrainer"]
+
+#: Lightning's warnings on what is meant to be so here.
+_EXPECTED = (
+    r"Checkpoint directory .* exists and is not empty",  # run.json and metrics.csv are there already
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # the frozen ones
+    r"The '.*_dataloader' does not have many workers",  # the shared loader has its own threads
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between torch and Lightning
+)
+
+
+class QuietTrainer(pl.Trainer):
+    """A Trainer that says nothing a user need not know, and raises KeyboardInterrupt when interrupted.
+
+    Args:
+        **options: Those of `pytorch_lightning.Trainer`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        with _quiet():
+            super().__init__(**options)
+
+    def fit(self, *arguments: Any, **options: Any) -> None:
+        """Train, as `pytorch_lightning.Trainer.fit` does.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C. Lightning would end the whole process instead, notebooks included.
+        """
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            with _quiet():
+                super().fit(*arguments, **options)
+        except SystemExit as ending:
+            if isinstance(ending.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ending
+            raise
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)  # Lightning leaves it switched off
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Mute Lightning's remarks on devices, products and the expected; warnings and errors stay."""
+    chatter = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = chatter.level
+    chatter.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        chatter.setLevel(level)

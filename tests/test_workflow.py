@@ -60,7 +60,12 @@ def finished(runs, engine_name):
 @pytest.fixture
 def finetune(tiny_survey, engine_name, tmp_path):
     def run(**changes):
-        options = {"catalog": tiny_survey, "labels": "ring", "save_dir": tmp_path / "run", "backend": engine_name}
+        options = {
+            "catalog": tiny_survey,
+            "labels": "ring",
+            "save_dir": tmp_path / "run",
+            "backend": engine_name,
+        }
         return workflow.finetune(FinetuneOptions(**TINY | options | changes))
 
     return run
@@ -106,14 +111,24 @@ def test_class_names_come_from_the_labels(finished, tiny_survey):
 
 def test_predictions_are_of_the_validation_galaxies(finished):
     record = record_of(finished.save_dir)
-    assert len(read_predictions(finished.save_dir / "predictions.parquet")) == record["data"]["val"]["galaxies"]
+    assert (
+        len(read_predictions(finished.save_dir / "predictions.parquet")) == record["data"]["val"]["galaxies"]
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "picture", "score"),
     [
-        ({"labels": ("ring", "spiral"), "task": "multi-label"}, "purity_completeness.png", "average_precision"),
-        ({"labels": ("ra", "dec"), "task": "regression", "loss": "huber"}, "regression_scatter.png", "rmse_dec"),
+        (
+            {"labels": ("ring", "spiral"), "task": "multi-label"},
+            "purity_completeness.png",
+            "average_precision",
+        ),
+        (
+            {"labels": ("ra", "dec"), "task": "regression", "loss": "huber"},
+            "regression_scatter.png",
+            "rmse_dec",
+        ),
         ({"labels": (), "task": "tree", "schema": "gz_decals_dr5"}, "fractions_scatter.png", "fraction_rmse"),
     ],
     ids=["multi-label", "regression", "tree"],
@@ -190,7 +205,7 @@ def test_an_unknown_encoder_leaves_nothing(finetune, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# -- a folder that is not empty ---------------------------------------------------------------------------------
+# -- a folder that is not empty --------------------------------------------------------------------------
 
 
 def test_a_finished_run_is_not_overwritten_by_accident(finished, finetune):
@@ -224,7 +239,7 @@ def test_there_must_be_a_run_to_resume(finetune, finished):
         finetune(resume=True, save_dir=finished.save_dir)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for whatever ends a run from outside."""
 
 
@@ -233,11 +248,11 @@ def killed(finetune, monkeypatch, engine, tmp_path):
     """A run of two epochs that died as it was about to be evaluated."""
 
     def die(*arguments, **options):
-        raise Killed
+        raise KilledError
 
     with monkeypatch.context() as patch:
         patch.setattr(engine.predict, "predict", die)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             finetune(max_epochs=2)
     return tmp_path / "run"
 
@@ -245,7 +260,7 @@ def killed(finetune, monkeypatch, engine, tmp_path):
 def test_a_killed_run_says_so_and_is_not_started_over_by_accident(killed, finetune):
     record = record_of(killed)
     assert record["status"] == "failed"
-    assert record["error"].startswith("Killed")
+    assert record["error"].startswith("KilledError")
     with pytest.raises(ConfigError, match=r"unfinished run: continue it with --resume"):
         finetune(max_epochs=2)
 
@@ -255,7 +270,7 @@ def test_a_killed_run_is_resumed_to_its_end(killed, finetune):
     assert record_of(killed)["status"] == "finished"
     assert "error" not in record_of(killed)
     assert pd.read_csv(killed / "metrics.csv")["epoch"].tolist() == [0, 1]
-    assert ALWAYS <= {path.name for path in result.save_dir.iterdir()}
+    assert {path.name for path in result.save_dir.iterdir()} >= ALWAYS
 
 
 def test_a_resumed_run_keeps_its_options_and_its_data(killed, finetune, tiny_survey, tmp_path):
@@ -287,7 +302,7 @@ def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, engine, t
     assert record_of(tmp_path / "run")["status"] == "interrupted"
 
 
-# -- predict and evaluate ---------------------------------------------------------------------------------------
+# -- predict and evaluate --------------------------------------------------------------------------------
 
 
 def test_predicting_gives_every_galaxy_in_order(finished, tiny_survey, engine_name, tmp_path):
@@ -303,7 +318,11 @@ def test_predicting_gives_every_galaxy_in_order(finished, tiny_survey, engine_na
     assert table["id_str"].tolist() == pd.read_csv(tiny_survey)["id_str"].tolist()
     assert list(table.columns[1:]) == result.columns
     record = json.loads((tmp_path / "new.run.json").read_text())
-    assert (record["work"], record["status"], record["data"]["catalog"]["galaxies"]) == ("predict", "finished", 24)
+    assert (record["work"], record["status"], record["data"]["catalog"]["galaxies"]) == (
+        "predict",
+        "finished",
+        24,
+    )
     with pytest.raises(ConfigError, match=r"new.csv exists.*--overwrite"):
         workflow.predict(options)
 

@@ -31,8 +31,8 @@ Teach a pretrained encoder a new task, from a table of galaxies with labels.
 
 The table (CSV, Parquet, FITS, VOTable) has a row for each galaxy: an id (column id_str), the path of its
 image (column file_loc, absolute or relative to the table's folder), and labels. Classes may be
-numbers from 0, or words. The folder --save-dir gets the model, its scores, predictions, pictures, and a record
-of the run.
+numbers from 0, or words. The folder --save-dir gets the model, its scores, predictions, pictures, and a
+record of the run.
 """
 
 _FINETUNE_EPILOG = """\

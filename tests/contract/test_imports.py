@@ -12,9 +12,8 @@ import zoobot.shared
 import zoobot.workflow
 from zoobot.shared.engine import ENGINES
 
-FRAMEWORKS = {
-    "torch", "torchvision", "timm", "lightning", "pytorch_lightning", "pyro", "tensorflow", "keras", "tf_keras", "jax"
-}  # fmt: skip
+FRAMEWORKS = {"torch", "torchvision", "timm", "lightning", "pytorch_lightning", "pyro"}
+FRAMEWORKS |= {"tensorflow", "tensorflow_probability", "keras", "tf_keras", "jax"}
 HELP = "import zoobot.cli\ntry: zoobot.cli.main(['--help'])\nexcept SystemExit: pass"
 
 
@@ -25,7 +24,9 @@ def modules_of(package):
 
 def loaded_after(code):
     """The top-level packages in memory after running `code` in a new interpreter."""
-    probe = f"{code}\nimport sys; print('LOADED', *sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    probe = (
+        f"{code}\nimport sys; print('LOADED', *sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    )
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     line = next(line for line in run.stdout.splitlines() if line.startswith("LOADED"))
     return set(line.split()[1:])

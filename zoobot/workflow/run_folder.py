@@ -14,12 +14,12 @@ from typing import Any
 
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["RECORD_FILE", "RunRecord", "loaded_versions", "open_run", "read_record"]
+__all__ = ["RECORD_FILE", "RUN_FILES", "RunRecord", "loaded_versions", "open_run", "read_record"]
 
 RECORD_FILE = "run.json"
 
 #: Everything that runs write into their folder: what --overwrite may delete, and nothing else.
-_RUN_FILES = (
+RUN_FILES = (
     "checkpoint",
     "last.ckpt",
     "metrics.csv",
@@ -158,7 +158,7 @@ def _refuse_occupied(folder: Path, old: RunRecord) -> None:
     raise ConfigError(msg)
 
 
-def _clear(folder: Path, names: Sequence[str] = _RUN_FILES) -> None:
+def _clear(folder: Path, names: Sequence[str] = RUN_FILES) -> None:
     for name in names:
         path = folder / name
         if path.is_dir():

@@ -1,0 +1,309 @@
+"""The command line, run in this process, once for every engine where one is needed."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+import zoobot
+from zoobot import cli
+from zoobot.shared import schemas
+from zoobot.shared.predictions import read_predictions
+
+TINY = [
+    "--encoder", "resnet10t", "--image-size-pix", "32", "--max-epochs", "1", "--batch-size", "8",
+    "--num-workers", "1", "--accelerator", "cpu", "--no-progress",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quiet_logger_afterwards():
+    yield
+    logger = logging.getLogger("zoobot")
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line; give its exit code, and what it wrote to stdout and stderr."""
+
+    def run_words(*words):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_words
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_survey, tmp_path_factory):
+    """The folder of one finished run for each engine, made when first asked for."""
+    made = {}
+
+    def folder_of(engine_name):
+        if engine_name not in made:
+            made[engine_name] = tmp_path_factory.mktemp("cli") / engine_name
+            words = ["--backend", engine_name, "--catalog", tiny_survey, "--labels", "label_name", *TINY]
+            assert cli.main(["finetune", *map(str, words), "--save-dir", str(made[engine_name])]) == 0
+        return made[engine_name]
+
+    return folder_of
+
+
+@pytest.fixture
+def finished(runs, engine_name):
+    return runs(engine_name)
+
+
+# -- help and errors -------------------------------------------------------------------------------------
+
+
+def test_without_a_command_it_explains_itself(run):
+    code, out, _ = run()
+    assert code == 0
+    assert "zoobot demo" in out
+
+
+@pytest.mark.parametrize("command", ["demo", "finetune", "predict", "evaluate", "schemas", "info"])
+def test_every_command_has_help(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "==SUPPRESS==" not in out
+    assert "None" not in out
+
+
+def test_help_for_finetune_teaches(run):
+    _, out, _ = run("finetune", "--help")
+    for words in ("Galaxies:", "Task:", "Augmentation", "examples:", "id_str", "few labels"):
+        assert words in out
+
+
+def test_version(run):
+    assert run("--version")[1] == f"zoobot {zoobot.__version__}\n"
+
+
+def test_an_error_of_ours_is_one_line_and_exit_code_2(run, tmp_path):
+    code, out, err = run(
+        "finetune", "--catalog", "absent.csv", "--labels", "ring", "--save-dir", tmp_path / "r"
+    )
+    assert code == 2
+    assert out == ""
+    assert err.startswith("zoobot: error: ")
+    assert "absent.csv" in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["finetune", "--labels", "ring"], "missing: --catalog, --save-dir"),
+        (["finetune", "--catalog", "c.csv", "--save-dir", "r"], "--task classification needs --labels"),
+        (["predict", "--catalog", "c.csv", "--save-loc", "p.csv"], "missing: --checkpoint"),
+        (["predict", "a", "--checkpoint", "b", "--catalog", "c", "--save-loc", "p.csv"], "given twice: 'a'"),
+        (["predict", "absent", "--catalog", "c.csv", "--save-loc", "p.txt"], "must end in one of .parquet"),
+        (["predict", "absent", "--catalog", "c.csv", "--save-loc", "p.csv"], "absent does not exist"),
+        (["schemas", "gz_decal"], "no schema is called 'gz_decal'"),
+        (["schemas", "--legacy", "--yaml", "tree.yaml"], "--legacy is for the trees that come with Zoobot"),
+        (["schemas", "--yaml", "absent.yaml"], "absent.yaml"),
+        (["info", "absent"], "absent does not exist"),
+        (
+            ["finetune", "--resume", "--save-dir", "absent"],
+            "--resume needs --save-dir with an unfinished run",
+        ),
+        (["finetune", "--resume"], "--resume needs --save-dir"),
+    ],
+)
+def test_errors_say_what_to_do(run, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*words)
+    assert code == 2
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_option_is_refused_by_the_parser(run):
+    code, _, err = run("predict", "--catalogue", "x")
+    assert code == 2
+    assert "--catalogue" in err
+
+
+def test_an_unknown_engine_names_the_known(run, tiny_survey, tmp_path):
+    words = ["--backend", "jax", "--catalog", tiny_survey, "--labels", "ring", "--save-dir", tmp_path / "r"]
+    code, _, err = run("finetune", *words)
+    assert code == 2
+    assert "one of ['pytorch', 'tensorflow'" in err
+
+
+def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("zoobot.workflow.demo", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["demo"])
+
+
+def test_an_interruption_says_how_to_go_on(run, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoobot.workflow.finetune", interrupt)
+    words = ["--catalog", "c.csv", "--labels", "ring", "--save-dir", "my results"]
+    code, _, err = run("finetune", *words)
+    assert code == 130
+    assert "zoobot finetune --resume --save-dir 'my results'" in err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m zoobot schemas | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_module_runs_like_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "zoobot", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("zoobot ")
+
+
+def test_the_installed_version_is_the_package_s():
+    try:
+        installed = version("zoobot")
+    except PackageNotFoundError:
+        pytest.skip("zoobot is not installed")
+    assert installed == zoobot.__version__
+
+
+# -- schemas and info ------------------------------------------------------------------------------------
+
+
+def test_schemas_are_listed_with_descriptions(run):
+    code, out, _ = run("schemas")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == schemas.names()
+    assert "10 questions, 34 answers" in out
+
+
+def test_a_schema_is_drawn(run):
+    assert "spiral" in run("schemas", "gz_decals_dr5")[1]
+    legacy, corrected = run("schemas", "gz2", "--legacy")[1], run("schemas", "gz2")[1]
+    assert legacy != corrected
+
+
+def test_a_schema_goes_to_a_file_and_back(run, tmp_path):
+    code, _, _ = run("schemas", "gz2", "--yaml", tmp_path / "tree.yaml")
+    assert code == 0
+    assert run("schemas", "--yaml", tmp_path / "tree.yaml")[1] == run("schemas", "gz2")[1]
+
+
+def test_info_tells_what_a_checkpoint_holds(run, finished):
+    run("--version")  # what making the run printed is no concern of this test
+    code, out, _ = run("info", finished)
+    assert code == 0
+    for words in ("resnet10t", "classification", "label_name_", "image_size_pix", "32", "torch"):
+        assert words in out
+    assert run("info", finished / "checkpoint")[1] == out
+
+
+# -- the whole job ---------------------------------------------------------------------------------------
+
+
+def test_finetune_says_what_it_made_and_what_is_next(run, engine_name, tiny_survey, tmp_path):
+    words = ["--backend", engine_name, "--catalog", tiny_survey, "--labels", "ring", *TINY]
+    code, out, err = run("finetune", *words, "--save-dir", tmp_path / "my run")
+    assert code == 0
+    assert "accuracy" in out
+    assert "checkpoint/" in out
+    assert f"zoobot predict '{tmp_path / 'my run'}' --catalog" in out
+    assert "Classification on" in err
+    record = json.loads((tmp_path / "my run" / "run.json").read_text())
+    assert record["command"].startswith("zoobot finetune --backend")
+
+
+def test_predict_evaluate_and_their_files(run, finished, engine_name, tiny_survey, tmp_path):
+    common = ["--backend", engine_name, "--catalog", tiny_survey, "--no-progress"]
+    code, out, _ = run("predict", finished, *common, "--save-loc", tmp_path / "p.h5", "--n-samples", "3")
+    assert code == 0
+    assert "24 galaxies" in out
+    assert len(read_predictions(tmp_path / "p.h5")) == 3 * 24
+    code, out, _ = run("evaluate", "--checkpoint", finished, *common, "--save-dir", tmp_path / "e")
+    assert code == 0
+    assert "24 galaxies of the catalog" in out
+
+
+def test_one_galaxy_and_a_broken_one(run, finished, engine_name, tiny_survey, tmp_path):
+    table = pd.read_csv(tiny_survey)
+    good = tiny_survey.parent / table["file_loc"][0]
+    (tmp_path / "broken.jpg").write_bytes(good.read_bytes()[:500])
+    new = pd.DataFrame({"id_str": ["007", "broken"], "file_loc": [str(good), "broken.jpg"]})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    words = ["--backend", engine_name, "--catalog", tmp_path / "new.csv", "--no-progress"]
+    code, out, _ = run("predict", finished, *words, "--save-loc", tmp_path / "p.parquet")
+    assert code == 0
+    assert "1 images could not be read" in out
+    assert read_predictions(tmp_path / "p.parquet")["id_str"].tolist() == ["007"]
+
+
+def test_an_image_unlike_the_training_images_is_refused_by_name(run, finished, engine_name, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(b"")
+    pd.DataFrame({"id_str": ["a"], "file_loc": ["a.png"]}).to_csv(tmp_path / "new.csv", index=False)
+    words = ["--backend", engine_name, "--catalog", tmp_path / "new.csv", "--no-progress"]
+    code, _, err = run("predict", finished, *words, "--save-loc", tmp_path / "p.parquet")
+    assert code == 2
+    assert "not one of 1 images could be read" in err
+    assert not (tmp_path / "p.parquet").exists()
+
+
+def interrupt_when(process, has_begun):
+    """Ctrl-C, once there is something to interrupt; a process may lose one signal, as in a destructor."""
+    deadline = time.monotonic() + 120
+    while not has_begun() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            continue
+    process.kill()
+    return process.communicate()
+
+
+def test_a_run_interrupted_while_training_is_resumed(engine_name, run, tiny_survey, tmp_path):
+    folder = tmp_path / "run"
+    words = ["--backend", engine_name, "--catalog", tiny_survey, "--labels", "ring", *TINY]
+    words += ["--max-epochs", "20", "--patience", "20", "--save-dir", folder]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoobot", "finetune", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _, err = interrupt_when(process, (folder / "last.ckpt").exists)
+    assert process.returncode == 130, err
+    assert f"zoobot finetune --resume --save-dir {folder}" in err
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    before = pd.read_csv(folder / "metrics.csv")
+    assert 1 <= len(before) < 20
+
+    code, _, err = run("finetune", "--catalog", tiny_survey, "--labels", "ring", "--save-dir", folder)
+    assert code == 2
+    assert "continue it with --resume" in err
+
+    code, _, err = run("finetune", "--resume", "--save-dir", folder)
+    assert code == 0, err
+    after = pd.read_csv(folder / "metrics.csv")
+    assert after["epoch"].tolist() == list(range(20))
+    pd.testing.assert_frame_equal(after[: len(before) - 1], before[:-1])  # the last epoch may be done again

@@ -9,10 +9,7 @@ from torch import nn
 
 from zoobot.pytorch import encoders, finetune, weights
 from zoobot.pytorch.learner import FinetuneableZoobot
-from zoobot.shared import tasks
-from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint
-from zoobot.shared.errors import CheckpointError
-from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.neutral_model import model_options, read_whole_model
 
 __all__ = ["load", "save"]
 
@@ -47,32 +44,9 @@ def load(folder: str | Path, *, encoder: nn.Module | None = None) -> Finetuneabl
         >>> load("results/rings/checkpoint").task.kind  # doctest: +SKIP
         'classification'
     """
-    neutral = read_checkpoint(folder)
-    if neutral.task is None or neutral.head is None:
-        msg = (
-            f"{folder} holds an encoder without a head: it can't predict yet; "
-            "finetune it by giving the folder as the model's `name`"
-        )
-        raise CheckpointError(msg)
-    model = _build(neutral, encoder if encoder is not None else encoders.load_encoder(folder))
+    neutral = read_whole_model(folder)
+    name, options = model_options(neutral)
+    encoder = encoder if encoder is not None else encoders.load_encoder(folder)
+    model: FinetuneableZoobot = getattr(finetune, name)(encoder=encoder, **options)
     weights.load_model_state(model, neutral)
     return model.eval()
-
-
-def _build(neutral: NeutralCheckpoint, encoder: nn.Module) -> FinetuneableZoobot:
-    task = tasks.from_config(neutral.task or {})
-    common: dict[str, Any] = {
-        "encoder": encoder,
-        "preprocessing": Preprocessing.from_config(neutral.preprocessing or {}),
-        "dropout_prob": (neutral.head or {}).get("dropout_prob", 0.0),
-    }
-    if isinstance(task, tasks.TreeTask):
-        return finetune.FinetuneableZoobotTree(schema=task.schema, **common)
-    common["label_cols"] = task.label_cols or None
-    if isinstance(task, tasks.RegressionTask):
-        return finetune.FinetuneableZoobotRegressor(
-            num_targets=task.num_targets, unit_interval=task.unit_interval, **common
-        )
-    if isinstance(task, tasks.ClassificationTask):
-        return finetune.FinetuneableZoobotClassifier(class_names=task.class_names, **common)
-    return finetune.FinetuneableZoobotClassifier(num_classes=task.num_outputs, multi_label=True, **common)

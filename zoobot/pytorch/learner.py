@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,23 +13,15 @@ from torch import Tensor, nn
 from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.data import TensorBatch
 from zoobot.shared.blocks import ParameterPlan, plan_training
-from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.errors import NonFiniteError
-from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_epoch
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.neutral_model import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
+from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
 
 __all__ = ["FinetuneableZoobot"]
-
-
-class _Validated(NamedTuple):
-    """What one validation batch leaves behind for the metrics of the epoch."""
-
-    losses: Tensor
-    predictions: Tensor
-    labels: Tensor
-    ids: list[str]
 
 
 class FinetuneableZoobot(pl.LightningModule):
@@ -71,7 +61,7 @@ class FinetuneableZoobot(pl.LightningModule):
             self.register_buffer(f"pixel_{statistic}", values, persistent=False)
         self._encoder_plan = self._plan_encoder()
         self.encoder.set_trainable(self._encoder_plan)
-        self._validated: list[_Validated] = []
+        self._validated: list[ValidatedBatch] = []
         self._last_losses: tuple[Tensor, list[str]] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -114,17 +104,16 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each block, and the schedule, stepped every batch."""
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        warmup_steps = round(total_steps * self.settings.warmup_epochs / max(1, self.trainer.max_epochs or 1))
-        factor = partial(self._scheduled, total_steps=total_steps, warmup_steps=warmup_steps)
+        factor = scheduled_factor(
+            self.settings,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            max_epochs=self.trainer.max_epochs or 1,
+        )
         # fused steps several times faster; Lightning's float16 scaler can't drive it
         fused = self.trainer.precision != "16-mixed"
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.settings.learning_rate, fused=fused)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _scheduled(self, step: int, *, total_steps: int, warmup_steps: int) -> float:
-        return learning_rate_factor(self.settings, step, total_steps, warmup_steps)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -167,7 +156,7 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
-        torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
+        torch.manual_seed(seed_of_epoch(self.settings.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
@@ -192,7 +181,7 @@ class FinetuneableZoobot(pl.LightningModule):
             return
         losses, ids = self._last_losses
         self._last_losses = None
-        _refuse_non_finite(losses, ids, "training")
+        refuse_non_finite(losses.float().cpu().numpy(), ids, "training")
 
     def on_train_epoch_end(self) -> None:
         """Check the losses of the last step too."""
@@ -202,19 +191,16 @@ class FinetuneableZoobot(pl.LightningModule):
         """Keep the losses and predictions of a batch for the metrics of the epoch."""
         raw = self.raw_outputs(_to_network_input(batch.images))
         losses = self.galaxy_losses(raw, batch.labels)
-        self._validated.append(_Validated(losses, self.head.to_predictions(raw), batch.labels, batch.ids))
+        tensors = (losses, self.head.to_predictions(raw), batch.labels)
+        self._validated.append(ValidatedBatch(*(t.float().cpu().numpy() for t in tensors), batch.ids))
 
     def on_validation_epoch_end(self) -> None:
         """Log `val_loss` and the task's metrics, named `val_…`."""
         if not self._validated:
             return
-        *tensors, ids = zip(*self._validated, strict=True)
-        losses, predictions, labels = (torch.cat(parts).float().cpu() for parts in tensors)
+        scores = validation_scores(self.task, self._validated)
         self._validated.clear()
-        _refuse_non_finite(losses, list(chain.from_iterable(ids)), "validation")
-        scores = self.task.metrics(predictions.numpy(), labels.numpy())
-        logged = {"val_loss": losses.mean()} | {f"val_{k}": torch.tensor(v) for k, v in scores.items()}
-        on_device = {name: value.float().to(self.device) for name, value in logged.items()}
+        on_device = {k: torch.tensor(v, dtype=torch.float32, device=self.device) for k, v in scores.items()}
         self.log("val_loss", on_device.pop("val_loss"), prog_bar=True, sync_dist=True)
         self.log_dict(on_device, sync_dist=True)
 
@@ -228,25 +214,13 @@ class FinetuneableZoobot(pl.LightningModule):
         Returns:
             The folder.
         """
-        neutral = NeutralCheckpoint(
-            **weights.encoder_fields(self.encoder),
-            task=self.task.to_config(),
-            head={"dropout_prob": self.settings.dropout_prob},
+        neutral = describe_model(
+            self,
+            encoder_fields=weights.encoder_fields(self.encoder),
             head_tensors=weights.module_state(self.head),
-            training={"settings": self.settings.to_config(), **(training or {})},
+            training=training,
         )
         return write_checkpoint(folder, neutral)
-
-
-def _refuse_non_finite(losses: Tensor, ids: list[str], purpose: str) -> None:
-    bad = ~torch.isfinite(losses)
-    if bad.any():
-        named = [ids[i] for i in bad.nonzero()[:10, 0].tolist()]
-        msg = (
-            f"the {purpose} loss is not finite for {int(bad.sum())} galaxies: {named}; "
-            "look at their images and labels, or lower learning_rate"
-        )
-        raise NonFiniteError(msg)
 
 
 def _to_network_input(images: Tensor) -> Tensor:
@@ -259,16 +233,10 @@ def _get_encoder(
     name: str, encoder: nn.Module | None, preprocessing: Preprocessing | dict[str, Any] | None
 ) -> encoders.Encoder:
     """The encoder by name or from memory, made for the pixels that were asked for."""
-    asked = (
-        preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
-    )
-    shape: dict[str, Any] = {
-        "in_channels": asked.get("channels"),
-        "image_size_pix": asked.get("image_size_pix"),
-    }
+    changes, shape = asked_of_encoder(preprocessing)
     if encoder is None:
         encoder = encoders.load_encoder(name, **shape)
     elif not isinstance(encoder, encoders.Encoder):
         encoder = encoders.encoder_from_module(encoder, **shape)
-    encoder.preprocessing = encoder.preprocessing.with_changes(**asked)
+    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
     return encoder

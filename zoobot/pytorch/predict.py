@@ -10,10 +10,8 @@ import torch
 from zoobot.pytorch import checkpoint
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.shared import defaults
-from zoobot.shared.catalog import read_catalog
 from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.prediction_run import check_request, run_prediction
+from zoobot.shared.prediction_run import check_request, predict_catalog
 from zoobot.shared.predictions import Predictions
 
 __all__ = ["predict"]
@@ -65,10 +63,6 @@ def predict(
     check_request(save_loc, n_samples)
     if isinstance(model, (str, Path)):
         model = checkpoint.load(model)
-    galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
-    loader = GalaxyLoader(
-        galaxies, model.preprocessing, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
-    )
     device = _best_device()
     home, was_training = next(model.parameters()).device, model.training
     model.to(device).eval()
@@ -79,12 +73,17 @@ def predict(
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return run_prediction(
-                loader,
+            return predict_catalog(
+                catalog,
+                model,
                 predict_batch,
-                model.task,
                 save_loc=save_loc,
                 n_samples=n_samples,
+                root=root,
+                id_col=id_col,
+                file_col=file_col,
+                batch_size=batch_size,
+                num_workers=num_workers,
                 progress=progress,
             )
     finally:

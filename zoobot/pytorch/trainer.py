@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +16,9 @@ from zoobot.pytorch import weights
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
+from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.trainer_checks import check_trainer_options
 from zoobot.shared.training_log import EpochLog
 
 __all__ = ["get_trainer"]
@@ -57,15 +57,13 @@ def get_trainer(
 
     Raises:
         ConfigError: If a value can't work.
+        MissingPackageError: If a logger's package is not installed.
 
     Example:
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
-    for name, value in (("max_epochs", max_epochs), ("patience", patience)):
-        if value < 1:
-            msg = f"{name} must be at least 1, got {value!r}"
-            raise ConfigError(msg)
+    check_trainer_options(max_epochs=max_epochs, patience=patience, loggers=loggers)
     save_dir = Path(save_dir)
     callbacks = [
         EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
@@ -106,30 +104,28 @@ class BestModel(pl.Callback):
 
     def __init__(self, folder: Path, monitor: str) -> None:
         self.folder = folder
-        self.monitor = monitor
-        self.best = math.inf
+        self.best = BestEpoch(monitor)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"best": self.best}
+        return self.best.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a killed run's best score."""
-        self.best = state_dict["best"]
+        self.best.load_state_dict(state_dict)
 
     def on_validation_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Write the model if this epoch is the best so far."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        score = float(trainer.callback_metrics[self.monitor])
-        if score < self.best:
-            self.best = score
-            if trainer.is_global_zero and isinstance(model, FinetuneableZoobot):
-                model.save(self.folder, training={"epoch": trainer.current_epoch, self.monitor: score})
+        is_best = self.best.judge(trainer.callback_metrics)
+        if is_best and trainer.is_global_zero and isinstance(model, FinetuneableZoobot):
+            training = {"epoch": trainer.current_epoch, self.best.monitor: self.best.score}
+            model.save(self.folder, training=training)
 
     def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Give the user the best weights, not the last ones."""
-        if self.best < math.inf and isinstance(model, FinetuneableZoobot):
+        if self.best.found and isinstance(model, FinetuneableZoobot):
             weights.load_model_state(model, read_checkpoint(self.folder))
 
 
@@ -162,9 +158,5 @@ def _choose_precision(precision: str, accelerator: str) -> str:
 
 
 def _make_loggers(names: Sequence[str], save_dir: Path) -> list[Logger] | bool:
-    makers = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
-    for name in names:
-        if name not in makers:
-            msg = f"loggers must be of {sorted(makers)}, got {name!r}"
-            raise ConfigError(msg)
+    makers: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
     return [makers[name](save_dir=str(save_dir)) for name in names] or False

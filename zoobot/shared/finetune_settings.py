@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, Literal, get_args
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["FinetuneSettings", "learning_rate_factor"]
+__all__ = ["FinetuneSettings", "learning_rate_factor", "scheduled_factor", "seed_of_epoch"]
 
 Schedule = Literal["cosine", "constant"]
 
@@ -111,3 +113,36 @@ def learning_rate_factor(settings: FinetuneSettings, step: int, total_steps: int
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
     floor = settings.min_lr_factor
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def scheduled_factor(
+    settings: FinetuneSettings, *, total_steps: int, max_epochs: int
+) -> Callable[[int], float]:
+    """From the number of optimiser steps taken to what the learning rate is multiplied by, for a whole run.
+
+    Args:
+        settings: Gives the schedule and its warm-up.
+        total_steps: Optimiser steps in the whole run.
+        max_epochs: Epochs in the whole run.
+
+    Example:
+        >>> factor = scheduled_factor(FinetuneSettings(warmup_epochs=1), total_steps=20, max_epochs=10)
+        >>> factor(0), factor(1)
+        (0.5, 1.0)
+    """
+    warmup_steps = round(total_steps * settings.warmup_epochs / max(1, max_epochs))
+    return partial(_factor_at, settings=settings, total_steps=total_steps, warmup_steps=warmup_steps)
+
+
+def _factor_at(step: int, *, settings: FinetuneSettings, total_steps: int, warmup_steps: int) -> float:
+    return learning_rate_factor(settings, step, total_steps, warmup_steps)
+
+
+def seed_of_epoch(seed: int, epoch: int, device: int = 0) -> int:
+    """The seed of dropout in one epoch on one device: a resumed run draws what an uninterrupted one would.
+
+    Example:
+        >>> seed_of_epoch(42, 1) == seed_of_epoch(42, 1) != seed_of_epoch(42, 2)
+        True
+    """
+    return seed + 1_000_003 * epoch + device

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
 from zoobot import __version__
+from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.loader import Batch, GalaxyLoader
 from zoobot.shared.predictions import Predictions, PredictionWriter, check_save_loc
+from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 
-__all__ = ["check_request", "run_prediction"]
+__all__ = ["check_request", "predict_catalog", "run_prediction"]
 
 PredictBatch = Callable[[np.ndarray], np.ndarray]
 
@@ -32,6 +35,54 @@ def check_request(save_loc: str | Path | None, n_samples: int) -> None:
         raise ConfigError(msg)
     if save_loc is not None:
         check_save_loc(save_loc)
+
+
+class _Predicting(Protocol):
+    task: Task
+    preprocessing: Preprocessing
+
+
+def predict_catalog(
+    catalog: CatalogSource,
+    model: _Predicting,
+    predict_batch: PredictBatch,
+    *,
+    save_loc: str | Path | None,
+    n_samples: int,
+    root: str | Path | None,
+    id_col: str,
+    file_col: str,
+    batch_size: int,
+    num_workers: int,
+    progress: bool,
+) -> Predictions:
+    """The predictions of any engine's model for every readable galaxy of a catalog, in its order.
+
+    Args:
+        catalog: A table of ids and image files.
+        model: Tells what is predicted, and how images are read.
+        predict_batch: From images, (batch, height, width, channels), to (samples, batch, outputs).
+        save_loc: Where the table goes (.parquet, .csv, .hdf5); None keeps it in memory.
+        n_samples: How many samples `predict_batch` gives.
+        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
+        id_col: Column of the galaxy ids.
+        file_col: Column of the image paths.
+        batch_size: Galaxies predicted at once.
+        num_workers: Threads that read images.
+        progress: Whether a progress bar is drawn.
+
+    Raises:
+        CatalogError: If the catalog can't be used.
+        ImageError: If not one image could be read.
+        NonFiniteError: If a prediction is NaN or infinite.
+    """
+    galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
+    loader = GalaxyLoader(
+        galaxies, model.preprocessing, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
+    )
+    return run_prediction(
+        loader, predict_batch, model.task, save_loc=save_loc, n_samples=n_samples, progress=progress
+    )
 
 
 def run_prediction(

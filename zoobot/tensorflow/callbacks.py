@@ -1,0 +1,233 @@
+"""The Keras callbacks of a finetuning run: what happens around each batch and each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from zoobot.shared.finetune_settings import seed_of_epoch
+from zoobot.shared.training_log import EpochLog
+from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
+
+if TYPE_CHECKING:
+    from zoobot.shared.best_epoch import BestEpoch
+    from zoobot.tensorflow.data import TensorBatches
+
+__all__ = [
+    "BestModel",
+    "EarlyStopping",
+    "EpochMetrics",
+    "EpochStart",
+    "NonFiniteGuard",
+    "Progress",
+    "ScheduledLearningRate",
+    "Validation",
+    "WandbLog",
+]
+
+Scores = dict[str, float] | None
+
+
+class EpochStart(keras.callbacks.Callback):
+    """Tell the data which epoch it is, and seed dropout by it, so that a resumed run draws the same.
+
+    Args:
+        trainer: Is told the epoch.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        super().__init__()
+        self.trainer = trainer
+
+    def on_epoch_begin(self, epoch: int, logs: Scores = None) -> None:
+        """Begin the draws of this epoch."""
+        self.trainer.current_epoch = epoch
+        self.model.seed_dropout(seed_of_epoch(self.model.settings.seed, epoch))
+
+
+class ScheduledLearningRate(keras.callbacks.Callback):
+    """Set the learning rate before each step.
+
+    Args:
+        factor: From steps taken to what `settings.learning_rate` is multiplied by.
+    """
+
+    def __init__(self, factor: Callable[[int], float]) -> None:
+        super().__init__()
+        self.factor = factor
+
+    @property
+    def steps_taken(self) -> int:
+        """Optimiser steps so far, over all parts of a resumed run."""
+        return int(self.model.optimizer.iterations)
+
+    @property
+    def next_rate(self) -> float:
+        """The learning rate of the head in the coming step."""
+        return self.model.settings.learning_rate * self.factor(self.steps_taken)
+
+    def on_train_begin(self, logs: Scores = None) -> None:
+        """Take up the count of steps."""
+        self._steps = self.steps_taken
+
+    def on_train_batch_begin(self, batch: int, logs: Scores = None) -> None:
+        """Set the rate of this step."""
+        rate = self.model.settings.learning_rate * self.factor(self._steps)
+        self.model.optimizer.learning_rate = rate
+        self._steps += 1
+
+
+class NonFiniteGuard(keras.callbacks.Callback):
+    """Stop at a training loss that is not finite, and name the galaxies."""
+
+    def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
+        """Look at the last step's losses."""
+        ids = [str(name, "utf-8") for name in self.model.not_finite_ids()]
+        refuse_non_finite(np.full(len(ids), np.nan), ids, "training")
+
+
+class Validation(keras.callbacks.Callback):
+    """Add `val_loss` and the task's metrics, named `val_…`, to the scores of the epoch.
+
+    Args:
+        batches: The validation galaxies.
+    """
+
+    def __init__(self, batches: TensorBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Predict the validation galaxies, and score the predictions."""
+        validated = []
+        for images, labels, ids in self.batches:
+            losses, predictions = self.model.validate_batch(images, labels)
+            validated.append(ValidatedBatch(losses, predictions, labels.numpy(), ids))
+        if logs is not None:
+            logs |= {"train_loss": logs.pop("loss")} | validation_scores(self.model.task, validated)
+
+
+class BestModel(keras.callbacks.Callback):
+    """Write the neutral checkpoint whenever an epoch is the best so far.
+
+    Args:
+        folder: Where the checkpoint goes.
+        best: Judges the epochs.
+    """
+
+    def __init__(self, folder: Path, best: BestEpoch) -> None:
+        super().__init__()
+        self.folder = folder
+        self.best = best
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Write the model if this epoch is the best so far."""
+        validated = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
+        if self.best.judge(validated):
+            self.model.save(self.folder, training={"epoch": epoch, self.best.monitor: self.best.score})
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Stop when there was no better epoch for a while.
+
+    Args:
+        best: Has judged the epochs.
+        patience: Epochs without a better one.
+    """
+
+    def __init__(self, best: BestEpoch, patience: int) -> None:
+        super().__init__()
+        self.best = best
+        self.patience = patience
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Stop if patience is at its end, or the score is not a number any more."""
+        lost = not np.isfinite((logs or {})[self.best.monitor])
+        if lost or self.best.epochs_since >= self.patience:
+            self.model.stop_training = True
+
+
+class EpochMetrics(keras.callbacks.Callback):
+    """Append every score to metrics.csv at the end of each epoch.
+
+    Args:
+        path: Where the table is.
+        schedule: Tells steps and learning rate.
+    """
+
+    def __init__(self, path: Path, schedule: ScheduledLearningRate) -> None:
+        super().__init__()
+        self.table = EpochLog(path)
+        self.schedule = schedule
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Write one row."""
+        row = {"epoch": epoch, "step": self.schedule.steps_taken, "learning_rate": self.schedule.next_rate}
+        self.table.append(row | dict(sorted((logs or {}).items())))
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar for each epoch, with the losses of the last one.
+
+    Args:
+        num_batches: How many there are in an epoch.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        super().__init__()
+        self.num_batches = num_batches
+
+    def on_train_begin(self, logs: Scores = None) -> None:
+        """Draw the bar."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns)
+        self.bar.start()
+        self.work = self.bar.add_task("Training", total=self.num_batches)
+        self.losses = ""
+
+    def on_epoch_begin(self, epoch: int, logs: Scores = None) -> None:
+        """Begin anew."""
+        self.bar.reset(self.work, total=self.num_batches, description=f"Epoch {epoch}{self.losses}")
+
+    def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
+        """Move on."""
+        self.bar.advance(self.work)
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Remember the losses for the next bar."""
+        scores = {name: value for name, value in (logs or {}).items() if name.endswith("_loss")}
+        self.losses = "".join(f"  {name} {value:.4f}" for name, value in sorted(scores.items()))
+        self.bar.update(self.work, description=f"Epoch {epoch}{self.losses}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error."""
+        if hasattr(self, "bar"):
+            self.bar.stop()
+
+
+class WandbLog(keras.callbacks.Callback):
+    """Send the scores of each epoch to Weights & Biases.
+
+    Args:
+        save_dir: Where its files go.
+    """
+
+    def __init__(self, save_dir: Path) -> None:
+        super().__init__()
+        self.save_dir = save_dir
+
+    def on_train_begin(self, logs: Scores = None) -> None:
+        """Open a run, or go on with the one that is open."""
+        import wandb
+
+        self.run = wandb.run or wandb.init(dir=str(self.save_dir))
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Send the scores."""
+        self.run.log({"epoch": epoch, **(logs or {})})

@@ -1,0 +1,52 @@
+"""Save a trained Keras model as a neutral checkpoint, and load one that either engine wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from zoobot.shared.neutral_model import model_options, read_whole_model
+from zoobot.tensorflow import encoders, finetune, weights
+from zoobot.tensorflow.learner import FinetuneableZoobot
+
+__all__ = ["load", "save"]
+
+
+def save(model: FinetuneableZoobot, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
+    """Write a trained model to a folder that either engine reads, and return the folder.
+
+    Args:
+        model: The model.
+        folder: A folder of its own; replaced whole, never half.
+        training: What the checkpoint records about its training, JSON-ready.
+
+    Raises:
+        CheckpointError: If the folder can't be written, or holds other files.
+    """
+    return model.save(folder, training=training)
+
+
+def load(folder: str | Path, *, encoder: keras.layers.Layer | None = None) -> FinetuneableZoobot:
+    """A trained model from its checkpoint's folder, ready to predict.
+
+    Args:
+        folder: Written by `save` of either engine, or by a finetuning run (`…/checkpoint`).
+        encoder: The encoder's module, where no architecture name can rebuild it; its weights are replaced by
+            the checkpoint's.
+
+    Raises:
+        CheckpointError: If the folder is no checkpoint of a whole model, or is damaged.
+        EncoderError: If the encoder can't be rebuilt by name.
+
+    Example:
+        >>> load("results/rings/checkpoint").task.kind  # doctest: +SKIP
+        'classification'
+    """
+    neutral = read_whole_model(folder)
+    name, options = model_options(neutral)
+    encoder = encoder if encoder is not None else encoders.load_encoder(folder)
+    model: FinetuneableZoobot = getattr(finetune, name)(encoder=encoder, **options)
+    weights.load_model_state(model, neutral)
+    return model

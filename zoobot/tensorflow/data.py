@@ -1,0 +1,131 @@
+"""Galaxies for TensorFlow: the shared data module and loader, handing out tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from zoobot.shared.errors import ZoobotError
+from zoobot.shared.galaxy_data import GalaxyData
+
+if TYPE_CHECKING:
+    from zoobot.shared.loader import GalaxyLoader
+
+__all__ = ["GalaxyDataModule"]
+
+
+class GalaxyDataModule(GalaxyData):
+    """Labelled galaxies as batches of tensors, or as a `tf.data.Dataset`.
+
+    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either engine; each
+    batch is a `TensorBatch`.
+
+    Example:
+        >>> galaxies = GalaxyDataModule("rings.csv", label_cols=["ring"])  # doctest: +SKIP
+        >>> galaxies.setup(); len(galaxies.train_galaxies)  # doctest: +SKIP
+        307
+    """
+
+    #: Set while a trainer fits: it tells the epoch and the model's record of its pixels.
+    trainer: Any = None
+
+    def train_dataloader(self) -> TensorBatches:
+        """Shuffled, augmented batches; each epoch has its own order and warps."""
+        return self._batches("train")
+
+    def val_dataloader(self) -> TensorBatches:
+        """Batches in catalog order, never augmented."""
+        return self._batches("val")
+
+    def test_dataloader(self) -> TensorBatches:
+        """Batches in catalog order, never augmented."""
+        return self._batches("test")
+
+    def _batches(self, name: str) -> TensorBatches:
+        preprocessing = self.trainer.model.preprocessing if self.trainer else None
+        return TensorBatches(self.loader(name, preprocessing=preprocessing), self.trainer)
+
+
+class TensorBatch(NamedTuple):
+    """A few galaxies as tensors.
+
+    Attributes:
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1].
+        labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
+        ids: Ids of the galaxies, in order.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    ids: list[str]
+
+
+class TensorBatches:
+    """A shared loader whose batches hold tensors, and whose order follows the trainer's epoch.
+
+    Args:
+        loader: The shared loader.
+        trainer: Tells the epoch; None stays in the first.
+
+    Attributes:
+        error: What ended an epoch of `to_dataset`; TensorFlow itself hands on no more than its text.
+    """
+
+    def __init__(self, loader: GalaxyLoader, trainer: Any = None) -> None:
+        self.loader = loader
+        self.trainer = trainer
+        self.error: ZoobotError | None = None
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        for images, labels, ids in self._arrays():
+            yield TensorBatch(tf.convert_to_tensor(images), tf.convert_to_tensor(labels), ids)
+
+    def to_dataset(self) -> tf.data.Dataset:
+        """The batches as a dataset of (images, labels, ids), for `fit`; the next batch is always waiting.
+
+        A dataset has one type for all, and images have two: each batch holds a table of uint8 images and one
+        of float32 images in [0, 1], one of them empty. `network_input` makes them one.
+        """
+        pixels, size = self.loader.preprocessing, self.loader.preprocessing.image_size_pix
+        shape = (None, size, size, pixels.channels)
+        signature = (
+            (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape, tf.float32)),
+            tf.TensorSpec((None, len(self.loader.catalog.label_cols)), tf.float32),
+            tf.TensorSpec((None,), tf.string),
+        )
+        return tf.data.Dataset.from_generator(self._elements, output_signature=signature).prefetch(1)
+
+    def _elements(self) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray, list[str]]]:
+        try:
+            for images, labels, ids in self._arrays():
+                none = images[:0]
+                is_8_bit = images.dtype == np.uint8
+                pair = (images, none.astype(np.float32)) if is_8_bit else (none.astype(np.uint8), images)
+                yield pair, labels, ids
+        except ZoobotError as error:
+            self.error = error
+            raise
+
+    def _arrays(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+        self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        for images, labels, ids in self.loader:
+            yield images, np.empty((len(ids), 0), np.float32) if labels is None else labels, ids
+
+
+def network_input(images: tf.Tensor | tuple[tf.Tensor, tf.Tensor], dtype: tf.DType) -> tf.Tensor:
+    """Numbers in [0, 1], (batch, height, width, channels), from images as a loader or dataset gives them."""
+    if isinstance(images, tuple):
+        of_8_bits, others = images
+        return tf.cond(
+            tf.shape(of_8_bits)[0] > 0,
+            lambda: network_input(of_8_bits, dtype),
+            lambda: tf.cast(others, dtype),
+        )
+    images = tf.convert_to_tensor(images)
+    return tf.cast(images, dtype) / 255 if images.dtype == tf.uint8 else tf.cast(images, dtype)

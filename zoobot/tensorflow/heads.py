@@ -1,0 +1,245 @@
+"""Heads: dropout and one linear layer that turn an encoder's features into what a task predicts.
+
+Each head answers twice. To call it gives the raw outputs that the loss takes; `to_predictions` turns these
+into what a user reads. Weights and biases begin at zero: one linear layer has no symmetry to break, training
+starts from the prior (even odds, the mean target, the middle concentration) without a random layer's noise
+running back into a pretrained encoder, and both engines start from the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoobot.shared import defaults
+from zoobot.shared.head_checks import check_features_shape, check_head, checked_target_statistics
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["ClassificationHead", "DirichletHead", "MultiLabelHead", "RegressionHead", "build_head"]
+
+
+class _Head(keras.layers.Layer):
+    """Dropout, then one linear layer whose weights begin at zero; never in half precision."""
+
+    def __init__(self, num_features: int, num_outputs: int, dropout_prob: float) -> None:
+        check_head(num_features, num_outputs, dropout_prob)
+        # log-gamma and softmax lose too many digits in half precision
+        dtype = keras.config.dtype_policy().variable_dtype
+        super().__init__(dtype=dtype)
+        self.num_features = num_features
+        self.dropout = keras.layers.Dropout(dropout_prob, dtype=dtype)
+        self.linear = keras.layers.Dense(num_outputs, kernel_initializer="zeros", name="linear", dtype=dtype)
+        self.linear.build((None, num_features))
+        self.built = True
+
+    def __call__(self, features: tf.Tensor, **options: Any) -> tf.Tensor:
+        """What `call` gives, for features whose shape is checked first."""
+        check_features_shape(tuple(features.shape), self.num_features)
+        return super().__call__(features, **options)
+
+    def _linear_outputs(self, features: tf.Tensor, training: bool | None) -> tf.Tensor:
+        return self.linear(self.dropout(features, training=training))
+
+
+class ClassificationHead(_Head):
+    """One of several classes: logits for the loss, probabilities that add up to 1 as predictions.
+
+    Args:
+        num_features: Length of the encoder's feature vector.
+        num_classes: How many classes.
+        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
+
+    Raises:
+        ConfigError: If a size or the chance can't work.
+
+    Example:
+        >>> head = ClassificationHead(1280, 4)
+        >>> head.to_predictions(head(tf.random.normal((2, 1280))))[0].numpy().tolist()
+        [0.25, 0.25, 0.25, 0.25]
+    """
+
+    def __init__(
+        self, num_features: int, num_classes: int, *, dropout_prob: float = defaults.DROPOUT_PROB
+    ) -> None:
+        super().__init__(num_features, num_classes, dropout_prob)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Logits, (batch, classes), from features, (batch, features)."""
+        return self._linear_outputs(features, training)
+
+    def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
+        """Probabilities, (batch, classes), from logits."""
+        return tf.nn.softmax(raw)
+
+
+class MultiLabelHead(_Head):
+    """Any number of yes/no labels: logits for the loss, each label's probability as predictions.
+
+    Args:
+        num_features: Length of the encoder's feature vector.
+        num_labels: How many labels.
+        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
+
+    Raises:
+        ConfigError: If a size or the chance can't work.
+
+    Example:
+        >>> head = MultiLabelHead(1280, 2)
+        >>> head.to_predictions(head(tf.random.normal((1, 1280)))).numpy().tolist()
+        [[0.5, 0.5]]
+    """
+
+    def __init__(
+        self, num_features: int, num_labels: int, *, dropout_prob: float = defaults.DROPOUT_PROB
+    ) -> None:
+        super().__init__(num_features, num_labels, dropout_prob)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Logits, (batch, labels), from features, (batch, features)."""
+        return self._linear_outputs(features, training)
+
+    def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
+        """Probabilities, (batch, labels), from logits."""
+        return tf.sigmoid(raw)
+
+
+class RegressionHead(_Head):
+    """One or many numbers: standardised for the loss, in the targets' own units as predictions.
+
+    Standardised means less the mean of the training targets and divided by their standard deviation, so that
+    one learning rate suits targets of any size. Both are kept with the weights, and are not trained.
+
+    Args:
+        num_features: Length of the encoder's feature vector.
+        num_targets: How many numbers.
+        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
+        unit_interval: Whether predictions must lie in [0, 1].
+
+    Raises:
+        ConfigError: If a size or the chance can't work.
+
+    Example:
+        >>> head = RegressionHead(1280, 1)
+        >>> head.set_target_statistics([20.0], [4.0])
+        >>> head.standardise(tf.constant([[24.0]])).numpy().item()
+        1.0
+        >>> head.to_predictions(head(tf.random.normal((1, 1280)))).numpy().item()  # untrained: the mean
+        20.0
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_targets: int,
+        *,
+        dropout_prob: float = defaults.DROPOUT_PROB,
+        unit_interval: bool = False,
+    ) -> None:
+        super().__init__(num_features, num_targets, dropout_prob)
+        self.unit_interval = unit_interval
+        start = keras.initializers.Constant(0.5 if unit_interval else 0.0)
+        self.target_mean = self.add_weight(
+            name="target_mean", shape=(num_targets,), initializer=start, trainable=False
+        )
+        self.target_std = self.add_weight(
+            name="target_std", shape=(num_targets,), initializer="ones", trainable=False
+        )
+
+    def set_target_statistics(self, mean: ArrayLike, std: ArrayLike) -> None:
+        """Take the mean and the standard deviation of the training targets, (targets,) each, in their units.
+
+        Raises:
+            LabelError: If there is not one finite number for each target, or a deviation is not above 0.
+        """
+        mean, std = checked_target_statistics(mean, std, self.linear.units)
+        self.target_mean.assign(np.asarray(mean))
+        self.target_std.assign(np.asarray(std))
+
+    def standardise(self, targets: tf.Tensor) -> tf.Tensor:
+        """Targets, (batch, targets), in the units of the raw outputs; NaN stays NaN."""
+        return (targets - self.target_mean) / self.target_std
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Standardised values, (batch, targets), from features, (batch, features)."""
+        values = self._linear_outputs(features, training)
+        if not self.unit_interval:
+            return values
+        # Begin at the mean target, whose logit is finite only inside the interval.
+        margin = defaults.UNIT_INTERVAL_MARGIN
+        share = tf.clip_by_value(tf.convert_to_tensor(self.target_mean), margin, 1 - margin)
+        return self.standardise(tf.sigmoid(values + tf.math.log(share / (1 - share))))
+
+    def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
+        """Values in the targets' units, (batch, targets), from standardised ones."""
+        values = raw * self.target_std + self.target_mean
+        return tf.clip_by_value(values, 0, 1) if self.unit_interval else values
+
+
+class DirichletHead(_Head):
+    """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
+
+    Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
+
+    Args:
+        num_features: Length of the encoder's feature vector.
+        num_answers: How many answers, over all questions.
+        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
+
+    Raises:
+        ConfigError: If a size or the chance can't work.
+
+    Example:
+        >>> np.unique(DirichletHead(1280, 34)(tf.random.normal((2, 1280)))).tolist()
+        [51.0]
+
+    References:
+        Walmsley et al. 2022, MNRAS 509, 3966.
+    """
+
+    def __init__(
+        self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
+    ) -> None:
+        super().__init__(num_features, num_answers, dropout_prob)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Concentrations, (batch, answers), from features, (batch, features)."""
+        share = tf.sigmoid(self._linear_outputs(features, training))
+        return defaults.CONCENTRATION_MIN + defaults.CONCENTRATION_RANGE * share
+
+    def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
+        """The concentrations, unchanged."""
+        return raw
+
+
+def build_head(
+    task: Task, num_features: int, *, dropout_prob: float = defaults.DROPOUT_PROB
+) -> ClassificationHead | MultiLabelHead | RegressionHead | DirichletHead:
+    """The untrained head that predicts what a task asks for.
+
+    Args:
+        task: What the model learns.
+        num_features: Length of the encoder's feature vector.
+        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
+
+    Raises:
+        ConfigError: If a size or the chance can't work.
+
+    Example:
+        >>> type(build_head(RegressionTask(num_targets=2), 1280)).__name__
+        'RegressionHead'
+    """
+    if isinstance(task, ClassificationTask):
+        return ClassificationHead(num_features, task.num_outputs, dropout_prob=dropout_prob)
+    if isinstance(task, MultiLabelTask):
+        return MultiLabelHead(num_features, task.num_outputs, dropout_prob=dropout_prob)
+    if isinstance(task, RegressionTask):
+        return RegressionHead(
+            num_features, task.num_outputs, dropout_prob=dropout_prob, unit_interval=task.unit_interval
+        )
+    return DirichletHead(num_features, task.num_outputs, dropout_prob=dropout_prob)

@@ -1,0 +1,272 @@
+"""The Keras model under every finetuned model: an encoder, a head, and how both learn."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoobot.shared.blocks import ParameterPlan, decays, plan_training
+from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.finetune_settings import FinetuneSettings
+from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.neutral_model import asked_of_encoder, describe_model
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import Task
+from zoobot.tensorflow import encoders, heads, weights
+from zoobot.tensorflow.data import network_input
+from zoobot.tensorflow.optimiser import AdamW
+
+__all__ = ["FinetuneableZoobot"]
+
+
+class FinetuneableZoobot(keras.Model):
+    """A pretrained encoder with a new head: what the models of `zoobot.tensorflow.finetune` have in common.
+
+    It is a Keras model: `compile()`, `fit`, `evaluate` and `predict` work on any images and labels.
+    `get_trainer` adds what a whole run needs.
+
+    Args:
+        task: What the model learns.
+        name: The encoder: a bundled name, `hf_hub:owner/name`, a folder, or a timm architecture.
+        encoder: An encoder in memory instead of a name: any Keras model from images to (batch, features).
+        preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
+        settings: How the weights learn.
+    """
+
+    head: Any
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        name: str,
+        encoder: keras.layers.Layer | None,
+        preprocessing: Preprocessing | dict[str, Any] | None,
+        settings: FinetuneSettings,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.settings = settings
+        with _seeded(settings.seed):
+            self.encoder = _get_encoder(name, encoder, preprocessing)
+            self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)
+        self.preprocessing = self.encoder.preprocessing
+        self._float_type = tf.as_dtype(self.head.variable_dtype)
+        self._pixel_mean = tf.constant(self.preprocessing.mean, self._float_type)
+        self._pixel_std = tf.constant(self.preprocessing.std, self._float_type)
+        variables = self.encoder.timm_variables()
+        plan = self._plan_encoder()
+        self.encoder.set_trainable(plan)
+        self._learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
+        self._encoder_learns = bool(plan)
+        self._mean_loss = keras.metrics.Mean(name="loss")
+        with tf.device("CPU"):
+            self._not_finite = tf.Variable([], shape=(None,), dtype=tf.string, trainable=False)
+        self.forget_graphs()
+        self.built = True
+
+    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Predictions, (batch, outputs), from images, (batch, height, width, channels).
+
+        Args:
+            images: uint8, or float in [0, 1].
+            training: Whether parts that learn act as in training.
+        """
+        return self.head.to_predictions(self.raw_outputs(images, training=training))
+
+    def raw_outputs(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """What the loss takes, (batch, outputs): logits, standardised targets, or concentrations."""
+        return self.head(self.features(images, training=training), training=training)
+
+    def features(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The encoder's features, (batch, features), from uint8 images or float ones in [0, 1]."""
+        pixels = network_input(images, self._float_type)
+        return self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
+
+    def predict_images(self, images: Any, *, n_samples: int = 1) -> tf.Tensor:
+        """Predictions, (samples, batch, outputs), from a loader's images, (batch, height, width, channels).
+
+        Args:
+            images: uint8, or float32 in [0, 1].
+            n_samples: More than 1 keeps the head's dropout on and samples it (MC dropout).
+        """
+        features = self._evaluated_features(images)
+        heads = [self.head(features, training=n_samples > 1) for _ in range(n_samples)]
+        return tf.stack([self.head.to_predictions(raw) for raw in heads])
+
+    def forget_graphs(self) -> None:
+        """Have everything compiled anew, after a change that graphs have taken for constant."""
+        size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
+        spec = tf.TensorSpec((None, size, size, channels), self._float_type)
+        self._features_graph = tf.function(self._evaluate, input_signature=[spec])
+        if self.compiled:
+            self.make_train_function(force=True)
+            self.make_test_function(force=True)
+
+    def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
+        return self.features(images)
+
+    def _evaluated_features(self, images: Any) -> tf.Tensor:
+        pixels = network_input(images, self._float_type)
+        as_usual = self._features_graph.input_signature[0].shape.is_compatible_with(pixels.shape)
+        return self._features_graph(pixels) if as_usual else self.features(pixels)
+
+    def _plan_encoder(self) -> dict[str, ParameterPlan]:
+        shapes = self.encoder.parameter_shapes()
+        return plan_training(
+            self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
+        )
+
+    def _plan_head(self) -> list[tuple[Any, ParameterPlan]]:
+        linear = {"linear.weight": self.head.linear.kernel, "linear.bias": self.head.linear.bias}
+        return [(v, ParameterPlan(1.0, decays(name, v.shape))) for name, v in linear.items()]
+
+    def compile(self, optimizer: Any = None, **options: Any) -> None:
+        """Make ready for `fit`, with AdamW, a learning rate for each block and the task's loss.
+
+        Args:
+            optimizer: Another optimiser than ours.
+            **options: Those of `keras.Model.compile`. XLA (`jit_compile`) is off unless asked for: to compile
+                a whole encoder can take minutes.
+        """
+        options = {"jit_compile": False, "optimizer": optimizer or self._make_optimizer()} | options
+        super().compile(**options)
+
+    def _make_optimizer(self) -> keras.optimizers.Optimizer:
+        settings = self.settings
+        optimizer: keras.optimizers.Optimizer = AdamW(
+            settings.learning_rate, weight_decay=settings.weight_decay, plans=self._learning
+        )
+        if any(layer.compute_dtype == "float16" for layer in self.encoder._flatten_layers()):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build([variable for variable, _ in self._learning])
+        return optimizer
+
+    def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
+        raise NotImplementedError
+
+    def learn_label_statistics(self, labels: np.ndarray) -> None:
+        """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
+
+    def meet(self, galaxies: GalaxyData) -> None:
+        """Learn the label columns and statistics of the galaxies to train on; check every label.
+
+        Raises:
+            ConfigError: If the model was made for other label columns.
+            LabelError: If a label is not what the task needs.
+        """
+        self.task = galaxies.meet(self.task)
+        self.learn_label_statistics(labels_of(galaxies.train_galaxies))
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Learn from one batch, (images, labels) or (images, labels, ids), and give the mean loss so far."""
+        images, labels, ids = keras.utils.unpack_x_y_sample_weight(data)
+        labels = tf.cast(labels, self._float_type)
+        variables = [variable.value for variable, _ in self._learning]
+        features = None if self._encoder_learns else self.features(images, training=True)
+        # by itself, the tape would watch frozen weights too, and go all the way down
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            if features is None:
+                features = self.features(images, training=True)
+            losses = self.galaxy_losses(self.head(features, training=True), labels)
+            loss = self.optimizer.scale_loss(tf.reduce_mean(losses))
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply(gradients, [variable for variable, _ in self._learning])
+        if not self.jit_compile:
+            self._note_non_finite(losses, ids)
+        return self._mean_so_far(losses)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The mean loss so far, of (images, labels) or (images, labels, ids)."""
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        labels = tf.cast(labels, self._float_type)
+        return self._mean_so_far(self.galaxy_losses(self.raw_outputs(images), labels))
+
+    def _mean_so_far(self, losses: tf.Tensor) -> dict[str, tf.Tensor]:
+        self._mean_loss.update_state(losses)
+        return {"loss": self._mean_loss.result()}
+
+    def _note_non_finite(self, losses: tf.Tensor, ids: tf.Tensor | None) -> None:
+        """Keep the ids of galaxies whose loss is not finite; a graph can't raise an error of ours."""
+        named = tf.as_string(tf.range(tf.size(losses))) if ids is None else ids
+        self._not_finite.assign(tf.boolean_mask(named, ~tf.math.is_finite(losses)))
+
+    def not_finite_ids(self) -> list[bytes]:
+        """The ids of the galaxies whose loss was not finite in the last training step."""
+        return self._not_finite.numpy().tolist()
+
+    def validate_batch(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The losses, (batch,), and predictions, (batch, outputs), of a loader's images."""
+        raw = self.head(self._evaluated_features(images))
+        losses = self.galaxy_losses(raw, tf.cast(labels, self._float_type))
+        return losses.numpy(), self.head.to_predictions(raw).numpy()
+
+    @contextmanager
+    def seeded_dropout(self, seed: int) -> Iterator[None]:
+        """Draw dropout from a seed for a while, then go on as if nothing had been drawn."""
+        before = [state.numpy() for state in self._random_states()]
+        self.seed_dropout(seed)
+        try:
+            yield
+        finally:
+            for state, value in zip(self._random_states(), before, strict=True):
+                state.assign(value)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Begin all random draws of training anew."""
+        for number, state in enumerate(self._random_states()):
+            state.assign(np.random.default_rng([seed, number]).integers(0, 2**31, 2))
+
+    def _random_states(self) -> list[Any]:
+        return [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
+
+    def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
+        """Write the neutral checkpoint that `zoobot.tensorflow.checkpoint.load`, or the other engine, reads.
+
+        Args:
+            folder: A folder of its own; replaced whole, never half.
+            training: What the checkpoint records about its training, JSON-ready.
+
+        Returns:
+            The folder.
+        """
+        neutral = describe_model(
+            self,
+            encoder_fields=weights.encoder_fields(self.encoder),
+            head_tensors=weights.module_state(self.head),
+            training=training,
+        )
+        return write_checkpoint(folder, neutral)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from a seed: Keras takes the seeds of its layers from Python's own generator."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def _get_encoder(
+    name: str, encoder: Any, preprocessing: Preprocessing | dict[str, Any] | None
+) -> encoders.Encoder:
+    """The encoder by name or from memory, made for the pixels that were asked for."""
+    changes, shape = asked_of_encoder(preprocessing)
+    if encoder is None:
+        encoder = encoders.load_encoder(name, **shape)
+    elif not isinstance(encoder, encoders.Encoder):
+        encoder = encoders.encoder_from_module(encoder, **shape)
+    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
+    return encoder

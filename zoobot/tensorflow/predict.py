@@ -1,0 +1,82 @@
+"""Predict over a catalog with a trained Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from zoobot.shared import defaults
+from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.prediction_run import check_request, predict_catalog
+from zoobot.shared.predictions import Predictions
+from zoobot.tensorflow import checkpoint
+from zoobot.tensorflow.finetune import FinetuneableZoobot
+
+__all__ = ["predict"]
+
+
+def predict(
+    catalog: CatalogSource,
+    model: FinetuneableZoobot | str | Path,
+    *,
+    save_loc: str | Path | None = None,
+    n_samples: int = 1,
+    root: str | Path | None = None,
+    id_col: str = "id_str",
+    file_col: str = "file_loc",
+    batch_size: int = defaults.BATCH_SIZE,
+    num_workers: int = defaults.NUM_WORKERS,
+    seed: int = defaults.SEED,
+    progress: bool = True,
+) -> Predictions:
+    """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
+
+    Images are read as the model's checkpoint says, without augmentation, so the same call gives the same
+    numbers. Memory holds a few batches, whatever the size of the catalog, when `save_loc` is given.
+
+    Args:
+        catalog: A table of ids and image files; labels are not needed.
+        model: A trained model, or the folder of its checkpoint.
+        save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
+        n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
+        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
+        id_col: Column of the galaxy ids.
+        file_col: Column of the image paths.
+        batch_size: Galaxies predicted at once.
+        num_workers: Threads that read images.
+        seed: Seeds dropout where `n_samples` is more than 1.
+        progress: Whether a progress bar is drawn.
+
+    Returns:
+        Probabilities for classes, concentrations for trees, values in the targets' units for regression.
+
+    Raises:
+        CatalogError: If the catalog can't be used.
+        ImageError: If not one image could be read.
+        NonFiniteError: If a prediction is NaN or infinite.
+
+    Example:
+        >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
+    """
+    check_request(save_loc, n_samples)
+    if isinstance(model, (str, Path)):
+        model = checkpoint.load(model)
+
+    def predict_batch(images: np.ndarray) -> np.ndarray:
+        return model.predict_images(images, n_samples=n_samples).numpy()
+
+    with model.seeded_dropout(seed):
+        return predict_catalog(
+            catalog,
+            model,
+            predict_batch,
+            save_loc=save_loc,
+            n_samples=n_samples,
+            root=root,
+            id_col=id_col,
+            file_col=file_col,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            progress=progress,
+        )

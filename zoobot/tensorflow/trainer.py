@@ -1,0 +1,234 @@
+"""A trainer that keeps the best model, a metrics table, and what a killed run needs to go on."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from zoobot.shared import defaults
+from zoobot.shared.best_epoch import BestEpoch
+from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.finetune_settings import scheduled_factor
+from zoobot.shared.trainer_checks import check_trainer_options
+from zoobot.tensorflow import callbacks, weights
+from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
+from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
+from zoobot.tensorflow.last_checkpoint import LastCheckpoint, read_last
+from zoobot.tensorflow.learner import FinetuneableZoobot
+
+__all__ = ["Trainer", "get_trainer"]
+
+logger = logging.getLogger("zoobot")
+
+#: What `keras.Model.fit` takes and this trainer decides.
+_DECIDED = {"x", "y", "epochs", "initial_epoch", "verbose", "validation_data", "sample_weight"}
+
+
+def get_trainer(
+    save_dir: str | Path,
+    *,
+    max_epochs: int = defaults.MAX_EPOCHS,
+    patience: int = defaults.PATIENCE,
+    monitor: str = defaults.MONITOR,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+    loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
+    **trainer_kwargs: Any,
+) -> Trainer:
+    """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
+
+    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each epoch)
+    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing
+    had happened.
+
+    Args:
+        save_dir: Folder for everything the run leaves.
+        max_epochs: Most passes over the training galaxies.
+        patience: Epochs without a better `monitor` after which training stops.
+        monitor: The logged number that decides which epoch is best; lower is better.
+        accelerator: "auto" takes a GPU where one is; "cpu"; "gpu".
+        devices: "auto" or 1: this engine trains on one device.
+        precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names
+            "32-true", "bf16-mixed" and "16-mixed".
+        progress: Whether progress bars are drawn.
+        loggers: Further places to log to: "tensorboard", "wandb".
+        **trainer_kwargs: Anything else that `keras.Model.fit` takes, such as `callbacks`.
+
+    Raises:
+        ConfigError: If a value can't work.
+        MissingPackageError: If a logger's package is not installed.
+
+    Example:
+        >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
+        >>> trainer.fit(model, galaxies)  # doctest: +SKIP
+    """
+    check_trainer_options(max_epochs=max_epochs, patience=patience, loggers=loggers)
+    known = set(inspect.signature(keras.Model.fit).parameters) - _DECIDED - {"self"}
+    unknown = sorted(set(trainer_kwargs) - known)
+    if unknown:
+        msg = f"unknown trainer option {unknown}; what keras.Model.fit takes besides: {sorted(known)}"
+        raise ConfigError(msg)
+    return Trainer(
+        Path(save_dir),
+        max_epochs=max_epochs,
+        patience=patience,
+        monitor=monitor,
+        device=choose_device(accelerator, devices),
+        precision=choose_precision(precision, accelerator),
+        progress=progress,
+        loggers=loggers,
+        fit_options=trainer_kwargs,
+    )
+
+
+class Trainer:
+    """Runs `keras.Model.fit` with the callbacks of a finetuning run; made by `get_trainer`.
+
+    Args:
+        save_dir: Folder for everything the run leaves.
+        max_epochs: Most passes over the training galaxies.
+        patience: Epochs without a better `monitor` after which training stops.
+        monitor: The logged number that decides which epoch is best; lower is better.
+        device: TensorFlow's name of the device; None leaves the choice to TensorFlow.
+        precision: Keras's name of the precision.
+        progress: Whether progress bars are drawn.
+        loggers: Further places to log to.
+        fit_options: Anything else that `keras.Model.fit` takes.
+
+    Attributes:
+        model: The model that is, or was last, fitted.
+        current_epoch: The epoch that is running.
+    """
+
+    def __init__(
+        self,
+        save_dir: Path,
+        *,
+        max_epochs: int,
+        patience: int,
+        monitor: str,
+        device: str | None,
+        precision: str,
+        progress: bool,
+        loggers: Sequence[str],
+        fit_options: dict[str, Any],
+    ) -> None:
+        self.save_dir = save_dir
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.monitor = monitor
+        self.device = device
+        self.precision = precision
+        self.progress = progress
+        self.loggers = tuple(loggers)
+        self.fit_options = dict(fit_options)
+        self.model: FinetuneableZoobot | None = None
+        self.current_epoch = 0
+
+    def fit(
+        self, model: FinetuneableZoobot, galaxies: GalaxyDataModule, *, ckpt_path: str | Path | None = None
+    ) -> None:
+        """Train; afterwards `model` holds its best weights.
+
+        Args:
+            model: What learns.
+            galaxies: What it learns from.
+            ckpt_path: "last", or the path of a last.ckpt, goes on with a run that was killed.
+
+        Raises:
+            ConfigError: If the model was made for other label columns, or `monitor` is not logged.
+            LabelError: If a label is not what the task needs.
+            NonFiniteError: If a loss becomes NaN or infinite; the message names the galaxies.
+            CheckpointError: If there is nothing to resume, or it does not fit the model.
+        """
+        model.meet(galaxies)
+        self.model, self.current_epoch = model, 0
+        best = BestEpoch(self.monitor)
+        galaxies.trainer = self
+        try:
+            device = tf.device(self.device) if self.device else nullcontext()
+            with device, in_precision(model, self.precision):
+                self._run(model, galaxies.train_dataloader(), galaxies.val_dataloader(), best, ckpt_path)
+        finally:
+            galaxies.trainer = None
+        if best.found:
+            weights.load_model_state(model, read_checkpoint(self.save_dir / "checkpoint"))
+
+    def _run(
+        self,
+        model: FinetuneableZoobot,
+        training: TensorBatches,
+        validation: TensorBatches,
+        best: BestEpoch,
+        ckpt_path: str | Path | None,
+    ) -> None:
+        model.compile()
+        finished = self._resume(model, best, ckpt_path)
+        bar = callbacks.Progress(len(training)) if self.progress else None
+        options = {k: v for k, v in self.fit_options.items() if k != "callbacks"}
+        try:
+            with warnings.catch_warnings():
+                # what an epoch that ends with its data is told by Keras
+                warnings.filterwarnings("ignore", message="Your input ran out of data")
+                model.fit(
+                    training.to_dataset(),
+                    epochs=self.max_epochs,
+                    initial_epoch=finished,
+                    verbose=0,
+                    callbacks=[*self._callbacks(model, training, validation, best), *([bar] if bar else [])],
+                    **options,
+                )
+        except tf.errors.OpError:
+            if training.error is not None:
+                raise training.error from None
+            raise
+        finally:
+            if bar:
+                bar.close()
+
+    def _resume(self, model: FinetuneableZoobot, best: BestEpoch, ckpt_path: str | Path | None) -> int:
+        """Take up what a killed run left, if asked to; how many epochs are finished."""
+        if ckpt_path is None:
+            return 0
+        path = self.save_dir / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+        if ckpt_path == "last" and not path.exists():
+            logger.warning("there is no %s to go on from: the run starts anew", path)
+            return 0
+        return read_last(path, model, best)
+
+    def _callbacks(
+        self, model: FinetuneableZoobot, training: TensorBatches, validation: TensorBatches, best: BestEpoch
+    ) -> list[keras.callbacks.Callback]:
+        """In order: what runs at the end of an epoch finds what those before it have made."""
+        factor = scheduled_factor(
+            model.settings, total_steps=len(training) * self.max_epochs, max_epochs=self.max_epochs
+        )
+        schedule = callbacks.ScheduledLearningRate(factor)
+        return [
+            callbacks.EpochStart(self),
+            schedule,
+            callbacks.NonFiniteGuard(),
+            callbacks.Validation(validation),
+            callbacks.BestModel(self.save_dir / "checkpoint", best),
+            callbacks.EarlyStopping(best, self.patience),
+            callbacks.EpochMetrics(self.save_dir / "metrics.csv", schedule),
+            LastCheckpoint(self.save_dir / "last.ckpt", best),
+            *(self._logger(name) for name in self.loggers),
+            *self.fit_options.get("callbacks", []),
+        ]
+
+    def _logger(self, name: str) -> keras.callbacks.Callback:
+        if name == "wandb":
+            return callbacks.WandbLog(self.save_dir)
+        return keras.callbacks.TensorBoard(self.save_dir / "tensorboard", write_graph=False)

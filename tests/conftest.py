@@ -56,7 +56,42 @@ class PytorchWords:
         linear.load_state_dict({"weight": cls.to_tensor(weight), "bias": cls.to_tensor(bias)})
 
 
-WORDS = {"pytorch": PytorchWords}
+class TensorflowWords:
+    """The same in TensorFlow's words."""
+
+    @staticmethod
+    def to_tensor(array):
+        import tensorflow as tf
+
+        return tf.constant(np.array(array))
+
+    @staticmethod
+    def to_numpy(tensor):
+        return tensor.numpy()
+
+    @classmethod
+    def gradient(cls, function, array):
+        """The derivative of the sum of `function(tensor)` with respect to `array`."""
+        import tensorflow as tf
+
+        tensor = cls.to_tensor(array)
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            total = tf.reduce_sum(function(tensor))
+        return cls.to_numpy(tape.gradient(total, tensor))
+
+    @classmethod
+    def apply(cls, module, array, *, training=False):
+        """What a layer or head makes of an array, as an array."""
+        return cls.to_numpy(module(cls.to_tensor(array), training=training))
+
+    @staticmethod
+    def set_linear(linear, weight, bias):
+        """Give a linear layer a weight (outputs, inputs) and a bias (outputs,)."""
+        linear.set_weights([np.asarray(weight).T, bias])
+
+
+WORDS = {"pytorch": PytorchWords, "tensorflow": TensorflowWords}
 
 
 @pytest.fixture(params=[name for name in ENGINES if find_spec(f"zoobot.{name}")])

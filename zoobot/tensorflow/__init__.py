@@ -3,3 +3,7 @@
 from zoobot.tensorflow.startup import import_keras
 
 import_keras()
+
+from zoobot.tensorflow import checkpoint, data, encoders, finetune, heads, losses, predict  # noqa: E402
+
+__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict"]

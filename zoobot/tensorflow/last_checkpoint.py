@@ -91,7 +91,7 @@ def _parts_of(model: FinetuneableZoobot) -> dict[str, dict[str, np.ndarray]]:
     return {
         "encoder": weights.encoder_state(model.encoder),
         "head": weights.module_state(model.head),
-        "optimizer": {n: np.asarray(v) for n, v in _optimizer_variables(model).items()},
+        "optimizer": {n: np.asarray(v.value.numpy()) for n, v in _optimizer_variables(model).items()},
     }
 
 

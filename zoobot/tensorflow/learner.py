@@ -213,7 +213,7 @@ class FinetuneableZoobot(keras.Model):
     @contextmanager
     def seeded_dropout(self, seed: int) -> Iterator[None]:
         """Draw dropout from a seed for a while, then go on as if nothing had been drawn."""
-        before = [state.numpy() for state in self._random_states()]
+        before = [state.value.numpy() for state in self._random_states()]
         self.seed_dropout(seed)
         try:
             yield

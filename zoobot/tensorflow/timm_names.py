@@ -45,7 +45,7 @@ class NamedVariable(NamedTuple):
 
     def to_torch(self) -> np.ndarray:
         """A copy of its value in torch's layout; bfloat16 becomes float32."""
-        value = keras.ops.convert_to_numpy(self.variable.value)
+        value = self.variable.value.numpy()
         if self.variable.dtype == "bfloat16":
             value = value.astype(np.float32)
         return np.array(value if self.axes is None else value.transpose(self.axes), order="C")

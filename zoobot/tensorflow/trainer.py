@@ -176,7 +176,7 @@ class Trainer:
         model.compile()
         finished = self._resume(model, best, ckpt_path)
         bar = callbacks.Progress(len(training)) if self.progress else None
-        options = {k: v for k, v in self.fit_options.items() if k != "callbacks"}
+        options = {"shuffle": False} | {k: v for k, v in self.fit_options.items() if k != "callbacks"}
         try:
             with warnings.catch_warnings():
                 # what an epoch that ends with its data is told by Keras

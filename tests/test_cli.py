@@ -152,15 +152,18 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch):
         cli.main(["demo"])
 
 
-def test_an_interruption_says_how_to_go_on(run, monkeypatch):
+def test_an_interruption_says_how_to_go_on(run, monkeypatch, tmp_path):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("zoobot.workflow.finetune", interrupt)
-    words = ["--catalog", "c.csv", "--labels", "ring", "--save-dir", "my results"]
+    words = ["--catalog", "c.csv", "--labels", "ring", "--save-dir", tmp_path / "my results"]
     code, _, err = run("finetune", *words)
     assert code == 130
-    assert "zoobot finetune --resume --save-dir 'my results'" in err
+    assert "--resume" not in err  # nothing has begun
+    (tmp_path / "my results").mkdir()
+    (tmp_path / "my results" / "run.json").write_text("{}")
+    assert f"zoobot finetune --resume --save-dir '{tmp_path / 'my results'}'" in run("finetune", *words)[2]
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -186,6 +189,14 @@ def test_the_installed_version_is_the_package_s():
 
 
 # -- schemas and info ------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(run, tiny_survey, engine_name, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    words = ["--backend", engine_name, "--catalog", tiny_survey, "--labels", "ring", *TINY]
+    code, _, err = run("finetune", *words, "--save-dir", tmp_path / "file" / "run")
+    assert code == 2
+    assert f"can't write into {tmp_path / 'file' / 'run'}" in err
 
 
 def test_schemas_are_listed_with_descriptions(run):

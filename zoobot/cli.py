@@ -10,6 +10,7 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.cli_parser import build_parser
@@ -80,7 +81,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
-    if command == "finetune" and "save_dir" in given:
+    if command == "finetune" and (Path(given.get("save_dir", "")) / "run.json").is_file():
         return f"Go on with: zoobot finetune --resume --save-dir {shlex.quote(given['save_dir'])}"
     return "Nothing half-written is left; give the same command again"
 

@@ -24,7 +24,9 @@ def comparisons_with_an_engine(source):
             parts = [key for key in node.keys if key is not None]
         else:
             continue
-        constants = [part.value for tree in parts for part in ast.walk(tree) if isinstance(part, ast.Constant)]
+        constants = [
+            part.value for tree in parts for part in ast.walk(tree) if isinstance(part, ast.Constant)
+        ]
         if set(ENGINES) & {value for value in constants if isinstance(value, str)}:
             lines.append(node.lineno)
     return lines

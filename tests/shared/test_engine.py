@@ -57,7 +57,9 @@ def test_another_package_can_bring_an_engine(announce, tmp_path):
 def test_a_missing_framework_says_what_to_install(announce, tmp_path):
     make_package(tmp_path, "fake_engine_bare", MIRRORED, "import no_such_framework")
     announce("fake", "fake_engine_bare")
-    with pytest.raises(EngineNotInstalledError, match=r"the fake engine needs 'no_such_framework'.*pip install"):
+    with pytest.raises(
+        EngineNotInstalledError, match=r"the fake engine needs 'no_such_framework'.*pip install"
+    ):
         load_engine("fake")
 
 

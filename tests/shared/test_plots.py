@@ -36,7 +36,9 @@ def ink(path):
 
 
 def texts(figure):
-    return [t.get_text() for axes in figure.axes for t in axes.texts] + [a.get_title("left") for a in figure.axes]
+    return [t.get_text() for axes in figure.axes for t in axes.texts] + [
+        a.get_title("left") for a in figure.axes
+    ]
 
 
 def log(n_epochs=5):
@@ -170,7 +172,9 @@ def test_purity_completeness_leaves_out_what_has_one_answer_only(tmp_path, drawn
 
 def test_question_titles_drop_a_suffix_that_all_share():
     assert plots.question_titles(SCHEMA)[:2] == ["Smooth or featured", "Disk edge on"]
-    shared = {title.rpartition(" ")[2] for title in plots.question_titles(schemas.get("gz_decals_all_campaigns"))}
+    shared = {
+        title.rpartition(" ")[2] for title in plots.question_titles(schemas.get("gz_decals_all_campaigns"))
+    }
     assert {"dr5", "dr8"} <= shared
     assert plots.question_titles(schemas.get("gz_rings")) == ["Ring"]
 

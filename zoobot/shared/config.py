@@ -28,6 +28,13 @@ __all__ = [
     "TaskOptions",
 ]
 
+_LOSSES = {
+    "classification": ["cross_entropy", "focal"],
+    "multi-label": ["cross_entropy", "focal"],
+    "regression": ["mse", "mae", "huber"],
+    "tree": [],
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(Options):
@@ -122,16 +129,14 @@ class TaskOptions(Options):
         self._check_loss()
 
     def _check_loss(self) -> None:
-        losses = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber")}
-        if self.loss is not None and self.loss not in losses.get(self.task, ()):
-            known = list(losses.get(self.task, ()))
+        classifying = self.task in ("classification", "multi-label")
+        known = _LOSSES[self.task]
+        if self.loss is not None and self.loss not in known:
             _refuse(f"--loss for --task {self.task} must be one of {known}, got {self.loss!r}")
-        if self.task != "classification":
-            for name in ("class_names", "class_weights"):
-                if getattr(self, name) is not None:
-                    _refuse(
-                        f"--{name.replace('_', '-')} is for --task classification, got --task {self.task}"
-                    )
+        if self.class_names is not None and self.task != "classification":
+            _refuse(f"--class-names is for --task classification, got --task {self.task}")
+        if self.class_weights is not None and not classifying:
+            _refuse(f"--class-weights is for --task classification or multi-label, got --task {self.task}")
         if self.class_weights and "balanced" in self.class_weights and len(self.class_weights) > 1:
             _refuse(f"--class-weights is either `balanced` or numbers, got {list(self.class_weights)}")
 
@@ -268,7 +273,6 @@ class LearningOptions(Options):
     )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     accelerator: str = setting("auto", "auto, cpu, gpu, mps …", metavar="NAME")
-    devices: int | str = setting("auto", "how many devices", metavar="N")
     precision: str = setting("auto", "auto, 32-true, bf16-mixed, 16-mixed", metavar="NAME")
 
 
@@ -348,15 +352,13 @@ class DemoOptions(EngineOptions):
     save_dir: str = setting(
         "results/demo", "folder for the survey, the model and the pictures", metavar="FOLDER"
     )
-    n_galaxies: int = setting(600, "simulated galaxies", at_least=30)
-    image_size_pix: int = setting(128, "side of the network input", at_least=32)
+    n_galaxies: int = setting(1000, "simulated galaxies", at_least=30)
+    image_size_pix: int = setting(128, "side of the images and of the network input", at_least=32)
     encoder: str = setting(defaults.ENCODER, "pretrained encoder, as in `zoobot finetune`", metavar="NAME")
-    n_blocks: int | Literal["all"] = setting(0, "encoder blocks that learn, from the top", at_least=0)
+    n_blocks: int | Literal["all"] = setting(3, "encoder blocks that learn, from the top", at_least=0)
     max_epochs: int = setting(12, "passes over the training galaxies", at_least=1)
-    learning_rate: float = setting(
-        1e-3, "largest step; a head alone takes larger ones than an encoder", above=0
-    )
-    overwrite: bool = setting(True, "replace an earlier demo in --save-dir")
+    learning_rate: float = setting(3e-3, "largest step, for the head", above=0)
+    batch_size: int = setting(32, "galaxies in one step", at_least=1)
 
 
 def _refuse(message: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import schemas
 from zoobot.shared.augment import Augmentation
+from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.errors import SchemaError
 from zoobot.workflow.galaxies import read_classes, read_galaxies
 
@@ -100,7 +101,7 @@ def build_model(engine: Engine, options: FinetuneOptions, labelled: LabelledGala
         "seed",
     )
     common: dict[str, Any] = {name: getattr(options, name) for name in names}
-    common |= {"name": options.encoder, "preprocessing": options.image_changes() or None}
+    common |= {"name": _encoder_name(options.encoder), "preprocessing": options.image_changes() or None}
     if options.loss is not None:
         common["loss"] = options.loss
     if labelled.schema is not None:
@@ -119,6 +120,12 @@ def build_model(engine: Engine, options: FinetuneOptions, labelled: LabelledGala
     )
 
 
+def _encoder_name(name: str) -> str:
+    """The encoder's name; the folder of a finetuning run stands for the checkpoint in it."""
+    inner = Path(name).expanduser() / "checkpoint"
+    return str(inner) if (inner / CONFIG_FILE).is_file() else name
+
+
 def build_trainer(engine: Engine, options: FinetuneOptions) -> Trainer:
     """The engine's trainer of a run, which leaves its files in the run's folder."""
     return engine.finetune.get_trainer(
@@ -126,7 +133,7 @@ def build_trainer(engine: Engine, options: FinetuneOptions) -> Trainer:
         max_epochs=options.max_epochs,
         patience=options.patience,
         accelerator=options.accelerator,
-        devices=options.devices,
+        devices=1,  # more would start this very run once more in each further process
         precision=options.precision,
         progress=options.progress,
         loggers=options.loggers,

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _SCHEMA = "gz_decals_dr5"
 _NEW_GALAXIES = 60
+_VOLUNTEERS = 40
+_DROPOUT_PROB = 0.2  # a thousand galaxies and a dozen epochs leave little to overfit with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
     """
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
-    logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, 40)
+    logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, _VOLUNTEERS)
     catalog = _simulate(folder / "survey", options, options.n_galaxies, options.seed)
     new_catalog = _simulate(folder / "new_galaxies", options, _NEW_GALAXIES, options.seed + 1)
     names = ("backend", "batch_size", "num_workers", "seed", "progress")
@@ -75,6 +77,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
             n_blocks=options.n_blocks,
             max_epochs=options.max_epochs,
             learning_rate=options.learning_rate,
+            dropout_prob=_DROPOUT_PROB,
             test_fraction=0.2,
             **shared,
         ),
@@ -111,6 +114,7 @@ def _simulate(folder: Path, options: DemoOptions, n_galaxies: int, seed: int) ->
             image_size_pix=options.image_size_pix,
             seed=seed,
             schema=_SCHEMA,
+            volunteers=_VOLUNTEERS,
             num_workers=max(1, options.num_workers),
             on_galaxy=lambda: bar.advance(work),
         )

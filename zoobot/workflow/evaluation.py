@@ -17,7 +17,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.pictures import draw_comparison, draw_examples
 from zoobot.workflow.prediction import find_checkpoint, save_failures
-from zoobot.workflow.run_folder import open_run
+from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.score_table import score_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ __all__ = ["Evaluation", "evaluate", "evaluate_model"]
 
 logger = logging.getLogger(__name__)
 
-PART_NAMES = {
+_WORK = "evaluate"
+
+_PART_NAMES = {
     "test": "test galaxies, never seen in training",
     "val": "validation galaxies, which also chose the best epoch",
     "catalog": "galaxies of the catalog",
@@ -70,13 +72,13 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
         ZoobotError: If the checkpoint or the catalog can't be used, or the folder is occupied.
     """
     folder = Path(options.save_dir).expanduser()
+    check_run_folder(folder, _WORK, overwrite=options.overwrite)
     checkpoint = find_checkpoint(options.checkpoint)
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     model = engine.checkpoint.load(checkpoint)
     galaxies = labelled_for(model.task, galaxies)
-    config = options.to_config() | {"overwrite": False}
-    record = open_run(folder, "evaluate", config, command=command, overwrite=options.overwrite)
+    record = open_run(folder, _WORK, options.to_config(), command=command)
     with record.running():
         data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
         record.update(data={"catalog": data})
@@ -106,7 +108,7 @@ def evaluate_model(
         part: "test", "val" or "catalog": what the galaxies are, for the reader.
         failures: Images that failed before, in training, to be listed too.
     """
-    logger.info("Evaluating on %s %s", f"{len(galaxies):,}", PART_NAMES[part])
+    logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
     predictions = engine.predict.predict(
         galaxies,
         model,
@@ -124,7 +126,7 @@ def evaluate_model(
     )
     evaluation = Evaluation(
         scores=scores,
-        table=score_table(model.task, scores, heading=f"{len(scored):,} {PART_NAMES[part]}"),
+        table=score_table(model.task, scores, heading=f"{len(scored):,} {_PART_NAMES[part]}"),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +14,15 @@ from typing import Any
 
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["RECORD_FILE", "RUN_FILES", "RunRecord", "loaded_versions", "open_run", "read_record"]
+__all__ = [
+    "RECORD_FILE",
+    "RUN_FILES",
+    "RunRecord",
+    "check_run_folder",
+    "loaded_versions",
+    "open_run",
+    "read_record",
+]
 
 RECORD_FILE = "run.json"
 
@@ -72,24 +80,14 @@ class RunRecord:
         self.update(status="finished", ended=_now(), versions=loaded_versions())
 
 
-def open_run(
-    folder: Path,
-    work: str,
-    options: dict[str, Any],
-    *,
-    command: str,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> RunRecord:
-    """The record of a run about to start; its folder is checked, and made or cleared as asked.
+def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Raise unless a run may leave its results in a folder; call it before any work.
 
     Args:
-        folder: Where the run leaves its results.
-        work: What kind of run: "finetune", "evaluate"…
-        options: What was asked, JSON-ready.
-        command: How it was asked, for the record.
+        folder: Where the run would leave its results.
+        work: What kind of run: "finetune" or "evaluate".
         resume: Whether a run in the folder is continued.
-        overwrite: Whether a run in the folder is replaced. Only files that runs write are deleted.
+        overwrite: Whether a run in the folder is replaced.
 
     Raises:
         ConfigError: If the folder holds something else, or a run and neither `resume` nor `overwrite`.
@@ -98,13 +96,36 @@ def open_run(
     _refuse_other_content(folder, old, work)
     if old is not None and not (resume or overwrite):
         _refuse_occupied(folder, old)
-    if old is not None and resume:
-        old.update(status="running", resumed=[*old.content.get("resumed", []), _now()])
-        return old
-    if old is not None:
+
+
+def open_run(
+    folder: Path, work: str, options: dict[str, Any], *, command: str, resume: bool = False
+) -> RunRecord:
+    """The record of a run about to start, in a folder that was checked; an earlier run's files are deleted.
+
+    Only files that runs write are deleted, and none where the earlier run is resumed.
+
+    Args:
+        folder: Where the run leaves its results.
+        work: What kind of run: "finetune" or "evaluate".
+        options: What was asked, JSON-ready.
+        command: How it was asked, for the record.
+        resume: Whether a run in the folder is continued.
+
+    Raises:
+        ConfigError: If the folder can't be written.
+    """
+    old = read_record(folder)
+    try:
+        if old is not None and resume:
+            old.update(status="running", resumed=[*old.content.get("resumed", []), _now()])
+            return old
         _clear(folder)
-    record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
-    record.update(started=_now(), options=options, versions=loaded_versions())
+        record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
+        record.update(started=_now(), options=options, versions=loaded_versions())
+    except OSError as error:
+        msg = f"can't write into {folder}: {error.strerror or error}"
+        raise ConfigError(msg) from error
     return record
 
 
@@ -158,8 +179,8 @@ def _refuse_occupied(folder: Path, old: RunRecord) -> None:
     raise ConfigError(msg)
 
 
-def _clear(folder: Path, names: Sequence[str] = RUN_FILES) -> None:
-    for name in names:
+def _clear(folder: Path) -> None:
+    for name in RUN_FILES:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -17,7 +17,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.workflow.building import LabelledGalaxies, build_galaxies, build_model, build_trainer
 from zoobot.workflow.evaluation import Evaluation, evaluate_model
 from zoobot.workflow.pictures import draw_training_curves
-from zoobot.workflow.run_folder import RECORD_FILE, open_run, read_record
+from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run, read_record
 
 if TYPE_CHECKING:
     from zoobot.shared.engine import Engine
@@ -27,8 +27,10 @@ __all__ = ["FinetuneResult", "finetune", "resumed_options"]
 
 logger = logging.getLogger(__name__)
 
+_WORK = "finetune"
+
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
-_FREE_ON_RESUME = {"num_workers", "progress", "accelerator", "devices", "resume", "overwrite"}
+_FREE_ON_RESUME = {"num_workers", "progress", "accelerator", "resume", "overwrite"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
     """
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
+    check_run_folder(folder, _WORK, resume=options.resume, overwrite=options.overwrite)
     before = _unfinished_run(options, folder) if options.resume else None
     labelled = LabelledGalaxies(options)
     engine = load_engine(options.backend)
@@ -80,14 +83,8 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
     galaxies.meet(model.task)
     if before is not None:
         _check_same_data(before, galaxies.record())
-    record = open_run(
-        folder,
-        "finetune",
-        replace(options, resume=False, overwrite=False).to_config(),
-        command=command,
-        resume=options.resume,
-        overwrite=options.overwrite,
-    )
+    asked = replace(options, resume=False, overwrite=False).to_config()
+    record = open_run(folder, _WORK, asked, command=command, resume=options.resume)
     with record.running():
         record.update(data=galaxies.record())
         _tell_what_starts(galaxies, model)

@@ -25,6 +25,9 @@ logger = logging.getLogger("zoobot")
 _FILES = (CONFIG_FILE, ENCODER_FILE)
 _HUB_PREFIXES = ("hf_hub:", "hf-hub:")
 
+#: An engine with more architectures than this has too many to list in a message.
+_MAX_LISTED = 100
+
 
 def resolve_encoder(name: str | Path, architectures: Collection[str]) -> EncoderSource:
     """Where the weights of an encoder are, and what is needed to build it.
@@ -86,9 +89,10 @@ def _unknown(text: str, folder: Path, architectures: Collection[str]) -> str:
         hint = f"there is no such folder; for a model on the Hugging Face Hub, say 'hf_hub:{text}'"
     else:
         hint = f"near names: {near}" if near else "no name is near"
+    listed = f" ({', '.join(architectures)})" if len(architectures) <= _MAX_LISTED else ""
     return (
         f"no encoder is called {text!r}: {hint}. An encoder is a bundled one ({', '.join(bundled_names())}), "
-        f"'hf_hub:owner/name', a checkpoint folder, or an architecture's name"
+        f"'hf_hub:owner/name', a checkpoint folder, or an architecture's name{listed}"
     )
 
 

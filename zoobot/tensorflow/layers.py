@@ -183,7 +183,7 @@ class ClassToken(BareParameter):
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """One token more: (batch, 1 + tokens, channels)."""
-        first = tf.repeat(self.token, tf.shape(tokens)[0], axis=0)
+        first = tf.repeat(tf.cast(self.token, tokens.dtype), tf.shape(tokens)[0], axis=0)
         return tf.concat([first, tokens], axis=1)
 
 

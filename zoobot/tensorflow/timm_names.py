@@ -76,20 +76,16 @@ def named_variables(module: keras.layers.Layer) -> dict[str, NamedVariable]:
     Raises:
         EncoderError: If two variables have the same name.
     """
-    found: dict[str, NamedVariable] = {}
-    for named in named_layers(module):
-        repeated = sorted(set(found) & set(named.variables))
-        if repeated:
-            msg = f"two variables of {module.name} are called {repeated}; give each a name of its own"
-            raise EncoderError(msg)
-        found.update(named.variables)
-    return found
+    return {name: variable for layer in named_layers(module) for name, variable in layer.variables.items()}
 
 
 def named_layers(module: keras.layers.Layer) -> list[NamedLayer]:
-    """The module and all layers inside it, each once, by their paths."""
-    seen: set[int] = set()
-    return list(_walk("", module, seen))
+    """The module and all layers inside it, each once, by their paths.
+
+    Raises:
+        EncoderError: If two variables have the same name.
+    """
+    return list(_walk("", module, set()))
 
 
 def _walk(path: str, layer: keras.layers.Layer, seen: set[int]) -> Iterator[NamedLayer]:
@@ -99,7 +95,11 @@ def _walk(path: str, layer: keras.layers.Layer, seen: set[int]) -> Iterator[Name
     children = _children(layer)
     inner = {id(weight) for _, child in children for weight in child.weights}
     own = [weight for weight in layer.weights if id(weight) not in inner]
-    yield NamedLayer(path, layer, dict(_named(path, layer, weight) for weight in own))
+    named = dict(_named(path, layer, weight) for weight in own)
+    if len(named) < len(own):
+        msg = f"variables of the layer {layer.name} share a name: {[v.name for v in own]}; give each its own"
+        raise EncoderError(msg)
+    yield NamedLayer(path, layer, named)
     for name, child in children:
         yield from _walk(_join(path, name), child, seen)
 
@@ -117,7 +117,8 @@ def _children(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]
     if isinstance(layer, Network):
         return [(child.name, child) for child in layer.layers]
     held = _held_by_attribute(layer)
-    children = list(layer._flatten_layers(include_self=False, recursive=False))
+    inner = layer.layers if isinstance(layer, keras.Model) else layer._flatten_layers(False, False)
+    children = [child for child in inner if not isinstance(child, keras.layers.InputLayer)]
     return [(held.get(id(child), str(i)), child) for i, child in enumerate(children)]
 
 

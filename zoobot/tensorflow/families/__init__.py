@@ -54,13 +54,21 @@ def build_network(
         image_size_pix: Side of the images; matters only to architectures of one fixed size.
         drop_path_rate: Chance, in [0, 1), that training skips the last residual branch (stochastic depth).
 
+    Raises:
+        EncoderError: If the images are too small for the architecture.
+
     Example:
         >>> from zoobot.shared.architectures import get_architecture
         >>> build_network(get_architecture("resnet18")).output_shape
         (None, 512)
     """
-    side = (image_size_pix or spec.fixed_image_size_pix) if spec.fixed_image_size_pix else None
-    images = keras.Input((side, side, in_channels), name="images")
+    side = None
+    if image_size_pix is not None:
+        spec.check_image_size(image_size_pix)
+    if spec.fixed_image_size_pix is not None:
+        side = image_size_pix or spec.fixed_image_size_pix
+    precision = keras.config.dtype_policy().variable_dtype  # Keras would round images to float32
+    images = keras.Input((side, side, in_channels), dtype=precision, name="images")
     features = _FEATURES[type(spec)](images, spec, drop_path_rate)
     network = Network(inputs=images, outputs=features, name=spec.name)
     network.spec = spec

@@ -5,13 +5,10 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import ConvNeXt
-from zoobot.tensorflow.families.pieces import Symbol, activate, convolve, drop_path, layer_norm
+from zoobot.tensorflow.families.pieces import Symbol, activate, convolve, drop_path, layer_norm, narrow_normal
 from zoobot.tensorflow.layers import GlobalResponseNorm, LayerScale
 
 __all__ = ["convnext_features"]
-
-#: timm cuts this normal distribution at ±2, a hundred deviations away.
-_INITIALIZER = keras.initializers.RandomNormal(stddev=0.02)
 
 
 def convnext_features(images: Symbol, spec: ConvNeXt, drop_path_rate: float) -> Symbol:
@@ -45,7 +42,7 @@ def _block(shortcut: Symbol, name: str, spec: ConvNeXt, kernel: int, drop_path_r
         channels,
         kernel,
         name=f"{name}.conv_dw",
-        initializer=_INITIALIZER,
+        initializer=narrow_normal(),
         depthwise=True,
         bias=True,
     )
@@ -62,12 +59,12 @@ def _block(shortcut: Symbol, name: str, spec: ConvNeXt, kernel: int, drop_path_r
 
 def _convolve(x: Symbol, filters: int, kernel: int, *, name: str, stride: int) -> Symbol:
     return convolve(
-        x, filters, kernel, stride, name=name, initializer=_INITIALIZER, bias=True, padding="none"
+        x, filters, kernel, stride, name=name, initializer=narrow_normal(), bias=True, padding="none"
     )
 
 
 def _pointwise(x: Symbol, units: int, name: str, spec: ConvNeXt) -> Symbol:
     """The same sum either way; what differs is the shape that its weights have in files."""
     if spec.conv_mlp:
-        return convolve(x, units, name=name, initializer=_INITIALIZER, bias=True)
-    return keras.layers.Dense(units, kernel_initializer=_INITIALIZER, name=name)(x)
+        return convolve(x, units, name=name, initializer=narrow_normal(), bias=True)
+    return keras.layers.Dense(units, kernel_initializer=narrow_normal(), name=name)(x)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import EfficientNet, Stage
-from zoobot.tensorflow.families.pieces import Symbol, activate, batch_norm, convolve, drop_path
+from zoobot.tensorflow.families.pieces import (
+    Symbol,
+    activate,
+    batch_norm,
+    convolve,
+    drop_path,
+    fan_out_normal,
+)
 
 __all__ = ["efficientnet_features"]
-
-_INITIALIZER = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 def efficientnet_features(images: Symbol, spec: EfficientNet, drop_path_rate: float) -> Symbol:
@@ -92,7 +97,7 @@ def _squeeze_excite(x: Symbol, name: str, spec: EfficientNet, ratio: float) -> S
 def _convolve_norm(
     x: Symbol, spec: EfficientNet, filters: int, kernel: int = 1, stride: int = 1, *, conv: str, norm: str
 ) -> Symbol:
-    x = convolve(x, filters, kernel, stride, name=conv, initializer=_INITIALIZER, padding=spec.pad_type)
+    x = convolve(x, filters, kernel, stride, name=conv, initializer=fan_out_normal(), padding=spec.pad_type)
     return activate(batch_norm(x, norm, spec.bn_eps), spec.act_layer, f"{norm}.act")
 
 
@@ -105,7 +110,7 @@ def _depthwise_norm(
         kernel,
         stride,
         name=conv,
-        initializer=_INITIALIZER,
+        initializer=fan_out_normal(),
         depthwise=True,
         padding=spec.pad_type,
     )
@@ -114,8 +119,8 @@ def _depthwise_norm(
 
 def _project_norm(x: Symbol, spec: EfficientNet, filters: int, *, conv: str, norm: str) -> Symbol:
     """The end of a branch: pointwise, without an activation."""
-    return batch_norm(convolve(x, filters, name=conv, initializer=_INITIALIZER), norm, spec.bn_eps)
+    return batch_norm(convolve(x, filters, name=conv, initializer=fan_out_normal()), norm, spec.bn_eps)
 
 
 def _biased(x: Symbol, filters: int, name: str) -> Symbol:
-    return convolve(x, filters, name=name, initializer=_INITIALIZER, bias=True)
+    return convolve(x, filters, name=name, initializer=fan_out_normal(), bias=True)

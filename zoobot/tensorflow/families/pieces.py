@@ -8,10 +8,35 @@ import keras
 
 from zoobot.tensorflow.layers import ACTIVATIONS, BatchNorm, DropPath
 
-__all__ = ["activate", "batch_norm", "convolve", "drop_path", "layer_norm"]
+__all__ = [
+    "activate",
+    "batch_norm",
+    "convolve",
+    "drop_path",
+    "fan_out_normal",
+    "layer_norm",
+    "narrow_normal",
+]
 
 #: (batch, height, width, channels) or (batch, tokens, channels), before any batch is there.
 Symbol = Any
+
+
+def narrow_normal() -> keras.initializers.Initializer:
+    """Draws from a normal distribution of deviation 0.02; one for each layer, or they would draw the same.
+
+    timm cuts the distribution at ±2, a hundred deviations away.
+    """
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def fan_out_normal() -> keras.initializers.Initializer:
+    """Draws so that gradients keep their size through a ReLU; one for each layer, as above.
+
+    References:
+        He et al. 2015, arXiv:1502.01852.
+    """
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 def convolve(

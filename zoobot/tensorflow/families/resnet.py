@@ -5,11 +5,16 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import ResNet
-from zoobot.tensorflow.families.pieces import Symbol, activate, batch_norm, convolve, drop_path
+from zoobot.tensorflow.families.pieces import (
+    Symbol,
+    activate,
+    batch_norm,
+    convolve,
+    drop_path,
+    fan_out_normal,
+)
 
 __all__ = ["resnet_features"]
-
-_INITIALIZER = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
 def resnet_features(images: Symbol, spec: ResNet, drop_path_rate: float) -> Symbol:
@@ -75,4 +80,4 @@ def _shortcut(x: Symbol, outputs: int, stride: int, name: str, spec: ResNet) -> 
 
 
 def _convolve(x: Symbol, filters: int, kernel: int = 1, stride: int = 1, *, name: str) -> Symbol:
-    return convolve(x, filters, kernel, stride, name=name, initializer=_INITIALIZER)
+    return convolve(x, filters, kernel, stride, name=name, initializer=fan_out_normal())

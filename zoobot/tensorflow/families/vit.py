@@ -5,13 +5,10 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import VisionTransformer
-from zoobot.tensorflow.families.pieces import Symbol, activate, drop_path, layer_norm
+from zoobot.tensorflow.families.pieces import Symbol, activate, drop_path, layer_norm, narrow_normal
 from zoobot.tensorflow.layers import ClassToken, PositionEmbedding, SelfAttention
 
 __all__ = ["vit_features"]
-
-#: timm cuts this normal distribution at ±2, a hundred deviations away.
-_INITIALIZER = keras.initializers.RandomNormal(stddev=0.02)
 
 
 def vit_features(images: Symbol, spec: VisionTransformer, drop_path_rate: float) -> Symbol:
@@ -57,4 +54,4 @@ def _block(x: Symbol, name: str, spec: VisionTransformer, drop_path_rate: float)
 
 
 def _dense(x: Symbol, units: int, name: str) -> Symbol:
-    return keras.layers.Dense(units, kernel_initializer=_INITIALIZER, name=name)(x)
+    return keras.layers.Dense(units, kernel_initializer=narrow_normal(), name=name)(x)

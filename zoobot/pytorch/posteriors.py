@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from pyro.distributions import Dirichlet, DirichletMultinomial
 from torch import Tensor
 
 from zoobot.shared import defaults
-from zoobot.shared.posteriors import check_concentrations, check_volunteers, expected_fractions, fraction_intervals
+from zoobot.shared.optional import import_optional
+from zoobot.shared.posteriors import (
+    check_concentrations,
+    check_volunteers,
+    expected_fractions,
+    fraction_intervals,
+)
 from zoobot.shared.tree import Schema
 
 __all__ = ["TreePosterior"]
@@ -21,7 +26,7 @@ class TreePosterior:
     """The distribution over vote fractions that concentrations stand for, question by question.
 
     Args:
-        concentrations: A tree model's predictions, (galaxies, answers), as a tensor, an array or a table's values.
+        concentrations: A tree model's predictions, (galaxies, answers): a tensor, or anything like an array.
         schema: The tree they answer.
 
     Raises:
@@ -46,24 +51,26 @@ class TreePosterior:
         self.concentrations = torch.from_numpy(self._array)
         self.schema = schema
 
-    def question(self, text: str) -> Dirichlet:
-        """The distribution over one question's vote fractions: batch (galaxies,), event (answers,).
+    def question(self, text: str) -> Any:
+        """One question's fractions, a `pyro.distributions.Dirichlet`: batch (galaxies,), event (answers,).
 
         Raises:
             SchemaError: If the tree has no such question.
         """
-        return Dirichlet(self.concentrations[:, self.schema.get_question(text).slice])
+        return _distributions().Dirichlet(self._of_question(text))
 
-    def votes(self, text: str, n_volunteers: int) -> DirichletMultinomial:
-        """The distribution over the votes that `n_volunteers` would give to one question: event (answers,).
+    def votes(self, text: str, n_volunteers: int) -> Any:
+        """The votes of `n_volunteers` on one question, a `pyro.distributions.DirichletMultinomial`.
 
         Raises:
             SchemaError: If the tree has no such question.
             ConfigError: If the number of volunteers can't be one.
         """
         check_volunteers(n_volunteers)
-        concentrations = self.concentrations[:, self.schema.get_question(text).slice]
-        return DirichletMultinomial(concentrations, total_count=n_volunteers)
+        return _distributions().DirichletMultinomial(self._of_question(text), total_count=n_volunteers)
+
+    def _of_question(self, text: str) -> Tensor:
+        return self.concentrations[:, self.schema.get_question(text).slice]
 
     def mean(self) -> Tensor:
         """The expected fraction of each answer among those asked its question, (galaxies, answers)."""
@@ -85,7 +92,7 @@ class TreePosterior:
         return torch.cat(draws, dim=-1)
 
     def predict_votes(self, n_volunteers: int, *, n_samples: int = 1, seed: int = defaults.SEED) -> Tensor:
-        """Votes that `n_volunteers` would give to each question if all were asked, (samples, galaxies, answers).
+        """Votes of `n_volunteers`, asked every question: (samples, galaxies, answers).
 
         Raises:
             ConfigError: If the number of volunteers can't be one.
@@ -93,6 +100,10 @@ class TreePosterior:
         with _seeded(seed):
             draws = [self.votes(q.text, n_volunteers).sample((n_samples,)) for q in self.schema.questions]
         return torch.cat(draws, dim=-1)
+
+
+def _distributions() -> Any:
+    return import_optional("pyro.distributions", needed_for="distributions of a tree", package="pyro-ppl")
 
 
 @contextmanager

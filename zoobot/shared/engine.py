@@ -43,7 +43,7 @@ ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
 DEFAULT_ENGINE = "pytorch"
 
 #: The modules that each engine has, under the same name, with the same `__all__` and signatures.
-MIRRORED = ("checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict")
+MIRRORED = ("checkpoint", "data", "encoders", "finetune", "heads", "losses", "posteriors", "predict")
 
 #: Where other packages announce their engines.
 ENTRY_POINT_GROUP = "zoobot.engines"

@@ -4,6 +4,6 @@ from zoobot.tensorflow.startup import import_keras
 
 import_keras()
 
-from zoobot.tensorflow import checkpoint, data, encoders, finetune, heads, losses, predict  # noqa: E402
+from zoobot.tensorflow import checkpoint, data, encoders, finetune, heads, losses, posteriors, predict  # noqa: E402
 
-__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "predict"]
+__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "posteriors", "predict"]

@@ -94,14 +94,25 @@ class TensorflowWords:
 WORDS = {"pytorch": PytorchWords, "tensorflow": TensorflowWords}
 
 
-@pytest.fixture(params=[name for name in ENGINES if find_spec(f"zoobot.{name}")])
-def engine_name(request):
-    name = request.param
+def skip_or_fail_without(name, config):
     if find_spec(ENGINES[name]) is None:
-        if name in request.config.getoption("--require-engines").split(","):
+        if name in config.getoption("--require-engines").split(","):
             pytest.fail(f"engine {name!r} is required, but {ENGINES[name]!r} is not installed")
         pytest.skip(f"{ENGINES[name]} is not installed")
-    return name
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine_name(request):
+    skip_or_fail_without(request.param, request.config)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def both_engines(request):
+    """The engines by name, for tests that compare them."""
+    for name in ENGINES:
+        skip_or_fail_without(name, request.config)
+    return {name: load_engine(name) for name in ENGINES}
 
 
 @pytest.fixture

@@ -192,7 +192,8 @@ class FinetuneableZoobot(pl.LightningModule):
         raw = self.raw_outputs(_to_network_input(batch.images))
         losses = self.galaxy_losses(raw, batch.labels)
         tensors = (losses, self.head.to_predictions(raw), batch.labels)
-        self._validated.append(ValidatedBatch(*(t.float().cpu().numpy() for t in tensors), batch.ids))
+        arrays = [tensor.float().cpu().numpy() for tensor in tensors]
+        self._validated.append(ValidatedBatch(arrays[0], arrays[1], arrays[2], batch.ids))
 
     def on_validation_epoch_end(self) -> None:
         """Log `val_loss` and the task's metrics, named `val_…`."""

@@ -118,7 +118,7 @@ class BestModel(pl.Callback):
         """Write the model if this epoch is the best so far."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        is_best = self.best.judge(trainer.callback_metrics)
+        is_best = self.best.judge({name: float(value) for name, value in trainer.callback_metrics.items()})
         if is_best and trainer.is_global_zero and isinstance(model, FinetuneableZoobot):
             training = {"epoch": trainer.current_epoch, self.best.monitor: self.best.score}
             model.save(self.folder, training=training)

@@ -90,7 +90,7 @@ class FinetuneableZoobot(keras.Model):
         pixels = network_input(images, self._float_type)
         return self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
 
-    def predict_images(self, images: Any, *, n_samples: int = 1) -> tf.Tensor:
+    def predict_images(self, images: tf.Tensor, *, n_samples: int = 1) -> tf.Tensor:
         """Predictions, (samples, batch, outputs), from a loader's images, (batch, height, width, channels).
 
         Args:
@@ -169,7 +169,11 @@ class FinetuneableZoobot(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Learn from one batch, (images, labels) or (images, labels, ids), and give the mean loss so far."""
         images, labels, ids = keras.utils.unpack_x_y_sample_weight(data)
-        labels = tf.cast(labels, self._float_type)
+        # Keras finds the end of an epoch by one step more, in which what needs no data would run: counters
+        with tf.control_dependencies([labels]):
+            return self._learn(images, tf.cast(labels, self._float_type), ids)
+
+    def _learn(self, images: Any, labels: tf.Tensor, ids: tf.Tensor | None) -> dict[str, tf.Tensor]:
         variables = [variable.value for variable, _ in self._learning]
         features = None if self._encoder_learns else self.features(images, training=True)
         # by itself, the tape would watch frozen weights too, and go all the way down

@@ -1,0 +1,33 @@
+"""Both engines keep one contract: same modules, same names, same signatures, same types."""
+
+import inspect
+
+import pytest
+
+from zoobot.shared.engine import ENGINES, MIRRORED
+
+
+@pytest.mark.parametrize("module", MIRRORED)
+def test_engines_mirror_each_other(both_engines, mirror, module):
+    first, second = both_engines.values()
+    assert mirror.differences(first, second, [module]) == []
+
+
+def test_an_engine_offers_its_mirrored_modules(both_engines):
+    for engine in both_engines.values():
+        assert set(MIRRORED) <= set(engine.__all__)
+
+
+def test_every_exception_is_still_needed(both_engines, mirror):
+    """An exception that nobody uses any more would hide the next drift."""
+    used = set()
+    for engine in both_engines.values():
+        for module in MIRRORED:
+            for name in getattr(engine, module).__all__:
+                member = getattr(getattr(engine, module), name)
+                used |= set(mirror._members(member)) if inspect.isclass(member) else set()
+    assert sorted(mirror.EXEMPT - used) == []
+
+
+def test_the_contract_names_all_engines(both_engines):
+    assert list(both_engines) == list(ENGINES)

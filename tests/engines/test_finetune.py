@@ -6,6 +6,7 @@ import pytest
 
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError, NonFiniteError
+from zoobot.shared.label_statistics import prior_concentrations
 
 KINDS = ["classification", "multi-label", "regression", "tree"]
 
@@ -149,6 +150,26 @@ def test_regression_predicts_in_the_units_of_the_targets_before_any_training(
     model.meet(data)
     flux = predictions(engine, model, catalog_path)[:, 1]
     np.testing.assert_allclose(flux, np.nanmean(data.train_galaxies.labels[:, 1]), rtol=1e-5)
+
+
+def test_a_tree_starts_from_what_is_common_to_all_galaxies(engine, make_model, make_galaxies, catalog_path):
+    model = make_model("tree")
+    data = make_galaxies()
+    model.meet(data)
+    expected = prior_concentrations(data.train_galaxies.labels, model.task.schema)
+    got = predictions(engine, model, catalog_path)
+    np.testing.assert_allclose(got, np.broadcast_to(expected, got.shape), rtol=1e-5)
+
+
+def test_a_trained_head_keeps_its_statistics_when_it_meets_other_galaxies(
+    engine, make_model, make_galaxies, fit, catalog_path, tmp_path
+):
+    for kind in ("regression", "tree"):
+        model = fit(make_model(kind, learning_rate=1e-2), tmp_path / kind)
+        before = predictions(engine, model, catalog_path)
+        table = pd.read_csv(catalog_path).head(12)
+        model.meet(make_galaxies(table, root=catalog_path.parent))
+        np.testing.assert_array_equal(predictions(engine, model, catalog_path), before)
 
 
 def test_labels_that_are_no_classes_are_refused_before_work(make_model, make_galaxies, fit, tmp_path):

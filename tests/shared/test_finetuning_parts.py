@@ -8,6 +8,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from zoobot.shared import label_statistics, tasks
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.likelihood import dirichlet_multinomial_nll
+from zoobot.shared.schemas import Schema
 from zoobot.shared.training_log import EpochLog
 
 
@@ -88,3 +90,32 @@ def test_the_epoch_log_grows_and_replaces_what_a_killed_run_left(tmp_path):
     assert table["val_loss"].tolist() == [1.0, 0.5]
     assert np.isnan(table["val_accuracy"][0])
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+
+
+def test_prior_concentrations_are_the_best_constant_prediction():
+    rng = np.random.default_rng(0)
+    schema = Schema.from_pairs(
+        {"shape": ["smooth", "disk", "star"], "ring": ["yes", "no"]}, {"ring": "shape_disk"}
+    )
+    truth = np.array([6.0, 3.0, 1.5, 2.0, 12.0])
+    votes = np.hstack(
+        [
+            np.array([rng.multinomial(40, rng.dirichlet(truth[part])) for _ in range(800)], dtype=float)
+            for part in schema.question_slices
+        ]
+    )
+    votes[::3, 3:] = np.nan
+    best = label_statistics.prior_concentrations(votes, schema)
+    np.testing.assert_allclose(best, truth, rtol=0.25)
+
+    def loss(concentrations):
+        same = np.broadcast_to(concentrations, votes.shape)
+        return dirichlet_multinomial_nll(same, votes, schema.question_slices).sum()
+
+    assert loss(best) < min(loss(np.full(5, 51.0)), loss(best * 2), loss(best / 1.5))
+
+
+def test_a_question_nobody_was_asked_starts_even():
+    schema = Schema.from_pairs({"ring": ["yes", "no"]})
+    best = label_statistics.prior_concentrations(np.full((3, 2), np.nan), schema)
+    assert best[0] == best[1]

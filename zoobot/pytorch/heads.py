@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from zoobot.shared import defaults
-from zoobot.shared.head_checks import check_features_shape, check_head, checked_target_statistics
+from zoobot.shared.head_checks import (
+    check_features_shape,
+    check_head,
+    checked_target_statistics,
+    prior_logits,
+)
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
 
 if TYPE_CHECKING:
@@ -33,6 +38,11 @@ class _Head(nn.Module):
         self.linear = nn.Linear(num_features, num_outputs)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the weights are still all zero."""
+        return not bool(self.linear.weight.any())
 
     def _linear_outputs(self, features: Tensor) -> Tensor:
         check_features_shape(tuple(features.shape), self.linear.in_features)
@@ -200,6 +210,16 @@ class DirichletHead(_Head):
         """Concentrations, (batch, answers), from features, (batch, features)."""
         share = self._linear_outputs(features).sigmoid()
         return defaults.CONCENTRATION_MIN + defaults.CONCENTRATION_RANGE * share
+
+    def set_prior(self, concentrations: ArrayLike) -> None:
+        """Predict these concentrations, (answers,), for every galaxy until something is learned.
+
+        Raises:
+            LabelError: If there is not one for each answer, between 1 and 101.
+        """
+        logits = prior_logits(concentrations, self.linear.out_features)
+        with torch.no_grad():
+            self.linear.bias.copy_(torch.from_numpy(logits))
 
     def to_predictions(self, raw: Tensor) -> Tensor:
         """The concentrations, unchanged."""

@@ -1,4 +1,4 @@
-"""The checks of what a head is made with, so that both engines refuse in the same words."""
+"""What a head is made and started with, checked, so that both engines refuse in the same words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_features_shape", "check_head", "checked_target_statistics"]
+__all__ = ["check_features_shape", "check_head", "checked_target_statistics", "prior_logits"]
 
 
 def check_head(num_features: int, num_outputs: int, dropout_prob: float) -> None:
@@ -57,3 +58,23 @@ def checked_target_statistics(
         msg = f"targets need a finite mean and a std above 0, got {mean.tolist()}, {std.tolist()}"
         raise LabelError(msg)
     return mean, std
+
+
+def prior_logits(concentrations: ArrayLike, num_answers: int) -> NDArray[np.float64]:
+    """The biases with which a Dirichlet head without weights predicts these concentrations: (answers,).
+
+    Raises:
+        LabelError: If there is not one for each answer, within what the head can predict.
+
+    Example:
+        >>> prior_logits([51.0], 1).tolist()
+        [0.0]
+    """
+    given = np.asarray(concentrations, dtype=np.float64)
+    share = (given - defaults.CONCENTRATION_MIN) / defaults.CONCENTRATION_RANGE
+    if given.shape != (num_answers,) or not ((share > 0) & (share < 1)).all():
+        low = defaults.CONCENTRATION_MIN
+        high = low + defaults.CONCENTRATION_RANGE
+        msg = f"need {num_answers} concentrations between {low:g} and {high:g}, one an answer, got {given}"
+        raise LabelError(msg)
+    return np.log(share) - np.log1p(-share)

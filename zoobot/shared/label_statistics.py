@@ -6,10 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.tasks import ClassificationTask, Task
+from zoobot.shared.tree import Schema
+from zoobot.shared.votes import fractions_from_votes
 
-__all__ = ["balanced_weights", "read_class_weights", "target_statistics"]
+__all__ = ["balanced_weights", "prior_concentrations", "read_class_weights", "target_statistics"]
+
+
+#: Enough galaxies to know the mean of a survey.
+_GALAXIES_FOR_PRIOR = 5_000
+
+#: Sums of a question's concentrations to choose from.
+_SUMS = np.geomspace(2, 200, 25)
+
+#: Concentrations whose logit is neither infinite nor so far out that nothing is learned.
+_WITHIN = (
+    defaults.CONCENTRATION_MIN + 0.005 * defaults.CONCENTRATION_RANGE,
+    defaults.CONCENTRATION_MIN + 0.9 * defaults.CONCENTRATION_RANGE,
+)
 
 
 def read_class_weights(class_weights: str | Sequence[float] | None) -> tuple[bool, list[float] | None]:
@@ -84,3 +101,41 @@ def target_statistics(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise LabelError(msg)
     std = np.nanstd(targets, axis=0)
     return np.nanmean(targets, axis=0), np.where(std > 0, std, 1.0)
+
+
+def prior_concentrations(votes: np.ndarray, schema: Schema) -> np.ndarray:
+    """The concentrations that foretell the votes best when every galaxy gets the same: (answers,).
+
+    For each question the mean fractions set the proportions, and the likelihood chooses their sum. A head
+    that starts there spends no epochs on learning what is common to all galaxies.
+
+    Args:
+        votes: Training votes, (galaxies, answers), NaN where a question was not asked.
+        schema: The tree they answer.
+
+    Returns:
+        Concentrations within what a Dirichlet head can predict; equal ones for a question nobody was asked.
+
+    Example:
+        >>> from zoobot.shared import schemas
+        >>> votes = np.array([[30.0, 10.0], [28.0, 12.0], [10.0, 30.0]])
+        >>> low, high = prior_concentrations(votes, schemas.get("gz_rings"))[[1, 0]]
+        >>> bool(low < high)
+        True
+    """
+    votes = votes[:: 1 + len(votes) // _GALAXIES_FOR_PRIOR]
+    fractions = fractions_from_votes(votes, schema)
+    known = np.isfinite(fractions)
+    mean = np.where(known, fractions, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    best = np.empty(len(mean))
+    for part in schema.question_slices:
+        shares = mean[part] if mean[part].any() else np.ones(part.stop - part.start)
+        candidates = np.clip(_SUMS[:, None] * shares / shares.sum(), *_WITHIN)
+        losses = [_constant_loss(candidate, votes[:, part]) for candidate in candidates]
+        best[part] = candidates[int(np.argmin(losses))]
+    return best
+
+
+def _constant_loss(concentrations: np.ndarray, votes: np.ndarray) -> float:
+    same = np.broadcast_to(concentrations, votes.shape)
+    return float(dirichlet_multinomial_nll(same, votes, [slice(0, votes.shape[1])]).sum())

@@ -11,11 +11,16 @@ import tensorflow as tf
 
 from zoobot.shared import defaults
 from zoobot.shared.finetune_settings import FinetuneSettings
-from zoobot.shared.label_statistics import balanced_weights, read_class_weights, target_statistics
+from zoobot.shared.label_statistics import (
+    balanced_weights,
+    prior_concentrations,
+    read_class_weights,
+    target_statistics,
+)
 from zoobot.shared.loss_checks import check_classification_options, check_regression_options
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.schemas import Schema
-from zoobot.shared.tasks import ClassificationTask, classification_task, regression_task, tree_task
+from zoobot.shared.tasks import ClassificationTask, TreeTask, classification_task, regression_task, tree_task
 from zoobot.tensorflow import losses
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.trainer import get_trainer
@@ -160,8 +165,9 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
         self._loss_options: dict[str, Any] = {"kind": loss, "huber_delta": huber_delta}
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
-        """Tell the head the mean and scatter of each target."""
-        self.head.set_target_statistics(*target_statistics(labels))
+        """Tell a new head the mean and scatter of each target; a trained one keeps what it has learned."""
+        if self.head.is_untrained:
+            self.head.set_target_statistics(*target_statistics(labels))
 
     def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The mean loss of each galaxy over the targets that it has, (batch,)."""
@@ -209,6 +215,11 @@ class FinetuneableZoobotTree(FinetuneableZoobot):
             settings=FinetuneSettings.from_options(settings),
         )
         self._question_slices = tuple(task.schema.question_slices)
+
+    def learn_label_statistics(self, labels: np.ndarray) -> None:
+        """Start a new head from what is common to all galaxies; a trained one keeps what it has learned."""
+        if self.head.is_untrained and isinstance(self.task, TreeTask):
+            self.head.set_prior(prior_concentrations(labels, self.task.schema))
 
     def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The negative log-likelihood of each galaxy's votes, summed over questions, (batch,), in nats."""

@@ -15,7 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared import defaults
-from zoobot.shared.head_checks import check_features_shape, check_head, checked_target_statistics
+from zoobot.shared.head_checks import (
+    check_features_shape,
+    check_head,
+    checked_target_statistics,
+    prior_logits,
+)
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
 
 if TYPE_CHECKING:
@@ -42,6 +47,11 @@ class _Head(keras.layers.Layer):
         """What `call` gives, for features whose shape is checked first."""
         check_features_shape(tuple(features.shape), self.num_features)
         return super().__call__(features, **options)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the weights are still all zero."""
+        return not np.any(self.linear.kernel)
 
     def _linear_outputs(self, features: tf.Tensor, training: bool | None) -> tf.Tensor:
         return self.linear(self.dropout(features, training=training))
@@ -211,6 +221,14 @@ class DirichletHead(_Head):
         """Concentrations, (batch, answers), from features, (batch, features)."""
         share = tf.sigmoid(self._linear_outputs(features, training))
         return defaults.CONCENTRATION_MIN + defaults.CONCENTRATION_RANGE * share
+
+    def set_prior(self, concentrations: ArrayLike) -> None:
+        """Predict these concentrations, (answers,), for every galaxy until something is learned.
+
+        Raises:
+            LabelError: If there is not one for each answer, between 1 and 101.
+        """
+        self.linear.bias.assign(prior_logits(concentrations, self.linear.units))
 
     def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
         """The concentrations, unchanged."""

@@ -65,9 +65,10 @@ TASKS = {
         labels=("label",),
         score="accuracy",
         floor={"accuracy": 0.74},
-        preprocessing={"image_size_pix": 128, "crop_fraction": 0.75},
-        max_epochs=15,
+        preprocessing={"image_size_pix": 160, "crop_fraction": 0.6},
+        max_epochs=25,
         batch_size=16,
+        settings={"learning_rate": 5e-4},
     ),
     "classes": GalaxyTask(
         catalog="gz2_classes/catalog.csv",
@@ -76,7 +77,7 @@ TASKS = {
         score="accuracy",
         floor={"accuracy": 0.79},
         preprocessing={"image_size_pix": 96, "crop_fraction": 0.9},
-        max_epochs=4,
+        max_epochs=3,
     ),
     "t_type": GalaxyTask(
         catalog="efigi/catalog.csv",

@@ -83,7 +83,12 @@ class GalaxyData:
         self._whole = catalog
         self.label_cols = None if label_cols is None else tuple(label_cols)
         self._columns: dict[str, Any] = {"root": root, "id_col": id_col, "file_col": file_col}
-        self._split: dict[str, Any] = {"method": split, "column": split_column, "val_fraction": val_fraction, "seed": seed}
+        self._split: dict[str, Any] = {
+            "method": split,
+            "column": split_column,
+            "val_fraction": val_fraction,
+            "seed": seed,
+        }
         self._test_fraction = test_fraction
         self.batch_size = batch_size
         self.augmentation = augmentation

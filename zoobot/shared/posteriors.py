@@ -1,7 +1,7 @@
 """From Dirichlet concentrations to what they say of a galaxy: expected vote fractions and their intervals.
 
-One question's fractions follow a Dirichlet distribution, so one answer's fraction follows a beta distribution, and
-means and intervals need no sampling. The engines' `posteriors` give the distributions themselves.
+One question's fractions follow a Dirichlet distribution, so one answer's fraction follows a beta distribution,
+and means and intervals need no sampling. The engines' `posteriors` give the distributions themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.tree import Schema
 from zoobot.shared.votes import FloatArray, sum_by_question
 
-__all__ = ["check_concentrations", "check_level", "check_volunteers", "expected_fractions", "fraction_intervals"]
+__all__ = [
+    "check_concentrations",
+    "check_level",
+    "check_volunteers",
+    "expected_fractions",
+    "fraction_intervals",
+]
 
 
 def expected_fractions(concentrations: ArrayLike, schema: Schema) -> FloatArray:
@@ -38,7 +44,7 @@ def expected_fractions(concentrations: ArrayLike, schema: Schema) -> FloatArray:
 def fraction_intervals(
     concentrations: ArrayLike, schema: Schema, *, level: float = 0.9
 ) -> tuple[FloatArray, FloatArray]:
-    """Equal-tailed intervals that hold each fraction with probability `level`: lower and upper, (galaxies, answers).
+    """Lower and upper ends of equal-tailed intervals of each fraction: (galaxies, answers) each.
 
     Args:
         concentrations: Above 0, (galaxies, answers).

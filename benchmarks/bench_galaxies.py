@@ -79,7 +79,8 @@ def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> di
     model = make_model(engine, task, encoder, seed, args.data)
     folder = Path(tempfile.mkdtemp(prefix="bench-galaxies-"))
     started = time.perf_counter()
-    trainer = engine.finetune.get_trainer(folder, max_epochs=task.max_epochs, progress=False)
+    epochs = {"max_epochs": task.max_epochs, "patience": task.max_epochs}
+    trainer = engine.finetune.get_trainer(folder, **epochs, progress=False)
     trainer.fit(model, data)
     seconds = time.perf_counter() - started
     table = engine.predict.predict(galaxies["val"], model, progress=False).table

@@ -139,20 +139,24 @@ def _demo(given: dict[str, Any], command: str) -> None:
 
     result = workflow.demo(options, command=command)
     folder, catalog = result.save_dir, result.catalog
+    made = {
+        f"{folder}/training/predictions.png": "galaxies, what the model expects, what volunteers said",
+        f"{folder}/training/fractions_scatter.png": "predicted against volunteers' vote fractions",
+        f"{folder}/training/training_curves.png": "how it learned",
+        f"{folder}/training/evaluation.txt": "the table above",
+        f"{folder}/training/checkpoint/": "the model",
+        str(result.predictions.save_loc): f"predictions for {result.predictions.galaxies} new galaxies",
+    }
+    width = max(map(len, made))
     _say(
         "",
         result.training.evaluation.table,
         "",
         f"Done in {_duration(result.seconds)}. Open these:",
-        f"  {folder}/training/predictions.png        galaxies, what the model expects, what volunteers said",
-        f"  {folder}/training/fractions_scatter.png  predicted against volunteers' vote fractions",
-        f"  {folder}/training/training_curves.png    how it learned",
-        f"  {folder}/training/evaluation.txt         the table above",
-        f"  {result.predictions.save_loc}  predictions for {result.predictions.galaxies} new galaxies",
-        f"  {folder}/training/checkpoint/            the model",
+        *(f"  {path:<{width}}  {meaning}" for path, meaning in made.items()),
         "",
         "Next, on the same simulated galaxies: which have a ring? This starts from the model just trained.",
-        f"  zoobot finetune --catalog {catalog} --labels ring --encoder {folder}/training/checkpoint "
+        f"  zoobot finetune --catalog {catalog} --labels ring --encoder {folder}/training "
         "--save-dir results/rings",
         "With your own: a CSV file with the columns id_str, file_loc and a label.",
         "  zoobot finetune --catalog mine.csv --labels my_label --save-dir results/mine",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["training_curves"]
 
+_LOSSES = {"training": "train_loss", "validation": "val_loss"}
 _SCORE_COLOURS = (ACCENT, "#3c8f5a", "#8a5aa8", MAIN)
 
 
@@ -49,57 +50,67 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     figure = new_figure(9.0 if drawn else 5.0, 3.6)
     axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
     epochs = log["epoch"].to_numpy() + 1
-    best = _best_epoch(log)
-    _draw_losses(axes[0], log, epochs, best)
+    losses = {name: column for name, column in _LOSSES.items() if column in log}
+    _draw_lines(axes[0], log, epochs, losses, (GREY, MAIN), title="Loss")
+    _mark_best(axes[0], log, epochs)
     if drawn:
-        for name, colour in zip(drawn, _SCORE_COLOURS, strict=False):
-            values = log[f"val_{name}"].to_numpy(dtype=float)
-            axes[1].plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
-            _label_end(axes[1], epochs[-1], values[-1], name.replace("_", " "), colour)
-        tidy(axes[1], title="Validation scores", x="epoch")
-        _room_for_labels(axes[1], epochs)
+        columns = {name.replace("_", " "): f"val_{name}" for name in drawn}
+        _draw_lines(axes[1], log, epochs, columns, _SCORE_COLOURS, title="Validation scores")
     return save(figure, path)
 
 
-def _best_epoch(log: pd.DataFrame) -> int | None:
-    """The row of the lowest validation loss, if there is one."""
-    losses = log["val_loss"].to_numpy(dtype=float)
-    return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
-
-
-def _draw_losses(axes: Axes, log: pd.DataFrame, epochs: np.ndarray, best: int | None) -> None:
-    for column, name, colour in (("train_loss", "training", GREY), ("val_loss", "validation", MAIN)):
-        if column not in log:
-            continue
-        values = log[column].to_numpy(dtype=float)
-        axes.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
-        _label_end(axes, epochs[-1], values[-1], name, colour)
-    if best is not None:
-        axes.axvline(epochs[best], color=GREY, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            f"best: epoch {epochs[best]}",
-            (epochs[best], 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, -2),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-            ha="right" if best > 0 else "left",
-            va="top",
-        )
-    tidy(axes, title="Loss", x="epoch")
-    _room_for_labels(axes, epochs)
-
-
-def _label_end(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """A line's name at its end, in its colour, instead of a legend."""
-    if np.isfinite(y):
-        axes.annotate(text, (x, y), (6, 0), textcoords="offset points", fontsize=8, color=colour, va="center")
-
-
-def _room_for_labels(axes: Axes, epochs: np.ndarray) -> None:
+def _draw_lines(
+    axes: Axes,
+    log: pd.DataFrame,
+    epochs: np.ndarray,
+    columns: Mapping[str, str],
+    colours: Sequence[str],
+    *,
+    title: str,
+) -> None:
+    """One line for each column, with its name at its end, in its colour, instead of a legend."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ends = {}
+    for (name, column), colour in zip(columns.items(), colours, strict=False):
+        values = log[column].to_numpy(dtype=float)
+        axes.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
+        if np.isfinite(values[-1]):
+            ends[name] = (float(values[-1]), colour)
+    tidy(axes, title=title, x="epoch")
     span = max(1.0, float(epochs[-1] - epochs[0]))
-    axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.28 * span)
+    axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.3 * span)
+    ticks = MaxNLocator(integer=True, nbins=7).tick_values(epochs[0], epochs[-1])
+    axes.set_xticks(ticks[(ticks >= epochs[0]) & (ticks <= epochs[-1])])
+    for name, height in _apart([(name, value) for name, (value, _) in ends.items()], axes.get_ylim()):
+        place: dict[str, Any] = {"xy": (epochs[-1], height), "xytext": (6, 0), "textcoords": "offset points"}
+        axes.annotate(name, **place, fontsize=8, color=ends[name][1], va="center", annotation_clip=False)
+
+
+def _apart(labels: list[tuple[str, float]], limits: tuple[float, float]) -> list[tuple[str, float]]:
+    """The labels from the lowest up, each moved up just so far that it does not hide the one below."""
+    room = 0.055 * (limits[1] - limits[0])
+    placed: list[tuple[str, float]] = []
+    for name, height in sorted(labels, key=lambda label: label[1]):
+        placed.append((name, max(height, placed[-1][1] + room) if placed else height))
+    return placed
+
+
+def _mark_best(axes: Axes, log: pd.DataFrame, epochs: np.ndarray) -> None:
+    """A dotted line at the epoch of the lowest validation loss, if there is one."""
+    losses = log["val_loss"].to_numpy(dtype=float)
+    if not np.isfinite(losses).any():
+        return
+    best = int(np.nanargmin(losses))
+    axes.axvline(epochs[best], color=GREY, linewidth=0.8, linestyle=":")
+    axes.annotate(
+        f"best: epoch {epochs[best]}",
+        (epochs[best], 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if best else 4, -2),
+        textcoords="offset points",
+        fontsize=8,
+        color=INK,
+        ha="right" if best else "left",
+        va="top",
+    )

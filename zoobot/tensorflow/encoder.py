@@ -17,10 +17,10 @@ from zoobot.tensorflow.timm_names import named_layers, named_variables
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["WRONG_USE", "Encoder"]
+__all__ = ["Encoder"]
 
 #: What Keras and TensorFlow raise for images of a wrong size.
-WRONG_USE = (tf.errors.OpError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError)
+_WRONG_USE = (tf.errors.OpError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError)
 
 
 class Encoder(keras.Model):
@@ -84,7 +84,7 @@ class Encoder(keras.Model):
         features are the same in training and prediction. Training steps that were compiled before go on as
         they were.
         """
-        trainable = set(parameters)
+        trainable = set(parameters) & set(self._shapes)
         learns: dict[str, bool] = {}  # every part that holds parameters, by path
         for name in self._shapes:
             for path in _paths_to(name):
@@ -128,7 +128,7 @@ def _find_num_features(model: keras.layers.Layer, preprocessing: Preprocessing, 
             features = model.compute_output_spec(keras.KerasTensor(shape))
         else:
             features = model(np.zeros(shape, keras.config.floatx()), training=False)
-    except WRONG_USE as error:
+    except _WRONG_USE as error:
         reason = " ".join(str(error).split())[:500]
         msg = f"the encoder {architecture} can't take images of shape {shape}: {reason}"
         raise EncoderError(msg) from error

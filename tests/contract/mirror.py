@@ -22,7 +22,7 @@ EXCEPTIONS = {
         "training_step",
         "validation_step",
     },
-    "steps that Keras calls": {"compile", "test_step", "train_step"},
+    "steps that Keras calls": {"compile", "metrics", "test_step", "train_step"},
     "what the callbacks of Keras ask a model; Lightning's hooks do it inside": {
         "forget_graphs",
         "not_finite_ids",

@@ -63,7 +63,7 @@ class ScheduledLearningRate(keras.callbacks.Callback):
     @property
     def steps_taken(self) -> int:
         """Optimiser steps so far, over all parts of a resumed run."""
-        return int(self.model.optimizer.iterations)
+        return int(self.model.optimizer.iterations.value.numpy())
 
     @property
     def next_rate(self) -> float:

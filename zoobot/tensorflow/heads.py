@@ -51,7 +51,7 @@ class _Head(keras.layers.Layer):
     @property
     def is_untrained(self) -> bool:
         """Whether the weights are still all zero."""
-        return not np.any(self.linear.kernel)
+        return not self.linear.kernel.value.numpy().any()
 
     def _linear_outputs(self, features: tf.Tensor, training: bool | None) -> tf.Tensor:
         return self.linear(self.dropout(features, training=training))

@@ -189,6 +189,11 @@ class FinetuneableZoobot(keras.Model):
             self._note_non_finite(losses, ids)
         return self._mean_so_far(losses)
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What `fit` and `evaluate` reset, and report."""
+        return [self._mean_loss]
+
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The mean loss so far, of (images, labels) or (images, labels, ids)."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)

@@ -1,0 +1,74 @@
+"""Both frameworks in one process, in any order, seen from clean interpreters."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
+
+#: What makes torch load triton, where it is installed.
+USE_TORCH = "import torch, torch._inductor.runtime.triton_helpers"
+REPORT = "try: {code}\nexcept Exception as error: print(type(error).__name__, error)"
+
+
+def run(code, **environment):
+    """What a clean interpreter says; its end must be a peaceful one."""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+@needs_tensorflow
+@needs_torch
+@pytest.mark.parametrize("order", [("pytorch", "tensorflow"), ("tensorflow", "pytorch")])
+def test_both_engines_live_together(order):
+    code = "\n".join(f"import zoobot.{name}" for name in order)
+    helpers = f"\n{USE_TORCH}" if find_spec("triton") else ""
+    assert "alive" in run(f"{code}{helpers}\nprint('alive')").stdout
+
+
+@needs_tensorflow
+@needs_torch
+@needs_triton
+def test_pytorch_refuses_to_come_after_a_bare_tensorflow():
+    said = run("import tensorflow\n" + REPORT.format(code="import zoobot.pytorch")).stdout
+    assert "ConfigError TensorFlow was imported before triton" in said
+    assert "import zoobot.pytorch (or triton) before tensorflow" in said
+
+
+@needs_tensorflow
+def test_the_tensorflow_engine_comes_after_a_bare_tensorflow_too():
+    assert "alive" in run("import tensorflow\nimport zoobot.tensorflow\nprint('alive')").stdout
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("backend", ["torch", "jax", "nonsense"])
+def test_a_wrong_keras_backend_is_one_clear_error(backend):
+    said = run(REPORT.format(code="import zoobot.tensorflow"), KERAS_BACKEND=backend).stdout
+    assert said.startswith("ConfigError the TensorFlow engine needs Keras with its TensorFlow backend")
+    assert f"Keras is set to '{backend}'" in said
+    assert "KERAS_BACKEND=tensorflow" in said
+
+
+@needs_tensorflow
+def test_the_right_keras_backend_may_be_said(monkeypatch):
+    assert "alive" in run("import zoobot.tensorflow; print('alive')", KERAS_BACKEND="tensorflow").stdout
+
+
+@needs_tensorflow
+def test_tensorflow_starts_without_a_word_and_leaves_the_environment():
+    code = "import os; before = dict(os.environ)\nimport zoobot.tensorflow\nprint(before == dict(os.environ))"
+    ended = run(code, TF_CPP_MIN_LOG_LEVEL="2")
+    assert ended.stdout.strip() == "True"
+    assert ended.stderr == ""

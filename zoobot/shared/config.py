@@ -357,7 +357,7 @@ class DemoOptions(EngineOptions):
     encoder: str = setting(defaults.ENCODER, "pretrained encoder, as in `zoobot finetune`", metavar="NAME")
     n_blocks: int | Literal["all"] = setting(3, "encoder blocks that learn, from the top", at_least=0)
     max_epochs: int = setting(12, "passes over the training galaxies", at_least=1)
-    learning_rate: float = setting(3e-3, "largest step, for the head", above=0)
+    learning_rate: float = setting(1e-3, "largest step, for the head", above=0)
     batch_size: int = setting(32, "galaxies in one step", at_least=1)
 
 

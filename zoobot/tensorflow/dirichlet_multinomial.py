@@ -57,7 +57,8 @@ def dirichlet_multinomial_nll(
     """
     question = _question_of_answer(tuple((part.start, part.stop, part.step) for part in question_slices))
     concentrations, votes = tf.convert_to_tensor(concentrations), tf.convert_to_tensor(votes)
-    check_votes_shape(*known_shapes(concentrations, votes), num_answers=len(question))
+    shapes = known_shapes(concentrations, votes)
+    check_votes_shape(shapes[0], shapes[1], len(question))
     dtype = concentrations.dtype if concentrations.dtype in (tf.float32, tf.float64) else tf.float32
     counts = tf.where(votes > 0, votes, tf.zeros_like(votes))
     loss_of = _dense_loss if _has_gpu() else _voted_loss

@@ -15,6 +15,7 @@ from PIL import Image
 import zoobot
 from zoobot import cli
 from zoobot.shared import schemas
+from zoobot.shared.engine import ENGINES
 from zoobot.shared.predictions import read_predictions
 
 TINY = [
@@ -218,11 +219,11 @@ def test_a_schema_goes_to_a_file_and_back(run, tmp_path):
     assert run("schemas", "--yaml", tmp_path / "tree.yaml")[1] == run("schemas", "gz2")[1]
 
 
-def test_info_tells_what_a_checkpoint_holds(run, finished):
+def test_info_tells_what_a_checkpoint_holds(run, finished, engine_name):
     run("--version")  # what making the run printed is no concern of this test
     code, out, _ = run("info", finished)
     assert code == 0
-    for words in ("resnet10t", "classification", "label_name_", "image_size_pix", "32", "torch"):
+    for words in ("resnet10t", "classification", "label_name_", "image_size_pix", "32", ENGINES[engine_name]):
         assert words in out
     assert run("info", finished / "checkpoint")[1] == out
 

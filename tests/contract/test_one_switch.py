@@ -15,8 +15,8 @@ SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "shared" 
 def comparisons_with_an_engine(source):
     """Line numbers where code compares with, matches or looks up the name of an engine.
 
-    An engine and its framework may share a name: asking whether a module is loaded, or recording the version of
-    one, is no choice of an engine.
+    An engine and its framework may share a name: asking whether a module is loaded, or recording its version,
+    is no choice of an engine.
     """
     lines = []
     for node in ast.walk(ast.parse(source)):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.errors import CatalogError, ConfigError, LabelError, NonFiniteError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, LabelError, NonFiniteError
 from zoobot.shared.label_statistics import prior_concentrations
 
 KINDS = ["classification", "multi-label", "regression", "tree"]
@@ -217,3 +217,11 @@ def test_an_unreadable_image_is_recorded_and_the_run_goes_on(
     data = make_galaxies(catalog, max_failed_fraction=0.2)
     fit(make_model("classification"), tmp_path / "run", galaxies=data)
     assert data.failures["id_str"].tolist() == ["galaxy-3"]
+
+
+def test_too_many_unreadable_images_end_the_run(make_model, make_galaxies, fit, write_galaxies, tmp_path):
+    catalog = write_galaxies(tmp_path / "survey")
+    for i in range(0, 24, 2):
+        (tmp_path / "survey" / f"{i}.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="max_failed_fraction"):
+        fit(make_model("classification"), tmp_path / "run", galaxies=make_galaxies(catalog))

@@ -129,16 +129,6 @@ def test_steps_count_batches_not_attempts(tiny, train):
     assert scores["step"].tolist() == [3, 6, 9]
 
 
-def test_too_many_bad_images_end_the_run_with_our_error(tiny, train, write_galaxies, tmp_path):
-    from zoobot.shared.errors import ImageError
-
-    catalog = write_galaxies(tmp_path / "survey")
-    for i in range(0, 24, 2):
-        (tmp_path / "survey" / f"{i}.png").write_bytes(b"no image")
-    with pytest.raises(ImageError, match="max_failed_fraction"):
-        train(tiny(), galaxies=engine.data.GalaxyDataModule(catalog, batch_size=8))
-
-
 def test_both_forms_of_the_vote_loss_agree():
     rng = np.random.default_rng(0)
     concentrations = tf.constant(rng.uniform(1, 101, (5, 6)))

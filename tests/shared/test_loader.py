@@ -248,7 +248,11 @@ class TestFailures:
         words = r"(?s)3 of 23 images .*10\.0% allowed.*g5: .*5\.png: not a JPEG"
         with pytest.raises(ImageError, match=words):
             served.extend(loader)
-        assert sum(len(batch.ids) for batch in served) == 20
+        assert sum(len(batch.ids) for batch in served) == 18  # all but the last batch
+
+    def test_one_alone_is_never_too_many(self, broken):
+        loader = GalaxyLoader(broken.select(range(4, 6)), RECORD, max_failed_fraction=0.01)
+        assert [b.ids for b in loader] == [["g4"]]
 
     def test_only_the_first_reasons_are_shown(self, tmp_path):
         catalog = make_catalog(tmp_path / "all", 9)

@@ -76,7 +76,8 @@ class GalaxyLoader:
         num_workers: Threads that decode; 0 decodes in the calling thread.
         shard: (index, count): serve one of `count` disjoint parts that together are the whole catalog. A
             shuffled loader gives every shard the same number of batches, and reshuffles over all shards.
-        max_failed_fraction: Largest share of the galaxies that may fail in an epoch.
+        max_failed_fraction: Largest share of the galaxies that may fail in an epoch; one alone always may,
+            unless this is 0.
 
     Raises:
         ConfigError: If an option can't work, or there are fewer galaxies than shuffled shards.
@@ -147,17 +148,18 @@ class GalaxyLoader:
             Batches of at least one galaxy.
 
         Raises:
-            ImageError: At the end, if more than `max_failed_fraction` of the galaxies failed.
+            ImageError: Instead of the last batch, if more than `max_failed_fraction` of the galaxies failed.
         """
         plan = self._plan_batches()
         failed: dict[int, Failure] = {}
-        for batch, batch_failures in self._make_batches(plan, self._epoch):
+        for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._epoch), start=1):
             failed.update(batch_failures)
             for index, failure in batch_failures.items():
                 self._failures.setdefault(index, failure)
+            if number == len(plan):  # not after it: who counts batches never asks for more than there are
+                self._check_failures(list(failed.values()), sum(len(indices) for indices in plan))
             if batch is not None:
                 yield batch
-        self._check_failures(list(failed.values()), sum(len(indices) for indices in plan))
 
     def _plan_batches(self) -> list[NDArray[np.intp]]:
         """Catalog rows of each batch of this shard and epoch."""
@@ -226,7 +228,8 @@ class GalaxyLoader:
         )
 
     def _check_failures(self, failed: list[Failure], total: int) -> None:
-        if len(failed) <= self.max_failed_fraction * total:
+        allowed = max(1.0, self.max_failed_fraction * total) if self.max_failed_fraction else 0
+        if len(failed) <= allowed:
             return
         shown = "\n".join(f"  {f.id_str}: {f.file_loc}: {f.reason}" for f in failed[:_REASONS_SHOWN])
         more = f"\n  and {len(failed) - _REASONS_SHOWN:,} more" if len(failed) > _REASONS_SHOWN else ""

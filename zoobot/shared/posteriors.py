@@ -1,7 +1,7 @@
 """From Dirichlet concentrations to what they say of a galaxy: expected vote fractions and their intervals.
 
-One question's fractions follow a Dirichlet distribution, so one answer's fraction follows a beta distribution,
-and means and intervals need no sampling. The engines' `posteriors` give the distributions themselves.
+One question's fractions follow a Dirichlet distribution, so one answer's follows a beta distribution:
+means and intervals need no sampling. The engines' `posteriors` give the distributions themselves.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/bench_galaxies.py --data DATA --json benchmarks/results/galaxies.json
 
 DATA is a folder of labelled surveys: see benchmarks/README.md for what is in it and how to get such data.
-Each task trains on the galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored on
-those whose `split` is val, which training never sees. "scratch" is the same architecture with random weights,
-everything else equal.
+Each task trains on the galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored
+on those whose `split` is val, which training never sees. "scratch" is the same architecture with random weights
+and everything else equal.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
-"""Finetune on real galaxies, from pretrained weights and from none, and score on galaxies kept aside.
+r"""Finetune on real galaxies, from pretrained weights and from none, and score on galaxies kept aside.
 
     python benchmarks/bench_galaxies.py --data DATA --json benchmarks/results/galaxies.json
 
 DATA is a folder of labelled surveys: see benchmarks/README.md for what is in it and how to get such data.
-Each task trains on the galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored
-on those whose `split` is val, which training never sees. "scratch" is the same architecture with random weights
-and everything else equal.
+Each task trains on galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored
+on those whose `split` is val, which training never sees. "scratch" is the same architecture with random
+weights, everything else equal. "galaxies" starts from a checkpoint of another task, such as the votes:
+
+    python benchmarks/bench_galaxies.py --data DATA --tasks votes --encoders pretrained --keep runs
+    python benchmarks/bench_galaxies.py --data DATA --tasks rings --encoders galaxies \
+        --galaxies runs/votes-pretrained-42/checkpoint
 """
 
 from __future__ import annotations
@@ -41,7 +45,11 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled surveys")
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
-    parser.add_argument("--encoders", nargs="+", choices=sorted(ENCODERS), default=list(ENCODERS))
+    parser.add_argument("--encoders", nargs="+", choices=[*ENCODERS, "galaxies"], default=list(ENCODERS))
+    parser.add_argument(
+        "--galaxies", type=Path, help="the checkpoint that the encoder `galaxies` starts from"
+    )
+    parser.add_argument("--keep", type=Path, help="keep each run's folder below this one")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--backend", choices=engine_names(), default="pytorch")
     parser.add_argument("--quick", action="store_true", help="one epoch of 200 galaxies: does it run at all?")
@@ -76,15 +84,17 @@ def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> di
         batch_size=task.batch_size,
         seed=seed,
     )
-    model = make_model(engine, task, encoder, seed, args.data)
-    folder = Path(tempfile.mkdtemp(prefix="bench-galaxies-"))
+    source = str(args.galaxies) if encoder == "galaxies" else ENCODERS[encoder]
+    model = make_model(engine, task, source, seed, args.data)
+    temporary = Path(tempfile.mkdtemp(prefix="bench-galaxies-"))
+    folder = args.keep / f"{name}-{encoder}-{seed}" if args.keep else temporary
     started = time.perf_counter()
     epochs = {"max_epochs": task.max_epochs, "patience": task.max_epochs}
     trainer = engine.finetune.get_trainer(folder, **epochs, progress=False)
     trainer.fit(model, data)
     seconds = time.perf_counter() - started
     table = engine.predict.predict(galaxies["val"], model, progress=False).table
-    shutil.rmtree(folder)
+    shutil.rmtree(temporary)
     scores = score_predictions(task, model, table.iloc[:, 1:].to_numpy(), galaxies["val"].labels)
     return {
         "task": name,
@@ -103,7 +113,7 @@ def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> di
 
 def make_model(engine: Any, task: GalaxyTask, encoder: str, seed: int, data: Path) -> Any:
     options = SETTINGS | task.settings
-    options |= {"name": ENCODERS[encoder], "preprocessing": task.preprocessing, "seed": seed}
+    options |= {"name": encoder, "preprocessing": task.preprocessing, "seed": seed}
     if task.kind == "tree":
         return engine.finetune.FinetuneableZoobotTree(schema="gz2_full", **options)
     if task.kind == "regression":

@@ -167,6 +167,16 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch, tmp_path):
     assert f"zoobot finetune --resume --save-dir '{tmp_path / 'my results'}'" in run("finetune", *words)[2]
 
 
+def test_a_polite_kill_ends_with_its_own_code(run, monkeypatch):
+    def end(*arguments, **options):
+        raise SystemExit  # as a framework does when a batch system sends SIGTERM
+
+    monkeypatch.setattr("zoobot.workflow.demo", end)
+    code, _, err = run("demo")
+    assert code == 143
+    assert "interrupted" in err
+
+
 def test_a_reader_that_goes_away_is_no_error():
     command = f"{sys.executable} -m zoobot schemas | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)

@@ -292,12 +292,13 @@ def test_resumed_options_come_from_the_record(killed):
         workflow.resumed_options({})
 
 
-def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, engine, tmp_path):
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, engine, tmp_path, ending):
     def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+        raise ending
 
     monkeypatch.setattr(engine.predict, "predict", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ending):
         finetune()
     assert record_of(tmp_path / "run")["status"] == "interrupted"
 

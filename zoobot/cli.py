@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ def main_exit() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 an error that says what to do, 130 interrupted.
+    """Run one command and return its exit code: 0 done, 2 an error to act on, 130 or 143 interrupted.
 
     Args:
         argv: The words after `zoobot`; by default those of the process.
@@ -51,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ZoobotError as error:
         sys.stderr.write(f"zoobot: error: {error}\n")
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ending:
         sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(name, given)}\n")
-        return 130
+        return _exit_code(ending)
     except BrokenPipeError:
         # the reader, such as `head`, has had enough; what is still buffered must go somewhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,6 +79,13 @@ class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         return f"{prefix}{record.getMessage()}"
+
+
+def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:
+    """What a shell expects: 130 after Ctrl-C, 143 after a polite kill, as batch systems send it."""
+    if isinstance(ending, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return ending.code if isinstance(ending.code, int) and ending.code else 128 + signal.SIGTERM
 
 
 def _how_to_go_on(command: str, given: dict[str, Any]) -> str:

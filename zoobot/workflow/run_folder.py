@@ -70,7 +70,7 @@ class RunRecord:
         """Record how the work inside ends: finished, interrupted, or failed with which error."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self.update(status="interrupted", ended=_now())
             raise
         except BaseException as error:

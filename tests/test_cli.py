@@ -293,19 +293,20 @@ def hear_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def interrupt_when(process, has_begun):
-    """Ctrl-C, once there is something to interrupt; a process may lose one signal, as in a destructor."""
-    deadline = time.monotonic() + 120
-    while not has_begun() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for _ in range(12):
+def interrupt_when(process, has_begun, has_heard):
+    """Ctrl-C, once there is something to interrupt, until it is heard: one may be lost on the way."""
+    deadline = time.monotonic() + 240
+    wait_until(has_begun, process, seconds=180)
+    while process.poll() is None and not has_heard() and time.monotonic() < deadline:
         process.send_signal(signal.SIGINT)
-        try:
-            return process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            continue
-    process.kill()
-    return process.communicate()
+        wait_until(has_heard, process, seconds=5)
+    return process.communicate(timeout=120)
+
+
+def wait_until(true, process, *, seconds):
+    deadline = time.monotonic() + seconds
+    while not true() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def test_a_run_interrupted_while_training_is_resumed(engine_name, run, tiny_survey, tmp_path):
@@ -319,7 +320,11 @@ def test_a_run_interrupted_while_training_is_resumed(engine_name, run, tiny_surv
         text=True,
         preexec_fn=hear_ctrl_c,  # noqa: PLW1509  it takes no lock
     )
-    _, err = interrupt_when(process, (folder / "last.ckpt").exists)
+
+    def is_recorded():
+        return '"status": "interrupted"' in (folder / "run.json").read_text()
+
+    _, err = interrupt_when(process, (folder / "last.ckpt").exists, is_recorded)
     assert process.returncode == 130, err
     assert f"zoobot finetune --resume --save-dir {folder}" in err
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"

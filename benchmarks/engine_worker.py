@@ -52,7 +52,7 @@ class EngineWork:
         return timing.take_samples(self._step, repeats)
 
     def epoch(self, repeats: int) -> timing.Samples:
-        """Finetuning by the epoch, files to metrics, as `fit` does it; the first, which compiles, left out."""
+        """Finetuning by the epoch, files to metrics, as `fit` does it, but for the first, which compiles."""
         wall: list[float] = []
         cpu: list[float] = []
 
@@ -72,9 +72,7 @@ class EngineWork:
         """Predictions over the whole survey, files to table."""
 
         def run() -> None:
-            self.engine.predict.predict(
-                self.catalog, self.model, batch_size=self.batch_size, progress=False
-            )
+            self.engine.predict.predict(self.catalog, self.model, batch_size=self.batch_size, progress=False)
 
         return timing.take_samples(run, repeats)
 

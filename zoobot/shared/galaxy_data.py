@@ -39,6 +39,8 @@ class GalaxyData:
         file_col: Column of the image paths.
         split: How `catalog` is split: "random", "stratified", "sky", "group" or "column".
         split_column: The column that "group" or "column" splits by.
+        ra_col: Column of right ascension in degrees, for a split by sky.
+        dec_col: Column of declination in degrees, for a split by sky.
         val_fraction: Share of the galaxies that validate.
         test_fraction: Share of the galaxies kept for test.
         batch_size: Galaxies in one step.
@@ -63,6 +65,8 @@ class GalaxyData:
         file_col: str = "file_loc",
         split: str = "random",
         split_column: str | None = None,
+        ra_col: str = "ra",
+        dec_col: str = "dec",
         val_fraction: float = defaults.VAL_FRACTION,
         test_fraction: float = 0.0,
         batch_size: int = defaults.BATCH_SIZE,
@@ -86,6 +90,8 @@ class GalaxyData:
         self._split: dict[str, Any] = {
             "method": split,
             "column": split_column,
+            "ra_col": ra_col,
+            "dec_col": dec_col,
             "val_fraction": val_fraction,
             "seed": seed,
         }

@@ -205,10 +205,12 @@ class SplitOptions(Options):
     split: Literal["random", "stratified", "sky", "group", "column"] = setting(
         "random",
         "random; stratified: the same mix of classes in each part; sky: patches of sky stay together "
-        "(columns ra and dec); group: galaxies with one value of --split-column stay together; "
+        "(--ra-col and --dec-col); group: galaxies with one value of --split-column stay together; "
         "column: --split-column says train, val or test",
     )
     split_column: str | None = setting(None, "the column of --split group or column", metavar="COLUMN")
+    ra_col: str = setting("ra", "right ascension in degrees, for --split sky", metavar="COLUMN")
+    dec_col: str = setting("dec", "declination in degrees, for --split sky", metavar="COLUMN")
     val_fraction: float = setting(defaults.VAL_FRACTION, "share of galaxies that validate", above=0, below=1)
     test_fraction: float = setting(0.0, "share of galaxies kept for the final score", at_least=0, below=1)
     val_catalog: str | None = setting(

@@ -72,6 +72,8 @@ def build_galaxies(engine: Engine, options: FinetuneOptions, labelled: LabelledG
         label_cols=labelled.label_cols,
         split=options.split,
         split_column=options.split_column,
+        ra_col=options.ra_col,
+        dec_col=options.dec_col,
         val_fraction=options.val_fraction,
         test_fraction=options.test_fraction,
         batch_size=options.batch_size,

@@ -38,5 +38,5 @@ def test_a_split_by_sky_takes_the_names_of_the_coordinates(galaxies):
 
 
 def test_a_split_by_sky_without_coordinates_names_the_missing_column(galaxies):
-    with pytest.raises(CatalogError, match="ra"):
+    with pytest.raises(CatalogError, match="'ra'"):
         GalaxyData(galaxies, split="sky").setup()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import timing
 
-from zoobot.shared.engine import Engine, load_engine
+from zoobot.shared.engine import load_engine
 
 SCHEMA = "gz_decals_dr5"
 
@@ -27,9 +27,10 @@ class EngineWork:
     """The same model, pixels and votes, for one engine."""
 
     def __init__(
-        self, engine: Engine, survey: Path, encoder: str, n_blocks: str, size: int, batch_size: int
+        self, name: str, survey: Path, encoder: str, n_blocks: str, size: int, batch_size: int
     ) -> None:
-        self.engine, self.batch_size, self.catalog = engine, batch_size, survey / "catalog.csv"
+        self.name, self.engine = name, load_engine(name)
+        self.batch_size, self.catalog = batch_size, survey / "catalog.csv"
         self.n_blocks: int | str = n_blocks if n_blocks == "all" else int(n_blocks)
         self.options = {"name": encoder, "preprocessing": {"image_size_pix": size}}
         self.model = self._new_model()
@@ -42,13 +43,13 @@ class EngineWork:
 
     def forward(self, repeats: int) -> timing.Samples:
         """Predictions of one batch, from uint8 images in memory."""
-        predict = FORWARDS[self.engine.__name__](self.model, self.images)  # type: ignore[attr-defined]
+        predict = FORWARDS[self.name](self.model, self.images)
         return timing.take_samples(predict, repeats)
 
     def train_step(self, repeats: int) -> timing.Samples:
         """One step of the optimiser on one batch, from uint8 images in memory."""
         if self._step is None:
-            self._step = STEPS[self.engine.__name__](self.model, self.images, self.votes)  # type: ignore[attr-defined]
+            self._step = STEPS[self.name](self.model, self.images, self.votes)
         return timing.take_samples(self._step, repeats)
 
     def epoch(self, repeats: int) -> timing.Samples:
@@ -60,7 +61,7 @@ class EngineWork:
             wall.append(1e3 * time.perf_counter())
             cpu.append(1e3 * time.process_time())
 
-        clock = CLOCKS[self.engine.__name__](note)  # type: ignore[attr-defined]
+        clock = CLOCKS[self.name](note)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self.engine.finetune.get_trainer(
                 folder, max_epochs=repeats + 1, progress=False, callbacks=[clock]
@@ -150,16 +151,16 @@ def tensorflow_clock(note: Callable[[], None]) -> Any:
     return keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: note())
 
 
-FORWARDS = {"zoobot.pytorch": pytorch_forward, "zoobot.tensorflow": tensorflow_forward}
-STEPS = {"zoobot.pytorch": pytorch_step, "zoobot.tensorflow": tensorflow_step}
-CLOCKS = {"zoobot.pytorch": pytorch_clock, "zoobot.tensorflow": tensorflow_clock}
+FORWARDS = {"pytorch": pytorch_forward, "tensorflow": tensorflow_forward}
+STEPS = {"pytorch": pytorch_step, "tensorflow": tensorflow_step}
+CLOCKS = {"pytorch": pytorch_clock, "tensorflow": tensorflow_clock}
 
 
 def main() -> None:
     name, survey, encoder, n_blocks, size, batch_size = sys.argv[1:7]
-    work = EngineWork(load_engine(name), Path(survey), encoder, n_blocks, int(size), int(batch_size))
-    names = ("forward", "train_step", "epoch", "predict", "peak_memory")
-    timing.serve({name: getattr(work, name) for name in names})
+    work = EngineWork(name, Path(survey), encoder, n_blocks, int(size), int(batch_size))
+    handlers = (work.forward, work.train_step, work.epoch, work.predict, work.peak_memory)
+    timing.serve({handler.__name__: handler for handler in handlers})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from zoobot.shared.errors import SchemaError
 from zoobot.shared.tree import Answer, Question, Schema
 from zoobot.shared.tree_checks import not_found
 
-__all__ = ["Answer", "Question", "Schema", "describe", "get", "names"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Answer", "Question", "Schema", "describe", "get", "join", "names"]
 
 
 def names() -> list[str]:
@@ -38,6 +41,42 @@ def get(name: str, *, legacy: bool = False) -> Schema:
     return _build(_canonical(name), legacy)
 
 
+def join(campaigns: Sequence[Schema], *, name: str | None = None) -> Schema:
+    """One schema with the questions of several campaigns, each of which remembers its campaign.
+
+    A galaxy has votes for the questions of its own campaigns only; the others are missing, and teach nothing.
+
+    Args:
+        campaigns: The schemas, in order; one that is itself a join keeps its campaigns.
+        name: What to call the joined schema; by default the names with "+" between them.
+
+    Raises:
+        SchemaError: If none is given, or two ask a question of the same text.
+
+    Example:
+        >>> both = join([get("gz_rings"), get("gz2")])
+        >>> both.name, list(both.campaigns)
+        ('gz_rings+gz2', ['gz_rings', 'gz2'])
+    """
+    pairs: dict[str, list[str]] = {}
+    parents: dict[str, tuple[str, ...]] = {}
+    asked_by: dict[str, str] = {}
+    for schema in campaigns:
+        for question in schema.questions:
+            text = question.text
+            if text in pairs:
+                msg = (
+                    f"{schema.name} and {asked_by[text]} both ask {text!r}, and their votes would mix: use "
+                    "the form of the schema whose questions end in the campaign's name (`zoobot schemas`)"
+                )
+                raise SchemaError(msg)
+            pairs[text] = [answer.text for answer in question.answers]
+            parents[text] = question.parents
+            asked_by[text] = question.campaign or schema.name
+    joined = name or "+".join(schema.name for schema in campaigns)
+    return Schema.from_pairs(pairs, parents, name=joined, campaigns=asked_by)
+
+
 def describe(name: str) -> str:
     """A campaign in one line: what was looked at, the size of its tree, and the paper to cite.
 
@@ -63,10 +102,12 @@ def _canonical(name: str) -> str:
 @cache
 def _build(canonical: str, legacy: bool) -> Schema:
     rows = surveys.CAMPAIGNS[canonical].rows
+    joined = surveys.CAMPAIGNS[canonical].joined
     return Schema.from_pairs(
         {row.question: row.answers for row in rows},
         {row.question: row.published_parents if legacy else row.parents for row in rows},
         name=f"{canonical} (legacy)" if legacy else canonical,
+        campaigns={row.question: row.question.rpartition("-")[2] for row in rows} if joined else None,
     )
 
 

@@ -52,12 +52,14 @@ class Campaign:
         reference: The paper to cite.
         aliases: Other names that `schemas.get` understands; with or without `gz_` and `_schema` needs no
             alias.
+        joined: Whether it is several campaigns, told apart by the suffixes of their questions.
     """
 
     rows: tuple[Row, ...]
     description: str
     reference: str
     aliases: tuple[str, ...] = ()
+    joined: bool = False
 
 
 def _ask(question: str, answers: str, *after: str, published: tuple[str, ...] | None = None) -> Row:
@@ -229,7 +231,11 @@ CAMPAIGNS: dict[str, Campaign] = {
         _DR8, "DESI Legacy Survey images of data release 8", _WALMSLEY_DESI, ("decals_dr8_ortho",)
     ),
     "gz_decals_all_campaigns": Campaign(
-        _ALL_DECALS, "DECaLS dr1/2, dr5 and dr8 joined", _WALMSLEY_DESI, ("decals_all_campaigns_ortho",)
+        _ALL_DECALS,
+        "DECaLS dr1/2, dr5 and dr8 joined",
+        _WALMSLEY_DESI,
+        ("decals_all_campaigns_ortho",),
+        joined=True,
     ),
     "gz_desi": Campaign(_DECALS_DR5, "DESI Legacy Surveys catalog, without suffix", _WALMSLEY_DESI),
     "gz2": Campaign(
@@ -292,17 +298,19 @@ CAMPAIGNS: dict[str, Campaign] = {
         _EVO_V1_PUBLIC + _suffixed(_COSMIC_DAWN, "cd"),
         "DECaLS, GZ2, CANDELS, Hubble and Cosmic Dawn joined, for pretraining",
         _WALMSLEY_EVO,
+        joined=True,
     ),
     "gz_evo_v1_public": Campaign(
-        _EVO_V1_PUBLIC, "GZ Evo v1 without the campaigns not public then", _WALMSLEY_EVO
+        _EVO_V1_PUBLIC, "GZ Evo v1 without the campaigns not public then", _WALMSLEY_EVO, joined=True
     ),
     "gz_evo_v2": Campaign(
         _EVO_V2_PUBLIC + _suffixed(_COSMIC_DAWN, "cd") + _suffixed(_EUCLID, "euclid"),
         "GZ Evo with Hubble v2 and Euclid, for pretraining",
         _WALMSLEY_SCALING,
+        joined=True,
     ),
     "gz_evo_v2_public": Campaign(
-        _EVO_V2_PUBLIC, "GZ Evo v2 without the campaigns not public then", _WALMSLEY_SCALING
+        _EVO_V2_PUBLIC, "GZ Evo v2 without the campaigns not public then", _WALMSLEY_SCALING, joined=True
     ),
 }
 

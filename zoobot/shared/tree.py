@@ -63,11 +63,13 @@ class Question:
         text: The question, such as `smooth-or-featured-dr5`.
         answers: Its answers, in label order.
         parents: Label columns of the answers after which it is asked; empty if it is asked of everyone.
+        campaign: The campaign that asked it, where several are joined in one schema; otherwise empty.
     """
 
     text: str
     answers: tuple[Answer, ...]
     parents: tuple[str, ...] = ()
+    campaign: str = ""
 
     @property
     def slice(self) -> slice:
@@ -124,6 +126,7 @@ class Schema:
         dependencies: Mapping[str, str | Sequence[str] | None] | None = None,
         *,
         name: str = "custom",
+        campaigns: Mapping[str, str] | None = None,
     ) -> Schema:
         """A schema from a dict of questions and their answers, and a dict of what leads to each.
 
@@ -133,6 +136,7 @@ class Schema:
                 no entry, if it is asked of everyone. Entries for other questions are ignored if every
                 question has its own entry, and otherwise refused, because they are then likely typing errors.
             name: What to call the tree.
+            campaigns: For questions of several campaigns, the campaign that asked each.
 
         Raises:
             SchemaError: If the tree is not well formed.
@@ -155,7 +159,7 @@ class Schema:
             n_answers += len(answers)
             parents = dependencies.get(text) or ()
             parents = (parents,) if isinstance(parents, str) else tuple(parents)
-            questions.append(Question(text, answers, parents))
+            questions.append(Question(text, answers, parents, (campaigns or {}).get(text, "")))
         return cls(name, tuple(questions))
 
     @cached_property
@@ -172,6 +176,15 @@ class Schema:
     def question_slices(self) -> list[slice]:
         """Where each question's answers stand among the label columns, half-open."""
         return [question.slice for question in self.questions]
+
+    @property
+    def campaigns(self) -> dict[str, list[int]]:
+        """The campaigns joined in this schema, each with the places of its questions; empty if it is one."""
+        joined: dict[str, list[int]] = {}
+        for place, question in enumerate(self.questions):
+            if question.campaign:
+                joined.setdefault(question.campaign, []).append(place)
+        return joined
 
     def get_question(self, text: str) -> Question:
         """The question with this text, or the one that a label column belongs to.
@@ -259,7 +272,8 @@ class Schema:
         Raises:
             SchemaError: If an entry is missing, unknown or of the wrong kind, or the tree not well formed.
         """
-        return cls.from_pairs(*tree_text.pairs_from_config(config), name=config["name"])
+        answers, parents, campaigns = tree_text.pairs_from_config(config)
+        return cls.from_pairs(answers, parents, name=config["name"], campaigns=campaigns)
 
     def to_yaml(self, path: str | Path) -> None:
         """Write the schema to a YAML file that people can read and edit."""

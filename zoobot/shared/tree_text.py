@@ -29,38 +29,39 @@ def to_config(schema: Schema) -> dict[str, Any]:
         }
         if question.parents:
             entry["parents"] = list(question.parents)
+        if question.campaign:
+            entry["campaign"] = question.campaign
         questions.append(entry)
     return {"name": schema.name, "questions": questions}
 
 
-def pairs_from_config(config: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The answers and the parents of each question, checked, from what `to_config` gave.
+def pairs_from_config(
+    config: Mapping[str, Any],
+) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
+    """The answers, the parents and the campaign of each question, checked, from what `to_config` gave.
 
     Raises:
         SchemaError: If an entry is missing, unknown or of the wrong kind, or a question is repeated.
     """
     _check_entry(config, "the schema", required=("name", "questions"))
-    if not isinstance(config["name"], str):
-        msg = f"'name' must be text, got {config['name']!r}"
-        raise SchemaError(msg)
+    _text(config["name"], "'name'")
     if not isinstance(config["questions"], list):
         msg = f"'questions' must be a list of questions, got {config['questions']!r}"
         raise SchemaError(msg)
     answers: dict[str, list[str]] = {}
     parents: dict[str, list[str]] = {}
+    campaigns: dict[str, str] = {}
     for place, entry in enumerate(config["questions"], start=1):
         what = f"question {place}"
-        _check_entry(entry, what, required=("question", "answers"), optional=("parents",))
-        text = entry["question"]
-        if not isinstance(text, str):
-            msg = f"{what}: 'question' must be text, got {text!r}"
-            raise SchemaError(msg)
+        _check_entry(entry, what, required=("question", "answers"), optional=("parents", "campaign"))
+        text = _text(entry["question"], f"{what}: 'question'")
         if text in answers:
             msg = f"{what}: question {text!r} given more than once"
             raise SchemaError(msg)
         answers[text] = _texts(entry["answers"], f"{what} ({text!r}): 'answers'")
         parents[text] = _texts(entry.get("parents") or [], f"{what} ({text!r}): 'parents'")
-    return answers, parents
+        campaigns[text] = _text(entry.get("campaign") or "", f"{what} ({text!r}): 'campaign'")
+    return answers, parents, campaigns
 
 
 def write_yaml(config: Mapping[str, Any], path: str | Path) -> None:
@@ -148,6 +149,13 @@ def _check_entry(entry: Any, what: str, *, required: tuple[str, ...], optional: 
     if missing or unknown:
         msg = f"{what} must hold {list(required)} (and may hold {list(optional)}), got {list(entry)}"
         raise SchemaError(msg)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        msg = f"{what} must be text, got {value!r}"
+        raise SchemaError(msg)
+    return value
 
 
 def _texts(value: Any, what: str) -> list[str]:

@@ -7,6 +7,7 @@ from scipy import stats
 from zoobot.shared import posteriors as shared
 from zoobot.shared.errors import ConfigError, LabelError, SchemaError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
+from zoobot.shared.predictive_votes import vote_intervals
 from zoobot.shared.schemas import Schema
 
 SCHEMA = Schema.from_pairs(
@@ -72,3 +73,55 @@ def test_a_question_with_one_answer_is_certain():
     schema = Schema.from_pairs({"only": ["yes"]})
     lower, upper = shared.fraction_intervals([[3.0]], schema)
     assert lower.tolist() == upper.tolist() == [[1.0]]
+
+
+# -- mixtures: several samples of one galaxy, as from dropout or an ensemble -----------------------------
+
+MIXTURE = np.stack([CONCENTRATIONS, CONCENTRATIONS[::-1] * 1.5, np.full((2, 5), 3.0)])
+
+
+@pytest.fixture
+def mixture(engine):
+    return engine.posteriors.TreePosterior(MIXTURE, SCHEMA)
+
+
+def test_a_mixtures_mean_and_intervals_are_the_shared_ones(mixture):
+    np.testing.assert_allclose(np.asarray(mixture.mean()), shared.expected_fractions(MIXTURE, SCHEMA))
+    np.testing.assert_allclose(
+        np.asarray(mixture.probability_asked()), shared.probability_asked(MIXTURE, SCHEMA)
+    )
+    for kind in ("equal-tailed", "highest-density"):
+        ours = shared.fraction_intervals(MIXTURE, SCHEMA, level=0.8, kind=kind)
+        for end, expected in zip(mixture.intervals(0.8, kind=kind), ours, strict=True):
+            np.testing.assert_allclose(np.asarray(end), expected)
+    fewest, most = vote_intervals(MIXTURE, SCHEMA, 20, level=0.8)
+    for end, expected in zip(mixture.vote_intervals(20, 0.8), (fewest, most), strict=True):
+        np.testing.assert_array_equal(np.asarray(end), expected)
+
+
+def test_a_mixtures_densities_are_the_mean_of_its_samples(mixture, to_tensor, to_numpy):
+    votes = np.array([[3.0, 6.0, 1.0], [0.0, 10.0, 0.0]])
+    log_prob = to_numpy(mixture.votes("shape", 10).log_prob(to_tensor(votes)))
+    each = [-dirichlet_multinomial_nll(alpha[:, :3], votes, [slice(0, 3)])[:, 0] for alpha in MIXTURE]
+    np.testing.assert_allclose(log_prob, np.log(np.mean(np.exp(each), axis=0)), rtol=1e-6)
+    fractions = np.array([[0.2, 0.5, 0.3], [0.1, 0.8, 0.1]])
+    density = np.exp(to_numpy(mixture.question("shape").log_prob(to_tensor(fractions))))
+    expected = [
+        np.mean([stats.dirichlet(alpha[galaxy, :3]).pdf(fractions[galaxy]) for alpha in MIXTURE])
+        for galaxy in range(2)
+    ]
+    np.testing.assert_allclose(density, expected, rtol=1e-6)
+
+
+def test_a_mixtures_draws_have_its_mean_and_take_one_sample_for_all_questions(mixture):
+    draws = np.asarray(mixture.sample(6000, seed=3))
+    assert draws.shape == (6000, 2, 5)
+    np.testing.assert_allclose(draws.mean(axis=0), shared.expected_fractions(MIXTURE, SCHEMA), atol=0.015)
+    means = (
+        MIXTURE[:, 0] / np.array([MIXTURE[:, 0, :3].sum(axis=1)] * 3 + [MIXTURE[:, 0, 3:].sum(axis=1)] * 2).T
+    )
+    covariance = np.cov(means[:, 0], means[:, 3], bias=True)[0, 1]  # of different questions: only by sample
+    assert np.cov(draws[:, 0, 0], draws[:, 0, 3])[0, 1] == pytest.approx(covariance, abs=0.003)
+    votes = np.asarray(mixture.predict_votes(20, n_samples=4000, seed=1))
+    np.testing.assert_array_equal(votes[..., :3].sum(axis=-1), 20)
+    np.testing.assert_allclose(votes.mean(axis=0) / 20, shared.expected_fractions(MIXTURE, SCHEMA), atol=0.02)

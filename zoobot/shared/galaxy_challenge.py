@@ -172,7 +172,7 @@ def challenge_rmse(predicted: ArrayLike, published: ArrayLike) -> float:
         shapes = f"{predicted.shape} and {published.shape}"
         msg = f"expected two arrays (galaxies, {len(CHALLENGE_COLUMNS)}), got the shapes {shapes}"
         raise LabelError(msg)
-    known = np.isfinite(published).all(axis=1)
+    known: np.ndarray = np.isfinite(published).all(axis=1)
     if not known.any():
         return float("nan")
     return float(np.sqrt(np.mean((predicted[known] - published[known]) ** 2)))

@@ -4,6 +4,26 @@ from zoobot.shared.import_order import refuse_late_triton
 
 refuse_late_triton()
 
-from zoobot.pytorch import checkpoint, data, encoders, finetune, heads, losses, posteriors, predict  # noqa: E402
+from zoobot.pytorch import (  # noqa: E402
+    checkpoint,
+    data,
+    encoders,
+    finetune,
+    heads,
+    losses,
+    models,
+    posteriors,
+    predict,
+)
 
-__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "posteriors", "predict"]
+__all__ = [
+    "checkpoint",
+    "data",
+    "encoders",
+    "finetune",
+    "heads",
+    "losses",
+    "models",
+    "posteriors",
+    "predict",
+]

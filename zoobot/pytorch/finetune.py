@@ -222,7 +222,11 @@ class FinetuneableZoobotTree(FinetuneableZoobot):
 
     def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
         """The negative log-likelihood of each galaxy's votes, summed over questions, (batch,), in nats."""
-        return losses.dirichlet_multinomial_nll(raw, labels, self._question_slices).sum(dim=1)
+        return self.loss_parts(raw, labels).sum(dim=1)
+
+    def loss_parts(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """The negative log-likelihood of each question's votes, (batch, questions), in nats."""
+        return losses.dirichlet_multinomial_nll(raw, labels, self._question_slices)
 
 
 def _mean_of_present(each: Tensor, labels: Tensor) -> Tensor:

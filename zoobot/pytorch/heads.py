@@ -17,6 +17,7 @@ from zoobot.shared import defaults
 from zoobot.shared.head_checks import (
     check_features_shape,
     check_head,
+    checked_calibration,
     checked_target_statistics,
     prior_logits,
 )
@@ -184,6 +185,8 @@ class DirichletHead(_Head):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
     Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
+    Predictions are these times `calibration`, which is 1 until it is set, is not trained, and is saved with the
+    weights: how sure a network is, and how sure it may be, are learned from different galaxies.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -201,10 +204,13 @@ class DirichletHead(_Head):
         Walmsley et al. 2022, MNRAS 509, 3966.
     """
 
+    calibration: Tensor
+
     def __init__(
         self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
         super().__init__(num_features, num_answers, dropout_prob)
+        self.register_buffer("calibration", torch.ones(num_answers))
 
     def forward(self, features: Tensor) -> Tensor:
         """Concentrations, (batch, answers), from features, (batch, features)."""
@@ -222,8 +228,17 @@ class DirichletHead(_Head):
             self.linear.bias.copy_(torch.from_numpy(logits))
 
     def to_predictions(self, raw: Tensor) -> Tensor:
-        """The concentrations, unchanged."""
-        return raw
+        """The calibrated concentrations, (batch, answers)."""
+        return raw * self.calibration
+
+    def set_calibration(self, factors: ArrayLike) -> None:
+        """Multiply every prediction by these factors, (answers,), as `zoobot.shared.calibration` fits them.
+
+        Raises:
+            LabelError: If there is not one finite number above 0 for each answer.
+        """
+        given = checked_calibration(factors, self.linear.out_features)
+        self.calibration.copy_(torch.from_numpy(given))
 
 
 def build_head(

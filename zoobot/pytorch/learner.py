@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoobot.pytorch import encoders, heads, weights
@@ -16,6 +18,7 @@ from zoobot.shared.blocks import ParameterPlan, plan_training
 from zoobot.shared.checkpoint import write_checkpoint
 from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_epoch
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.loss_parts import mean_losses, part_groups
 from zoobot.shared.neutral_model import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
@@ -38,6 +41,8 @@ class FinetuneableZoobot(pl.LightningModule):
     pixel_mean: Tensor
     pixel_std: Tensor
     head: Any
+    _sum_members: Tensor
+    _sums: Tensor
 
     def __init__(
         self,
@@ -61,6 +66,9 @@ class FinetuneableZoobot(pl.LightningModule):
             self.register_buffer(f"pixel_{statistic}", values, persistent=False)
         self._encoder_plan = self._plan_encoder()
         self.encoder.set_trainable(self._encoder_plan)
+        self._sum_names, members = part_groups(task)
+        self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
+        self.register_buffer("_sums", torch.zeros(2, len(self._sum_names)), persistent=False)
         self._validated: list[ValidatedBatch] = []
         self._last_losses: tuple[Tensor, list[str]] | None = None
 
@@ -135,6 +143,10 @@ class FinetuneableZoobot(pl.LightningModule):
         """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
         raise NotImplementedError
 
+    def loss_parts(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each galaxy in parts that add up to it, (batch, parts): a tree's questions, or one."""
+        return self.galaxy_losses(raw, labels)[:, None]
+
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
 
@@ -157,10 +169,13 @@ class FinetuneableZoobot(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed(seed_of_epoch(self.settings.seed, self.current_epoch, self.global_rank))
+        self._sums.zero_()
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
-        losses = self.galaxy_losses(self.raw_outputs(_to_network_input(batch.images)), batch.labels)
+        parts = self.loss_parts(self.raw_outputs(_to_network_input(batch.images)), batch.labels)
+        losses = parts.sum(dim=1)
+        self._add_up(parts.detach())
         self._check_last_losses()
         self._last_losses = (losses.detach(), batch.ids)
         mean = losses.mean()
@@ -174,6 +189,13 @@ class FinetuneableZoobot(pl.LightningModule):
             sync_dist=True,
         )
         return mean
+
+    def _add_up(self, parts: Tensor) -> None:
+        """Count the losses of each question and campaign; a question nobody was asked has exactly 0."""
+        if self._sum_names:
+            parts = parts.to(self._sum_members.dtype)
+            self._sums[0] += (parts @ self._sum_members).sum(dim=0)
+            self._sums[1] += ((parts != 0).to(parts.dtype) @ self._sum_members > 0).sum(dim=0)
 
     def _check_last_losses(self) -> None:
         """Stop at a loss that is not finite; one step late, when a GPU has it ready, so no step waits."""
@@ -196,14 +218,17 @@ class FinetuneableZoobot(pl.LightningModule):
         self._validated.append(ValidatedBatch(arrays[0], arrays[1], arrays[2], batch.ids))
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val_loss` and the task's metrics, named `val_…`."""
-        if not self._validated:
-            return
-        scores = validation_scores(self.task, self._validated)
+        """Log `val_loss`, the task's metrics as `val_…`, and the training losses of a tree's questions."""
+        validated = _of_all_devices(self._validated)
         self._validated.clear()
+        if not validated:
+            return
+        scores = validation_scores(self.task, validated)
         on_device = {k: torch.tensor(v, dtype=torch.float32, device=self.device) for k, v in scores.items()}
         self.log("val_loss", on_device.pop("val_loss"), prog_bar=True, sync_dist=True)
         self.log_dict(on_device, sync_dist=True)
+        sums, galaxies = self.trainer.strategy.reduce(self._sums, reduce_op="sum").cpu().numpy()
+        self.log_dict(mean_losses(self._sum_names, sums, galaxies), sync_dist=True)
 
     def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
         """Write the neutral checkpoint that `zoobot.pytorch.checkpoint.load`, or the other engine, reads.
@@ -222,6 +247,15 @@ class FinetuneableZoobot(pl.LightningModule):
             training=training,
         )
         return write_checkpoint(folder, neutral)
+
+
+def _of_all_devices(validated: list[ValidatedBatch]) -> list[ValidatedBatch]:
+    """What the devices of a run have validated, together: scores such as R² are no means of their parts."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return list(validated)
+    gathered: list[list[ValidatedBatch]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(gathered, validated)
+    return list(chain.from_iterable(gathered))
 
 
 def _to_network_input(images: Tensor) -> Tensor:

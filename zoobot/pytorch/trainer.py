@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from zoobot.pytorch import weights
+from zoobot.pytorch.averaged_weights import AveragedWeights
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
@@ -32,7 +33,11 @@ def get_trainer(
     monitor: str = defaults.MONITOR,
     accelerator: str = "auto",
     devices: int | str = "auto",
+    num_nodes: int = 1,
     precision: str = "auto",
+    gradient_clip: float | None = None,
+    accumulate_batches: int = 1,
+    ema_decay: float = 0.0,
     progress: bool = True,
     loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
     **trainer_kwargs: Any,
@@ -49,8 +54,13 @@ def get_trainer(
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto", "cpu", "gpu"…, as Lightning names them.
-        devices: How many devices, or "auto".
+        devices: How many devices on each machine, or "auto". A step's batch is shared out among all of them.
+        num_nodes: How many machines; SLURM's processes are found by themselves.
         precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names.
+        gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
+        accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
+        ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
+            0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to: "tensorboard", "wandb".
         **trainer_kwargs: Anything else that `pytorch_lightning.Trainer` takes.
@@ -63,11 +73,20 @@ def get_trainer(
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
-    check_trainer_options(max_epochs=max_epochs, patience=patience, loggers=loggers)
+    check_trainer_options(
+        max_epochs=max_epochs,
+        patience=patience,
+        loggers=loggers,
+        gradient_clip=gradient_clip,
+        accumulate_batches=accumulate_batches,
+        ema_decay=ema_decay,
+        num_nodes=num_nodes,
+    )
     save_dir = Path(save_dir)
     callbacks = [
         EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
         BestModel(save_dir / "checkpoint", monitor),
+        *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
         ModelCheckpoint(
             save_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
@@ -86,6 +105,9 @@ def get_trainer(
         max_epochs=max_epochs,
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
+        gradient_clip_val=gradient_clip,
+        accumulate_grad_batches=accumulate_batches,
         precision=_choose_precision(precision, accelerator),  # type: ignore[arg-type]
         callbacks=callbacks,
         logger=_make_loggers(loggers, save_dir),

@@ -17,6 +17,12 @@ HUBER_DELTA = 1.0
 WARMUP_EPOCHS = 1
 MIN_LR_FACTOR = 0.01
 
+# Training a tree model whole, where no part of it is to be spared
+TRAIN_LEARNING_RATE = 1e-3
+TRAIN_DROPOUT_PROB = 0.2
+EMA_DECAY = 0.998
+GRADIENT_CLIP = 5.0
+
 # Training loop
 MAX_EPOCHS = 50
 PATIENCE = 10

@@ -43,7 +43,17 @@ ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
 DEFAULT_ENGINE = "pytorch"
 
 #: The modules that each engine has, under the same name, with the same `__all__` and signatures.
-MIRRORED = ("checkpoint", "data", "encoders", "finetune", "heads", "losses", "posteriors", "predict")
+MIRRORED = (
+    "checkpoint",
+    "data",
+    "encoders",
+    "finetune",
+    "heads",
+    "losses",
+    "models",
+    "posteriors",
+    "predict",
+)
 
 #: Where other packages announce their engines.
 ENTRY_POINT_GROUP = "zoobot.engines"
@@ -95,6 +105,12 @@ class _Finetune(Protocol):
         """A trainer that leaves checkpoint/, metrics.csv and last.ckpt in `save_dir`."""
 
 
+class _Models(Protocol):
+    """`engine.models`."""
+
+    ZoobotTree: Any
+
+
 class _Predict(Protocol):
     """`engine.predict`."""
 
@@ -130,6 +146,7 @@ class Engine(Protocol):
     finetune: _Finetune
     heads: Any
     losses: _Losses
+    models: _Models
     predict: _Predict
 
 

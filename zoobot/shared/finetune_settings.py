@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["FinetuneSettings", "learning_rate_factor", "scheduled_factor", "seed_of_epoch"]
+__all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_epoch"]
 
 Schedule = Literal["cosine", "constant"]
 
@@ -89,6 +89,23 @@ class FinetuneSettings:
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(FinetuneSettings):
+    """How the weights of a whole model learn, from none or from given ones: all blocks, at one rate.
+
+    Args:
+        n_blocks: As for finetuning; "all" by default.
+        lr_decay: Likewise; 1, the same rate everywhere, by default.
+        learning_rate: Likewise, with another default.
+        dropout_prob: Likewise.
+    """
+
+    n_blocks: int | Literal["all"] = "all"
+    lr_decay: float = 1.0
+    learning_rate: float = defaults.TRAIN_LEARNING_RATE
+    dropout_prob: float = defaults.TRAIN_DROPOUT_PROB
 
 
 def learning_rate_factor(settings: FinetuneSettings, step: int, total_steps: int, warmup_steps: int) -> float:

@@ -43,7 +43,7 @@ class GalaxyData:
         dec_col: Column of declination in degrees, for a split by sky.
         val_fraction: Share of the galaxies that validate.
         test_fraction: Share of the galaxies kept for test.
-        batch_size: Galaxies in one step.
+        batch_size: Galaxies in one step, over all devices together.
         augmentation: How training images vary; None shows them as they are. Others are never augmented.
         num_workers: Threads that read images.
         seed: Seeds the split, the order and the augmentation.
@@ -190,13 +190,18 @@ class GalaxyData:
             shard: (index, count): this device's share of the galaxies.
 
         Raises:
-            ConfigError: If this data module and the model both say how pixels are made, and differ.
+            ConfigError: If this data module and the model both say how pixels are made, and differ; or the
+                batch can't be shared out evenly.
         """
         training = name == "train"
+        batch_size, rest = divmod(self.batch_size, shard[1])
+        if rest:
+            msg = f"batch_size must be shared out evenly among {shard[1]} devices, got {self.batch_size}"
+            raise ConfigError(msg)
         loader = GalaxyLoader(
             self._part(name),
             self._agree_on(preprocessing),
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             augmentation=self.augmentation if training else None,
             shuffle=training,
             seed=self.seed,

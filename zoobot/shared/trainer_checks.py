@@ -13,20 +13,41 @@ __all__ = ["check_trainer_options"]
 _LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
-def check_trainer_options(*, max_epochs: int, patience: int, loggers: Sequence[str]) -> None:
+def check_trainer_options(
+    *,
+    max_epochs: int,
+    patience: int,
+    loggers: Sequence[str],
+    gradient_clip: float | None = None,
+    accumulate_batches: int = 1,
+    ema_decay: float = 0.0,
+    num_nodes: int = 1,
+) -> None:
     """Raise unless a trainer can be made so.
 
     Raises:
-        ConfigError: If a number is below 1, or a logger is unknown.
+        ConfigError: If a number can't work, or a logger is unknown.
         MissingPackageError: If a logger's package is not installed.
 
     Example:
         >>> check_trainer_options(max_epochs=10, patience=3, loggers=[])
     """
-    for name, value in (("max_epochs", max_epochs), ("patience", patience)):
+    counts = {
+        "max_epochs": max_epochs,
+        "patience": patience,
+        "accumulate_batches": accumulate_batches,
+        "num_nodes": num_nodes,
+    }
+    for name, value in counts.items():
         if value < 1:
             msg = f"{name} must be at least 1, got {value!r}"
             raise ConfigError(msg)
+    if gradient_clip is not None and not gradient_clip > 0:
+        msg = f"gradient_clip must be above 0, or None for no limit, got {gradient_clip!r}"
+        raise ConfigError(msg)
+    if not 0 <= ema_decay < 1:
+        msg = f"ema_decay must be in [0, 1), 0 for no average, got {ema_decay!r}"
+        raise ConfigError(msg)
     for name in loggers:
         if name not in _LOGGERS:
             msg = f"loggers must be of {sorted(_LOGGERS)}, got {name!r}"

@@ -61,7 +61,9 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
         `fraction_rmse_QUESTION`, `accuracy_QUESTION`, `accuracy_confident_QUESTION`, and the galaxies behind
         them, `n_QUESTION` and `n_confident_QUESTION`. Over all questions: `nll` (summed over questions, mean
         over galaxies), `fraction_rmse` (over every answer of every question asked), `accuracy` and
-        `accuracy_confident` (means over questions), `n` (galaxies). NaN where nobody was asked.
+        `accuracy_confident` (means over questions), `n` (galaxies). Of a schema that joins campaigns also
+        `nll_campaign_CAMPAIGN` (summed over its questions, mean over its galaxies). NaN where nobody was
+        asked.
 
     Raises:
         LabelError: If the shapes do not fit, or votes are negative.
@@ -97,10 +99,18 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
             f"n_{question.text}": float(asked.sum()),
             f"n_confident_{question.text}": float(confident.sum()),
         }
+    for campaign, places in schema.campaigns.items():
+        answers = [place for part in _slices(schema, places) for place in range(part.start, part.stop)]
+        asked = np.nan_to_num(votes[:, answers]).any(axis=1)
+        per_question[f"nll_campaign_{campaign}"] = _mean(nll[asked][:, places].sum(axis=1))
     scores["fraction_rmse"] = _root_mean(np.concatenate(squared))
     scores["accuracy"] = _mean_of_defined(accuracies)
     scores["accuracy_confident"] = _mean_of_defined(confident_accuracies)
     return scores | per_question
+
+
+def _slices(schema: Schema, places: Sequence[int]) -> list[slice]:
+    return [schema.question_slices[place] for place in places]
 
 
 def _check(concentrations: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 from zoobot.shared import schemas
+from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
 
@@ -58,6 +59,36 @@ def test_dirichlet_head(trained, outputs):
     concentrations, predictions = outputs(trained("DirichletHead"))
     np.testing.assert_allclose(concentrations, 1 + 100 * special.expit(LINEAR), rtol=1e-5)
     np.testing.assert_array_equal(predictions, concentrations)
+
+
+def test_calibration_changes_predictions_but_not_what_the_loss_takes(trained, outputs):
+    head = trained("DirichletHead")
+    before, _ = outputs(head)
+    head.set_calibration([0.5, 2.0, 1.0])
+    raw, predictions = outputs(head)
+    np.testing.assert_array_equal(raw, before)
+    np.testing.assert_allclose(predictions, before * [0.5, 2.0, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factors", [[1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 1.0, np.nan]])
+def test_calibration_that_can_not_work(engine, factors):
+    with pytest.raises(LabelError, match="need 3 finite factors above 0"):
+        engine.heads.DirichletHead(8, 3).set_calibration(factors)
+
+
+def test_calibration_is_saved_and_an_older_checkpoint_has_none(engine, both_engines, tmp_path):
+    make = {"schema": "gz_rings", "name": "resnet10t", "preprocessing": {"image_size_pix": 32}}
+    model = engine.finetune.FinetuneableZoobotTree(**make)
+    model.head.set_calibration([0.25, 4.0])
+    folder = engine.checkpoint.save(model, tmp_path / "new")
+    for other in both_engines.values():
+        got = np.asarray(other.checkpoint.load(folder).head.calibration)
+        np.testing.assert_array_equal(got, [0.25, 4.0])
+    neutral = read_checkpoint(folder)
+    neutral.head_tensors.pop("calibration")
+    write_checkpoint(tmp_path / "old", neutral)
+    got = np.asarray(engine.checkpoint.load(tmp_path / "old").head.calibration)
+    np.testing.assert_array_equal(got, [1.0, 1.0])
 
 
 def test_concentrations_stay_in_their_range_however_sure_the_network_is(engine, apply, set_linear):

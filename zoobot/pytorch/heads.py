@@ -185,8 +185,8 @@ class DirichletHead(_Head):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
     Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
-    Predictions are these times `calibration`, which is 1 until it is set, is not trained, and is saved with the
-    weights: how sure a network is, and how sure it may be, are learned from different galaxies.
+    Predictions are these times `calibration`, which is 1 until it is set, is not trained, and is saved with
+    the weights: how sure a network is, and how sure it may be, are learned from different galaxies.
 
     Args:
         num_features: Length of the encoder's feature vector.

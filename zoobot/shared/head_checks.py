@@ -12,7 +12,13 @@ from zoobot.shared.errors import ConfigError, LabelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_features_shape", "check_head", "checked_target_statistics", "prior_logits"]
+__all__ = [
+    "check_features_shape",
+    "check_head",
+    "checked_calibration",
+    "checked_target_statistics",
+    "prior_logits",
+]
 
 
 def check_head(num_features: int, num_outputs: int, dropout_prob: float) -> None:
@@ -58,6 +64,23 @@ def checked_target_statistics(
         msg = f"targets need a finite mean and a std above 0, got {mean.tolist()}, {std.tolist()}"
         raise LabelError(msg)
     return mean, std
+
+
+def checked_calibration(factors: ArrayLike, num_answers: int) -> NDArray[np.float64]:
+    """The factors that calibrate concentrations, (answers,), found to be usable.
+
+    Raises:
+        LabelError: If there is not one finite number above 0 for each answer.
+
+    Example:
+        >>> checked_calibration([0.5, 0.5], 2).tolist()
+        [0.5, 0.5]
+    """
+    given = np.asarray(factors, dtype=np.float64)
+    if given.shape != (num_answers,) or not (np.isfinite(given) & (given > 0)).all():
+        msg = f"need {num_answers} finite factors above 0, one an answer, got {given}"
+        raise LabelError(msg)
+    return given
 
 
 def prior_logits(concentrations: ArrayLike, num_answers: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,16 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
             "finetune it by giving the folder as the model's `name`"
         )
         raise CheckpointError(msg)
-    return neutral
+    return _with_calibration(neutral)
+
+
+def _with_calibration(neutral: NeutralCheckpoint) -> NeutralCheckpoint:
+    """A tree model's checkpoint as it is now written: earlier ones have no calibration, which is none."""
+    task = tasks.from_config(neutral.task or {})
+    if not isinstance(task, tasks.TreeTask) or "calibration" in neutral.head_tensors:
+        return neutral
+    ones = np.ones(task.num_outputs, dtype=np.float32)
+    return replace(neutral, head_tensors={**neutral.head_tensors, "calibration": ones})
 
 
 def model_options(neutral: NeutralCheckpoint) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from zoobot.shared import defaults
 from zoobot.shared.head_checks import (
     check_features_shape,
     check_head,
+    checked_calibration,
     checked_target_statistics,
     prior_logits,
 )
@@ -195,6 +196,8 @@ class DirichletHead(_Head):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
     Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
+    Predictions are these times `calibration`, which is 1 until it is set, is not trained, and is saved with
+    the weights: how sure a network is, and how sure it may be, are learned from different galaxies.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -216,6 +219,9 @@ class DirichletHead(_Head):
         self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
         super().__init__(num_features, num_answers, dropout_prob)
+        self.calibration = self.add_weight(
+            name="calibration", shape=(num_answers,), initializer="ones", trainable=False
+        )
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Concentrations, (batch, answers), from features, (batch, features)."""
@@ -231,8 +237,16 @@ class DirichletHead(_Head):
         self.linear.bias.assign(prior_logits(concentrations, self.linear.units))
 
     def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
-        """The concentrations, unchanged."""
-        return raw
+        """The calibrated concentrations, (batch, answers)."""
+        return raw * self.calibration
+
+    def set_calibration(self, factors: ArrayLike) -> None:
+        """Multiply every prediction by these factors, (answers,), as `zoobot.shared.calibration` fits them.
+
+        Raises:
+            LabelError: If there is not one finite number above 0 for each answer.
+        """
+        self.calibration.assign(checked_calibration(factors, self.linear.units))
 
 
 def build_head(

@@ -21,8 +21,19 @@ def pytest_addoption(parser):
     parser.addoption(
         "--require-engines",
         default="",
-        help="engines, separated by commas, whose absence fails their tests instead of skipping them",
+        help="engines, separated by commas, without which no test runs, instead of their tests being skipped",
     )
+
+
+def pytest_configure(config):
+    """Stop at once where a required engine is missing: whatever a test file skips by, nothing then passes."""
+    for name in filter(None, config.getoption("--require-engines").split(",")):
+        if name not in ENGINES:
+            msg = f"--require-engines must name some of {list(ENGINES)}, got {name!r}"
+            raise pytest.UsageError(msg)
+        if find_spec(ENGINES[name]) is None:
+            msg = f"engine {name!r} is required, but {ENGINES[name]!r} is not installed"
+            raise pytest.UsageError(msg)
 
 
 class PytorchWords:
@@ -94,24 +105,22 @@ class TensorflowWords:
 WORDS = {"pytorch": PytorchWords, "tensorflow": TensorflowWords}
 
 
-def skip_or_fail_without(name, config):
+def skip_without(name):
     if find_spec(ENGINES[name]) is None:
-        if name in config.getoption("--require-engines").split(","):
-            pytest.fail(f"engine {name!r} is required, but {ENGINES[name]!r} is not installed")
         pytest.skip(f"{ENGINES[name]} is not installed")
 
 
 @pytest.fixture(params=list(ENGINES))
 def engine_name(request):
-    skip_or_fail_without(request.param, request.config)
+    skip_without(request.param)
     return request.param
 
 
 @pytest.fixture(scope="session")
-def both_engines(request):
+def both_engines():
     """The engines by name, for tests that compare them."""
     for name in ENGINES:
-        skip_or_fail_without(name, request.config)
+        skip_without(name)
     return {name: load_engine(name) for name in ENGINES}
 
 

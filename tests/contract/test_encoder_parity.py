@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-timm = pytest.importorskip("timm")
 pytest.importorskip("tensorflow")
+
+import timm  # noqa: E402  where torch is, timm must be: it is no reason to skip
 
 import zoobot.pytorch.encoders as torch_encoders  # noqa: E402
 import zoobot.pytorch.weights as torch_weights  # noqa: E402

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -136,17 +137,16 @@ def draw_warp(
     height, width = image_shape[:2]
     size_pix = preprocessing.image_size_pix
     scale = preprocessing.crop_fraction * min(height, width) / size_pix
-    linear = np.eye(2)
-    offset = np.zeros(2)
+    linear, shift_x, shift_y = (1.0, 0.0, 0.0, 1.0), 0.0, 0.0
     if augmentation is not None:
         draws = _uniform_draws("warp", seed, epoch, galaxy_id)
         linear, zoom = _draw_linear(augmentation, draws)
         scale /= zoom
-        offset = augmentation.shift * size_pix * np.array([2 * next(draws) - 1, 2 * next(draws) - 1])
-    matrix = scale * linear
-    centre_in = np.array([width - 1, height - 1]) / 2
-    centre_out = (size_pix - 1) / 2 + offset
-    return np.column_stack([matrix, centre_in - matrix @ centre_out])
+        reach = augmentation.shift * size_pix
+        shift_x, shift_y = reach * (2 * next(draws) - 1), reach * (2 * next(draws) - 1)
+    xx, xy, yx, yy = (scale * number for number in linear)
+    x, y = (size_pix - 1) / 2 + shift_x, (size_pix - 1) / 2 + shift_y
+    return np.array([[xx, xy, (width - 1) / 2 - xx * x - xy * y], [yx, yy, (height - 1) / 2 - yx * x - yy * y]])
 
 
 def draw_erasure(
@@ -213,23 +213,25 @@ def make_view(
     return view
 
 
-def _draw_linear(augmentation: Augmentation, draws: Iterator[float]) -> tuple[NDArray[np.float64], float]:
-    """Rotation with reflection, and the zoom; always four draws, so that no option moves another."""
+def _draw_linear(
+    augmentation: Augmentation, draws: Iterator[float]
+) -> tuple[tuple[float, float, float, float], float]:
+    """Rotation with reflection (row by row), and the zoom; always four draws, so that no option moves another."""
     turn, mirror, mirror_other, magnify = (next(draws) for _ in range(4))
     angle = 2 * math.pi * turn if augmentation.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)
-    linear = np.array([[cos, -sin], [sin, cos]])
-    if augmentation.flip:
-        linear = linear @ np.diag([1.0 if mirror < 0.5 else -1.0, 1.0 if mirror_other < 0.5 else -1.0])
+    flip_x = -1.0 if augmentation.flip and mirror >= 0.5 else 1.0
+    flip_y = -1.0 if augmentation.flip and mirror_other >= 0.5 else 1.0
     low, high = augmentation.zoom
-    return linear, math.exp(_between((math.log(low), math.log(high)), magnify))
+    zoom = math.exp(_between((math.log(low), math.log(high)), magnify))
+    return (cos * flip_x, -sin * flip_y, sin * flip_x, cos * flip_y), zoom
 
 
 def _uniform_draws(purpose: str, seed: int, epoch: int, galaxy_id: str) -> Iterator[float]:
     """Eight numbers uniform in [0, 1), straight from a hash: equal on every machine, version and thread."""
     key = f"{purpose}|{seed}|{epoch}|{galaxy_id}".encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(key, digest_size=64).digest()
-    return iter((np.frombuffer(digest, "<u8") >> np.uint64(11)) * 2.0**-53)
+    return ((word >> 11) * 2.0**-53 for word in struct.unpack("<8Q", digest))
 
 
 def _between(limits: tuple[float, float], fraction: float) -> float:

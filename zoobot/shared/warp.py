@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["apply_warp"]
 
 _TOGETHER = 3
-"""Planes that OpenCV warps at once; what is left goes one by one, for it is less exact with two planes."""
+"""Planes that are warped at once, with a fourth, empty one: OpenCV takes half the time for four planes that it
+takes for three, to the same result. What is left goes one by one, for OpenCV is less exact with two planes.
+"""
 
-_SOFTEN_FROM = 1.2
-_SOFTEN_SIGMA = 0.3
-"""Blur before sampling every `scale` pixels, for a scale of 1.2 to 2: sigma in pixels per unit of scale.
+_SOFTEN_FROM = 1.4
+"""Soften by [1 2 1]/4 before sampling every 1.4 to 2 pixels.
 
-Measured against exact box averaging: galaxies stay at 56 dB with or without, and pixel noise gains 8 dB.
+Measured on noisy galaxies, such views lie within 53 to 57 dB of an exact antialiased (triangle) resampling, as
+encoders meet it in Pillow and torchvision, and within 49 to 53 dB of box averages; unsoftened ones within 46 to 50
+and 49 to 54. Below 1.4 both are nearer without.
 """
 
 
@@ -55,14 +58,16 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
     views = []
     for planes in _group_planes(image.shape[2]):
         part = _shrink_and_soften(image[..., planes], factor, scale / factor)
+        together = part.ndim == 3  # OpenCV drops the axis of a single plane
         part = cv2.warpAffine(
-            part,
+            cv2.cvtColor(part, cv2.COLOR_RGB2RGBA) if together else part,
             into_blocks,
             (size_pix, size_pix),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(fill,) * _TOGETHER,
+            borderValue=(fill,) * 4,
         )
+        part = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB) if together else part
         views.append(part.reshape(size_pix, size_pix, -1))
     view = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
     return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
@@ -81,12 +86,18 @@ def _cut_out(
 ) -> tuple[NDArray, NDArray[np.float64]]:
     """The part of the image that the view needs, with a margin, and the matrix into that part."""
     height, width = image.shape[:2]
-    corners = np.array([[-0.5, -0.5], [-0.5, size_pix - 0.5], [size_pix - 0.5, -0.5], [size_pix - 0.5] * 2])
-    places = corners @ matrix[:, :2].T + matrix[:, 2]
-    left, top = np.clip(np.floor(places.min(axis=0)) - margin, 0, [width - 1, height - 1]).astype(int)
-    right, bottom = np.clip(np.ceil(places.max(axis=0)) + margin + 1, [left + 1, top + 1], [width, height])
-    part = image[top : int(bottom), left : int(right)]
-    return part, np.column_stack([matrix[:, :2], matrix[:, 2] - [left, top]])
+    (xx, xy, x0), (yx, yy, y0) = matrix.tolist()  # plain numbers: arrays this small cost more than they save
+    left, right = _reach(x0, xx, xy, size_pix, margin, width)
+    top, bottom = _reach(y0, yx, yy, size_pix, margin, height)
+    return image[top:bottom, left:right], np.array([[xx, xy, x0 - left], [yx, yy, y0 - top]])
+
+
+def _reach(start: float, by_x: float, by_y: float, size_pix: int, margin: int, length: int) -> tuple[int, int]:
+    """Half-open range of rows or columns of the image, at least one, that a view touches."""
+    middle = start + (by_x + by_y) * (size_pix - 1) / 2
+    half = (abs(by_x) + abs(by_y)) * size_pix / 2
+    first = min(max(math.floor(middle - half) - margin, 0), length - 1)
+    return first, min(max(math.ceil(middle + half) + margin + 1, first + 1), length)
 
 
 def _shrink_and_soften(image: NDArray, factor: int, scale_left: float) -> NDArray:
@@ -101,5 +112,6 @@ def _shrink_and_soften(image: NDArray, factor: int, scale_left: float) -> NDArra
         size = (image.shape[1] // factor, image.shape[0] // factor)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if scale_left > _SOFTEN_FROM:
-        image = cv2.GaussianBlur(image, (3, 3), _SOFTEN_SIGMA * scale_left)
+        image = cv2.GaussianBlur(image, (3, 3), 0)  # OpenCV's way to say [1 2 1]/4
     return image
+

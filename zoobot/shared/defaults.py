@@ -1,5 +1,7 @@
 """Every default that the two engines, the command line and the documentation share."""
 
+from typing import Final
+
 SEED = 42
 
 # Encoder used when the user names none: ImageNet weights bundled with the `pytorch` and `tensorflow` extras.
@@ -45,3 +47,12 @@ CONCENTRATION_RANGE = 100.0
 
 # How near to 0 and 1 the mean of targets in [0, 1] may lie where a head takes its logit.
 UNIT_INTERVAL_MARGIN = 1e-3
+
+# Calibration of a tree's concentrations on validation galaxies: what is fitted, and on how many at least
+CALIBRATION_OBJECTIVE: Final = "coverage"
+CALIBRATION_LEVEL = 0.9
+CALIBRATION_MIN_GALAXIES = 50
+COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+# Below this probability that a question is asked, a summary of predictions leaves its answers blank.
+ASKED_THRESHOLD = 0.5

@@ -146,8 +146,8 @@ def challenge_from_votes(votes: ArrayLike, schema: Schema) -> FloatArray:
     fractions = fractions_from_votes(votes, schema)
     numbers = challenge_fractions(np.nan_to_num(fractions), schema)
     first = [f"{q.text}_{q.answers[0]}" for q in _QUESTIONS if q.parent is None]
-    known = np.isfinite(fractions[:, [schema.label_cols.index(name) for name in first]]).all(axis=1)
-    return np.where(known[:, None], numbers, np.nan)
+    roots = fractions[:, [schema.label_cols.index(name) for name in first]]
+    return np.where(np.isfinite(roots).all(axis=1, keepdims=True), numbers, np.nan)
 
 
 def challenge_rmse(predicted: ArrayLike, published: ArrayLike) -> float:
@@ -172,7 +172,7 @@ def challenge_rmse(predicted: ArrayLike, published: ArrayLike) -> float:
         shapes = f"{predicted.shape} and {published.shape}"
         msg = f"expected two arrays (galaxies, {len(CHALLENGE_COLUMNS)}), got the shapes {shapes}"
         raise LabelError(msg)
-    known: np.ndarray = np.isfinite(published).all(axis=1)
+    known = np.all(np.isfinite(published), axis=1)
     if not known.any():
         return float("nan")
     return float(np.sqrt(np.mean((predicted[known] - published[known]) ** 2)))

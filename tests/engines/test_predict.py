@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.errors import CheckpointError, ConfigError, ImageError, NonFiniteError, PredictionsError
-from zoobot.shared.predictions import read_predictions
+from zoobot.shared.predictions import read_prediction_metadata, read_predictions
 
 
 def test_predictions_keep_the_catalogs_order_and_are_the_same_each_time(engine, make_model, catalog_path):
@@ -113,3 +113,57 @@ def test_weights_that_are_not_finite_give_an_error_not_a_table(engine, make_mode
     with pytest.raises(NonFiniteError, match="galaxy-0"):
         engine.predict.predict(catalog_path, model, save_loc=tmp_path / "p.csv", progress=False)
     assert not (tmp_path / "p.csv").exists()
+
+
+# -- ensembles --------------------------------------------------------------------------------------------
+
+
+def columns_of(table, sample):
+    return table[table["sample"] == sample].drop(columns="sample").reset_index(drop=True)
+
+
+def test_an_ensemble_has_the_rows_of_each_member(engine, make_model, fit, catalog_path, tmp_path):
+    trained = fit(make_model("tree", learning_rate=1e-2), tmp_path / "run")
+    untrained = make_model("tree")
+    both = engine.predict.predict(
+        catalog_path, [tmp_path / "run" / "checkpoint", untrained], batch_size=7, progress=False
+    ).table
+    assert len(both) == 2 * 24
+    for sample, member in enumerate((trained, untrained)):
+        alone = engine.predict.predict(catalog_path, member, progress=False).table
+        pd.testing.assert_frame_equal(columns_of(both, sample), alone, atol=1e-4)
+
+
+def test_samples_are_numbered_through_the_members(engine, make_model, catalog_path, tmp_path):
+    models = [make_model("classification", dropout_prob=0.5) for _ in range(2)]
+    predictions = engine.predict.predict(
+        catalog_path, models, n_samples=3, save_loc=tmp_path / "p.parquet", progress=False
+    )
+    assert sorted(set(predictions.table["sample"])) == list(range(6))
+    metadata = read_prediction_metadata(tmp_path / "p.parquet")
+    assert (metadata["n_samples"], metadata["n_members"]) == (6, 2)
+
+
+def test_members_that_read_images_differently_each_have_their_own(
+    engine, make_model, write_galaxies, tmp_path
+):
+    catalog = write_galaxies(tmp_path / "survey")
+    for broken in (3, 4, 5, 9):  # at three a batch, 3 to 5 leave a batch of nothing
+        (tmp_path / "survey" / f"{broken}.png").write_bytes(b"")
+    small, large = make_model("tree"), make_model("tree", preprocessing={"image_size_pix": 48})
+    result = engine.predict.predict(catalog, [small, large], batch_size=3, progress=False)
+    assert result.failures["id_str"].tolist() == [f"galaxy-{i}" for i in (3, 4, 5, 9)]
+    for sample, member in enumerate((small, large)):
+        alone = engine.predict.predict(catalog, member, progress=False).table
+        pd.testing.assert_frame_equal(columns_of(result.table, sample), alone, atol=1e-5)
+
+
+def test_members_of_different_tasks_are_refused(engine, make_model, catalog_path):
+    tree = make_model("tree")
+    with pytest.raises(ConfigError, match="the first predicts a tree, model 2 a regression"):
+        engine.predict.predict(catalog_path, [tree, make_model("regression")])
+    other = make_model("regression", label_cols=["flux", "axis_ratio"])
+    with pytest.raises(ConfigError, match="their order differs"):
+        engine.predict.predict(catalog_path, [make_model("regression"), other])
+    with pytest.raises(ConfigError, match="empty list"):
+        engine.predict.predict(catalog_path, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from zoobot.pytorch import checkpoint
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.shared import defaults
 from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.prediction_run import check_request, predict_catalog
+from zoobot.shared.prediction_run import Member, as_members, check_request, predict_catalog
 from zoobot.shared.predictions import Predictions
 
 __all__ = ["predict"]
@@ -19,7 +21,7 @@ __all__ = ["predict"]
 
 def predict(
     catalog: CatalogSource,
-    model: FinetuneableZoobot | str | Path,
+    model: FinetuneableZoobot | str | Path | Sequence[FinetuneableZoobot | str | Path],
     *,
     save_loc: str | Path | None = None,
     n_samples: int = 1,
@@ -38,9 +40,11 @@ def predict(
 
     Args:
         catalog: A table of ids and image files; labels are not needed.
-        model: A trained model, or the folder of its checkpoint.
+        model: A trained model, or the folder of its checkpoint; or a list of these, of one task, for an
+            ensemble: a row for each galaxy and member, numbered through in `sample`.
         save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
+            Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
@@ -53,6 +57,7 @@ def predict(
         Probabilities for classes, concentrations for trees, values in the targets' units for regression.
 
     Raises:
+        ConfigError: If the models of a list predict different things.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read.
         NonFiniteError: If a prediction is NaN or infinite.
@@ -61,31 +66,44 @@ def predict(
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
     check_request(save_loc, n_samples)
-    if isinstance(model, (str, Path)):
-        model = checkpoint.load(model)
+    models = [checkpoint.load(m) if isinstance(m, (str, Path)) else m for m in as_members(model)]
     device = _best_device()
-    home, was_training = next(model.parameters()).device, model.training
-    model.to(device).eval()
+    members = [Member(m, _predict_batch(m, device, n_samples)) for m in models]
+    with ExitStack() as stack:
+        for m in models:
+            stack.enter_context(_ready_on(device, m))
+        stack.enter_context(torch.random.fork_rng())
+        torch.manual_seed(seed)
+        return predict_catalog(
+            catalog,
+            members,
+            save_loc=save_loc,
+            n_samples=n_samples,
+            root=root,
+            id_col=id_col,
+            file_col=file_col,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            progress=progress,
+        )
 
+
+def _predict_batch(
+    model: FinetuneableZoobot, device: torch.device, n_samples: int
+) -> Callable[[np.ndarray], np.ndarray]:
     def predict_batch(images: np.ndarray) -> np.ndarray:
         return model.predict_images(torch.from_numpy(images).to(device), n_samples=n_samples).cpu().numpy()
 
+    return predict_batch
+
+
+@contextmanager
+def _ready_on(device: torch.device, model: FinetuneableZoobot) -> Iterator[None]:
+    """Have a model predict on a device for a while, then leave it as and where it was."""
+    home, was_training = next(model.parameters()).device, model.training
+    model.to(device).eval()
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return predict_catalog(
-                catalog,
-                model,
-                predict_batch,
-                save_loc=save_loc,
-                n_samples=n_samples,
-                root=root,
-                id_col=id_col,
-                file_col=file_col,
-                batch_size=batch_size,
-                num_workers=num_workers,
-                progress=progress,
-            )
+        yield
     finally:
         model.to(home).train(was_training)
 

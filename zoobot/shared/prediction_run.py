@@ -1,8 +1,12 @@
-"""Predict over a catalog of any size with any engine: read, predict, write, batch by batch."""
+"""Predict over a catalog of any size with any engine: read, predict, write, batch by batch.
+
+Several models predict together as an ensemble: each galaxy gets a row from each, numbered in `sample`. Models
+that read images alike share one reading; where they differ, each galaxy is read once for each way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,14 +22,31 @@ from zoobot.shared.predictions import Predictions, PredictionWriter, check_save_
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 
-__all__ = ["check_request", "predict_catalog", "run_prediction"]
+__all__ = ["Member", "as_members", "check_request", "predict_catalog"]
 
 PredictBatch = Callable[[np.ndarray], np.ndarray]
 
 
+class _Predicting(Protocol):
+    task: Task
+    preprocessing: Preprocessing
+
+
+class Member(NamedTuple):
+    """One model of a run.
+
+    Args:
+        model: Tells what is predicted, and how images are read.
+        predict_batch: From images, (batch, height, width, channels), to (samples, batch, outputs).
+    """
+
+    model: _Predicting
+    predict_batch: PredictBatch
+
+
 class _Chunk(NamedTuple):
     ids: list[str]
-    values: np.ndarray
+    values: np.ndarray  # (samples, batch, outputs)
 
 
 def check_request(save_loc: str | Path | None, n_samples: int) -> None:
@@ -37,15 +58,22 @@ def check_request(save_loc: str | Path | None, n_samples: int) -> None:
         check_save_loc(save_loc)
 
 
-class _Predicting(Protocol):
-    task: Task
-    preprocessing: Preprocessing
+def as_members(model: Any) -> list[Any]:
+    """One model, or a list of them, as a list.
+
+    Raises:
+        ConfigError: If the list is empty.
+    """
+    members = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not members:
+        msg = "model must be a model, a checkpoint's folder, or a list of these; got an empty list"
+        raise ConfigError(msg)
+    return members
 
 
 def predict_catalog(
     catalog: CatalogSource,
-    model: _Predicting,
-    predict_batch: PredictBatch,
+    members: Sequence[Member],
     *,
     save_loc: str | Path | None,
     n_samples: int,
@@ -56,14 +84,15 @@ def predict_catalog(
     num_workers: int,
     progress: bool,
 ) -> Predictions:
-    """The predictions of any engine's model for every readable galaxy of a catalog, in its order.
+    """The predictions of any engine's models for every readable galaxy of a catalog, in its order.
+
+    With `save_loc`, each batch is written and forgotten, so memory does not grow with the catalog.
 
     Args:
         catalog: A table of ids and image files.
-        model: Tells what is predicted, and how images are read.
-        predict_batch: From images, (batch, height, width, channels), to (samples, batch, outputs).
+        members: The model, or several of the same task.
         save_loc: Where the table goes (.parquet, .csv, .hdf5); None keeps it in memory.
-        n_samples: How many samples `predict_batch` gives.
+        n_samples: How many samples each member gives.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
@@ -72,84 +101,123 @@ def predict_catalog(
         progress: Whether a progress bar is drawn.
 
     Raises:
+        ConfigError: If the members predict different things.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read.
         NonFiniteError: If a prediction is NaN or infinite.
     """
+    task = _shared_task([member.model.task for member in members])
     galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
-    loader = GalaxyLoader(
-        galaxies, model.preprocessing, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
-    )
-    return run_prediction(
-        loader, predict_batch, model.task, save_loc=save_loc, n_samples=n_samples, progress=progress
-    )
+    readings = _distinct([member.model.preprocessing for member in members])
+    loaders = [
+        GalaxyLoader(
+            galaxies, reading, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
+        )
+        for reading in readings
+    ]
+    chunks = _predict_chunks(loaders, members, progress=progress)
+    total = n_samples * len(members)
+    if save_loc is None:
+        table = _in_memory(list(chunks), task.output_columns, total)
+        _refuse_nothing(loaders, len(table))
+        return Predictions(table=table, failures=_failures(loaders), save_loc=None)
+    origin = _origin(galaxies.name, task, readings, n_samples=total, n_members=len(members))
+    with PredictionWriter(save_loc, task.output_columns, samples=total > 1, metadata=origin) as writer:
+        written = sum(_write(writer, chunk, total) for chunk in chunks)
+        _refuse_nothing(loaders, written)
+    return Predictions(failures=_failures(loaders), save_loc=Path(save_loc))
 
 
-def run_prediction(
-    loader: GalaxyLoader,
-    predict_batch: PredictBatch,
-    task: Task,
-    *,
-    save_loc: str | Path | None = None,
-    n_samples: int = 1,
-    progress: bool = True,
-) -> Predictions:
-    """The predictions for every readable galaxy of a loader, in catalog order.
-
-    With `save_loc`, each batch is written and forgotten, so memory does not grow with the catalog.
-
-    Args:
-        loader: The galaxies, in order and without augmentation.
-        predict_batch: From images, (batch, height, width, channels), to (samples, batch, outputs).
-        task: Names the columns.
-        save_loc: Where the table goes (.parquet, .csv, .hdf5); None keeps it in memory.
-        n_samples: How many samples `predict_batch` gives; more than one adds a `sample` column.
-        progress: Whether a progress bar is drawn.
+def _shared_task(tasks: Sequence[Task]) -> Task:
+    """What all members predict.
 
     Raises:
-        ImageError: If not one image could be read.
-        NonFiniteError: If a prediction is NaN or infinite; the message names the galaxies.
+        ConfigError: If it is not the same, naming the first member that differs and how.
     """
-    chunks = _predict_chunks(loader, predict_batch, progress=progress)
-    if save_loc is None:
-        table = _in_memory(list(chunks), task.output_columns, n_samples)
-        predictions = Predictions(table=table, failures=_failures(loader), save_loc=None)
-    else:
-        metadata = _origin(loader, task, n_samples)
-        with PredictionWriter(
-            save_loc, task.output_columns, samples=n_samples > 1, metadata=metadata
-        ) as writer:
-            for chunk in chunks:
-                _write(writer, chunk, n_samples)
-            _refuse_nothing(loader)
-        predictions = Predictions(failures=_failures(loader), save_loc=Path(save_loc))
-    _refuse_nothing(loader)
-    return predictions
+    first = tasks[0]
+    for number, task in enumerate(tasks[1:], start=2):
+        if task.kind != first.kind:
+            msg = f"the models of an ensemble must share one task: the first predicts a {first.kind}, "
+            msg += f"model {number} a {task.kind}"
+            raise ConfigError(msg)
+        if task.output_columns != first.output_columns:
+            missing = [name for name in first.output_columns if name not in task.output_columns][:5]
+            other = [name for name in task.output_columns if name not in first.output_columns][:5]
+            differ = f"it lacks {missing} and has {other}" if missing or other else "their order differs"
+            msg = f"the models of an ensemble must predict the same columns; of model {number} {differ}"
+            raise ConfigError(msg)
+    return first
 
 
-def _origin(loader: GalaxyLoader, task: Task, n_samples: int) -> dict[str, Any]:
+def _distinct(records: Sequence[Preprocessing]) -> list[Preprocessing]:
+    kept: list[Preprocessing] = []
+    for record in records:
+        if record not in kept:
+            kept.append(record)
+    return kept
+
+
+def _origin(
+    catalog: str, task: Task, readings: Sequence[Preprocessing], *, n_samples: int, n_members: int
+) -> dict[str, Any]:
     """What a prediction file says of where its numbers come from."""
+    configs = [reading.to_config() for reading in readings]
     return {
         "zoobot": __version__,
         "task": task.to_config(),
-        "preprocessing": loader.preprocessing.to_config(),
-        "catalog": loader.catalog.name,
+        "preprocessing": configs[0] if len(configs) == 1 else configs,
+        "catalog": catalog,
         "n_samples": n_samples,
+        "n_members": n_members,
     }
 
 
-def _predict_chunks(loader: GalaxyLoader, predict_batch: PredictBatch, *, progress: bool) -> Iterator[_Chunk]:
+def _predict_chunks(
+    loaders: Sequence[GalaxyLoader], members: Sequence[Member], *, progress: bool
+) -> Iterator[_Chunk]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:
-        work = bar.add_task("Predicting galaxies", total=len(loader.catalog))
-        batch: Batch
-        for batch in loader:
-            values = np.asarray(predict_batch(batch.images), dtype=np.float32)
-            _refuse_non_finite(values, batch.ids)
-            yield _Chunk(batch.ids, values)
-            bar.advance(work, len(batch.ids))
+        work = bar.add_task("Predicting galaxies", total=len(loaders[0].catalog))
+        for ids, images in _read_in_step(loaders):
+            parts = [
+                predict_batch(next(i for i, w in zip(images, loaders, strict=True) if w.preprocessing == p))
+                for predict_batch, p in ((m.predict_batch, m.model.preprocessing) for m in members)
+            ]
+            values = np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
+            _refuse_non_finite(values, ids)
+            yield _Chunk(ids, values)
+            bar.advance(work, len(ids))
+
+
+def _read_in_step(loaders: Sequence[GalaxyLoader]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Ids, and the images of each loader, of galaxies that every loader could read, in catalog order."""
+    if len(loaders) == 1:
+        for batch in loaders[0]:
+            yield batch.ids, [batch.images]
+        return
+    row = {galaxy: row for row, galaxy in enumerate(loaders[0].catalog.ids)}
+    numbered = [((row[batch.ids[0]] // w.batch_size, batch) for batch in w) for w in loaders]
+    done: tuple[int, Batch | None] = (len(row), None)  # after every batch
+    waiting = [next(batches, done) for batches in numbered]
+    while not all(batch is None for _, batch in waiting):
+        last = max(number for number, _ in waiting)
+        behind = [place for place, (number, _) in enumerate(waiting) if number < last]
+        if not behind:
+            yield from _common([batch for _, batch in waiting if batch is not None])
+            behind = list(range(len(waiting)))
+        for place in behind:  # a batch of which nothing could be read is skipped by its loader
+            waiting[place] = next(numbered[place], done)
+
+
+def _common(batches: Sequence[Batch]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """One batch of the galaxies that are in all of these; none if there are none."""
+    shared = set.intersection(*(set(batch.ids) for batch in batches))
+    keep = [[place for place, galaxy in enumerate(batch.ids) if galaxy in shared] for batch in batches]
+    if shared:
+        ids = [batches[0].ids[place] for place in keep[0]]
+        yield ids, [batch.images[places] for batch, places in zip(batches, keep, strict=True)]
 
 
 def _refuse_non_finite(values: np.ndarray, ids: list[str]) -> None:
@@ -160,17 +228,19 @@ def _refuse_non_finite(values: np.ndarray, ids: list[str]) -> None:
         raise NonFiniteError(msg)
 
 
-def _refuse_nothing(loader: GalaxyLoader) -> None:
-    if len(loader.failures) == len(loader.catalog):
-        first = loader.failures[0]
+def _refuse_nothing(loaders: Sequence[GalaxyLoader], written: int) -> None:
+    failures = _failures(loaders)
+    if not written and len(failures):
+        first = failures.iloc[0]
         reason = f"{first.file_loc}: {first.reason}"
-        msg = f"not one of {len(loader.catalog)} images could be read; the first: {reason}"
+        msg = f"not one of {len(loaders[0].catalog)} images could be read; the first: {reason}"
         raise ImageError(msg)
 
 
-def _write(writer: PredictionWriter, chunk: _Chunk, n_samples: int) -> None:
+def _write(writer: PredictionWriter, chunk: _Chunk, n_samples: int) -> int:
     for sample, values in enumerate(chunk.values):
         writer.write(chunk.ids, values, sample=sample if n_samples > 1 else None)
+    return len(chunk.ids)
 
 
 def _in_memory(chunks: list[_Chunk], columns: list[str], n_samples: int) -> pd.DataFrame:
@@ -187,5 +257,8 @@ def _in_memory(chunks: list[_Chunk], columns: list[str], n_samples: int) -> pd.D
     return pd.concat(parts, ignore_index=True)
 
 
-def _failures(loader: GalaxyLoader) -> pd.DataFrame:
-    return pd.DataFrame(loader.failures, columns=["id_str", "file_loc", "reason"])
+def _failures(loaders: Sequence[GalaxyLoader]) -> pd.DataFrame:
+    """Every galaxy that could not be read in one way or another, once."""
+    rows = [failure for loader in loaders for failure in loader.failures]
+    table = pd.DataFrame(rows, columns=["id_str", "file_loc", "reason"])
+    return table.drop_duplicates("id_str", ignore_index=True)

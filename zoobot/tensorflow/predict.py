@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.prediction_run import check_request, predict_catalog
+from zoobot.shared.prediction_run import Member, as_members, check_request, predict_catalog
 from zoobot.shared.predictions import Predictions
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.finetune import FinetuneableZoobot
@@ -18,7 +20,7 @@ __all__ = ["predict"]
 
 def predict(
     catalog: CatalogSource,
-    model: FinetuneableZoobot | str | Path,
+    model: FinetuneableZoobot | str | Path | Sequence[FinetuneableZoobot | str | Path],
     *,
     save_loc: str | Path | None = None,
     n_samples: int = 1,
@@ -37,9 +39,11 @@ def predict(
 
     Args:
         catalog: A table of ids and image files; labels are not needed.
-        model: A trained model, or the folder of its checkpoint.
+        model: A trained model, or the folder of its checkpoint; or a list of these, of one task, for an
+            ensemble: a row for each galaxy and member, numbered through in `sample`.
         save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
+            Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
@@ -52,6 +56,7 @@ def predict(
         Probabilities for classes, concentrations for trees, values in the targets' units for regression.
 
     Raises:
+        ConfigError: If the models of a list predict different things.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read.
         NonFiniteError: If a prediction is NaN or infinite.
@@ -60,17 +65,14 @@ def predict(
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
     check_request(save_loc, n_samples)
-    if isinstance(model, (str, Path)):
-        model = checkpoint.load(model)
-
-    def predict_batch(images: np.ndarray) -> np.ndarray:
-        return model.predict_images(images, n_samples=n_samples).numpy()
-
-    with model.seeded_dropout(seed):
+    models = [checkpoint.load(m) if isinstance(m, (str, Path)) else m for m in as_members(model)]
+    members = [Member(m, _predict_batch(m, n_samples)) for m in models]
+    with ExitStack() as stack:
+        for number, m in enumerate(models):
+            stack.enter_context(m.seeded_dropout(seed + number))
         return predict_catalog(
             catalog,
-            model,
-            predict_batch,
+            members,
             save_loc=save_loc,
             n_samples=n_samples,
             root=root,
@@ -80,3 +82,10 @@ def predict(
             num_workers=num_workers,
             progress=progress,
         )
+
+
+def _predict_batch(model: FinetuneableZoobot, n_samples: int) -> Callable[[np.ndarray], np.ndarray]:
+    def predict_batch(images: np.ndarray) -> np.ndarray:
+        return model.predict_images(images, n_samples=n_samples).numpy()
+
+    return predict_batch

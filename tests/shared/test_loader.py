@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoobot.shared import loader as loader_module
+from zoobot.shared import source_pixels as source_module
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError, ImageError, MissingPackageError
@@ -142,11 +142,11 @@ class TestSeeds:
     def test_uneven_speed_changes_nothing(self, catalog, monkeypatch):
         expected = list(GalaxyLoader(catalog, RECORD, batch_size=2, num_workers=0))
 
-        def read_slowly(path, preprocessing):
+        def read_slowly(path, preprocessing, **options):
             time.sleep(0.004 * (hash(path) % 4))
-            return read_image(path, preprocessing)
+            return read_image(path, preprocessing, **options)
 
-        monkeypatch.setattr(loader_module, "read_image", read_slowly)
+        monkeypatch.setattr(source_module, "read_image", read_slowly)
         assert_same(expected, list(GalaxyLoader(catalog, RECORD, batch_size=2, num_workers=4)))
 
     def test_epochs_and_seeds_differ(self, catalog):
@@ -277,10 +277,10 @@ class TestFailures:
     @pytest.mark.parametrize("num_workers", [0, 2])
     @pytest.mark.parametrize("error", [MissingPackageError("no astropy"), RuntimeError("a bug")])
     def test_what_is_not_the_images_fault_is_raised_at_once(self, catalog, monkeypatch, num_workers, error):
-        def fail(path, preprocessing):
+        def fail(path, preprocessing, **options):
             raise error
 
-        monkeypatch.setattr(loader_module, "read_image", fail)
+        monkeypatch.setattr(source_module, "read_image", fail)
         with pytest.raises(type(error), match=str(error)):
             list(GalaxyLoader(catalog, RECORD, num_workers=num_workers, max_failed_fraction=1))
         assert wait_for_no_threads()
@@ -316,12 +316,12 @@ class TestThreads:
     def test_batches_in_the_making_stop_early(self, catalog, monkeypatch):
         read = []
 
-        def read_slowly(path, preprocessing):
+        def read_slowly(path, preprocessing, **options):
             read.append(path)
             time.sleep(0.02)
-            return read_image(path, preprocessing)
+            return read_image(path, preprocessing, **options)
 
-        monkeypatch.setattr(loader_module, "read_image", read_slowly)
+        monkeypatch.setattr(source_module, "read_image", read_slowly)
         iterator = iter(GalaxyLoader(catalog, RECORD, num_workers=1, batch_size=12))
         next(iterator)
         iterator.close()
@@ -330,11 +330,11 @@ class TestThreads:
     def test_a_bounded_number_of_batches_is_in_memory(self, catalog, monkeypatch):
         read = []
 
-        def count(path, preprocessing):
+        def count(path, preprocessing, **options):
             read.append(path)
-            return read_image(path, preprocessing)
+            return read_image(path, preprocessing, **options)
 
-        monkeypatch.setattr(loader_module, "read_image", count)
+        monkeypatch.setattr(source_module, "read_image", count)
         iterator = iter(GalaxyLoader(catalog, RECORD, num_workers=2, batch_size=1))
         for served in range(1, 6):
             next(iterator)

@@ -146,7 +146,9 @@ def draw_warp(
         shift_x, shift_y = reach * (2 * next(draws) - 1), reach * (2 * next(draws) - 1)
     xx, xy, yx, yy = (scale * number for number in linear)
     x, y = (size_pix - 1) / 2 + shift_x, (size_pix - 1) / 2 + shift_y
-    return np.array([[xx, xy, (width - 1) / 2 - xx * x - xy * y], [yx, yy, (height - 1) / 2 - yx * x - yy * y]])
+    return np.array(
+        [[xx, xy, (width - 1) / 2 - xx * x - xy * y], [yx, yy, (height - 1) / 2 - yx * x - yy * y]]
+    )
 
 
 def draw_erasure(
@@ -184,6 +186,7 @@ def make_view(
     seed: int = 0,
     epoch: int = 0,
     galaxy_id: str = "",
+    frame: tuple[int, int] | None = None,
 ) -> NDArray:
     """The network's input for one image: cropped, resized and, in training, augmented, in one resample.
 
@@ -194,6 +197,7 @@ def make_view(
         seed: Seed of the run.
         epoch: Number of the epoch.
         galaxy_id: Id of the galaxy.
+        frame: (height, width) of the whole image in pixels, where `image` is no more than its central part.
 
     Returns:
         (image_size_pix, image_size_pix, channels), the same dtype.
@@ -204,7 +208,9 @@ def make_view(
         (64, 64, 3)
     """
     key: dict[str, Any] = {"seed": seed, "epoch": epoch, "galaxy_id": galaxy_id}
-    matrix = draw_warp(augmentation, preprocessing, image.shape, **key)
+    height, width = frame or image.shape[:2]
+    matrix = draw_warp(augmentation, preprocessing, (height, width), **key)
+    matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
     view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value)
     erasure = draw_erasure(augmentation, preprocessing.image_size_pix, **key)
     if erasure is not None:
@@ -216,7 +222,7 @@ def make_view(
 def _draw_linear(
     augmentation: Augmentation, draws: Iterator[float]
 ) -> tuple[tuple[float, float, float, float], float]:
-    """Rotation with reflection (row by row), and the zoom; always four draws, so that no option moves another."""
+    """Rotation with reflection, by rows, and the zoom; always four draws, so that no option moves another."""
     turn, mirror, mirror_other, magnify = (next(draws) for _ in range(4))
     angle = 2 * math.pi * turn if augmentation.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)

@@ -50,6 +50,8 @@ class GalaxyData:
         preprocessing: How files become pixels; None uses the model's own record. It is needed only to look
             at batches without a model.
         max_failed_fraction: Share of unreadable images above which an epoch ends in an error.
+        cache_dir: Folder in which decoded training and validation images are kept, for later epochs and runs;
+            the batches are the same. None decodes the files in each epoch.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class GalaxyData:
         seed: int = defaults.SEED,
         preprocessing: Preprocessing | None = None,
         max_failed_fraction: float = defaults.MAX_FAILED_FRACTION,
+        cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         if (catalog is None) == (train_catalog is None):
@@ -102,6 +105,7 @@ class GalaxyData:
         self.seed = seed
         self.preprocessing = preprocessing
         self.max_failed_fraction = max_failed_fraction
+        self.cache_dir = cache_dir
         self.galaxies: dict[str, Catalog] = {}
         self._loaders: list[GalaxyLoader] = []
 
@@ -208,6 +212,7 @@ class GalaxyData:
             num_workers=self.num_workers,
             shard=shard,
             max_failed_fraction=self.max_failed_fraction,
+            cache_dir=None if name == "test" else self.cache_dir,  # tested once: there is no later epoch
         )
         self._loaders.append(loader)
         return loader

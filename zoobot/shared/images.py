@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["read_image"]
 
 
-def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
+def read_image(
+    path: str | Path, preprocessing: Preprocessing, *, least_side_pix: float | None = None
+) -> NDArray:
     """Pixels of one image file, in the channels that `preprocessing` asks for, at the size of the file.
 
     The content decides the format, not the name's suffix. Rows and columns stay in the order of the file:
@@ -35,6 +37,8 @@ def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
         path: The file.
         preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
             come later, in `augment.make_view`.
+        least_side_pix: A JPEG may come at half, a quarter or an eighth of its size, which is faster, where
+            its shorter side keeps so many pixels; None keeps the size.
 
     Returns:
         (height, width, channels): uint8 from 8-bit files, float32 in [0, 1] from all others.
@@ -53,7 +57,7 @@ def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
         (24, 32, 3)
     """
     try:
-        planes, is_physical = _read_planes(path, preprocessing)
+        planes, is_physical = _read_planes(path, preprocessing, least_side_pix)
         planes = _select_bands(planes, preprocessing)
         if is_physical:
             planes = to_unit_range(planes, preprocessing)
@@ -63,7 +67,9 @@ def read_image(path: str | Path, preprocessing: Preprocessing) -> NDArray:
         raise ImageError(msg) from error.__cause__
 
 
-def _read_planes(path: str | Path, preprocessing: Preprocessing) -> tuple[NDArray, bool]:
+def _read_planes(
+    path: str | Path, preprocessing: Preprocessing, least_side_pix: float | None
+) -> tuple[NDArray, bool]:
     """All planes of a file, and whether they hold physical values."""
     try:
         with open(path, "rb") as file:
@@ -81,7 +87,7 @@ def _read_planes(path: str | Path, preprocessing: Preprocessing) -> tuple[NDArra
         raise ImageError(msg)
     if format_name == "jpeg":
         grey = preprocessing.colour == "to-grey" and preprocessing.bands is None
-        return decode_jpeg(data, grey=grey), False
+        return decode_jpeg(data, grey=grey, least_side_pix=least_side_pix), False
     planes = decode_picture(data, format_name, preprocessing.fill_value)
     return planes, planes.dtype == np.float64
 

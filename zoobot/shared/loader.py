@@ -8,15 +8,18 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.errors import ConfigError, ImageError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixel_cache import PixelCache
+from zoobot.shared.source_pixels import ViewNeeds, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -78,6 +81,8 @@ class GalaxyLoader:
             shuffled loader gives every shard the same number of batches, and reshuffles over all shards.
         max_failed_fraction: Largest share of the galaxies that may fail in an epoch; one alone always may,
             unless this is 0.
+        cache_dir: Folder to keep decoded pixels in (`PixelCache`), for later epochs and runs; the batches are
+            the same. None decodes the files in each epoch.
 
     Raises:
         ConfigError: If an option can't work, or there are fewer galaxies than shuffled shards.
@@ -102,6 +107,7 @@ class GalaxyLoader:
         num_workers: int = defaults.NUM_WORKERS,
         shard: tuple[int, int] = (0, 1),
         max_failed_fraction: float = defaults.MAX_FAILED_FRACTION,
+        cache_dir: str | Path | None = None,
     ) -> None:
         _require_whole(batch_size, "batch_size", at_least=1)
         _require_whole(seed, "seed", at_least=0)
@@ -119,6 +125,8 @@ class GalaxyLoader:
         self.num_workers = num_workers
         self.shard = shard
         self.max_failed_fraction = max_failed_fraction
+        self._needs = ViewNeeds.of(preprocessing, augmentation)
+        self._cache = None if cache_dir is None else PixelCache(cache_dir, preprocessing, augmentation)
         self._epoch = 0
         self._failures: dict[int, Failure] = {}
         self._labels = None if catalog.labels is None else np.asarray(catalog.labels, dtype=np.float32)
@@ -150,6 +158,9 @@ class GalaxyLoader:
         Raises:
             ImageError: Instead of the last batch, if more than `max_failed_fraction` of the galaxies failed.
         """
+        cv2.setNumThreads(1)  # the workers are the threads: OpenCV's own would stand in their way
+        if self._cache is not None:
+            self._cache.refresh()
         plan = self._plan_batches()
         failed: dict[int, Failure] = {}
         for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._epoch), start=1):
@@ -221,10 +232,19 @@ class GalaxyLoader:
         return Batch(_stack(views), labels, [self.catalog.ids[row] for row in rows]), failures
 
     def _load_view(self, row: int, epoch: int) -> NDArray:
-        image = read_image(self.catalog.paths[row], self.preprocessing)
-        galaxy_id = self.catalog.ids[row]
+        path = self.catalog.paths[row]
+        if self._cache is None:
+            source = read_source(path, self.preprocessing, self._needs)
+        else:
+            source = self._cache.read(path)
         return make_view(
-            image, self.preprocessing, self.augmentation, seed=self.seed, epoch=epoch, galaxy_id=galaxy_id
+            source.pixels,
+            self.preprocessing,
+            self.augmentation,
+            seed=self.seed,
+            epoch=epoch,
+            galaxy_id=self.catalog.ids[row],
+            frame=source.frame,
         )
 
     def _check_failures(self, failed: list[Failure], total: int) -> None:

@@ -54,5 +54,8 @@ CALIBRATION_LEVEL = 0.9
 CALIBRATION_MIN_GALAXIES = 50
 COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)
 
+# Intervals of expected vote fractions: the probability inside
+INTERVAL_LEVEL = 0.9
+
 # Below this probability that a question is asked, a summary of predictions leaves its answers blank.
 ASKED_THRESHOLD = 0.5

@@ -12,7 +12,7 @@ import pandas as pd
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["FORMATS", "Format", "TableFile"]
@@ -44,6 +44,9 @@ class Format(Protocol):
     def read_table(self, path: Path) -> pd.DataFrame:
         """The rows of a file."""
 
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows of a file, so many at a time, at constant memory."""
+
     def read_metadata(self, path: Path) -> dict[str, Any]:
         """The metadata of a file; empty where the format holds none."""
 
@@ -62,6 +65,13 @@ class _Parquet:
         table: pd.DataFrame = parquet.read_table(path).to_pandas()
         _refuse_other_tables(list(table.columns))
         return table
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
+        with parquet.ParquetFile(path) as file:
+            _refuse_other_tables(file.schema_arrow.names)
+            for batch in file.iter_batches(batch_size=rows):
+                yield batch.to_pandas()
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
@@ -101,17 +111,25 @@ class _Csv:
         return _CsvFile(path, columns, samples=samples)
 
     def read_table(self, path: Path) -> pd.DataFrame:
+        return pd.read_csv(path, **self._how_to_read(path))
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        with pd.read_csv(path, chunksize=rows, **self._how_to_read(path)) as chunks:
+            yield from chunks
+
+    @staticmethod
+    def _how_to_read(path: Path) -> dict[str, Any]:
         with path.open(encoding="utf-8", newline="") as file:
             header = next(csv.reader(file), [])
         _refuse_other_tables(header)
         types: dict[str, Any] = dict.fromkeys(header, np.float32) | {"id_str": str, "sample": np.int32}
-        # Ids such as "NA" or "null" are text here, and no number is ever missing.
-        return pd.read_csv(
-            path,
-            dtype={column: types[column] for column in header},
-            na_filter=False,
-            encoding="utf-8",
-        )
+        return {
+            "dtype": {column: types[column] for column in header},
+            # ids such as "NA" or "null" are text here; a number is missing where nothing stands
+            "keep_default_na": False,
+            "na_values": {column: [""] for column in header if column not in ("id_str", "sample")},
+            "encoding": "utf-8",
+        }
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         del path
@@ -126,7 +144,7 @@ class _CsvFile:
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
         # As text, a float32 has the fewest digits that lead back to the same float32.
-        text = (row.astype(str).tolist() for row in values)
+        text = (_as_text(row) for row in values)
         if samples is None:
             self._writer.writerows([galaxy, *row] for galaxy, row in zip(ids, text, strict=True))
             return
@@ -135,6 +153,11 @@ class _CsvFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _as_text(row: np.ndarray) -> list[str]:
+    """Numbers as text, a missing one as nothing."""
+    return ["" if number == "nan" else number for number in row.astype(str).tolist()]
 
 
 class _Hdf5:
@@ -149,17 +172,26 @@ class _Hdf5:
     def read_table(self, path: Path) -> pd.DataFrame:
         h5py = import_optional("h5py", needed_for=f"reading {path.name}")
         with h5py.File(path, "r") as file:
-            columns = list(file["columns"].asstr()[:])
-            table = pd.DataFrame(file["predictions"][:], columns=columns, copy=False)
-            if "sample" in file:
-                table.insert(0, "sample", file["sample"][:])
-            table.insert(0, "id_str", pd.Series(list(file["id_str"].asstr()[:]), dtype=str))
-        return table
+            return _rows_of_hdf5(file, slice(None))
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        h5py = import_optional("h5py", needed_for=f"reading {path.name}")
+        with h5py.File(path, "r") as file:
+            for start in range(0, len(file["id_str"]), rows):
+                yield _rows_of_hdf5(file, slice(start, start + rows))
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         h5py = import_optional("h5py", needed_for=f"reading {path.name}")
         with h5py.File(path, "r") as file:
             return _from_json(file.attrs.get(_METADATA_KEY, "{}"))
+
+
+def _rows_of_hdf5(file: Any, part: slice) -> pd.DataFrame:
+    table = pd.DataFrame(file["predictions"][part], columns=list(file["columns"].asstr()[:]), copy=False)
+    if "sample" in file:
+        table.insert(0, "sample", file["sample"][part])
+    table.insert(0, "id_str", pd.Series(list(file["id_str"].asstr()[part]), dtype=str))
+    return table
 
 
 class _Hdf5File:

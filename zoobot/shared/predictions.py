@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ from zoobot.shared.errors import NonFiniteError, PredictionsError
 from zoobot.shared.prediction_formats import FORMATS, Format, TableFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 __all__ = [
     "PredictionWriter",
     "Predictions",
     "check_save_loc",
+    "read_prediction_chunks",
     "read_prediction_metadata",
     "read_predictions",
 ]
@@ -117,6 +119,7 @@ class PredictionWriter:
         samples: Whether rows carry a `sample` number, for several predictions of one galaxy.
         metadata: JSON-ready facts on the origin of the table (model, versions), stored inside Parquet and
             HDF5.
+        missing: Whether a number may be missing (NaN; nothing in CSV).
 
     Raises:
         PredictionsError: If the table can't be written there, or the columns can't be told apart.
@@ -137,7 +140,9 @@ class PredictionWriter:
         *,
         samples: bool = False,
         metadata: dict[str, Any] | None = None,
+        missing: bool = False,
     ) -> None:
+        self.missing = missing
         self.save_loc = check_save_loc(save_loc)
         self.columns = list(columns)
         self.samples = samples
@@ -165,7 +170,7 @@ class PredictionWriter:
 
         Args:
             ids: The galaxies.
-            values: (batch, outputs), finite; stored as float32.
+            values: (batch, outputs), finite (or NaN with `missing=True`); stored as float32.
             sample: The number of the sample, one for all or (batch,); needed if, and only if, the writer was
                 made with `samples=True`.
 
@@ -185,7 +190,7 @@ class PredictionWriter:
                 f"{numbers.shape}"
             )
             raise PredictionsError(msg)
-        _refuse_non_finite(numbers, ids, self.columns)
+        _refuse_non_finite(np.nan_to_num(numbers, nan=0.0) if self.missing else numbers, ids, self.columns)
         self._waiting.append(([str(galaxy) for galaxy in ids], numbers, self._check_sample(sample, len(ids))))
         self._rows_waiting += len(ids)
         if self._rows_waiting >= self._most_rows:
@@ -253,6 +258,25 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     return table
 
 
+def read_prediction_chunks(path: str | Path, *, rows: int = _ROWS_IN_MEMORY) -> Iterator[pd.DataFrame]:
+    """The rows of a table that a `PredictionWriter` wrote, so many at a time, at constant memory.
+
+    Args:
+        path: A .parquet, .csv, .hdf5 or .h5 file.
+        rows: Most rows at a time.
+
+    Yields:
+        Tables as `read_predictions` gives them.
+
+    Raises:
+        PredictionsError: If the file is absent or is no such table.
+        MissingPackageError: If the package that reads this format is not installed.
+    """
+    path, form = _readable(path)
+    with _no_table_of_ours(path):
+        yield from form.read_chunks(path, rows)
+
+
 def read_prediction_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata that a table was written with; empty for CSV, which can't hold any.
 
@@ -268,14 +292,26 @@ def read_prediction_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: str | Path, what: str) -> Any:
+    path, form = _readable(path)
+    with _no_table_of_ours(path):
+        return form.read_table(path) if what == "table" else form.read_metadata(path)
+
+
+def _readable(path: str | Path) -> tuple[Path, Format]:
     path = Path(path).expanduser()
     form = _find_format(path)
     form.check_installed()
     if not path.is_file():
         msg = f"no prediction table at {str(path)!r}"
         raise PredictionsError(msg)
+    return path, form
+
+
+@contextmanager
+def _no_table_of_ours(path: Path) -> Iterator[None]:
+    """Say what a file is not, where reading it fails."""
     try:
-        return form.read_table(path) if what == "table" else form.read_metadata(path)
+        yield
     except (OSError, ValueError, KeyError, csv.Error) as error:
         msg = f"{str(path)!r} is no prediction table of ours: {type(error).__name__}: {error}"
         raise PredictionsError(msg) from error

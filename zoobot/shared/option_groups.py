@@ -280,6 +280,12 @@ class RunFolderOptions(Options):
     save_dir: str = setting(
         MISSING, "folder for the model, scores, predictions and pictures", metavar="FOLDER"
     )
+    cache_dir: str | None = setting(
+        None,
+        "folder to keep decoded images in, for later epochs and runs: faster, and the same results; it needs "
+        "the disk space of the uncompressed images",
+        metavar="FOLDER",
+    )
     resume: bool = setting(False, "continue the unfinished run in --save-dir, with its options")
     overwrite: bool = setting(False, "replace the run in --save-dir")
 

@@ -80,6 +80,7 @@ def build_galaxies(engine: Engine, options: FinetuneOptions, labelled: LabelledG
         augmentation=_augmentation(options),
         num_workers=options.num_workers,
         seed=options.seed,
+        cache_dir=options.cache_dir,
     )
 
 

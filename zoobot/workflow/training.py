@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _WORK = "finetune"
 
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
-_FREE_ON_RESUME = {"num_workers", "progress", "accelerator", "resume", "overwrite"}
+_FREE_ON_RESUME = {"num_workers", "cache_dir", "progress", "accelerator", "resume", "overwrite"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from zoobot.shared.tree import Schema
 
-__all__ = ["fraction_rmse", "tree_metrics"]
+__all__ = ["CONFIDENT_FRACTION", "fraction_rmse", "tree_metrics"]
 
-_CONFIDENT_FRACTION = 0.8
+#: Volunteers agree on a galaxy if more than this share of them give one answer.
+CONFIDENT_FRACTION = 0.8
 
 
 def fraction_rmse(
@@ -86,7 +87,7 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
         predicted, counted = concentrations[:, part], np.nan_to_num(votes[:, part])
         total, most = counted.sum(axis=1), counted.max(axis=1)
         asked = total > 0
-        confident = asked & (most > _CONFIDENT_FRACTION * total)
+        confident = asked & (most > CONFIDENT_FRACTION * total)
         right = counted[np.arange(len(counted)), predicted.argmax(axis=1)] == most
         squared.append(_squared_errors(predicted, counted).ravel())
         accuracies.append(_mean(right[asked]))

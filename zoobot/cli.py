@@ -21,6 +21,8 @@ from zoobot.shared.errors import ConfigError, ZoobotError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from zoobot.workflow import TrainingResult
+
 __all__ = ["main", "main_exit"]
 
 
@@ -89,8 +91,8 @@ def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:
 
 
 def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
-    if command == "finetune" and (Path(given.get("save_dir", "")) / "run.json").is_file():
-        return f"Go on with: zoobot finetune --resume --save-dir {shlex.quote(given['save_dir'])}"
+    if command in ("finetune", "train") and (Path(given.get("save_dir", "")) / "run.json").is_file():
+        return f"Go on with: zoobot {command} --resume --save-dir {shlex.quote(given['save_dir'])}"
     return "Nothing half-written is left; give the same command again"
 
 
@@ -99,15 +101,34 @@ def _say(*lines: str) -> None:
 
 
 def _finetune(given: dict[str, Any], command: str) -> None:
-    if given.get("resume"):
-        from zoobot.workflow import resumed_options
-
-        options = resumed_options(given)
-    else:
-        options = config.FinetuneOptions.from_config(given)
+    resumes = given.get("resume")
+    options = _resumed("finetune", given) if resumes else config.FinetuneOptions.from_config(given)
     from zoobot import workflow
 
-    result = workflow.finetune(options, command=command)
+    _tell_training(workflow.finetune(options, command=command))
+
+
+def _train(given: dict[str, Any], command: str) -> None:
+    resumes = given.get("resume")
+    options = _resumed("train", given) if resumes else config.TrainOptions.from_config(given)
+    from zoobot import workflow
+
+    result = workflow.train(options, command=command)
+    _tell_training(result)
+    if result is not None:
+        start = f"zoobot finetune --encoder {shlex.quote(str(result.save_dir))}"
+        _say("or finetune it to labels of your own", f"  {start} --catalog MINE.csv --labels …")
+
+
+def _resumed(work: str, given: dict[str, Any]) -> Any:
+    from zoobot.workflow import resumed_options
+
+    return resumed_options(work, given)
+
+
+def _tell_training(result: TrainingResult | None) -> None:
+    if result is None:  # a further process of a run on many devices: the first one speaks
+        return
     folder = result.save_dir
     _say("", result.evaluation.table, "", *_failure_lines(result.failures, folder / "failures.csv"))
     _say(
@@ -226,6 +247,7 @@ def _duration(seconds: float) -> str:
 _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "demo": _demo,
     "finetune": _finetune,
+    "train": _train,
     "predict": _predict,
     "evaluate": _evaluate,
     "schemas": _schemas,

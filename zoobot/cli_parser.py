@@ -53,6 +53,30 @@ examples:
 few labels (hundreds): keep --n-blocks 0; thousands: try --n-blocks 1, 2, 3 … all, and watch the score.
 """
 
+_TRAIN_DESCRIPTION = """\
+Train a whole model to answer every question of a decision tree as volunteers would, from random or from
+given weights, on the votes of one or many campaigns at once.
+
+Each table (CSV, Parquet, FITS, VOTable) has a row for each galaxy: an id (column id_str), the path of its
+image (column file_loc), and a column of votes for every answer of a campaign's tree. A galaxy teaches the
+questions of its own campaign; its votes on the others are missing. The folder --save-dir gets what
+`zoobot finetune` leaves, and its model is a good encoder for that.
+"""
+
+_TRAIN_EPILOG = """\
+examples:
+  one campaign, from random weights
+    zoobot train --catalog dr5.csv --schema gz_decals_dr5 --encoder convnext_nano --save-dir results/dr5
+  two at once, from ImageNet's
+    zoobot train --catalog dr5.csv gz2.csv --schema gz_decals_dr5 gz2 --save-dir results/both
+  on a cluster: two machines of four GPUs, inside `srun` (SLURM is found by itself)
+    zoobot train … --accelerator gpu --devices 4 --num-nodes 2 --batch-size 1024 --save-dir results/both
+  go on after a kill
+    zoobot train --resume --save-dir results/both
+
+--batch-size is that of a step over all devices together, so results don't depend on how many there are.
+"""
+
 _PREDICT_EPILOG = """\
 examples:
   zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
@@ -105,6 +129,14 @@ def build_parser() -> argparse.ArgumentParser:
         usage="zoobot finetune --catalog FILE --labels COLUMN … --save-dir FOLDER [options]",
     )
     add_arguments(sub, config.FinetuneOptions)
+    sub = add(
+        "train",
+        "train a whole model on volunteers' votes",
+        description=_TRAIN_DESCRIPTION,
+        epilog=_TRAIN_EPILOG,
+        usage="zoobot train --catalog FILE … --schema NAME … --save-dir FOLDER [options]",
+    )
+    add_arguments(sub, config.TrainOptions)
     sub = add(
         "predict",
         "predict a catalog, or a folder of images, with a trained model",

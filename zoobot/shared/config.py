@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from zoobot.shared import defaults
 from zoobot.shared.option_groups import (
     AugmentationOptions,
+    CampaignOptions,
     CatalogOptions,
     EngineOptions,
     ImageOptions,
@@ -18,11 +19,13 @@ from zoobot.shared.option_groups import (
     RunFolderOptions,
     SplitOptions,
     TaskOptions,
+    WholeModelOptions,
 )
 from zoobot.shared.settings import setting
 
 __all__ = [
     "AugmentationOptions",
+    "CampaignOptions",
     "CatalogOptions",
     "DemoOptions",
     "EngineOptions",
@@ -34,6 +37,8 @@ __all__ = [
     "RunFolderOptions",
     "SplitOptions",
     "TaskOptions",
+    "TrainOptions",
+    "WholeModelOptions",
 ]
 
 
@@ -49,6 +54,19 @@ class FinetuneOptions(
     CatalogOptions,
 ):
     """Everything that `zoobot finetune` can be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(
+    EngineOptions,
+    WholeModelOptions,
+    AugmentationOptions,
+    ImageOptions,
+    SplitOptions,
+    RunFolderOptions,
+    CampaignOptions,
+):
+    """Everything that `zoobot train` can be told."""
 
 
 @dataclass(frozen=True, kw_only=True)

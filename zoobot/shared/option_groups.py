@@ -12,6 +12,7 @@ from zoobot.shared.settings import Options, setting
 
 __all__ = [
     "AugmentationOptions",
+    "CampaignOptions",
     "CatalogOptions",
     "EngineOptions",
     "ImageOptions",
@@ -19,6 +20,7 @@ __all__ = [
     "RunFolderOptions",
     "SplitOptions",
     "TaskOptions",
+    "WholeModelOptions",
 ]
 
 _LOSSES = {
@@ -266,9 +268,74 @@ class LearningOptions(Options):
     warmup_epochs: float = setting(
         defaults.WARMUP_EPOCHS, "epochs over which the learning rate rises from zero", at_least=0
     )
+    gradient_clip: float | None = setting(
+        None, "longest gradient, as a norm over all weights; without it, any", above=0
+    )
+    accumulate_batches: int = setting(
+        1, "batches averaged for one step: large steps in little memory", at_least=1
+    )
+    ema_decay: float = setting(
+        0.0,
+        "keep a running average of the weights, with this share staying at each step",
+        at_least=0,
+        below=1,
+    )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     accelerator: str = setting("auto", "auto, cpu, gpu, mps …", metavar="NAME")
+    devices: int = setting(1, "devices on each machine; they share each batch", at_least=1)
+    num_nodes: int = setting(1, "machines; under SLURM, its processes are found by themselves", at_least=1)
     precision: str = setting("auto", "auto, 32-true, bf16-mixed, 16-mixed", metavar="NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignOptions(Options):
+    """Which galaxies, and the votes on which decision trees."""
+
+    title: ClassVar[str] = "Galaxies and votes"
+
+    catalog: tuple[str, ...] = setting(
+        MISSING, "table of galaxies with votes, or several: one for each campaign", metavar="FILE"
+    )
+    schema: tuple[str, ...] = setting(
+        MISSING,
+        "decision tree, or several to learn at once: names from `zoobot schemas`, or your own .yaml",
+        metavar="NAME",
+    )
+    legacy_schema: bool = setting(False, "use the trees' dependencies as once published, errors included")
+    root: str | None = setting(
+        None, "folder that image paths are relative to; without it, each table's folder", metavar="FOLDER"
+    )
+    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
+    file_col: str = setting("file_loc", "column of the image paths", metavar="COLUMN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeModelOptions(LearningOptions):
+    """How the weights of a whole model learn: all blocks, at one rate, and their running average is kept."""
+
+    encoder: str = setting(
+        defaults.ENCODER,
+        "what to start from: a timm architecture (random weights), a bundled name, hf_hub:owner/name, or a "
+        "checkpoint folder",
+        metavar="NAME",
+    )
+    n_blocks: int | Literal["all"] = setting("all", "encoder blocks that learn, from the top", at_least=0)
+    lr_decay: float = setting(
+        1.0, "each block learns slower than the one above by this factor", above=0, at_most=1
+    )
+    learning_rate: float = setting(defaults.TRAIN_LEARNING_RATE, "AdamW's largest step", above=0)
+    dropout_prob: float = setting(
+        defaults.TRAIN_DROPOUT_PROB, "chance that a feature is left out while learning", at_least=0, below=1
+    )
+    gradient_clip: float | None = setting(
+        defaults.GRADIENT_CLIP, "longest gradient, as a norm over all weights", above=0
+    )
+    ema_decay: float = setting(
+        defaults.EMA_DECAY,
+        "keep a running average of the weights, with this share staying at each step; 0: the weights",
+        at_least=0,
+        below=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,67 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import schemas
 from zoobot.shared.augment import Augmentation
+from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
+from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import SchemaError
 from zoobot.workflow.galaxies import read_classes, read_galaxies
 
 if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import AugmentationOptions, FinetuneOptions, TaskOptions
+    from zoobot.shared.config import AugmentationOptions, SplitOptions
     from zoobot.shared.engine import Engine, Trainer
     from zoobot.shared.schemas import Schema
 
-__all__ = ["LabelledGalaxies", "build_galaxies", "build_model", "build_trainer", "read_schema"]
+__all__ = ["LabelledGalaxies", "build_galaxies", "build_model", "build_trainer", "read_labelled"]
 
 
+@dataclass(frozen=True)
 class LabelledGalaxies:
     """The catalogs of a run, read and labelled for its task.
 
     Args:
-        options: What was asked.
+        catalogs: "train", and "val" and "test" where they were given.
+        label_cols: The columns that are learned.
+        schema: The decision tree, if the task is one.
+        class_names: The classes, if the task is to tell them apart.
     """
 
-    def __init__(self, options: FinetuneOptions) -> None:
-        self.schema = read_schema(options)
-        self.label_cols: tuple[str, ...] = tuple(self.schema.label_cols) if self.schema else options.labels
-        self.class_names: tuple[str, ...] | None = options.class_names
-        sources = {"train": options.catalog, "val": options.val_catalog, "test": options.test_catalog}
-        self.catalogs = {
-            name: self._read(source, options) for name, source in sources.items() if source is not None
-        }
-
-    def _read(self, source: str, options: FinetuneOptions) -> Catalog:
-        if options.task != "classification":
-            return read_galaxies(source, options, label_cols=self.label_cols)
-        galaxies, self.class_names = read_classes(
-            read_galaxies(source, options), self.label_cols[0], self.class_names
-        )
-        return galaxies
+    catalogs: dict[str, Catalog]
+    label_cols: tuple[str, ...]
+    schema: Schema | None = None
+    class_names: tuple[str, ...] | None = None
 
 
-def read_schema(options: TaskOptions) -> Schema | None:
-    """The decision tree that was asked for, by name or from a YAML file; None if none was.
+def read_labelled(options: FinetuneOptions | TrainOptions) -> LabelledGalaxies:
+    """The catalogs that a run was told of.
+
+    Raises:
+        ZoobotError: If a catalog, a label or the schema can't be used.
+    """
+    if isinstance(options, TrainOptions):
+        return _read_campaigns(options)
+    sources = _sources(options.catalog, options)
+    if options.task == "classification":
+        return _read_classes(sources, options)
+    schema = None if options.schema is None else _read_schema(options.schema, legacy=options.legacy_schema)
+    label_cols = tuple(schema.label_cols) if schema else options.labels
+    catalogs = {part: read_galaxies(s, options, label_cols=label_cols) for part, s in sources.items()}
+    return LabelledGalaxies(catalogs, label_cols, schema)
+
+
+def _read_classes(sources: dict[str, str], options: FinetuneOptions) -> LabelledGalaxies:
+    """The training galaxies name the classes, if the user did not."""
+    names = options.class_names
+    catalogs = {}
+    for part, source in sources.items():
+        catalogs[part], names = read_classes(read_galaxies(source, options), options.labels[0], names)
+    return LabelledGalaxies(catalogs, options.labels, class_names=names)
+
+
+def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
+    read = [_read_schema(name, legacy=options.legacy_schema) for name in options.schema]
+    schema = read[0] if len(read) == 1 else schemas.join(read)
+    columns = {name: getattr(options, name) for name in ("root", "id_col", "file_col")}
+    parts = _sources(options.catalog, options)
+    catalogs = {
+        part: join_catalogs((source,) if isinstance(source, str) else source, schema, **columns)
+        for part, source in parts.items()
+    }
+    return LabelledGalaxies(catalogs, tuple(schema.label_cols), schema)
+
+
+def _sources(catalog: Any, options: SplitOptions) -> dict[str, Any]:
+    sources = {"train": catalog, "val": options.val_catalog, "test": options.test_catalog}
+    return {part: source for part, source in sources.items() if source is not None}
+
+
+def _read_schema(name: str, *, legacy: bool) -> Schema:
+    """A decision tree by name, or from a YAML file.
 
     Raises:
         SchemaError: If there is no such schema or file.
     """
-    if options.schema is None:
-        return None
-    if options.schema.lower().endswith((".yaml", ".yml")):
-        if options.legacy_schema:
-            msg = f"legacy_schema is for the schemas that come with Zoobot, got the file {options.schema!r}"
+    if name.lower().endswith((".yaml", ".yml")):
+        if legacy:
+            msg = f"legacy_schema is for the schemas that come with Zoobot, got the file {name!r}"
             raise SchemaError(msg)
-        return schemas.Schema.from_yaml(options.schema)
-    return schemas.get(options.schema, legacy=options.legacy_schema)
+        return schemas.Schema.from_yaml(name)
+    return schemas.get(name, legacy=legacy)
 
 
-def build_galaxies(engine: Engine, options: FinetuneOptions, labelled: LabelledGalaxies) -> Any:
+def build_galaxies(
+    engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies
+) -> Any:
     """The engine's data module of a run."""
     catalogs: dict[str, Any] = {f"{name}_catalog": catalog for name, catalog in labelled.catalogs.items()}
     if list(catalogs) == ["train_catalog"]:
@@ -91,7 +128,7 @@ def _augmentation(options: AugmentationOptions) -> Augmentation | None:
     return replace(Augmentation(), **{name: getattr(options, name) for name in names})
 
 
-def build_model(engine: Engine, options: FinetuneOptions, labelled: LabelledGalaxies) -> Any:
+def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies) -> Any:
     """The engine's model of a run, before its first step."""
     names = (
         "n_blocks",
@@ -105,11 +142,20 @@ def build_model(engine: Engine, options: FinetuneOptions, labelled: LabelledGala
     )
     common: dict[str, Any] = {name: getattr(options, name) for name in names}
     common |= {"name": _encoder_name(options.encoder), "preprocessing": options.image_changes() or None}
-    if options.loss is not None:
-        common["loss"] = options.loss
+    if isinstance(options, TrainOptions):
+        return engine.models.ZoobotTree(schema=labelled.schema, **common)
     if labelled.schema is not None:
         return engine.finetune.FinetuneableZoobotTree(schema=labelled.schema, **common)
-    common["label_cols"] = labelled.label_cols
+    return _build_for_labels(engine, options, labelled, common)
+
+
+def _build_for_labels(
+    engine: Engine, options: FinetuneOptions, labelled: LabelledGalaxies, common: dict[str, Any]
+) -> Any:
+    """A model of classes or numbers."""
+    common = {**common, "label_cols": labelled.label_cols}
+    if options.loss is not None:
+        common["loss"] = options.loss
     if options.task == "regression":
         return engine.finetune.FinetuneableZoobotRegressor(unit_interval=options.unit_interval, **common)
     weights = options.class_weights
@@ -129,15 +175,21 @@ def _encoder_name(name: str) -> str:
     return str(inner) if (inner / CONFIG_FILE).is_file() else name
 
 
-def build_trainer(engine: Engine, options: FinetuneOptions) -> Trainer:
+def build_trainer(engine: Engine, options: FinetuneOptions | TrainOptions) -> Trainer:
     """The engine's trainer of a run, which leaves its files in the run's folder."""
+    names = (
+        "max_epochs",
+        "patience",
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "precision",
+        "gradient_clip",
+        "accumulate_batches",
+        "ema_decay",
+        "progress",
+        "loggers",
+    )
     return engine.finetune.get_trainer(
-        Path(options.save_dir),
-        max_epochs=options.max_epochs,
-        patience=options.patience,
-        accelerator=options.accelerator,
-        devices=1,  # more would start this very run once more in each further process
-        precision=options.precision,
-        progress=options.progress,
-        loggers=options.loggers,
+        Path(options.save_dir).expanduser(), **{name: getattr(options, name) for name in names}
     )

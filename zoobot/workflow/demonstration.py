@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.config import FinetuneOptions, PredictOptions
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.simulate import simulate_survey
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.run_folder import read_record
-from zoobot.workflow.training import FinetuneResult, finetune
+from zoobot.workflow.training import TrainingResult, finetune
 
 if TYPE_CHECKING:
     from zoobot.shared.config import DemoOptions
@@ -42,7 +43,7 @@ class DemoResult:
 
     save_dir: Path
     catalog: Path
-    training: FinetuneResult
+    training: TrainingResult
     new_catalog: Path
     predictions: PredictResult
     seconds: float
@@ -83,6 +84,9 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
         ),
         command=command,
     )
+    if training is None:
+        msg = "the demo runs in one process; start it without a launcher of several"
+        raise ConfigError(msg)
     predictions = predict(
         PredictOptions(
             catalog=str(new_catalog),

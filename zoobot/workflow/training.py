@@ -1,4 +1,4 @@
-"""The guided finetuning run: catalog in; model, scores, predictions, pictures and a record out."""
+"""The guided training runs: catalog in; model, scores, predictions, pictures and a record out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
-from zoobot.shared.config import FinetuneOptions
+from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
-from zoobot.workflow.building import LabelledGalaxies, build_galaxies, build_model, build_trainer
+from zoobot.shared.processes import is_first_process
+from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.evaluation import Evaluation, evaluate_model
 from zoobot.workflow.pictures import draw_training_curves
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run, read_record
@@ -23,19 +24,21 @@ if TYPE_CHECKING:
     from zoobot.shared.engine import Engine
     from zoobot.workflow.run_folder import RunRecord
 
-__all__ = ["FinetuneResult", "finetune", "resumed_options"]
+__all__ = ["TrainingResult", "finetune", "resumed_options", "train"]
 
 logger = logging.getLogger(__name__)
 
-_WORK = "finetune"
+AnyOptions: TypeAlias = FinetuneOptions | TrainOptions
+
+_OPTIONS: dict[str, type[AnyOptions]] = {"finetune": FinetuneOptions, "train": TrainOptions}
 
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
 _FREE_ON_RESUME = {"num_workers", "cache_dir", "progress", "accelerator", "resume", "overwrite"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneResult:
-    """What a finetuning run made.
+class TrainingResult:
+    """What a run of `finetune` or `train` made.
 
     Args:
         save_dir: The run's folder.
@@ -54,7 +57,7 @@ class FinetuneResult:
     seconds: float
 
 
-def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetune") -> FinetuneResult:
+def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetune") -> TrainingResult | None:
     """Finetune a pretrained encoder on labelled galaxies, score it, and leave a folder of results.
 
     The folder holds `checkpoint/` (the best model), `metrics.csv` (by epoch), `evaluation.json` and
@@ -65,38 +68,74 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
         command: How the run was started, for its record.
 
     Returns:
-        Where things are, and the scores.
+        Where things are, and the scores. None in the further processes of a run on many devices, which only
+        help to train.
 
     Raises:
         ZoobotError: Before training, for anything that can be known before: options that can't work, a folder
             that is occupied, a catalog, labels or an encoder that can't be used.
     """
+    return _run("finetune", options, command)
+
+
+def train(options: TrainOptions, *, command: str = "zoobot.workflow.train") -> TrainingResult | None:
+    """Train a whole tree model on the votes of one or many campaigns, score it, and leave a results folder.
+
+    The folder is like that of `finetune`, and its checkpoint is a good start for finetuning other tasks.
+
+    Args:
+        options: Everything that can be chosen. With `resume`, an unfinished run in `save_dir` goes on.
+        command: How the run was started, for its record.
+
+    Returns:
+        As for `finetune`.
+
+    Raises:
+        ZoobotError: As for `finetune`.
+    """
+    return _run("train", options, command)
+
+
+def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
-    check_run_folder(folder, _WORK, resume=options.resume, overwrite=options.overwrite)
-    before = _unfinished_run(options, folder) if options.resume else None
-    labelled = LabelledGalaxies(options)
+    is_first = is_first_process()
+    if is_first:
+        check_run_folder(folder, work, resume=options.resume, overwrite=options.overwrite)
+    before = _unfinished_run(work, options, folder) if options.resume and is_first else None
+    labelled = read_labelled(options)
     engine = load_engine(options.backend)
     galaxies = build_galaxies(engine, options, labelled)
     galaxies.setup()
     model = build_model(engine, options, labelled)
     galaxies.meet(model.task)
+    if not is_first:
+        _help_to_train(engine, options, model, galaxies, folder)
+        return None
     if before is not None:
         _check_same_data(before, galaxies.record())
     asked = replace(options, resume=False, overwrite=False).to_config()
-    record = open_run(folder, _WORK, asked, command=command, resume=options.resume)
+    record = open_run(folder, work, asked, command=command, resume=options.resume)
     with record.running():
         record.update(data=galaxies.record())
         _tell_what_starts(galaxies, model)
         model = _train(engine, options, model, galaxies, record)
-        log = pd.read_csv(folder / "metrics.csv")
-        draw_training_curves(log, model.task, folder)
-        part = "test" if "test" in galaxies.galaxies else "val"
-        evaluation = evaluate_model(
-            engine, model, galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
-        )
-        record.update(epochs=len(log), scores=evaluation.scores_for_json())
-    return FinetuneResult(
+        return _report(engine, options, model, galaxies, record, start)
+
+
+def _report(
+    engine: Engine, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord, start: float
+) -> TrainingResult:
+    """Score the trained model, and draw how it learned."""
+    folder = record.path.parent
+    log = pd.read_csv(folder / "metrics.csv")
+    draw_training_curves(log, model.task, folder)
+    part = "test" if "test" in galaxies.galaxies else "val"
+    evaluation = evaluate_model(
+        engine, model, galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
+    )
+    record.update(epochs=len(log), scores=evaluation.scores_for_json())
+    return TrainingResult(
         save_dir=folder,
         checkpoint=folder / "checkpoint",
         evaluation=evaluation,
@@ -106,10 +145,11 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
     )
 
 
-def resumed_options(given: Mapping[str, Any]) -> FinetuneOptions:
+def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
     """The options of the run in `given["save_dir"]`, to continue it; what is given anew must agree with them.
 
     Args:
+        work: "finetune" or "train".
         given: Names and values, at least `save_dir`.
 
     Raises:
@@ -120,10 +160,13 @@ def resumed_options(given: Mapping[str, Any]) -> FinetuneOptions:
     if record is None:
         msg = f"--resume needs --save-dir with an unfinished run, got {given.get('save_dir')!r}"
         raise ConfigError(msg)
-    return FinetuneOptions.from_config({**record.content["options"], **given, "resume": True})
+    if record.content["work"] != work:
+        msg = f"{folder} holds a run of `zoobot {record.content['work']}`: resume it with that command"
+        raise ConfigError(msg)
+    return _OPTIONS[work].from_config({**record.content["options"], **given, "resume": True})
 
 
-def _unfinished_run(options: FinetuneOptions, folder: Path) -> RunRecord:
+def _unfinished_run(work: str, options: AnyOptions, folder: Path) -> RunRecord:
     """The run to resume, which must be the run that was asked for."""
     record = read_record(folder)
     if record is None:
@@ -132,7 +175,7 @@ def _unfinished_run(options: FinetuneOptions, folder: Path) -> RunRecord:
     if record.content["status"] == "finished":
         msg = f"the run in {folder} is finished: there is nothing to resume"
         raise ConfigError(msg)
-    before = FinetuneOptions.from_config(record.content["options"])
+    before = _OPTIONS[work].from_config(record.content["options"])
     changed = [
         f"{f.name} was {getattr(before, f.name)!r}, now {getattr(options, f.name)!r}"
         for f in fields(options)
@@ -162,15 +205,21 @@ def _tell_what_starts(galaxies: Any, model: Any) -> None:
     logger.info("%s on %s galaxies, at %d px", model.task.kind.capitalize(), sizes, pixels.image_size_pix)
 
 
-def _train(engine: Engine, options: FinetuneOptions, model: Any, galaxies: Any, record: RunRecord) -> Any:
+def _train(engine: Engine, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord) -> Any:
     """The best model; training goes on where a killed run stopped, or is left out if it was complete."""
     folder = record.path.parent
     if record.content.get("trained"):
         logger.info("Training was finished before; taking up its best model")
         return engine.checkpoint.load(folder / "checkpoint")
-    started = (folder / "last.ckpt").exists()
+    started = options.resume and (folder / "last.ckpt").exists()
     if started:
         logger.info("Going on from the last finished epoch")
     build_trainer(engine, options).fit(model, galaxies, ckpt_path="last" if started else None)
     record.update(trained=True)
     return model
+
+
+def _help_to_train(engine: Engine, options: AnyOptions, model: Any, galaxies: Any, folder: Path) -> None:
+    """Train in step with the first process, which keeps the folder and the scores."""
+    started = options.resume and (folder / "last.ckpt").exists()
+    build_trainer(engine, options).fit(model, galaxies, ckpt_path="last" if started else None)

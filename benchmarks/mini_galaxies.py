@@ -1,0 +1,115 @@
+"""The galaxies that zoobot-mini learns from: several labelled surveys as one catalog of votes.
+
+Every label becomes votes on one schema of three campaigns, so that one model learns from all of them:
+
+- `gz2_full`: the votes of Galaxy Zoo 2 volunteers, as they are;
+- `gz2_classes`: five classes of GZ2 galaxies; the class of a galaxy is the answer of ten volunteers;
+- `efigi`: fifteen attributes, each from 0 to 1 in quarters; so many of four volunteers say yes.
+
+Frames are made alike too: 212 px wide, of which the network sees the central 128, a galaxy's surroundings
+in proportion. Sets whose images end there are continued by reflection.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import pandas as pd
+
+from zoobot.shared import schemas
+from zoobot.shared.schemas import Schema
+
+__all__ = ["CROP_FRACTION", "NETWORK_SIZE_PIX", "mini_schema", "prepare"]
+
+FRAME_SIZE_PIX, NETWORK_SIZE_PIX = 212, 128
+CROP_FRACTION = NETWORK_SIZE_PIX / FRAME_SIZE_PIX
+
+VOTES = {"gz2_votes": "votes.csv", "gz2_votes_extra": "votes.csv", "gz2_counts": "catalog.csv"}
+CLASSES = ("smooth-round", "smooth-in-between", "smooth-cigar", "edge-on", "spiral")
+CLASS_VOTES = 10
+ATTRIBUTES = (
+    "Bulge_to_Total", "Arm_Strength", "Arm_Curvature", "Bar_Length", "Inner_Ring", "Outer_Ring",
+    "Pseudo_Ring", "Perturbation", "Visible_Dust", "Dust_Dispersion", "Flocculence", "Hot_Spots",
+    "Inclination", "Contamination", "Multiplicity",
+)  # fmt: skip
+ATTRIBUTE_VOTES = 4
+
+
+def mini_schema() -> Schema:
+    """The three campaigns joined."""
+    classes = Schema.from_pairs({"kind": CLASSES}, name="gz2_classes")
+    attributes = Schema.from_pairs({_question(a): ["yes", "no"] for a in ATTRIBUTES}, name="efigi")
+    return schemas.join([schemas.get("gz2_full"), classes, attributes], name="zoobot_mini")
+
+
+def prepare(data: Path, folder: Path) -> Path:
+    """Write the frames and the catalog, with the sets' own `split`, into `folder`; returns the catalog.
+
+    Args:
+        data: Folder of the labelled surveys: see benchmarks/README.md.
+        folder: Where frames and catalog.csv go.
+    """
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    tables = [_votes(data, name) for name in VOTES] + [_classes(data), _attributes(data)]
+    table = pd.concat(tables, ignore_index=True)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(_make_frame, table["source"], (images / f"{name}.jpg" for name in table["id_str"])))
+    table["file_loc"] = [f"images/{name}.jpg" for name in table["id_str"]]
+    columns = ["id_str", "file_loc", "set", "split", *mini_schema().label_cols]
+    table.reindex(columns=columns).to_csv(folder / "catalog.csv", index=False)
+    return folder / "catalog.csv"
+
+
+def _votes(data: Path, name: str) -> pd.DataFrame:
+    table = _read(data / name / VOTES[name], name)
+    return table.reindex(columns=[*_FACTS, *schemas.get("gz2_full").label_cols])
+
+
+def _classes(data: Path) -> pd.DataFrame:
+    table = _read(data / "gz2_classes" / "catalog.csv", "gz2_classes")
+    votes = {f"kind_{c}": CLASS_VOTES * (table["label_name"] == c).astype(int) for c in CLASSES}
+    return pd.concat([table[_FACTS], pd.DataFrame(votes)], axis=1)
+
+
+def _attributes(data: Path) -> pd.DataFrame:
+    table = _read(data / "efigi" / "catalog.csv", "efigi")
+    votes = {}
+    for attribute in ATTRIBUTES:
+        strength = table[attribute].where(table[attribute] >= 0)  # -1 is undetermined
+        votes[f"{_question(attribute)}_yes"] = ATTRIBUTE_VOTES * strength
+        votes[f"{_question(attribute)}_no"] = ATTRIBUTE_VOTES * (1 - strength)
+    return pd.concat([table[_FACTS], pd.DataFrame(votes)], axis=1)
+
+
+_FACTS = ["id_str", "set", "split", "source"]
+
+
+def _read(path: Path, name: str) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"id_str": str})
+    table = table.copy()
+    table["set"] = name
+    table["source"] = [str(path.parent / file) for file in table["file_loc"]]
+    table["id_str"] = [f"{name}-{galaxy}" for galaxy in table["id_str"]]
+    return table
+
+
+def _question(attribute: str) -> str:
+    return f"{attribute.lower().replace('_', '-')}-efigi"
+
+
+def _make_frame(source: str, target: Path) -> None:
+    """One frame, from an image of the whole field (above 128 px) or of its centre alone."""
+    image = cv2.imread(source, cv2.IMREAD_COLOR)
+    if image is None:
+        msg = f"{source} can't be read"
+        raise OSError(msg)
+    if min(image.shape[:2]) > NETWORK_SIZE_PIX:
+        image = cv2.resize(image, (FRAME_SIZE_PIX, FRAME_SIZE_PIX), interpolation=cv2.INTER_AREA)
+    else:
+        image = cv2.resize(image, (NETWORK_SIZE_PIX, NETWORK_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
+        margin = (FRAME_SIZE_PIX - NETWORK_SIZE_PIX) // 2
+        image = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+    cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 95])

@@ -1,8 +1,9 @@
 """How often a tree model picks the answer that most volunteers picked: question by question, as published.
 
-The prediction is the answer with the largest expected fraction, the truth that with the most votes; of several
-with as many, the predicted one. Precision, recall and F1 are means over answers, weighted by how many galaxies
-truly have each. All of it once for every galaxy that was asked, and once for those on which volunteers agree.
+The prediction is the answer with the largest expected fraction, the truth that with the most votes; of
+several with as many, the predicted one. Precision, recall and F1 are means over answers, weighted by how many
+galaxies truly have each. All of it once for every galaxy that was asked, and once for those on which
+volunteers agree.
 
 References:
     Walmsley et al. 2022, MNRAS 509, 3966, tables 3 and 4.
@@ -49,10 +50,11 @@ def question_confusions(
         given, total = counted[:, question.slice], counted[:, question.slice].sum(axis=1)
         share = CONFIDENT_FRACTION if confident else 0.0
         rows = (total > 0) & (given.max(axis=1) > share * total)
-        guess = expected[rows, question.slice]
-        tied = given[rows] == given[rows].max(axis=1, keepdims=True)
-        truth = np.where(tied, guess + 1, 0.0).argmax(axis=1)
-        matrices.append(confusion_matrix(guess, truth))
+        predicted, given = expected[rows, question.slice], given[rows]
+        guess = predicted.argmax(axis=1)
+        right = given[np.arange(len(given)), guess] == given.max(axis=1)
+        truth = np.where(right, guess, given.argmax(axis=1))
+        matrices.append(confusion_matrix(predicted, truth))
     return matrices
 
 

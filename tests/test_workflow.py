@@ -109,6 +109,13 @@ def test_class_names_come_from_the_labels(finished, tiny_survey):
     assert columns == ["id_str", *(f"label_name_{name}_probability" for name in names)]
 
 
+def test_a_cache_of_decoded_images_changes_no_result(finished, finetune, tmp_path):
+    cached = finetune(labels="label_name", cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").rglob("*.pixels"))
+    plain = read_predictions(finished.save_dir / "predictions.parquet")
+    pd.testing.assert_frame_equal(read_predictions(cached.save_dir / "predictions.parquet"), plain)
+
+
 def test_predictions_are_of_the_validation_galaxies(finished):
     record = record_of(finished.save_dir)
     assert (

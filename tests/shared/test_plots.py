@@ -10,7 +10,8 @@ from PIL import Image
 
 from zoobot.shared import plots, schemas
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.plots import Bar, comparisons, curves, examples, style
+from zoobot.shared.plots import Bar, calibration, comparisons, confusions, curves, examples, style
+from zoobot.shared.reliability import reliability_curve
 
 SCHEMA = schemas.get("gz_decals_dr5")
 
@@ -25,7 +26,7 @@ def drawn(monkeypatch):
         figures.append(figure)
         return real(figure, path, **options)
 
-    for module in (curves, comparisons, examples):
+    for module in (calibration, comparisons, confusions, curves, examples):
         monkeypatch.setattr(module, "save", save)
     return figures
 
@@ -168,6 +169,51 @@ def test_purity_completeness_leaves_out_what_has_one_answer_only(tmp_path, drawn
     (line,) = drawn[0].axes[0].lines
     assert line.get_label() == "ring (50% of galaxies)"
     assert set(line.get_ydata()) <= {0.5, 2 / 3, 1.0}
+
+
+def test_question_confusions_show_the_questions_with_most_galaxies(tmp_path, drawn):
+    counts = [np.zeros((len(q.answers),) * 2, int) for q in SCHEMA.questions]
+    counts[0][0, 0], counts[0][1, 0], counts[2][1, 1] = 6, 2, 3
+    assert ink(plots.question_confusions(counts, SCHEMA, tmp_path / "q.png")) > 0.02
+    first, second = drawn[0].axes
+    assert first.get_title("left") == "Smooth or featured (8)"
+    assert [t.get_text() for t in first.texts] == ["100", "0", "0", "100", "0", "0"]
+    assert second.get_title("left").endswith("(3)")
+    with pytest.raises(ConfigError, match="no question"):
+        plots.question_confusions([0 * c for c in counts], SCHEMA, tmp_path / "q.png")
+
+
+def test_reliability_panels_draw_what_has_labels(tmp_path, drawn):
+    curves = {"ring": reliability_curve([0.1, 0.9], [0, 1]), "bar": reliability_curve([], [])}
+    assert ink(plots.reliability_panels(curves, tmp_path / "r.png")) > 0.005
+    (axes,) = drawn[0].axes
+    assert axes.get_title("left") == "ring"
+    assert axes.lines[1].get_xydata().tolist() == [[0.1, 0.0], [0.9, 1.0]]
+    assert [t.get_text() for t in axes.texts] == ["error 0.100"]
+    many = {f"label {k}": reliability_curve([0.5], [1]) for k in range(20)}
+    assert ink(plots.reliability_panels(many, tmp_path / "m.png")) > 0.005
+    assert len(drawn[1].axes) == 12
+    with pytest.raises(ConfigError, match="no predictions with labels"):
+        plots.reliability_panels({"bar": curves["bar"]}, tmp_path / "r.png")
+
+
+def test_coverage_dots_stand_where_the_table_says(tmp_path, drawn):
+    table = pd.DataFrame(
+        {
+            "question": ["shape", "bar", "shape", "bar"],
+            "level": [0.5, 0.5, 0.9, 0.9],
+            "n": [7, 0, 7, 0],
+            "votes": [0.4, np.nan, 0.85, np.nan],
+            "votes_plain": [0.6, np.nan, 0.95, np.nan],
+        }
+    )
+    assert ink(plots.coverage_dots(table, tmp_path / "c.png", titles={"shape": "Shape"})) > 0.005
+    (axes,) = drawn[0].axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["Shape  (7)"]
+    places = [c.get_offsets().tolist() for c in axes.collections]
+    assert places == [[[0.6, 0]], [[0.4, 0]], [[0.95, 0]], [[0.85, 0]]]
+    with pytest.raises(ConfigError, match="no question has votes"):
+        plots.coverage_dots(table[table["n"] == 0], tmp_path / "c.png")
 
 
 def test_question_titles_drop_a_suffix_that_all_share():

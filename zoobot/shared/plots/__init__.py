@@ -1,15 +1,17 @@
-"""Pictures of a run: training curves, galaxies with their predictions, and predictions against the truth.
+"""Pictures of a run: training curves, galaxies with their predictions, predictions against the truth.
 
 Every function writes one PNG file. Matplotlib is imported only when a picture is drawn, through its `Figure`
 objects: no window, no global state, safe on a machine without a display.
 """
 
+from zoobot.shared.plots.calibration import coverage_dots, reliability_panels
 from zoobot.shared.plots.comparisons import (
     confusion_matrix,
     fractions_scatter,
     purity_completeness,
     regression_scatter,
 )
+from zoobot.shared.plots.confusions import question_confusions
 from zoobot.shared.plots.curves import training_curves
 from zoobot.shared.plots.examples import Bar, example_galaxies
 from zoobot.shared.plots.style import question_titles
@@ -17,10 +19,13 @@ from zoobot.shared.plots.style import question_titles
 __all__ = [
     "Bar",
     "confusion_matrix",
+    "coverage_dots",
     "example_galaxies",
     "fractions_scatter",
     "purity_completeness",
+    "question_confusions",
     "question_titles",
     "regression_scatter",
+    "reliability_panels",
     "training_curves",
 ]

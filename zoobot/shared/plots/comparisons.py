@@ -8,6 +8,7 @@ import numpy as np
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.optional import import_optional
+from zoobot.shared.plots.panels import Panels
 from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, new_figure, question_titles, save, tidy
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def regression_scatter(
     Returns:
         The path of the picture.
     """
-    panels = _panels(len(names), side_inch=3.4)
+    panels = Panels(len(names), side_inch=3.4, most=_MOST_PANELS)
     for axes, name, column in zip(panels.axes, names, range(len(names)), strict=False):
         known = np.isfinite(targets[:, column])
         truth, guess = targets[known, column], predicted[known, column]
@@ -120,7 +121,7 @@ def fractions_scatter(
         )
         raise ConfigError(msg)
     drawn = sorted(drawn, key=lambda panel: -panel[0])[:_MOST_PANELS]
-    panels = _panels(len(drawn), side_inch=2.9)
+    panels = Panels(len(drawn), side_inch=2.9, most=_MOST_PANELS)
     for axes, (galaxies, title, observed, expected) in zip(panels.axes, drawn, strict=False):
         _draw_cloud(axes, observed, expected, (0.0, 1.0))
         error = float(np.sqrt(np.mean((expected - observed) ** 2)))
@@ -159,24 +160,6 @@ def purity_completeness(
     if axes.lines:
         axes.legend(fontsize=8, frameon=False, loc="lower left", labelcolor=INK)
     return save(figure, path)
-
-
-class _Panels:
-    """A grid of square panels, as square as it can be, without empty ones."""
-
-    def __init__(self, count: int, side_inch: float) -> None:
-        count = min(count, _MOST_PANELS)
-        columns = min(3, count)
-        rows = -(-count // columns)
-        self.figure = new_figure(side_inch * columns + 0.2, side_inch * rows)
-        grid = self.figure.subplots(rows, columns, squeeze=False).flatten()
-        for unused in grid[count:]:
-            unused.remove()
-        self.axes: list[Axes] = list(grid[:count])
-
-
-def _panels(count: int, side_inch: float) -> _Panels:
-    return _Panels(count, side_inch)
 
 
 def _common_limits(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:

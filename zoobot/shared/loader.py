@@ -193,14 +193,17 @@ class GalaxyLoader:
         stop = threading.Event()
         if self.num_workers == 0:
             for indices in plan:
-                yield self._load_batch(indices, epoch, stop)
+                yield self._load_batch(indices, epoch, stop, self._make_room(indices))
             return
         executor = ThreadPoolExecutor(self.num_workers, thread_name_prefix="zoobot-loader")
         waiting: deque[Future[tuple[Batch | None, dict[int, Failure]]]] = deque()
         remaining = iter(plan)
         try:
             for indices in remaining:
-                waiting.append(executor.submit(self._load_batch, indices, epoch, stop))
+                room = self._make_room(
+                    indices
+                )  # here, for memory that a worker frees goes back to the system
+                waiting.append(executor.submit(self._load_batch, indices, epoch, stop, room))
                 if len(waiting) == self.num_workers + _BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -210,26 +213,34 @@ class GalaxyLoader:
             stop.set()
             executor.shutdown(wait=True, cancel_futures=True)
 
+    def _make_room(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Memory for the images of a batch, which are of 8 bits until one is not."""
+        size_pix, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
+        return np.empty((len(indices), size_pix, size_pix, channels), np.uint8)
+
     def _load_batch(
-        self, indices: NDArray[np.intp], epoch: int, stop: threading.Event
+        self, indices: NDArray[np.intp], epoch: int, stop: threading.Event, images: NDArray
     ) -> tuple[Batch | None, dict[int, Failure]]:
-        views: list[NDArray] = []
         rows: list[int] = []
         failures: dict[int, Failure] = {}
         for row in indices.tolist():
             if stop.is_set():
                 return None, {}
             try:
-                views.append(self._load_view(row, epoch))
-                rows.append(row)
+                view = self._load_view(row, epoch)
             except ImageError as error:
                 path = self.catalog.paths[row]
                 reason = str(error).removeprefix(f"{path}: ")
                 failures[row] = Failure(self.catalog.ids[row], path, reason)
-        if not views:
+                continue
+            if view.dtype != np.uint8:
+                images = _to_unit_range(images)
+            images[len(rows)] = view if images.dtype == np.uint8 else _to_unit_range(view)
+            rows.append(row)
+        if not rows:
             return None, failures
         labels = None if self._labels is None else self._labels[rows]
-        return Batch(_stack(views), labels, [self.catalog.ids[row] for row in rows]), failures
+        return Batch(images[: len(rows)], labels, [self.catalog.ids[row] for row in rows]), failures
 
     def _load_view(self, row: int, epoch: int) -> NDArray:
         path = self.catalog.paths[row]
@@ -260,11 +271,9 @@ class GalaxyLoader:
         raise ImageError(msg)
 
 
-def _stack(views: list[NDArray]) -> NDArray:
-    """One array of one dtype: 8-bit views join others as float32."""
-    if all(view.dtype == np.uint8 for view in views):
-        return np.stack(views)
-    return np.stack([v.astype(np.float32) / np.float32(255) if v.dtype == np.uint8 else v for v in views])
+def _to_unit_range(images: NDArray) -> NDArray[np.float32]:
+    """8-bit images as float32 in [0, 1]; others are so already."""
+    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 
 def _require_whole(value: int, name: str, at_least: int) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import CatalogError
+from zoobot.workflow.certainty import Certainty, judge_certainty
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
+from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.pictures import draw_comparison, draw_examples
 from zoobot.workflow.prediction import find_checkpoint, save_failures
 from zoobot.workflow.run_folder import check_run_folder, open_run
@@ -109,56 +109,34 @@ def evaluate_model(
         failures: Images that failed before, in training, to be listed too.
     """
     logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
-    predictions = engine.predict.predict(
-        galaxies,
-        model,
-        save_loc=folder / "predictions.parquet",
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        seed=options.seed,
-        progress=options.progress,
-    )
-    predicted, scored = _align(predictions.table, galaxies)
-    labels = _labels(scored)
-    scores = model.task.metrics(predicted, labels)
-    all_failures = (
-        pd.concat([predictions.failures, failures]) if failures is not None else predictions.failures
-    )
+    found = predict_labelled(engine, model, galaxies, options, save_loc=folder / "predictions.parquet")
+    scored, predicted, labels = found.galaxies, found.predicted, found.labels
+    certainty = judge_certainty(model.task, predicted, labels)
+    scores = model.task.metrics(predicted, labels) | certainty.scores
+    all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
+    table = score_table(model.task, scores, heading=f"{len(scored):,} {_PART_NAMES[part]}")
     evaluation = Evaluation(
         scores=scores,
-        table=score_table(model.task, scores, heading=f"{len(scored):,} {_PART_NAMES[part]}"),
+        table="\n\n".join([table, *certainty.sections]),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,
     )
-    _write(evaluation, model.task.kind, part, folder)
+    _write(evaluation, certainty, model.task.kind, part, folder)
     draw_comparison(model.task, predicted, labels, folder)
+    certainty.draw(model.task, predicted, labels, folder)
     draw_examples(model, scored, predicted, folder / "predictions.png", seed=options.seed)
     return evaluation
 
 
-def _align(table: pd.DataFrame, galaxies: Catalog) -> tuple[np.ndarray, Catalog]:
-    """Predictions, (galaxies, outputs), and the galaxies that have one, in the same order."""
-    rows = {galaxy: row for row, galaxy in enumerate(table["id_str"])}
-    scored = galaxies.select([place for place, galaxy in enumerate(galaxies.ids) if galaxy in rows])
-    values = table.drop(columns="id_str").to_numpy(dtype=np.float64)
-    return values[[rows[galaxy] for galaxy in scored.ids]], scored
-
-
-def _labels(galaxies: Catalog) -> np.ndarray:
-    if galaxies.labels is None:
-        msg = f"{galaxies.name} has no labels to compare with"
-        raise CatalogError(msg)
-    return galaxies.labels
-
-
-def _write(evaluation: Evaluation, kind: str, part: str, folder: Path) -> None:
+def _write(evaluation: Evaluation, certainty: Certainty, kind: str, part: str, folder: Path) -> None:
     content = {
         "task": kind,
         "part": part,
         "galaxies": evaluation.galaxies,
         "failures": len(evaluation.failures),
         "scores": evaluation.scores_for_json(),
+        "tables": certainty.to_config(),
     }
     (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (folder / "evaluation.txt").write_text(evaluation.table + "\n", encoding="utf-8")

@@ -41,6 +41,9 @@ RUN_FILES = (
     "purity_completeness.png",
     "regression_scatter.png",
     "fractions_scatter.png",
+    "question_confusions.png",
+    "reliability.png",
+    "coverage.png",
     RECORD_FILE,
 )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from zoobot.shared.tasks import Task
 
-__all__ = ["score_table"]
+__all__ = ["aligned", "number", "score_table"]
 
 
 class _Layout(NamedTuple):
@@ -27,16 +27,17 @@ _RANKING = (
     ("roc_auc", "ROC AUC"),
     ("purity_at_90_completeness", "purity at 90% completeness"),
 )
+_ERROR = ("ece", "calibration error")
 _LAYOUTS = {
     "classification": _Layout(
         "class",
         (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
-         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), *_RANKING),
+         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), _ERROR, *_RANKING),
         (("n", "galaxies"), ("precision", "purity"), ("recall", "completeness"), ("f1", "F1")),
     ),
     "multi-label": _Layout(
         "label",
-        (("accuracy", "accuracy"), ("f1_macro", "F1 (mean of labels)"), *_RANKING),
+        (("accuracy", "accuracy"), ("f1_macro", "F1 (mean of labels)"), _ERROR, *_RANKING),
         (("n", "galaxies"), ("accuracy", "accuracy"), ("f1", "F1"), *_RANKING[:2]),
     ),
     "regression": _Layout(
@@ -47,7 +48,8 @@ _LAYOUTS = {
     "tree": _Layout(
         "question",
         (("fraction_rmse", "RMSE of vote fractions"), ("accuracy", "accuracy (mean of questions)"),
-         ("accuracy_confident", "accuracy where volunteers agree"), ("nll", "loss (nats a galaxy)")),
+         ("accuracy_confident", "accuracy where volunteers agree"), ("nll", "loss (nats a galaxy)"), _ERROR,
+         ("challenge_rmse", "RMSE of the Galaxy Challenge")),
         (("n", "galaxies"), ("fraction_rmse", "RMSE"), ("accuracy", "accuracy"),
          ("accuracy_confident", "agreed")),
     ),
@@ -64,14 +66,14 @@ def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str
     """
     layout = _LAYOUTS[task.kind]
     names = _row_names(task)
-    headline = [[words, _number(scores[name])] for name, words in layout.headline if name in scores]
-    lines = [heading, "", *_aligned(headline)]
+    headline = [[words, number(scores[name])] for name, words in layout.headline if name in scores]
+    lines = [heading, "", *aligned(headline)]
     if names:
         rows = [[layout.rows, *(words for _, words in layout.columns)]]
         rows += [
-            [name, *(_number(scores.get(f"{key}_{name}")) for key, _ in layout.columns)] for name in names
+            [name, *(number(scores.get(f"{key}_{name}")) for key, _ in layout.columns)] for name in names
         ]
-        lines += ["", *_aligned(rows)]
+        lines += ["", *aligned(rows)]
     return "\n".join(lines)
 
 
@@ -83,13 +85,14 @@ def _row_names(task: Task) -> Sequence[str]:
     return task.label_cols if len(task.label_cols) > 1 else ()
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A score as text: three decimals, a count without any, a dash for NaN."""
     if value is None or value != value:
         return "–"
     return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The first column to the left, the others to the right, two spaces apart."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [

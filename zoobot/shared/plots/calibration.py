@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,10 +91,10 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
         axes.axvline(level, color=colour, linewidth=1, alpha=0.6, zorder=1)
         axes.scatter(rows["votes_plain"], heights, s=26, facecolors="white", edgecolors=colour, zorder=2)
         axes.scatter(rows["votes"], heights, s=30, color=colour, zorder=3)
-        place = {"xy": (level, 1), "xycoords": ("data", "axes fraction"), "xytext": (0, 3)}
-        axes.annotate(
-            f"{100 * level:.0f}%", **place, textcoords="offset points", fontsize=8, color=colour, ha="center"
-        )
+        label: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        above = (level, 1)
+        text = f"{100 * level:.0f}%"
+        axes.annotate(text, above, xycoords=("data", "axes fraction"), **label, fontsize=8, color=colour)
     counts = known.drop_duplicates("question").set_index("question")["n"]
     names = [f"{(titles or {}).get(q, q)}  ({counts[q]:,})" for q in questions]
     tidy(axes, x="share of votes inside the predicted interval  (● randomised: honest, ○ whole intervals)")

@@ -1,0 +1,154 @@
+"""What an evaluation says beyond a task's scores: reliability, coverage, every question; and its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared import plots
+from zoobot.shared.coverage import coverage_table
+from zoobot.shared.galaxy_challenge import (
+    challenge_from_concentrations,
+    challenge_from_votes,
+    challenge_rmse,
+    has_challenge_questions,
+)
+from zoobot.shared.question_tables import question_confusions, question_table
+from zoobot.shared.reliability import expected_calibration_error, reliability_curves
+from zoobot.shared.tasks import TreeTask
+from zoobot.workflow.score_table import aligned, number
+
+if TYPE_CHECKING:
+    from zoobot.shared.tasks import Task
+
+__all__ = ["Certainty", "judge_certainty"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certainty:
+    """Scores of how sure a model is, and the tables behind them.
+
+    Args:
+        scores: By name: `ece` (expected calibration error) and `ece_NAME`; of a tree also
+            `precision_QUESTION`, `recall_…`, `f1_…` and the same of confident galaxies,
+            `coverage_90_QUESTION` (randomised), `coverage_90_plain_QUESTION`, and `challenge_rmse` where the
+            tree holds Galaxy Zoo 2's.
+        sections: Texts to read below the table of scores.
+        curves: Reliability curves by name.
+        coverage: A tree's coverage table.
+    """
+
+    scores: dict[str, float]
+    sections: tuple[str, ...] = ()
+    curves: dict[str, pd.DataFrame] = field(default_factory=dict)
+    coverage: pd.DataFrame | None = None
+
+    def to_config(self) -> dict[str, Any]:
+        """The curves and the coverage as JSON-ready values, None for NaN."""
+        tables = {f"reliability of {name}": curve for name, curve in self.curves.items()}
+        if self.coverage is not None:
+            tables["coverage"] = self.coverage
+        return {name: _records(table) for name, table in tables.items()}
+
+    def draw(self, task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path) -> None:
+        """Write reliability.png, and of a tree coverage.png and question_confusions.png.
+
+        Args:
+            task: What was predicted.
+            predicted: (galaxies, outputs).
+            labels: (galaxies, label columns).
+            folder: Where the pictures go.
+        """
+        names = {name: name for name in self.curves}
+        words = ("predicted probability", "share that is so")
+        if isinstance(task, TreeTask):
+            texts = [question.text for question in task.schema.questions]
+            names = dict(zip(texts, plots.question_titles(task.schema), strict=True))
+            words = ("predicted fraction", "volunteers' fraction")
+        if any(len(curve) for curve in self.curves.values()):
+            titled = {names[name]: curve for name, curve in self.curves.items()}
+            plots.reliability_panels(titled, folder / "reliability.png", x=words[0], y=words[1])
+        if isinstance(task, TreeTask) and self.coverage is not None and self.coverage["votes"].notna().any():
+            plots.coverage_dots(self.coverage, folder / "coverage.png", titles=names)
+            counts = question_confusions(predicted, labels, task.schema)
+            plots.question_confusions(counts, task.schema, folder / "question_confusions.png")
+
+
+def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Certainty:
+    """How far a model's certainty can be trusted, on labelled galaxies.
+
+    Args:
+        task: What was predicted.
+        predicted: (galaxies, outputs).
+        labels: (galaxies, label columns).
+    """
+    curves = reliability_curves(task, predicted, labels)
+    errors = {name: expected_calibration_error(curve) for name, curve in curves.items()}
+    known = [error for error in errors.values() if not np.isnan(error)]
+    scores = {"ece": float(np.mean(known))} if known else {}
+    if len(errors) > 1:
+        scores |= {f"ece_{name}": error for name, error in errors.items()}
+    if not isinstance(task, TreeTask):
+        return Certainty(scores=scores, curves=curves)
+    tables = {
+        ending: question_table(predicted, labels, task.schema, confident=bool(ending))
+        for ending in ("", "_confident")
+    }
+    for ending, table in tables.items():
+        for metric in ("precision", "recall", "f1"):
+            scores |= {
+                f"{metric}{ending}_{q}": v for q, v in zip(table["question"], table[metric], strict=True)
+            }
+    coverage = coverage_table(predicted, labels, task.schema)
+    for ending, column in (("", "votes"), ("_plain", "votes_plain")):
+        at = coverage[coverage["level"] == _LEVEL]
+        scores |= {f"coverage_90{ending}_{q}": v for q, v in zip(at["question"], at[column], strict=True)}
+    if has_challenge_questions(task.schema):
+        expected = challenge_from_concentrations(predicted, task.schema)
+        scores["challenge_rmse"] = challenge_rmse(expected, challenge_from_votes(labels, task.schema))
+    sections = (
+        _question_section("Every galaxy that was asked", tables[""]),
+        _question_section("Galaxies on which more than 80% of the volunteers agree", tables["_confident"]),
+        _coverage_section(coverage, errors),
+    )
+    return Certainty(scores=scores, sections=sections, curves=curves, coverage=coverage)
+
+
+_LEVEL = 0.9
+
+
+def _question_section(heading: str, table: pd.DataFrame) -> str:
+    metrics = ("accuracy", "precision", "recall", "f1")
+    rows = [["question", "galaxies", *metrics[:3], "F1"]]
+    for row in table.itertuples():
+        rows.append([row.question, f"{row.n:,}", *(number(getattr(row, metric)) for metric in metrics)])
+    return "\n".join([heading, "", *aligned(rows)])
+
+
+def _coverage_section(coverage: pd.DataFrame, errors: dict[str, float]) -> str:
+    levels = sorted(set(coverage["level"]))
+    by_question = coverage.set_index(["question", "level"])
+    titles = [*(f"{100 * level:.0f}%" for level in levels), "90% whole", "90% of fractions", "error"]
+    rows = [["question", "galaxies", *titles]]
+    for question in dict.fromkeys(coverage["question"]):
+        at = {level: by_question.loc[(question, level)] for level in levels}
+        cells = [at[level]["votes"] for level in levels]
+        cells += [at[_LEVEL]["votes_plain"], at[_LEVEL]["fractions"], errors[question]]
+        rows.append([question, f"{int(at[_LEVEL]['n']):,}", *(number(float(cell)) for cell in cells)])
+    heading = (
+        "Share of votes inside predicted intervals, which should be the level. Randomised, since votes are\n"
+        "whole: whole intervals hold more. Fractions of few votes scatter out of intervals of the fraction.\n"
+        "The error is the mean distance between predicted and observed fractions (expected calibration error)"
+    )
+    return "\n".join([heading, "", *aligned(rows)])
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = table.to_dict("records")
+    return [
+        {str(k): None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows
+    ]

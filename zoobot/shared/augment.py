@@ -210,7 +210,8 @@ def make_view(
     key: dict[str, Any] = {"seed": seed, "epoch": epoch, "galaxy_id": galaxy_id}
     height, width = frame or image.shape[:2]
     matrix = draw_warp(augmentation, preprocessing, (height, width), **key)
-    matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
+    if (height, width) != image.shape[:2]:
+        matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
     view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value)
     erasure = draw_erasure(augmentation, preprocessing.image_size_pix, **key)
     if erasure is not None:

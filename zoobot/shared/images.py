@@ -72,7 +72,7 @@ def _read_planes(
 ) -> tuple[NDArray, bool]:
     """All planes of a file, and whether they hold physical values."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             head = file.read(16)
             format_name = find_format(head)
             data = b"" if format_name == "fits" else head + file.read()

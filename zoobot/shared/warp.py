@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from zoobot.shared.scratch import borrow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -53,24 +55,37 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
     scale = math.sqrt(abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]))
     factor = max(1, int(scale + 1e-9))
     image, matrix = _cut_out(image, matrix, size_pix, margin=3 * factor)
-    into_blocks = np.column_stack([matrix[:, :2] / factor, (matrix[:, 2] + factor + 0.5) / factor - 0.5])
+    into_blocks = matrix / factor
+    into_blocks[:, 2] += (
+        0.5 + 0.5 / factor
+    )  # pixel centres are whole numbers; one block lies before the first
     fill = round(255 * fill_value) if image.dtype == np.uint8 else fill_value
     views = []
     for planes in _group_planes(image.shape[2]):
-        part = _shrink_and_soften(image[..., planes], factor, scale / factor)
-        together = part.ndim == 3  # OpenCV drops the axis of a single plane
-        part = cv2.warpAffine(
-            cv2.cvtColor(part, cv2.COLOR_RGB2RGBA) if together else part,
-            into_blocks,
-            (size_pix, size_pix),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(fill,) * 4,
-        )
-        part = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB) if together else part
-        views.append(part.reshape(size_pix, size_pix, -1))
+        part = _shrink_and_soften(np.ascontiguousarray(image[..., planes]), factor, scale / factor)
+        views.append(_warp(part, into_blocks, size_pix, fill).reshape(size_pix, size_pix, -1))
     view = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
     return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
+
+
+def _warp(planes: NDArray, matrix: NDArray[np.float64], size_pix: int, fill: float) -> NDArray:
+    """One plane or three, (height, width) or (height, width, 3), seen through a matrix."""
+    size, room = (size_pix, size_pix), None
+    three = planes.ndim == 3
+    if three:
+        four = borrow("four", (*planes.shape[:2], 4), planes.dtype)
+        planes = cv2.cvtColor(planes, cv2.COLOR_RGB2RGBA, dst=four)
+        room = borrow("view", (*size, 4), planes.dtype)
+    view = cv2.warpAffine(
+        planes,
+        matrix,
+        size,
+        dst=room,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(fill,) * 4,
+    )
+    return cv2.cvtColor(view, cv2.COLOR_RGBA2RGB) if three else view
 
 
 def _group_planes(count: int) -> Iterator[slice]:
@@ -102,17 +117,23 @@ def _reach(
     return first, min(max(math.ceil(middle + half) + margin + 1, first + 1), length)
 
 
-def _shrink_and_soften(image: NDArray, factor: int, scale_left: float) -> NDArray:
-    """Averages of `factor` × `factor` pixels, with the edge repeated outwards by one block.
+def _shrink_and_soften(planes: NDArray, factor: int, scale_left: float) -> NDArray:
+    """Averages of `factor` × `factor` pixels, in borrowed memory, with the edge repeated outwards by one.
 
     The outermost half pixel of the frame is data, too, and must not fade into the fill value.
     """
-    height, width = image.shape[:2]
+    height, width, *rest = planes.shape
+    if rest == [1]:
+        planes, rest = planes[..., 0], []
     down, right = factor + -height % factor, factor + -width % factor
-    image = cv2.copyMakeBorder(np.ascontiguousarray(image), factor, down, factor, right, cv2.BORDER_REPLICATE)
+    shape = (factor + height + down, factor + width + right, *rest)
+    room = borrow("bordered", shape, planes.dtype)
+    planes = cv2.copyMakeBorder(planes, factor, down, factor, right, cv2.BORDER_REPLICATE, dst=room)
     if factor > 1:
-        size = (image.shape[1] // factor, image.shape[0] // factor)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        shape = (shape[0] // factor, shape[1] // factor, *rest)
+        room = borrow("shrunk", shape, planes.dtype)
+        planes = cv2.resize(planes, shape[1::-1], interpolation=cv2.INTER_AREA, dst=room)
     if scale_left > _SOFTEN_FROM:
-        image = cv2.GaussianBlur(image, (3, 3), 0)  # OpenCV's way to say [1 2 1]/4
-    return image
+        room = borrow("softened", shape, planes.dtype)
+        planes = cv2.GaussianBlur(planes, (3, 3), 0, dst=room)  # OpenCV's way to say [1 2 1]/4
+    return planes

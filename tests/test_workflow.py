@@ -1,5 +1,6 @@
 """Guided runs on a tiny simulated survey, once for every engine."""
 
+import functools
 import json
 import shutil
 
@@ -9,9 +10,18 @@ import pytest
 from PIL import Image
 
 from zoobot import workflow
-from zoobot.shared.config import DemoOptions, EvaluateOptions, FinetuneOptions, PredictOptions
+from zoobot.shared.calibration import fit_calibration
+from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.config import (
+    CalibrateOptions,
+    DemoOptions,
+    EvaluateOptions,
+    FinetuneOptions,
+    PredictOptions,
+)
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
 from zoobot.shared.predictions import read_predictions
+from zoobot.workflow.run_folder import RUN_FILES
 
 TINY = {
     "encoder": "resnet10t",
@@ -400,6 +410,123 @@ def test_what_is_no_checkpoint_is_said(tiny_survey, tmp_path):
         options = PredictOptions(checkpoint=folder, catalog=tiny_survey, save_loc=tmp_path / "p.csv")
         with pytest.raises(CheckpointError, match=message):
             workflow.predict(options)
+
+
+# -- trees: calibration, summaries, ensembles ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tree_runs(tiny_survey, tmp_path_factory):
+    """One finished run on votes for each engine."""
+    made = {}
+
+    def run(engine_name):
+        if engine_name not in made:
+            folder = tmp_path_factory.mktemp("trees") / engine_name
+            options = FinetuneOptions(
+                catalog=tiny_survey,
+                task="tree",
+                schema="gz_decals_dr5",
+                save_dir=folder,
+                backend=engine_name,
+                val_fraction=0.5,
+                **TINY,
+            )
+            made[engine_name] = workflow.finetune(options)
+        return made[engine_name]
+
+    return run
+
+
+@pytest.fixture
+def tree_run(tree_runs, engine_name):
+    return tree_runs(engine_name)
+
+
+def test_a_tree_is_calibrated_and_says_how_sure_it_is(tree_run):
+    files = {path.name for path in tree_run.save_dir.iterdir()}
+    assert {"reliability.png", "coverage.png", "question_confusions.png"} <= files <= set(RUN_FILES)
+    record = record_of(tree_run.save_dir)["calibration"]
+    assert record == read_checkpoint(tree_run.checkpoint).training["calibration"]
+    assert set(record["factors"].values()) == {1.0}  # twelve galaxies are too few to fit a factor to
+    assert "Share of votes inside predicted intervals" in tree_run.evaluation.table
+    assert "more than 80% of the volunteers agree" in tree_run.evaluation.table
+    scores = tree_run.evaluation.scores
+    assert {"ece", "coverage_90_bar-dr5", "precision_bar-dr5", "f1_confident_bar-dr5"} <= set(scores)
+    tables = json.loads((tree_run.save_dir / "evaluation.json").read_text())["tables"]
+    assert {"question", "level", "n", "votes", "votes_plain"} <= set(tables["coverage"][0])
+
+
+def test_calibrating_a_checkpoint_changes_its_certainty_alone(
+    tree_run, tiny_survey, engine_name, tmp_path, monkeypatch
+):
+    few = functools.partial(fit_calibration, min_galaxies=5)
+    monkeypatch.setattr("zoobot.workflow.calibrating.fit_calibration", few)
+    shutil.copytree(tree_run.checkpoint, tmp_path / "model")
+    common = {"catalog": tiny_survey, "backend": engine_name, **PREDICTING}
+    before = workflow.predict(
+        PredictOptions(checkpoint=tmp_path / "model", save_loc=tmp_path / "a.parquet", **common)
+    )
+    result = workflow.calibrate(
+        CalibrateOptions(checkpoint=tmp_path / "model", objective="likelihood", **common)
+    )
+    factors = result.calibration.factors
+    assert (factors != 1).any()
+    assert "before" in result.table
+    after = workflow.predict(
+        PredictOptions(checkpoint=tmp_path / "model", save_loc=tmp_path / "b.parquet", **common)
+    )
+    first, second = (read_predictions(r.save_loc).iloc[:, 1:].to_numpy() for r in (before, after))
+    np.testing.assert_allclose(second, first * factors, rtol=1e-4)
+    again = workflow.calibrate(
+        CalibrateOptions(checkpoint=tmp_path / "model", objective="likelihood", **common)
+    )
+    np.testing.assert_allclose(again.calibration.factors, factors, rtol=1e-3)  # replaced, not multiplied
+
+
+def test_an_ensemble_with_a_summary(tree_run, tiny_survey, engine_name, tmp_path):
+    options = {
+        "checkpoint": tree_run.save_dir,
+        "catalog": tiny_survey,
+        "save_loc": tmp_path / "p.csv",
+        "backend": engine_name,
+        **PREDICTING,
+    }
+    result = workflow.predict(
+        PredictOptions(
+            ensemble=(str(tree_run.save_dir),),
+            summary=tmp_path / "s.csv",
+            full_table=tmp_path / "f.parquet",
+            interval="highest-density",
+            **options,
+        )
+    )
+    assert sorted(set(read_predictions(result.save_loc)["sample"])) == [0, 1]
+    assert [path.name for path in result.tables] == ["s.csv", "f.parquet"]
+    summary, full = (read_predictions(path) for path in result.tables)
+    assert len(summary) == len(full) == 24
+    assert summary["smooth-or-featured-dr5_smooth_fraction"].notna().all()
+    assert full.notna().all(axis=None)
+    with pytest.raises(ConfigError, match=r"s.csv exists: choose another --summary"):
+        workflow.predict(
+            PredictOptions(**(options | {"save_loc": tmp_path / "q.csv", "summary": tmp_path / "s.csv"}))
+        )
+    with pytest.raises(ConfigError, match="must be different files"):
+        workflow.predict(PredictOptions(**options, summary=tmp_path / "p.csv", overwrite=True))
+
+
+def test_only_trees_are_summarised_and_calibrated(finished, tiny_survey, engine_name, tmp_path):
+    common = {"checkpoint": finished.save_dir, "catalog": tiny_survey, "backend": engine_name, **PREDICTING}
+    with pytest.raises(ConfigError, match="of a classification task"):
+        workflow.predict(PredictOptions(save_loc=tmp_path / "p.csv", summary=tmp_path / "s.csv", **common))
+    with pytest.raises(ConfigError, match="of a classification task"):
+        workflow.calibrate(CalibrateOptions(**common))
+
+
+def test_a_run_may_stay_as_it_was_trained(finetune):
+    result = finetune(task="tree", labels=(), schema="gz_decals_dr5", calibrate=False)
+    assert "calibration" not in record_of(result.save_dir)
+    assert "calibration" not in read_checkpoint(result.checkpoint).training
 
 
 def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path):

@@ -150,7 +150,18 @@ def _predict(given: dict[str, Any], command: str) -> None:
 
     result = workflow.predict(options, command=command)
     _say(f"{result.galaxies:,} galaxies, {len(result.columns)} columns: {result.save_loc}")
+    _say(*(f"expected fractions and intervals: {path}" for path in result.tables))
     _say(*_failure_lines(result.failures, result.save_loc.with_suffix(".failures.csv")))
+
+
+def _calibrate(given: dict[str, Any], command: str) -> None:
+    options = config.CalibrateOptions.from_config(_with_checkpoint(given))
+    from zoobot import workflow
+
+    result = workflow.calibrate(options, command=command)
+    _say("", result.table, "", f"The factors are in {result.checkpoint}: its predictions are calibrated now")
+    if len(result.failures):
+        _say(f"{len(result.failures):,} images could not be read")
 
 
 def _evaluate(given: dict[str, Any], command: str) -> None:
@@ -249,6 +260,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "finetune": _finetune,
     "train": _train,
     "predict": _predict,
+    "calibrate": _calibrate,
     "evaluate": _evaluate,
     "schemas": _schemas,
     "info": _info,

@@ -81,8 +81,20 @@ _PREDICT_EPILOG = """\
 examples:
   zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
   zoobot predict results/rings --catalog folder_of_images --save-loc results/new.csv
+  a tree: also the expected fractions with intervals
+    zoobot predict results/gz2 --catalog new.csv --save-loc results/new.parquet --summary results/summary.csv
+  several models together
+    zoobot predict results/gz2 --ensemble results/gz2_b results/gz2_c --catalog new.csv --save-loc new.parquet
 
 An image that can't be read is listed in NAME.failures.csv, and the run goes on.
+"""
+
+_CALIBRATE_EPILOG = """\
+examples:
+  zoobot calibrate results/gz2 --catalog votes.csv --select split=val
+
+`zoobot finetune` does it by itself, on the validation galaxies. The catalog's galaxies must not have been
+trained on. Only the certainty of the checkpoint's predictions changes; expected fractions stay.
 """
 
 _EVALUATE_EPILOG = """\
@@ -145,6 +157,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.PredictOptions)
+    sub = add(
+        "calibrate",
+        "fit how sure a trained tree model may be, on a labelled catalog",
+        epilog=_CALIBRATE_EPILOG,
+        usage="zoobot calibrate CHECKPOINT --catalog FILE [options]",
+    )
+    _add_checkpoint(sub)
+    add_arguments(sub, config.CalibrateOptions)
     sub = add(
         "evaluate",
         "score a trained model on a labelled catalog",

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from zoobot.shared import defaults
 from zoobot.shared.option_groups import (
     AugmentationOptions,
+    CalibrationOptions,
     CampaignOptions,
     CatalogOptions,
     EngineOptions,
@@ -25,6 +26,8 @@ from zoobot.shared.settings import setting
 
 __all__ = [
     "AugmentationOptions",
+    "CalibrateOptions",
+    "CalibrationOptions",
     "CampaignOptions",
     "CatalogOptions",
     "DemoOptions",
@@ -45,6 +48,7 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(
     EngineOptions,
+    CalibrationOptions,
     LearningOptions,
     AugmentationOptions,
     ImageOptions,
@@ -59,6 +63,7 @@ class FinetuneOptions(
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(
     EngineOptions,
+    CalibrationOptions,
     WholeModelOptions,
     AugmentationOptions,
     ImageOptions,
@@ -82,6 +87,24 @@ class PredictOptions(EngineOptions, CatalogOptions):
     n_samples: int = setting(
         1, "more than 1: so many dropout samples for each galaxy (MC dropout)", at_least=1
     )
+    ensemble: tuple[str, ...] = setting(
+        (), "further models of the same task, which predict together with the first", metavar="FOLDER"
+    )
+    summary: str | None = setting(
+        None,
+        "tree: also write this table of expected fractions and intervals, a row for each galaxy, blank where "
+        "a question is unlikely to be asked",
+        metavar="FILE",
+    )
+    full_table: str | None = setting(
+        None, "tree: also write this table of the same for all questions, and concentrations", metavar="FILE"
+    )
+    level: float = setting(
+        defaults.INTERVAL_LEVEL, "probability inside the intervals of these tables", above=0, below=1
+    )
+    interval: Literal["equal-tailed", "highest-density"] = setting(
+        "equal-tailed", "as much probability below as above, or the shortest interval"
+    )
     select: str | None = setting(
         None, "only galaxies whose column holds a value, e.g. split=test", metavar="COLUMN=VALUE"
     )
@@ -102,6 +125,25 @@ class EvaluateOptions(EngineOptions, CatalogOptions):
         None, "only galaxies whose column holds a value, e.g. split=test", metavar="COLUMN=VALUE"
     )
     overwrite: bool = setting(False, "replace the evaluation in --save-dir")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(EngineOptions, CatalogOptions):
+    """Everything that `zoobot calibrate` can be told."""
+
+    title: ClassVar[str] = "Calibration"
+
+    checkpoint: str = setting(
+        MISSING,
+        "a trained tree model: the checkpoint folder, or the run's folder; it is changed",
+        metavar="FOLDER",
+    )
+    select: str | None = setting(
+        None, "only galaxies whose column holds a value, e.g. split=val", metavar="COLUMN=VALUE"
+    )
+    objective: Literal["likelihood", "coverage"] = setting(
+        defaults.CALIBRATION_OBJECTIVE, "fit the likelihood of the votes, or the coverage of 90% intervals"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

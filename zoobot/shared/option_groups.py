@@ -12,6 +12,7 @@ from zoobot.shared.settings import Options, setting
 
 __all__ = [
     "AugmentationOptions",
+    "CalibrationOptions",
     "CampaignOptions",
     "CatalogOptions",
     "EngineOptions",
@@ -231,6 +232,23 @@ class SplitOptions(Options):
             _refuse(f"val_fraction + test_fraction must leave galaxies to train on, got {given}")
         if self.test_catalog is not None and self.test_fraction > 0:
             _refuse("give --test-catalog or --test-fraction, not both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions(Options):
+    """How sure a tree model may be."""
+
+    title: ClassVar[str] = "Calibration"
+
+    calibrate: bool = setting(
+        True,
+        "tree: after training, scale each question's certainty so that intervals hold what they say on the "
+        "validation galaxies; expected fractions stay",
+    )
+    calibration_objective: Literal["likelihood", "coverage"] = setting(
+        defaults.CALIBRATION_OBJECTIVE,
+        "tree: calibrate for the likelihood of the votes, or for the coverage of 90% intervals",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

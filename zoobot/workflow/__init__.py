@@ -1,4 +1,4 @@
-"""Guided runs, written once over the engine contract: finetune, train, predict, evaluate, demo.
+"""Guided runs, written once over the engine contract: finetune, train, calibrate, predict, evaluate, demo.
 
 Each takes one options dataclass of `zoobot.shared.config`, leaves a folder of results with a record of how
 they came about, and returns what it made. Progress is told to the logger "zoobot".
@@ -13,16 +13,19 @@ Example:
     0.87
 """
 
+from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.training import TrainingResult, finetune, resumed_options, train
 
 __all__ = [
+    "CalibrateResult",
     "DemoResult",
     "Evaluation",
     "PredictResult",
     "TrainingResult",
+    "calibrate",
     "demo",
     "evaluate",
     "finetune",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.posterior_tables import write_posterior_table
 from zoobot.shared.predictions import check_save_loc
+from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
@@ -33,18 +35,21 @@ class PredictResult:
         galaxies: How many galaxies have a prediction.
         columns: The predicted columns.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        tables: The summary and the full table, where they were asked for.
     """
 
     save_loc: Path
     galaxies: int
     columns: list[str]
     failures: pd.DataFrame
+    tables: list[Path] = field(default_factory=list)
 
 
 def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict") -> PredictResult:
     """Predict every galaxy of a catalog and write the table, its record, and the failures if there are any.
 
-    Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`.
+    Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`. A tree's
+    predictions also become a summary, or a full table, where these are asked for.
 
     Args:
         options: Everything that can be chosen.
@@ -53,14 +58,16 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     Raises:
         ZoobotError: If the checkpoint or catalog can't be used, the table exists, or no image can be read.
     """
-    save_loc = check_save_loc(options.save_loc)
-    if save_loc.exists() and not options.overwrite:
-        msg = f"{save_loc} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
-    checkpoint = find_checkpoint(options.checkpoint)
+    save_loc = _free_place(options.save_loc, "--save-loc", options)
+    tables = _tables_asked_for(options, save_loc)
+    checkpoints = [find_checkpoint(folder) for folder in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
-    model = engine.checkpoint.load(checkpoint)
+    models = [engine.checkpoint.load(checkpoint) for checkpoint in checkpoints]
+    task = models[0].task
+    if tables and not isinstance(task, TreeTask):
+        msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
+        raise ConfigError(msg)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     record = RunRecord(
@@ -70,7 +77,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     with record.running():
         predictions = engine.predict.predict(
             galaxies,
-            model,
+            models,
             save_loc=save_loc,
             n_samples=options.n_samples,
             batch_size=options.batch_size,
@@ -79,12 +86,36 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
             progress=options.progress,
         )
         failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
+        for path, full in tables.items():
+            write_posterior_table(
+                save_loc, path, schema=task.schema, full=full, level=options.level, kind=options.interval
+            )
     return PredictResult(
         save_loc=save_loc,
         galaxies=len(galaxies) - len(failures),
-        columns=model.task.output_columns,
+        columns=task.output_columns,
         failures=failures,
+        tables=list(tables),
     )
+
+
+def _free_place(place: str, flag: str, options: PredictOptions) -> Path:
+    """Where a table goes, once found to be possible and not taken."""
+    path = check_save_loc(place)
+    if path.exists() and not options.overwrite:
+        msg = f"{path} exists: choose another {flag}, or replace it with --overwrite"
+        raise ConfigError(msg)
+    return path
+
+
+def _tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool]:
+    """The further tables of a tree, each with whether it is the full one."""
+    asked = (("--summary", options.summary, False), ("--full-table", options.full_table, True))
+    tables = {_free_place(place, flag, options): full for flag, place, full in asked if place is not None}
+    if save_loc in tables or len(tables) < sum(place is not None for _, place, _ in asked):
+        msg = "--save-loc, --summary and --full-table must be different files"
+        raise ConfigError(msg)
+    return tables
 
 
 def find_checkpoint(folder: str | Path) -> Path:

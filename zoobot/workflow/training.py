@@ -15,7 +15,9 @@ from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
+from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_model
 from zoobot.workflow.pictures import draw_training_curves
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run, read_record
@@ -126,8 +128,18 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
 def _report(
     engine: Engine, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord, start: float
 ) -> TrainingResult:
-    """Score the trained model, and draw how it learned."""
+    """Calibrate the trained model, score it, and draw how it learned."""
     folder = record.path.parent
+    if options.calibrate and isinstance(model.task, TreeTask):
+        calibrated = calibrate_model(
+            engine,
+            model,
+            galaxies.val_galaxies,
+            folder / "checkpoint",
+            options,
+            objective=options.calibration_objective,
+        )
+        record.update(calibration=calibrated.calibration.to_config())
     log = pd.read_csv(folder / "metrics.csv")
     draw_training_curves(log, model.task, folder)
     part = "test" if "test" in galaxies.galaxies else "val"

@@ -187,6 +187,7 @@ def make_view(
     epoch: int = 0,
     galaxy_id: str = "",
     frame: tuple[int, int] | None = None,
+    out: NDArray | None = None,
 ) -> NDArray:
     """The network's input for one image: cropped, resized and, in training, augmented, in one resample.
 
@@ -198,6 +199,7 @@ def make_view(
         epoch: Number of the epoch.
         galaxy_id: Id of the galaxy.
         frame: (height, width) of the whole image in pixels, where `image` is no more than its central part.
+        out: Memory for the view, of its shape; it is used where it has the type of the image.
 
     Returns:
         (image_size_pix, image_size_pix, channels), the same dtype.
@@ -212,7 +214,7 @@ def make_view(
     matrix = draw_warp(augmentation, preprocessing, (height, width), **key)
     if (height, width) != image.shape[:2]:
         matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
-    view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value)
+    view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value, out=out)
     erasure = draw_erasure(augmentation, preprocessing.image_size_pix, **key)
     if erasure is not None:
         is_8_bit = view.dtype == np.uint8

@@ -125,6 +125,7 @@ class GalaxyLoader:
         self.num_workers = num_workers
         self.shard = shard
         self.max_failed_fraction = max_failed_fraction
+        self.cache_dir = cache_dir
         self._needs = ViewNeeds.of(preprocessing, augmentation)
         self._cache = None if cache_dir is None else PixelCache(cache_dir, preprocessing, augmentation)
         self._epoch = 0
@@ -145,9 +146,22 @@ class GalaxyLoader:
         _require_whole(epoch, "epoch", at_least=0)
         self._epoch = epoch
 
+    def in_order(self, augmentation: Augmentation | None) -> GalaxyLoader:
+        """A loader of the same galaxies and pixels, in the order of the catalog, with this augmentation."""
+        return GalaxyLoader(
+            self.catalog,
+            self.preprocessing,
+            batch_size=self.batch_size,
+            augmentation=augmentation,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            max_failed_fraction=self.max_failed_fraction,
+            cache_dir=self.cache_dir,
+        )
+
     def __len__(self) -> int:
         """Number of batches in an epoch, should no batch fail as a whole."""
-        return len(self._plan_batches())
+        return len(self.plan_batches())
 
     def __iter__(self) -> Iterator[Batch]:
         """Serve the epoch's batches in order.
@@ -161,7 +175,7 @@ class GalaxyLoader:
         cv2.setNumThreads(1)  # the workers are the threads: OpenCV's own would stand in their way
         if self._cache is not None:
             self._cache.refresh()
-        plan = self._plan_batches()
+        plan = self.plan_batches()
         failed: dict[int, Failure] = {}
         for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._epoch), start=1):
             failed.update(batch_failures)
@@ -172,7 +186,7 @@ class GalaxyLoader:
             if batch is not None:
                 yield batch
 
-    def _plan_batches(self) -> list[NDArray[np.intp]]:
+    def plan_batches(self) -> list[NDArray[np.intp]]:
         """Catalog rows of each batch of this shard and epoch."""
         index, count = self.shard
         total = len(self.catalog)
@@ -227,22 +241,24 @@ class GalaxyLoader:
             if stop.is_set():
                 return None, {}
             try:
-                view = self._load_view(row, epoch)
+                room = images[len(rows)]
+                view = self._load_view(row, epoch, room)
             except ImageError as error:
                 path = self.catalog.paths[row]
                 reason = str(error).removeprefix(f"{path}: ")
                 failures[row] = Failure(self.catalog.ids[row], path, reason)
                 continue
-            if view.dtype != np.uint8:
-                images = _to_unit_range(images)
-            images[len(rows)] = view if images.dtype == np.uint8 else _to_unit_range(view)
+            if view is not room:
+                if view.dtype != np.uint8:
+                    images = _to_unit_range(images)
+                images[len(rows)] = _to_unit_range(view)
             rows.append(row)
         if not rows:
             return None, failures
         labels = None if self._labels is None else self._labels[rows]
         return Batch(images[: len(rows)], labels, [self.catalog.ids[row] for row in rows]), failures
 
-    def _load_view(self, row: int, epoch: int) -> NDArray:
+    def _load_view(self, row: int, epoch: int, out: NDArray) -> NDArray:
         path = self.catalog.paths[row]
         if self._cache is None:
             source = read_source(path, self.preprocessing, self._needs)
@@ -256,6 +272,7 @@ class GalaxyLoader:
             epoch=epoch,
             galaxy_id=self.catalog.ids[row],
             frame=source.frame,
+            out=out,
         )
 
     def _check_failures(self, failed: list[Failure], total: int) -> None:

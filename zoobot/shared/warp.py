@@ -31,7 +31,9 @@ at 46 to 50 and at 49 to 54 dB. Below 1.4 views are nearer to both without.
 """
 
 
-def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float = 0.0) -> NDArray:
+def apply_warp(
+    image: NDArray, matrix: NDArray, size_pix: int, fill_value: float = 0.0, *, out: NDArray | None = None
+) -> NDArray:
     """A square view of an image, interpolated once.
 
     Where the view shrinks the image, whole blocks of pixels are averaged first (as many as fit into one
@@ -43,6 +45,7 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
             centres.
         size_pix: Side of the view, in pixels.
         fill_value: Value in [0, 1] outside the image.
+        out: Memory for the view, of its shape; it is used where it has the type of the image.
 
     Returns:
         (size_pix, size_pix, channels), the same dtype; float32 stays in [0, 1].
@@ -60,12 +63,12 @@ def apply_warp(image: NDArray, matrix: NDArray, size_pix: int, fill_value: float
         0.5 + 0.5 / factor
     )  # pixel centres are whole numbers; one block lies before the first
     fill = round(255 * fill_value) if image.dtype == np.uint8 else fill_value
-    views = []
+    shape = (size_pix, size_pix, image.shape[2])
+    view = out if out is not None and out.dtype == image.dtype else np.empty(shape, image.dtype)
     for group in _group_planes(image.shape[2]):
         planes = np.ascontiguousarray(image[..., group])
         planes = _soften(_shrink(planes, factor), scale / factor)
-        views.append(_warp(planes, into_blocks, size_pix, fill).reshape(size_pix, size_pix, -1))
-    view = views[0] if len(views) == 1 else np.concatenate(views, axis=-1)
+        _warp(planes, into_blocks, fill, out=view[..., group])
     return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
 
 
@@ -121,9 +124,9 @@ def _soften(planes: NDArray, scale: float) -> NDArray:
     return cv2.GaussianBlur(planes, (3, 3), 0, dst=room, borderType=cv2.BORDER_REPLICATE)
 
 
-def _warp(planes: NDArray, matrix: NDArray[np.float64], size_pix: int, fill: float) -> NDArray:
-    """One plane or three seen through a matrix that counts from a border of one pixel around them."""
-    size, room = (size_pix, size_pix), None
+def _warp(planes: NDArray, matrix: NDArray[np.float64], fill: float, out: NDArray) -> None:
+    """Set `out` to one plane or three, seen through a matrix that counts from a border of one pixel."""
+    size, room = out.shape[1::-1], None
     three = planes.shape[2] == _TOGETHER
     if three:
         planes = _as_four_planes(planes)
@@ -139,7 +142,12 @@ def _warp(planes: NDArray, matrix: NDArray[np.float64], size_pix: int, fill: flo
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(fill,) * 4,
     )
-    return cv2.cvtColor(view, cv2.COLOR_RGBA2RGB) if three else view
+    if not three:
+        out[..., 0] = view
+    elif out.flags.c_contiguous:
+        cv2.cvtColor(view, cv2.COLOR_RGBA2RGB, dst=out)
+    else:
+        out[...] = view[..., :3]
 
 
 def _as_four_planes(planes: NDArray) -> NDArray:

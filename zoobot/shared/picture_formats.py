@@ -23,7 +23,7 @@ MAX_VALUES = 2**28
 """Most values (height × width × planes) an image may have: 1 GiB of float32. More is taken for an attack."""
 
 _ROUGH_COLOUR_FROM = 1.4
-"""From this shrinking on views soften more than smooth colour would: they agree to 50 dB (PSNR) and better."""
+"""Views that shrink so much soften colour themselves: they agree to 50 dB (PSNR) and better."""
 
 _T = TypeVar("_T")
 

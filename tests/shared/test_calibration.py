@@ -74,7 +74,7 @@ def test_a_question_nobody_was_asked_has_no_coverage():
     pd.testing.assert_frame_equal(table, coverage.coverage_table(alpha, votes, SCHEMA))
 
 
-@pytest.mark.parametrize("objective", ["likelihood", "coverage"])
+@pytest.mark.parametrize("objective", ["auto", "likelihood", "coverage"])
 @pytest.mark.parametrize("samples", [None, 2])
 def test_the_factor_that_was_left_out_is_found_again(objective, samples):
     alpha, votes = simulate(2000, samples=samples)
@@ -101,7 +101,7 @@ def test_too_few_galaxies_leave_a_question_as_it_is():
     assert calibration.n[0] == 300
     config = calibration.to_config()
     assert config["factors"]["ring"] == 1
-    assert config["objective"] == "coverage"
+    assert config["objective"] == "auto"
 
 
 def test_what_no_factor_can_cover_stays_finite():

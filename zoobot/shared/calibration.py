@@ -10,28 +10,28 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from zoobot.shared import defaults
-from zoobot.shared.coverage import vote_places, whole_votes
+from zoobot.shared.coverage import chance_inside, whole_votes
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.posteriors import as_mixture, check_level
+from zoobot.shared.predictive_votes import vote_cdf
 from zoobot.shared.tree import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike
 
     from zoobot.shared.votes import FloatArray
 
 __all__ = ["Calibration", "CalibrationObjective", "fit_calibration"]
 
-CalibrationObjective = Literal["likelihood", "coverage"]
+CalibrationObjective = Literal["auto", "likelihood", "coverage"]
 
 #: A factor beyond these would say that the model has learned nothing, or that the votes are no votes.
 _SMALLEST, _LARGEST = 0.02, 50.0
@@ -76,7 +76,6 @@ def fit_calibration(
     objective: CalibrationObjective = defaults.CALIBRATION_OBJECTIVE,
     level: float = defaults.CALIBRATION_LEVEL,
     min_galaxies: int = defaults.CALIBRATION_MIN_GALAXIES,
-    seed: int = defaults.SEED,
 ) -> Calibration:
     """The factors that make predictions agree with the votes of galaxies the model was not trained on.
 
@@ -87,11 +86,12 @@ def fit_calibration(
             for a mixture.
         votes: Votes, (galaxies, answers), rounded if weighted. NaN or 0 where a question was not asked.
         schema: The decision tree.
-        objective: "likelihood" makes the votes most likely; "coverage" makes the intervals of predicted votes
-            at `level` hold as many votes as they say, whatever the shape of the distribution inside.
+        objective: "likelihood" makes the votes most likely, which needs fewest galaxies; "coverage" makes the
+            intervals of predicted votes at `level` hold as many votes as they say, whatever the shape of the
+            distribution inside. "auto" is the likelihood, unless with its factor intervals hold more or less
+            than chance explains (two standard errors); then it is the coverage.
         level: Probability inside those intervals, in (0, 1).
         min_galaxies: Fewest galaxies asked a question for its factor to be fitted.
-        seed: Of the random places of whole votes in their distribution; see `coverage`.
 
     Raises:
         ConfigError: If the level is not in (0, 1), or there is no such objective.
@@ -116,53 +116,68 @@ def fit_calibration(
         if rows.sum() < max(1, min_galaxies) or len(question.answers) < 2:
             factors.append(1.0)
             continue
-        of_question = alpha[:, rows, question.slice], counts[rows, question.slice]
-        if objective == "likelihood":
-            factors.append(_most_likely(*of_question))
-        else:
-            alone = Schema.from_pairs({question.text: [answer.text for answer in question.answers]})
-            factors.append(_covering(*of_question, alone, level=level, seed=seed))
+        alone = Schema.from_pairs({question.text: [answer.text for answer in question.answers]})
+        given = _QuestionVotes(alpha[:, rows, question.slice], counts[rows, question.slice], alone, level)
+        factors.append(_FITS[objective](given))
     sizes = tuple(int(n) for n in (asked > 0).sum(axis=0))
     return Calibration(schema=schema, by_question=tuple(factors), n=sizes, objective=objective)
 
 
-def _most_likely(alpha: FloatArray, counts: FloatArray) -> float:
-    """The factor under which one question's votes are most likely, by the mixture's likelihood."""
+class _QuestionVotes(NamedTuple):
+    """One question: predictions and votes of the galaxies asked it."""
+
+    alpha: FloatArray
+    counts: FloatArray
+    schema: Schema
+    level: float
+
+    def coverage(self, factor: float) -> float:
+        """The share of votes that intervals hold with this factor."""
+        asked = self.counts.sum(axis=1, keepdims=True)
+        steps = vote_cdf(self.counts, factor * self.alpha, self.schema, asked)
+        return float(chance_inside(*steps, self.level).mean())
+
+
+def _most_likely(question: _QuestionVotes) -> float:
+    """The factor under which the votes are most likely, by the mixture's likelihood."""
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    whole = [slice(0, counts.shape[1])]
+    whole = question.schema.question_slices
 
     def loss(log_factor: float) -> float:
         factor = np.exp(log_factor)
-        nll = np.stack([dirichlet_multinomial_nll(factor * sample, counts, whole)[:, 0] for sample in alpha])
-        return -float(logsumexp(-nll, axis=0).mean())
+        each = [dirichlet_multinomial_nll(factor * a, question.counts, whole)[:, 0] for a in question.alpha]
+        return -float(logsumexp(-np.stack(each), axis=0).mean())
 
     bounds = (np.log(_SMALLEST), np.log(_LARGEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def _covering(alpha: FloatArray, counts: FloatArray, schema: Schema, *, level: float, seed: int) -> float:
-    """The factor under which intervals of one question's predicted votes hold the share that they say."""
-    tail = (1 - level) / 2
+def _covering(question: _QuestionVotes) -> float:
+    """The factor under which intervals hold the share that they say; an end of the range if none does."""
+    from scipy.optimize import brentq
 
-    def held(log_factor: float) -> float:
-        places = vote_places(np.exp(log_factor) * alpha, counts, schema, seed=seed)
-        return float(((places >= tail) & (places <= 1 - tail)).mean())
+    def excess(log_factor: float) -> float:
+        return question.coverage(np.exp(log_factor)) - question.level
 
-    return float(np.exp(_fall_to(level, held, np.log(_SMALLEST), np.log(_LARGEST))))
+    low, high = np.log(_SMALLEST), np.log(_LARGEST)
+    if excess(low) <= 0:
+        return _SMALLEST
+    if excess(high) >= 0:
+        return _LARGEST
+    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))
 
 
-def _fall_to(level: float, share: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function of few values meets a level; the nearer end if it never does."""
-    if share(low) <= level:
-        return low
-    if share(high) >= level:
-        return high
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        if share(middle) > level:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+def _likely_unless_off(question: _QuestionVotes) -> float:
+    factor = _most_likely(question)
+    error = np.sqrt(question.level * (1 - question.level) / len(question.counts))
+    off = abs(question.coverage(factor) - question.level) > 2 * error
+    return _covering(question) if off else factor
+
+
+_FITS: dict[str, Callable[[_QuestionVotes], float]] = {
+    "auto": _likely_unless_off,
+    "coverage": _covering,
+    "likelihood": _most_likely,
+}

@@ -141,8 +141,10 @@ class CalibrateOptions(EngineOptions, CatalogOptions):
     select: str | None = setting(
         None, "only galaxies whose column holds a value, e.g. split=val", metavar="COLUMN=VALUE"
     )
-    objective: Literal["likelihood", "coverage"] = setting(
-        defaults.CALIBRATION_OBJECTIVE, "fit the likelihood of the votes, or the coverage of 90% intervals"
+    objective: Literal["auto", "likelihood", "coverage"] = setting(
+        defaults.CALIBRATION_OBJECTIVE,
+        "fit the likelihood of the votes, the coverage of 90% intervals, or (auto) the likelihood unless "
+        "that leaves the coverage off",
     )
 
 

@@ -7,7 +7,8 @@ that were asked it:
   so an interval of 90 % often holds 95 % or more, and all models look timid. The honest number is therefore
   the randomised one: each count is replaced by a random place within its own step of the distribution
   (the randomised probability integral transform), which is uniform if, and only if, the model is calibrated.
-  The plain number, of whole intervals, stands beside it.
+  Its mean over all such places is computed, so nothing is drawn. The plain number, of whole intervals, stands
+  beside it.
 - of fractions: these are intervals of what infinitely many volunteers would say. The fraction of 40 of them
   scatters around that, so it lies outside more often; these numbers say how far an interval may be read as
   one of the observed fraction.
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from zoobot.shared.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["coverage_table", "vote_places", "whole_votes"]
+__all__ = ["chance_inside", "coverage_table", "vote_places", "whole_votes"]
 
 
 def coverage_table(
@@ -47,7 +48,6 @@ def coverage_table(
     schema: Schema,
     *,
     levels: Sequence[float] = defaults.COVERAGE_LEVELS,
-    seed: int = defaults.SEED,
 ) -> pd.DataFrame:
     """The share of votes, and of vote fractions, that intervals hold: a row for each question and level.
 
@@ -56,7 +56,6 @@ def coverage_table(
         votes: Votes, (galaxies, answers), rounded if weighted. NaN or 0 where a question was not asked.
         schema: The decision tree.
         levels: Probabilities inside equal-tailed intervals, each in (0, 1).
-        seed: Of the random places within the steps of whole votes.
 
     Returns:
         Columns `question`, `level`, `n` (galaxies asked), `votes` (randomised, which should be the level),
@@ -69,7 +68,7 @@ def coverage_table(
     for level in levels:
         check_level(level)
     counts, asked = whole_votes(votes, schema)
-    places = vote_places(concentrations, votes, schema, seed=seed)
+    fewer, exactly = vote_cdf(counts, concentrations, schema, asked)
     with np.errstate(invalid="ignore"):
         observed = counts / np.repeat(asked, _sizes(schema), axis=1)
     alpha, others = marginal_betas(concentrations, schema)
@@ -80,7 +79,7 @@ def coverage_table(
         tail = (1 - level) / 2
         fewest, most = vote_intervals(concentrations, schema, asked, level=level)
         held = {
-            "votes": (places >= tail) & (places <= 1 - tail),
+            "votes": chance_inside(fewer, exactly, level),
             "votes_plain": (counts >= fewest) & (counts <= most),
             "fractions": (below >= tail) & (below <= 1 - tail),
         }
@@ -94,6 +93,21 @@ def coverage_table(
             }
             rows.append(row | shares)
     return pd.DataFrame(rows)
+
+
+def chance_inside(fewer: FloatArray, exactly: FloatArray, level: float) -> FloatArray:
+    """How likely a random place within each count's step lies in the central interval, in [0, 1].
+
+    Args:
+        fewer: Probability of fewer votes, as `predictive_votes.vote_cdf` gives it.
+        exactly: Probability of exactly as many.
+        level: Probability inside the interval.
+    """
+    tail = (1 - level) / 2
+    overlap = np.minimum(fewer + exactly, 1 - tail) - np.maximum(fewer, tail)
+    inside = (fewer >= tail) & (fewer <= 1 - tail)  # for a step too small to have a width
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(exactly > 0, np.clip(overlap / exactly, 0, 1), inside)
 
 
 def vote_places(

@@ -19,6 +19,10 @@ HUBER_DELTA = 1.0
 WARMUP_EPOCHS = 1
 MIN_LR_FACTOR = 0.01
 
+# Head-only finetuning on features: views of each galaxy, and how many galaxies can choose a weight decay alone
+FEATURE_VIEWS = 1
+ENOUGH_TO_VALIDATE = 1000
+
 # Training a tree model whole, where no part of it is to be spared
 TRAIN_LEARNING_RATE = 1e-3
 TRAIN_DROPOUT_PROB = 0.2
@@ -49,7 +53,7 @@ CONCENTRATION_RANGE = 100.0
 UNIT_INTERVAL_MARGIN = 1e-3
 
 # Calibration of a tree's concentrations on validation galaxies: what is fitted, and on how many at least
-CALIBRATION_OBJECTIVE: Final = "coverage"
+CALIBRATION_OBJECTIVE: Final = "auto"
 CALIBRATION_LEVEL = 0.9
 CALIBRATION_MIN_GALAXIES = 50
 COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)

@@ -245,9 +245,10 @@ class CalibrationOptions(Options):
         "tree: after training, scale each question's certainty so that intervals hold what they say on the "
         "validation galaxies; expected fractions stay",
     )
-    calibration_objective: Literal["likelihood", "coverage"] = setting(
+    calibration_objective: Literal["auto", "likelihood", "coverage"] = setting(
         defaults.CALIBRATION_OBJECTIVE,
-        "tree: calibrate for the likelihood of the votes, or for the coverage of 90% intervals",
+        "tree: calibrate for the likelihood of the votes, for the coverage of 90% intervals, or (auto) for "
+        "the likelihood unless that leaves the coverage off",
     )
 
 

@@ -100,13 +100,11 @@ def calibrate_model(
     model.head.set_calibration(np.ones(model.task.num_outputs))
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
     found = predict_labelled(engine, model, galaxies, options)
-    calibration = fit_calibration(
-        found.predicted, found.labels, schema, objective=objective, seed=options.seed
-    )
+    calibration = fit_calibration(found.predicted, found.labels, schema, objective=objective)
     model.head.set_calibration(calibration.factors)
     _keep(checkpoint, calibration, facts or {})
     before, after = (
-        coverage_table(predicted, found.labels, schema, levels=(_LEVEL,), seed=options.seed)
+        coverage_table(predicted, found.labels, schema, levels=(_LEVEL,))
         for predicted in (found.predicted, found.predicted * calibration.factors)
     )
     table = _table(calibration, before, after)

@@ -88,8 +88,8 @@ def fit_calibration(
         schema: The decision tree.
         objective: "likelihood" makes the votes most likely, which needs fewest galaxies; "coverage" makes the
             intervals of predicted votes at `level` hold as many votes as they say, whatever the shape of the
-            distribution inside. "auto" is the likelihood, unless with its factor intervals hold more or less
-            than chance explains (two standard errors); then it is the coverage.
+            distribution inside. "auto" is the likelihood, unless with its factor the share that intervals
+            hold is off by more than a standard error; then it is the coverage.
         level: Probability inside those intervals, in (0, 1).
         min_galaxies: Fewest galaxies asked a question for its factor to be fitted.
 
@@ -172,7 +172,7 @@ def _covering(question: _QuestionVotes) -> float:
 def _likely_unless_off(question: _QuestionVotes) -> float:
     factor = _most_likely(question)
     error = np.sqrt(question.level * (1 - question.level) / len(question.counts))
-    off = abs(question.coverage(factor) - question.level) > 2 * error
+    off = abs(question.coverage(factor) - question.level) > error
     return _covering(question) if off else factor
 
 

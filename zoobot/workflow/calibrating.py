@@ -123,8 +123,11 @@ def _keep(checkpoint: Path, calibration: Calibration, facts: dict[str, Any]) -> 
 
 
 def _table(calibration: Calibration, before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """A row for each question that anybody was asked."""
     rows = [["question", "galaxies", "factor", "before", "after"]]
     for position, factor in enumerate(calibration.by_question):
+        if not calibration.n[position]:
+            continue
         shares = (number(float(table["votes"][position])) for table in (before, after))
         n = f"{calibration.n[position]:,}"
         rows.append([before["question"][position], n, f"{factor:.2f}", *shares])

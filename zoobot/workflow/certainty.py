@@ -124,7 +124,7 @@ _LEVEL = 0.9
 def _question_section(heading: str, table: pd.DataFrame) -> str:
     metrics = ("accuracy", "precision", "recall", "f1")
     rows = [["question", "galaxies", *metrics[:3], "F1"]]
-    for row in table.itertuples():
+    for row in table[table["n"] > 0].itertuples():
         rows.append([row.question, f"{row.n:,}", *(number(getattr(row, metric)) for metric in metrics)])
     return "\n".join([heading, "", *aligned(rows)])
 
@@ -134,7 +134,7 @@ def _coverage_section(coverage: pd.DataFrame, errors: dict[str, float]) -> str:
     by_question = coverage.set_index(["question", "level"])
     titles = [*(f"{100 * level:.0f}%" for level in levels), "90% whole", "90% of fractions", "error"]
     rows = [["question", "galaxies", *titles]]
-    for question in dict.fromkeys(coverage["question"]):
+    for question in dict.fromkeys(coverage["question"][coverage["n"] > 0]):
         at = {level: by_question.loc[(question, level)] for level in levels}
         cells = [at[level]["votes"] for level in levels]
         cells += [at[_LEVEL]["votes_plain"], at[_LEVEL]["fractions"], errors[question]]

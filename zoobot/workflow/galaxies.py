@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
-from zoobot.shared.tasks import ClassificationTask, Task
+from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +117,8 @@ def labelled_for(task: Task, galaxies: Catalog) -> Catalog:
     """
     if isinstance(task, ClassificationTask):
         galaxies, _ = read_classes(galaxies, task.label_cols[0], task.class_names)
+    elif isinstance(task, TreeTask):
+        galaxies = join_catalogs([galaxies], task.schema)  # of several campaigns, a catalog may hold one
     else:
         galaxies = read_catalog(galaxies, label_cols=task.label_cols)
     if galaxies.labels is not None:

@@ -61,11 +61,11 @@ def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str
 
     Args:
         task: What was predicted; says which scores matter.
-        scores: As `task.metrics` gives them; a dash stands for NaN.
+        scores: As `task.metrics` gives them; a dash stands for NaN. What no galaxy has is left out.
         heading: The first line.
     """
     layout = _LAYOUTS[task.kind]
-    names = _row_names(task)
+    names = [name for name in _row_names(task) if scores.get(f"n_{name}") != 0]
     headline = [[words, number(scores[name])] for name, words in layout.headline if name in scores]
     lines = [heading, "", *aligned(headline)]
     if names:

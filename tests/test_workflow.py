@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from zoobot import workflow
+from zoobot.shared import schemas
 from zoobot.shared.calibration import fit_calibration
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import (
@@ -21,6 +22,8 @@ from zoobot.shared.config import (
 )
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
 from zoobot.shared.predictions import read_predictions
+from zoobot.shared.tasks import tree_task
+from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.run_folder import RUN_FILES
 
 TINY = {
@@ -87,7 +90,7 @@ def record_of(folder):
 
 def test_a_run_leaves_its_results(finished):
     files = {path.name for path in finished.save_dir.iterdir()}
-    assert ALWAYS | {"confusion_matrix.png"} <= files
+    assert ALWAYS | {"confusion_matrix.png", "reliability.png"} <= files
     assert "failures.csv" not in files
     scores = json.loads((finished.save_dir / "evaluation.json").read_text())
     assert scores["task"] == "classification"
@@ -179,8 +182,6 @@ def test_numbered_classes_get_the_names_given(finetune):
 
 
 def test_a_schema_of_your_own(finetune, tmp_path):
-    from zoobot.shared import schemas
-
     schemas.get("gz_decals_dr5").to_yaml(tmp_path / "mine.yaml")
     result = finetune(task="tree", labels=(), schema=tmp_path / "mine.yaml")
     assert "accuracy_bar-dr5" in result.evaluation.scores
@@ -521,6 +522,14 @@ def test_only_trees_are_summarised_and_calibrated(finished, tiny_survey, engine_
         workflow.predict(PredictOptions(save_loc=tmp_path / "p.csv", summary=tmp_path / "s.csv", **common))
     with pytest.raises(ConfigError, match="of a classification task"):
         workflow.calibrate(CalibrateOptions(**common))
+
+
+def test_a_catalog_of_one_campaign_is_enough_for_a_joined_tree(tiny_survey):
+    both = schemas.join([schemas.get("gz_decals_dr5"), schemas.get("gz_rings")])
+    options = PredictOptions(catalog=tiny_survey, checkpoint="unused", save_loc="unused.csv")
+    labelled = labelled_for(tree_task(both), read_galaxies(str(tiny_survey), options))
+    assert np.isnan(labelled.labels[:, both.get_question("ring").slice]).all()
+    assert np.isfinite(labelled.labels[:, 0]).all()
 
 
 def test_a_run_may_stay_as_it_was_trained(finetune):

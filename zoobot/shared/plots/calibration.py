@@ -97,7 +97,7 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
         axes.annotate(text, above, xycoords=("data", "axes fraction"), **label, fontsize=8, color=colour)
     counts = known.drop_duplicates("question").set_index("question")["n"]
     names = [f"{(titles or {}).get(q, q)}  ({counts[q]:,})" for q in questions]
-    tidy(axes, x="share of votes inside the predicted interval  (● randomised: honest, ○ whole intervals)")
+    tidy(axes, x="share of votes inside the interval  (● randomised, ○ whole)")
     axes.set_yticks(range(len(questions)), names)
     lowest = min(float(known["votes"].min()), levels[0])
     axes.set(xlim=(max(0.0, lowest - 0.05), 1.01), ylim=(len(questions) - 0.5, -0.5))

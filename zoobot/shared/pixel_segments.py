@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import uuid
+import weakref
 import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -77,6 +78,7 @@ class SegmentWriter:
         self.segment = folder / f"{uuid.uuid4().hex}.pixels"
         self._pixels: IO[bytes] = open(self.segment, "xb", buffering=0)  # noqa: SIM115  open while the cache is
         self._index: IO[bytes] = open(self.segment.with_suffix(".index"), "xb", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, _close, self._pixels, self._index)
 
     def append(self, key: bytes, pixels: NDArray, frame: tuple[int, int]) -> PixelRow:
         """Keep an image.
@@ -126,6 +128,11 @@ def read_rows(index: Path, start: int) -> tuple[dict[bytes, PixelRow], int]:
     found = (_unpack(data[i * _RECORD_BYTES : (i + 1) * _RECORD_BYTES], segment) for i in range(count))
     rows = [item for item in found if item is not None and item[1].offset + item[1].size <= length]
     return dict(rows), start + count * _RECORD_BYTES
+
+
+def _close(*files: IO[bytes]) -> None:
+    for file in files:
+        file.close()
 
 
 def _write_all(file: IO[bytes], data: bytes | memoryview) -> None:

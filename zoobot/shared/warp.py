@@ -66,10 +66,34 @@ def apply_warp(
     shape = (size_pix, size_pix, image.shape[2])
     view = out if out is not None and out.dtype == image.dtype else np.empty(shape, image.dtype)
     for group in _group_planes(image.shape[2]):
-        planes = np.ascontiguousarray(image[..., group])
-        planes = _soften(_shrink(planes, factor), scale / factor)
+        planes = _shrink_and_soften(np.ascontiguousarray(image[..., group]), factor, scale / factor)
         _warp(planes, into_blocks, fill, out=view[..., group])
     return view if view.dtype == np.uint8 else np.clip(view, 0, 1, out=view)
+
+
+def _warp(planes: NDArray, matrix: NDArray[np.float64], fill: float, out: NDArray) -> None:
+    """Set `out` to one plane or three, (height, width) or (height, width, 3), seen through a matrix."""
+    size, room = out.shape[1::-1], None
+    three = planes.ndim == 3
+    if three:
+        four = borrow("four", (*planes.shape[:2], 4), planes.dtype)
+        planes = cv2.cvtColor(planes, cv2.COLOR_RGB2RGBA, dst=four)
+        room = borrow("view", (*size[::-1], 4), planes.dtype)
+    view = cv2.warpAffine(
+        planes,
+        matrix,
+        size,
+        dst=room,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(fill,) * 4,
+    )
+    if not three:
+        out[..., 0] = view
+    elif out.flags.c_contiguous:
+        cv2.cvtColor(view, cv2.COLOR_RGBA2RGB, dst=out)
+    else:
+        out[...] = view[..., :3]
 
 
 def _group_planes(count: int) -> Iterator[slice]:
@@ -101,63 +125,24 @@ def _reach(
     return first, min(max(math.ceil(middle + half) + margin + 1, first + 1), length)
 
 
-def _shrink(planes: NDArray, factor: int) -> NDArray:
-    """Averages of `factor` × `factor` pixels; the edge is repeated to fill the last blocks."""
-    if factor == 1:
-        return planes
-    height, width, *rest = planes.shape
-    down, right = -height % factor, -width % factor
-    if down or right:
-        room = borrow("padded", (height + down, width + right, *rest), planes.dtype)
-        planes = cv2.copyMakeBorder(planes, 0, down, 0, right, cv2.BORDER_REPLICATE, dst=room)
-    size = ((width + right) // factor, (height + down) // factor)
-    room = borrow("shrunk", (*size[::-1], *rest), planes.dtype)
-    return cv2.resize(planes, size, interpolation=cv2.INTER_AREA, dst=room)
-
-
-def _soften(planes: NDArray, scale: float) -> NDArray:
-    """Planes that may be sampled every `scale` pixels without aliasing."""
-    if scale <= _SOFTEN_FROM:
-        return planes
-    room = borrow("softened", planes.shape, planes.dtype)
-    # (3, 3) and 0 are OpenCV's words for [1 2 1]/4.
-    return cv2.GaussianBlur(planes, (3, 3), 0, dst=room, borderType=cv2.BORDER_REPLICATE)
-
-
-def _warp(planes: NDArray, matrix: NDArray[np.float64], fill: float, out: NDArray) -> None:
-    """Set `out` to one plane or three, seen through a matrix that counts from a border of one pixel."""
-    size, room = out.shape[1::-1], None
-    three = planes.shape[2] == _TOGETHER
-    if three:
-        planes = _as_four_planes(planes)
-        room = borrow("view", (*size, 4), planes.dtype)
-    else:
-        planes = cv2.copyMakeBorder(planes, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    view = cv2.warpAffine(
-        planes,
-        matrix,
-        size,
-        dst=room,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(fill,) * 4,
-    )
-    if not three:
-        out[..., 0] = view
-    elif out.flags.c_contiguous:
-        cv2.cvtColor(view, cv2.COLOR_RGBA2RGB, dst=out)
-    else:
-        out[...] = view[..., :3]
-
-
-def _as_four_planes(planes: NDArray) -> NDArray:
-    """Three planes and an empty one, with the edge repeated outwards by one pixel.
+def _shrink_and_soften(planes: NDArray, factor: int, scale_left: float) -> NDArray:
+    """Averages of `factor` × `factor` pixels, in borrowed memory, with the edge repeated outwards by one.
 
     The outermost half pixel of the frame is data, too, and must not fade into the fill value.
     """
-    height, width = planes.shape[:2]
-    four = borrow("four", (height + 2, width + 2, 4), planes.dtype)
-    cv2.cvtColor(planes, cv2.COLOR_RGB2RGBA, dst=four[1:-1, 1:-1])
-    four[0], four[-1] = four[1], four[-2]
-    four[:, 0], four[:, -1] = four[:, 1], four[:, -2]
-    return four
+    height, width, *rest = planes.shape
+    if rest == [1]:
+        planes, rest = planes[..., 0], []
+    down, right = factor + -height % factor, factor + -width % factor
+    shape = (factor + height + down, factor + width + right, *rest)
+    # First of all, for this pass reads memory in order: the others need theirs near at hand.
+    room = borrow("bordered", shape, planes.dtype)
+    planes = cv2.copyMakeBorder(planes, factor, down, factor, right, cv2.BORDER_REPLICATE, dst=room)
+    if factor > 1:
+        shape = (shape[0] // factor, shape[1] // factor, *rest)
+        room = borrow("shrunk", shape, planes.dtype)
+        planes = cv2.resize(planes, shape[1::-1], interpolation=cv2.INTER_AREA, dst=room)
+    if scale_left > _SOFTEN_FROM:
+        room = borrow("softened", shape, planes.dtype)
+        planes = cv2.GaussianBlur(planes, (3, 3), 0, dst=room)  # OpenCV's way to say [1 2 1]/4
+    return planes

@@ -58,7 +58,7 @@ def main() -> None:
         }
         packages = ("numpy", "opencv-python-headless", "simplejpeg", "pillow")
         write_record(
-            options.json, "loader", settings, {"rows": results, "reduced_decoding": decoding}, *packages
+            options.json, "loader", settings, {"rows": results, "coarse_decoding": decoding}, *packages
         )
 
 

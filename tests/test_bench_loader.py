@@ -26,6 +26,7 @@ def test_it_measures_and_records(tmp_path):
     rows = record["results"]["rows"]
     assert "training from the cache, 2 workers" in rows
     assert all(row["images_per_second"] > 0 for row in rows.values())
-    for row in record["results"]["reduced_decoding"]:
+    for row in record["results"]["coarse_decoding"]:
         assert row["shrink"] >= 1
-        assert row["psnr_db_median"] > 45
+        assert row["psnr_db_full_coarse"] > 45
+        assert row["psnr_db_coarse_exact"] > row["psnr_db_full_exact"] - 1

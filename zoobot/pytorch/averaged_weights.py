@@ -29,7 +29,7 @@ class AveragedWeights(pl.Callback):
         self.average: dict[str, Tensor] = {}
         self._swapped = False
 
-    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Begin with the weights as they are, or with those of the run that goes on."""
         live = _averaged(model)
         saved = {name: tensor.to(live[name].device) for name, tensor in self.average.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from zoobot.shared.feature_loader import FeatureLoader
 from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.loader import GalaxyLoader
 
@@ -43,16 +44,27 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         trainer = self.trainer
         if trainer is None:
             return TensorBatches(self.loader(name), None)
-        preprocessing: Any = trainer.lightning_module.preprocessing
-        shard = (trainer.global_rank, trainer.world_size)
-        return TensorBatches(self.loader(name, preprocessing=preprocessing, shard=shard), trainer)
+        model: Any = trainer.lightning_module
+        pixels, settings = model.preprocessing, model.settings
+        if name == "test" or trainer.world_size > 1 or not settings.encodes_once:
+            shard = (trainer.global_rank, trainer.world_size)
+            return TensorBatches(self.loader(name, preprocessing=pixels, shard=shard), trainer)
+        features = self.feature_loader(
+            name,
+            model.encode_images,
+            preprocessing=pixels,
+            views=settings.feature_views,
+            progress=trainer.progress_bar_callback is not None,
+        )
+        return TensorBatches(features, trainer)
 
 
 class TensorBatch(NamedTuple):
     """A few galaxies as tensors.
 
     Attributes:
-        images: (batch, height, width, channels), uint8, or float32 in [0, 1].
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; under a frozen encoder that
+            has seen them already, their features, (batch, features), float32.
         labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
         ids: Ids of the galaxies, in order.
     """
@@ -70,7 +82,7 @@ class TensorBatches:
         trainer: Tells the epoch; None stays in the first.
     """
 
-    def __init__(self, loader: GalaxyLoader, trainer: pl.Trainer | None) -> None:
+    def __init__(self, loader: GalaxyLoader | FeatureLoader, trainer: pl.Trainer | None) -> None:
         self.loader = loader
         self.trainer = trainer
 

@@ -81,9 +81,21 @@ class FinetuneableZoobot(pl.LightningModule):
         return self._apply_head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """The encoder's features, (batch, features), from images in [0, 1]."""
+        """The encoder's features, (batch, features), from images in [0, 1]; features stay what they are."""
+        if images.ndim == 2:
+            return images
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self._encoder_plan)):
             return self.encoder((images - self.pixel_mean) / self.pixel_std)
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> np.ndarray:
+        """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
+        device = next(self.encoder.parameters()).device
+        was_training = self.encoder.training
+        self.encoder.eval()
+        features = self.features(_to_network_input(torch.from_numpy(images).to(device)))
+        self.encoder.train(was_training)
+        return features.float().cpu().numpy()
 
     def _apply_head(self, features: Tensor) -> Tensor:
         # log-gamma and softmax lose too many digits in half precision
@@ -259,7 +271,9 @@ def _of_all_devices(validated: list[ValidatedBatch]) -> list[ValidatedBatch]:
 
 
 def _to_network_input(images: Tensor) -> Tensor:
-    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width)."""
+    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width); features stay."""
+    if images.ndim == 2:
+        return images
     planes = images.permute(0, 3, 1, 2)
     return planes.float().div_(255) if images.dtype == torch.uint8 else planes.float()
 

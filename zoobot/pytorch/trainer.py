@@ -14,6 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from zoobot.pytorch import weights
 from zoobot.pytorch.averaged_weights import AveragedWeights
+from zoobot.pytorch.head_start import HeadStart
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
@@ -83,9 +84,11 @@ def get_trainer(
         num_nodes=num_nodes,
     )
     save_dir = Path(save_dir)
+    best_model = BestModel(save_dir / "checkpoint", monitor)
     callbacks = [
         EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
-        BestModel(save_dir / "checkpoint", monitor),
+        HeadStart(best_model),
+        best_model,
         *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
         ModelCheckpoint(
@@ -140,10 +143,15 @@ class BestModel(pl.Callback):
         """Write the model if this epoch is the best so far."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        is_best = self.best.judge({name: float(value) for name, value in trainer.callback_metrics.items()})
-        if is_best and trainer.is_global_zero and isinstance(model, FinetuneableZoobot):
-            training = {"epoch": trainer.current_epoch, self.best.monitor: self.best.score}
-            model.save(self.folder, training=training)
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if isinstance(model, FinetuneableZoobot):
+            self.judge(model, scores, {"epoch": trainer.current_epoch})
+
+    def judge(self, model: FinetuneableZoobot, scores: dict[str, float], training: dict[str, Any]) -> None:
+        """Write the model if its scores are the best so far, with what is said of its training."""
+        is_best = self.best.judge(scores)
+        if is_best and model.trainer.is_global_zero:
+            model.save(self.folder, training={**training, self.best.monitor: self.best.score})
 
     def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Give the user the best weights, not the last ones."""

@@ -15,6 +15,7 @@ from zoobot.shared.errors import ConfigError
 __all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_epoch"]
 
 Schedule = Literal["cosine", "constant"]
+HeadStart = Literal["optimum", "prior"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class FinetuneSettings:
             "constant" stays there after the warm-up.
         warmup_epochs: Epochs over which the learning rate rises from zero.
         min_lr_factor: Where the cosine ends, as a fraction of `learning_rate`.
+        cache_features: With `n_blocks=0`, encode each galaxy once and train the head on its features; False
+            encodes every view of every epoch.
+        feature_views: Views of each training galaxy that are encoded once: the plain one, and augmented ones.
+        head_start: Where a new head on such features starts: "optimum", the best linear head, with a weight
+            decay of its own; or "prior", what is common to all galaxies.
         seed: Seeds the head's weights, those of an untrained encoder, and dropout.
 
     Raises:
@@ -47,6 +53,9 @@ class FinetuneSettings:
     schedule: Schedule = "cosine"
     warmup_epochs: float = defaults.WARMUP_EPOCHS
     min_lr_factor: float = defaults.MIN_LR_FACTOR
+    cache_features: bool = True
+    feature_views: int = defaults.FEATURE_VIEWS
+    head_start: HeadStart = "optimum"
     seed: int = defaults.SEED
 
     def __post_init__(self) -> None:
@@ -63,8 +72,16 @@ class FinetuneSettings:
         for name in ("weight_decay", "warmup_epochs"):
             if not getattr(self, name) >= 0:
                 self._refuse(name, "zero or positive")
-        if self.schedule not in get_args(Schedule):
-            self._refuse("schedule", f"one of {get_args(Schedule)}")
+        if not self.feature_views >= 1:
+            self._refuse("feature_views", "at least 1")
+        for name, choices in (("schedule", get_args(Schedule)), ("head_start", get_args(HeadStart))):
+            if getattr(self, name) not in choices:
+                self._refuse(name, f"one of {choices}")
+
+    @property
+    def encodes_once(self) -> bool:
+        """Whether each galaxy is encoded once, for all epochs."""
+        return self.n_blocks == 0 and self.cache_features
 
     def _refuse(self, name: str, expected: str) -> None:
         msg = f"{name} must be {expected}, got {getattr(self, name)!r}"

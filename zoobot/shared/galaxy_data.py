@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.feature_loader import FeatureLoader
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.splits import split_catalog
@@ -107,7 +108,7 @@ class GalaxyData:
         self.max_failed_fraction = max_failed_fraction
         self.cache_dir = cache_dir
         self.galaxies: dict[str, Catalog] = {}
-        self._loaders: list[GalaxyLoader] = []
+        self._loaders: list[GalaxyLoader | FeatureLoader] = []
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check and split the catalogs; a second call does nothing.
@@ -216,6 +217,33 @@ class GalaxyData:
         )
         self._loaders.append(loader)
         return loader
+
+    def feature_loader(
+        self,
+        name: str,
+        encode: Callable[[np.ndarray], np.ndarray],
+        *,
+        preprocessing: Preprocessing | None = None,
+        views: int = defaults.FEATURE_VIEWS,
+        progress: bool = False,
+    ) -> FeatureLoader:
+        """The same batches with features in the place of images: each galaxy is encoded now, and only once.
+
+        Args:
+            name: "train", "val" or "test".
+            encode: From images, (batch, height, width, channels), to features, (batch, features), float32.
+            preprocessing: The model's record, where there is a model.
+            views: Views of each training galaxy: the plain one, and augmented ones.
+            progress: Whether a progress bar is drawn.
+
+        Raises:
+            ConfigError: As for `loader`.
+            ImageError: If too many images can't be read.
+        """
+        loader = self.loader(name, preprocessing=preprocessing)
+        features = FeatureLoader(loader, encode, views=views, progress=progress)
+        self._loaders.append(features)
+        return features
 
     def _agree_on(self, preprocessing: Preprocessing | None) -> Preprocessing:
         agreed = preprocessing or self.preprocessing

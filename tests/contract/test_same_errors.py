@@ -42,6 +42,7 @@ HEADS = {
     "statistics": lambda heads: heads.RegressionHead(8, 2).set_target_statistics([0.0], [1.0]),
     "no spread": lambda heads: heads.RegressionHead(8, 1).set_target_statistics([0.0], [0.0]),
     "prior": lambda heads: heads.DirichletHead(8, 2).set_prior([0.5, 500.0]),
+    "calibration": lambda heads: heads.DirichletHead(8, 2).set_calibration([1.0, -1.0]),
 }
 
 MODELS = {

@@ -19,7 +19,7 @@ HUBER_DELTA = 1.0
 WARMUP_EPOCHS = 1
 MIN_LR_FACTOR = 0.01
 
-# Head-only finetuning on features: views of each galaxy, and how many galaxies can choose a weight decay alone
+# Head-only finetuning on features: views of each galaxy, and galaxies enough to choose a weight decay alone
 FEATURE_VIEWS = 1
 ENOUGH_TO_VALIDATE = 1000
 

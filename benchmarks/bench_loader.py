@@ -55,6 +55,7 @@ def main() -> None:
             "backend": options.backend,
             "synthetic": options.data is None,
             "load_average_before": load_before,
+            "also_running": options.beside,
         }
         packages = ("numpy", "opencv-python-headless", "simplejpeg", "pillow")
         write_record(
@@ -73,6 +74,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num-workers", type=int, default=2)
     parser.add_argument("--turns", type=int, default=7, help="epochs of each, taken in turns")
+    parser.add_argument("--beside", help="what else ran on the machine, for the record")
     parser.add_argument("--quick", action="store_true", help="256 images, 2 turns: shows that it runs")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()

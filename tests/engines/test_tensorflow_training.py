@@ -107,8 +107,13 @@ def test_a_gpu_that_is_not_there(tmp_path):
 def test_callbacks_of_the_user_see_the_scores(tiny, train):
     seen = []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
-    train(tiny(), callbacks=[callback], loggers=["tensorboard"])
+    train(tiny(), callbacks=[callback])
     assert {"train_loss", "val_loss", "val_accuracy"} <= set(seen[0])
+
+
+def test_scores_are_logged_to_tensorboard(tiny, train):
+    pytest.importorskip("tensorboard")
+    assert list(train(tiny(), loggers=["tensorboard"]).rglob("events.out.tfevents.*"))
 
 
 def test_last_checkpoints_that_do_not_fit(tiny, train, tmp_path, caplog):

@@ -28,6 +28,7 @@ EXCEPTIONS = {
         "not_finite_ids",
         "seed_dropout",
         "seeded_dropout",
+        "step",
         "validate_batch",
     },
     "torch keeps parameters under timm's names by itself": {"parameter_shapes", "timm_variables"},

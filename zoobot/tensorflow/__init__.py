@@ -4,6 +4,26 @@ from zoobot.tensorflow.startup import import_keras
 
 import_keras()
 
-from zoobot.tensorflow import checkpoint, data, encoders, finetune, heads, losses, posteriors, predict  # noqa: E402
+from zoobot.tensorflow import (  # noqa: E402
+    checkpoint,
+    data,
+    encoders,
+    finetune,
+    heads,
+    losses,
+    models,
+    posteriors,
+    predict,
+)
 
-__all__ = ["checkpoint", "data", "encoders", "finetune", "heads", "losses", "posteriors", "predict"]
+__all__ = [
+    "checkpoint",
+    "data",
+    "encoders",
+    "finetune",
+    "heads",
+    "losses",
+    "models",
+    "posteriors",
+    "predict",
+]

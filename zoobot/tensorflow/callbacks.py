@@ -22,6 +22,7 @@ __all__ = [
     "EarlyStopping",
     "EpochMetrics",
     "EpochStart",
+    "GatheredSteps",
     "NonFiniteGuard",
     "Progress",
     "ScheduledLearningRate",
@@ -47,6 +48,8 @@ class EpochStart(keras.callbacks.Callback):
         """Begin the draws of this epoch."""
         self.trainer.current_epoch = epoch
         self.model.seed_dropout(seed_of_epoch(self.model.settings.seed, epoch))
+        if self.model.loss_sums is not None:
+            self.model.loss_sums.reset_state()
 
 
 class ScheduledLearningRate(keras.callbacks.Callback):
@@ -70,15 +73,37 @@ class ScheduledLearningRate(keras.callbacks.Callback):
         """The learning rate of the head in the coming step."""
         return self.model.settings.learning_rate * self.factor(self.steps_taken)
 
-    def on_train_begin(self, logs: Scores = None) -> None:
-        """Take up the count of steps."""
-        self._steps = self.steps_taken
-
     def on_train_batch_begin(self, batch: int, logs: Scores = None) -> None:
-        """Set the rate of this step."""
-        rate = self.model.settings.learning_rate * self.factor(self._steps)
-        self.model.optimizer.learning_rate = rate
-        self._steps += 1
+        """Set the rate of the step that this batch is part of."""
+        self.model.optimizer.learning_rate = self.next_rate
+
+
+class GatheredSteps(keras.callbacks.Callback):
+    """Take a step after every few batches, and after the last batch of an epoch, however few there are then.
+
+    Args:
+        num_batches: How many the gradients of a step are averaged over.
+    """
+
+    def __init__(self, num_batches: int) -> None:
+        super().__init__()
+        self.num_batches = num_batches
+        self._gathered = 0
+
+    def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
+        """Take a step if there are enough."""
+        self._gathered += 1
+        if self._gathered == self.num_batches:
+            self._step()
+
+    def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
+        """Take a step if there are any."""
+        if self._gathered:
+            self._step()
+
+    def _step(self) -> None:
+        self.model.step(self.num_batches)
+        self._gathered = 0
 
 
 class NonFiniteGuard(keras.callbacks.Callback):
@@ -91,7 +116,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """Add `val_loss` and the task's metrics, named `val_…`, to the scores of the epoch.
+    """Add `val_loss`, the task's metrics as `val_…`, and the training losses of a tree's questions.
 
     Args:
         batches: The validation galaxies.
@@ -109,6 +134,8 @@ class Validation(keras.callbacks.Callback):
             validated.append(ValidatedBatch(losses, predictions, labels.numpy(), ids))
         if logs is not None:
             logs |= {"train_loss": logs.pop("loss")} | validation_scores(self.model.task, validated)
+            if self.model.loss_sums is not None:
+                logs |= self.model.loss_sums.means()
 
 
 class BestModel(keras.callbacks.Callback):
@@ -126,8 +153,8 @@ class BestModel(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write the model if this epoch is the best so far."""
-        validated = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
-        if self.best.judge(validated):
+        scores = {name: value for name, value in (logs or {}).items() if name != "train_loss"}
+        if self.best.judge(scores):
             self.model.save(self.folder, training={"epoch": epoch, self.best.monitor: self.best.score})
 
 

@@ -223,8 +223,11 @@ class FinetuneableZoobotTree(FinetuneableZoobot):
 
     def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The negative log-likelihood of each galaxy's votes, summed over questions, (batch,), in nats."""
-        each = losses.dirichlet_multinomial_nll(raw, labels, self._question_slices)
-        return tf.reduce_sum(each, axis=1)
+        return tf.reduce_sum(self.loss_parts(raw, labels), axis=1)
+
+    def loss_parts(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The negative log-likelihood of each question's votes, (batch, questions), in nats."""
+        return losses.dirichlet_multinomial_nll(raw, labels, self._question_slices)
 
 
 def _mean_of_present(each: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

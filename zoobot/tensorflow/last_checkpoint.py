@@ -1,8 +1,8 @@
 """last.ckpt: all that a killed run needs to go on as if nothing had happened.
 
-One safetensors file: weights and norm statistics, the optimiser's moments and count of steps, and, beside
-them, the finished epochs and the best score. It is written beside the old one and moved into its place, so a
-kill leaves the old one or the new one. Nothing in it is code.
+One safetensors file: weights and norm statistics, their average where one is kept, the optimiser's moments
+and count of steps, and, beside them, the finished epochs and the best score. It is written beside the old
+one and moved into its place, so a kill leaves the old one or the new one. Nothing in it is code.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from zoobot.tensorflow import weights
 
 if TYPE_CHECKING:
     from zoobot.shared.best_epoch import BestEpoch
+    from zoobot.tensorflow.averaged_weights import AveragedWeights
     from zoobot.tensorflow.learner import FinetuneableZoobot
 
 __all__ = ["LastCheckpoint", "read_last"]
 
-_PARTS = ("encoder", "head", "optimizer")
+_PARTS = ("encoder", "head", "optimizer", "average")
 
 
 class LastCheckpoint(keras.callbacks.Callback):
@@ -32,21 +33,24 @@ class LastCheckpoint(keras.callbacks.Callback):
     Args:
         path: Where it is.
         best: Part of what a resumed run must know.
+        average: Likewise, where one is kept.
     """
 
-    def __init__(self, path: Path, best: BestEpoch) -> None:
+    def __init__(self, path: Path, best: BestEpoch, average: AveragedWeights | None = None) -> None:
         super().__init__()
         self.path = path
         self.best = best
+        self.average = average
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write it."""
         from safetensors.numpy import save_file
 
-        state = {"epochs": epoch + 1, "best": self.best.state_dict()}
+        updates, average = self.average.state() if self.average else (0, {})
+        state = {"epochs": epoch + 1, "best": self.best.state_dict(), "averaged_steps": updates}
         arrays = {
             f"{part}/{name}": array
-            for part, named in _parts_of(self.model).items()
+            for part, named in (_parts_of(self.model) | {"average": average}).items()
             for name, array in named.items()
         }
         temporary = self.path.with_name(f"{self.path.name}.tmp")
@@ -54,13 +58,16 @@ class LastCheckpoint(keras.callbacks.Callback):
         temporary.replace(self.path)
 
 
-def read_last(path: Path, model: FinetuneableZoobot, best: BestEpoch) -> int:
+def read_last(
+    path: Path, model: FinetuneableZoobot, best: BestEpoch, average: AveragedWeights | None = None
+) -> int:
     """Take up a killed run, and return how many epochs it had finished.
 
     Args:
         path: A last.ckpt of this engine.
         model: Compiled; receives weights and the optimiser's state.
         best: Receives the best score.
+        average: Receives the average of the weights, if both runs keep one.
 
     Raises:
         CheckpointError: If the file is damaged, of another engine, or of another model.
@@ -83,6 +90,8 @@ def read_last(path: Path, model: FinetuneableZoobot, best: BestEpoch) -> int:
     weights.load_module_state(model.head, parts["head"], name="head")
     for name, variable in _optimizer_variables(model).items():
         variable.assign(parts["optimizer"][name])
+    if average and parts["average"]:
+        average.load_state(state["averaged_steps"], parts["average"])
     best.load_state_dict(state["best"])
     return int(state["epochs"])
 

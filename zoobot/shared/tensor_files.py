@@ -16,7 +16,7 @@ __all__ = ["read_tensors", "write_tensors"]
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by name.
+    """The arrays of a safetensors file, by name; those in half precision come back as float32.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or holds numbers that NumPy has no type for.
@@ -60,5 +60,5 @@ def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _as_plain(array: np.ndarray) -> np.ndarray:
-    """Where the package ml_dtypes is installed, bfloat16 is read, but little else can work with it."""
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    """Half precision saves room on disk; networks compute in float32."""
+    return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoobot.shared.bundled import bundled_checkpoint
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
@@ -119,15 +120,18 @@ def _tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, boo
 
 
 def find_checkpoint(folder: str | Path) -> Path:
-    """The checkpoint's folder: the one given, or the `checkpoint` in the run's folder that was given.
+    """The checkpoint in a folder: itself, the one of the run that left the folder, or a bundled model's.
 
     Raises:
-        CheckpointError: If there is neither.
+        CheckpointError: If there is none of these.
     """
+    bundled = bundled_checkpoint(folder)
     folder = Path(folder).expanduser()
     for place in (folder, folder / "checkpoint"):
         if (place / CONFIG_FILE).is_file():
             return place
+    if bundled is not None and not folder.exists():
+        return bundled
     found = (
         "does not exist" if not folder.exists() else f"has no {CONFIG_FILE}, nor has {folder / 'checkpoint'}"
     )

@@ -13,7 +13,7 @@ from zoobot.shared.catalog import Catalog, read_catalog
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["TASKS", "GalaxyTask", "score_predictions"]
+__all__ = ["TASKS", "GalaxyTask", "make_model", "score_predictions"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,18 @@ TASKS = {
         max_epochs=8,
     ),
 }
+
+
+def make_model(engine: Any, task: GalaxyTask, data: Path, **options: Any) -> Any:
+    """The engine's model of a task, with the task's pixels."""
+    options = {"preprocessing": task.preprocessing, **options}
+    if task.kind == "tree":
+        return engine.finetune.FinetuneableZoobotTree(schema="gz2_full", **options)
+    if task.kind == "regression":
+        return engine.finetune.FinetuneableZoobotRegressor(label_cols=task.labels, **options)
+    return engine.finetune.FinetuneableZoobotClassifier(
+        class_names=task.class_names(data), label_cols=task.labels, **options
+    )
 
 
 def score_predictions(

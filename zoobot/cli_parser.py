@@ -70,7 +70,8 @@ examples:
   two at once, from ImageNet's
     zoobot train --catalog dr5.csv gz2.csv --schema gz_decals_dr5 gz2 --save-dir results/both
   on a cluster: two machines of four GPUs, inside `srun` (SLURM is found by itself)
-    zoobot train … --accelerator gpu --devices 4 --num-nodes 2 --batch-size 1024 --save-dir results/both
+    zoobot train --catalog dr5.csv --schema gz_decals_dr5 --devices 4 --num-nodes 2 --batch-size 1024 \
+      --save-dir results/dr5
   go on after a kill
     zoobot train --resume --save-dir results/both
 

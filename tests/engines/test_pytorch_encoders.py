@@ -214,7 +214,8 @@ class TestFolders:
         images = images_for(encoder)
         expected = features_of(encoder, images)
         with torch.no_grad():
-            by_timm = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(images)
+            built = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+            by_timm = built.to(memory_format=torch.channels_last)(images)
         again = load_encoder(folder)
         assert torch.equal(by_timm, expected)
         assert torch.equal(features_of(again, images), expected)
@@ -222,6 +223,15 @@ class TestFolders:
         assert again.num_features == encoder.num_features
         for name, array in encoder_state(encoder).items():
             np.testing.assert_array_equal(encoder_state(again)[name], array)
+
+    def test_channels_last_is_for_computing_not_for_files(self, tmp_path):
+        module = timm.create_model("test_resnet", num_classes=0)
+        plain = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        encoder = encoder_from_module(module, image_size_pix=32)
+        assert encoder.model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
+        for name, array in encoder_state(encoder).items():
+            assert array.flags.c_contiguous
+            np.testing.assert_array_equal(array, plain[name].numpy())
 
     @pytest.mark.parametrize("architecture", ["test_convnext", "test_vit"])
     @pytest.mark.parametrize("num_classes", [0, 10])

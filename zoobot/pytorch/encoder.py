@@ -49,7 +49,8 @@ class Encoder(nn.Module):
         model_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.model = model
+        # a loader's images have their channels last: convolutions need not turn them around
+        self.model = model.to(memory_format=torch.channels_last)
         self.architecture = architecture
         self.preprocessing = preprocessing
         self.model_args = dict(model_args or {})

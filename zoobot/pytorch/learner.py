@@ -24,7 +24,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
 
-__all__ = ["FinetuneableZoobot"]
+__all__ = ["FinetuneableZoobot", "network_input"]
 
 
 class FinetuneableZoobot(pl.LightningModule):
@@ -93,7 +93,7 @@ class FinetuneableZoobot(pl.LightningModule):
         device = next(self.encoder.parameters()).device
         was_training = self.encoder.training
         self.encoder.eval()
-        features = self.features(_to_network_input(torch.from_numpy(images).to(device)))
+        features = self.features(network_input(torch.from_numpy(images).to(device)))
         self.encoder.train(was_training)
         return features.float().cpu().numpy()
 
@@ -110,7 +110,7 @@ class FinetuneableZoobot(pl.LightningModule):
             images: uint8, or float32 in [0, 1].
             n_samples: More than 1 keeps the head's dropout on and samples it (MC dropout).
         """
-        features = self.features(_to_network_input(images))
+        features = self.features(network_input(images))
         self.head.train(n_samples > 1)
         samples = [self.head.to_predictions(self._apply_head(features)) for _ in range(n_samples)]
         self.head.eval()
@@ -185,7 +185,7 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
-        parts = self.loss_parts(self.raw_outputs(_to_network_input(batch.images)), batch.labels)
+        parts = self.loss_parts(self.raw_outputs(network_input(batch.images)), batch.labels)
         losses = parts.sum(dim=1)
         self._add_up(parts.detach())
         self._check_last_losses()
@@ -223,7 +223,7 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def validation_step(self, batch: TensorBatch, batch_index: int) -> None:
         """Keep the losses and predictions of a batch for the metrics of the epoch."""
-        raw = self.raw_outputs(_to_network_input(batch.images))
+        raw = self.raw_outputs(network_input(batch.images))
         losses = self.galaxy_losses(raw, batch.labels)
         tensors = (losses, self.head.to_predictions(raw), batch.labels)
         arrays = [tensor.float().cpu().numpy() for tensor in tensors]
@@ -270,7 +270,7 @@ def _of_all_devices(validated: list[ValidatedBatch]) -> list[ValidatedBatch]:
     return list(chain.from_iterable(gathered))
 
 
-def _to_network_input(images: Tensor) -> Tensor:
+def network_input(images: Tensor) -> Tensor:
     """Images as the loader gives them → float in [0, 1], (batch, channels, height, width); features stay."""
     if images.ndim == 2:
         return images

@@ -29,6 +29,8 @@ EXCEPTIONS = {
         "seed_dropout",
         "seeded_dropout",
         "step",
+        "training_scores",
+        "begin_on",
         "validate_batch",
     },
     "torch keeps parameters under timm's names by itself": {"parameter_shapes", "timm_variables"},

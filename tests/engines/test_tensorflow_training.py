@@ -86,7 +86,9 @@ def test_mixed_precision_learns_and_is_undone(tiny, train, precision):
     ("options", "words"),
     [
         ({"accelerator": "tpu"}, "accelerator must be 'auto', 'cpu' or 'gpu'"),
-        ({"devices": 4}, "trains on one device"),
+        ({"devices": 4}, "TensorFlow sees 1 of kind CPU"),
+        ({"devices": "many"}, "devices must be 'auto', -1 for all, or how many"),
+        ({"num_nodes": 2}, "this process is one of 1"),
         ({"precision": "64-true"}, "precision must be one of"),
         ({"log_every_n_steps": 5}, r"unknown trainer option \['log_every_n_steps'\]"),
         ({"epochs": 5}, "unknown trainer option"),

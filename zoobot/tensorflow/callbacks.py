@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from zoobot.shared.finetune_settings import seed_of_epoch
+from zoobot.shared.processes import is_first_process
 from zoobot.shared.training_log import EpochLog
 from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
+from zoobot.tensorflow.strategies import agree_on
 
 if TYPE_CHECKING:
     from zoobot.shared.best_epoch import BestEpoch
@@ -120,11 +123,13 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: The validation galaxies.
+        strategy: How several devices train together.
     """
 
-    def __init__(self, batches: TensorBatches) -> None:
+    def __init__(self, batches: TensorBatches, strategy: tf.distribute.Strategy | None = None) -> None:
         super().__init__()
         self.batches = batches
+        self.strategy = strategy
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Predict the validation galaxies, and score the predictions."""
@@ -133,9 +138,9 @@ class Validation(keras.callbacks.Callback):
             losses, predictions = self.model.validate_batch(images, labels)
             validated.append(ValidatedBatch(losses, predictions, labels.numpy(), ids))
         if logs is not None:
-            logs |= {"train_loss": logs.pop("loss")} | validation_scores(self.model.task, validated)
-            if self.model.loss_sums is not None:
-                logs |= self.model.loss_sums.means()
+            scores = agree_on(validation_scores(self.model.task, validated), self.strategy)
+            logs.pop("loss")
+            logs |= self.model.training_scores() | scores
 
 
 class BestModel(keras.callbacks.Callback):
@@ -154,7 +159,7 @@ class BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write the model if this epoch is the best so far."""
         scores = {name: value for name, value in (logs or {}).items() if name != "train_loss"}
-        if self.best.judge(scores):
+        if self.best.judge(scores) and is_first_process():
             self.model.save(self.folder, training={"epoch": epoch, self.best.monitor: self.best.score})
 
 
@@ -193,6 +198,8 @@ class EpochMetrics(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write one row."""
+        if not is_first_process():
+            return
         row = {"epoch": epoch, "step": self.schedule.steps_taken, "learning_rate": self.schedule.next_rate}
         self.table.append(row | dict(sorted((logs or {}).items())))
 

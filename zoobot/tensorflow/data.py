@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from zoobot.shared.errors import ZoobotError
 from zoobot.shared.galaxy_data import GalaxyData
 
 if TYPE_CHECKING:
-    from zoobot.shared.loader import GalaxyLoader
+    from zoobot.shared.loader import Batch, GalaxyLoader
 
 __all__ = ["GalaxyDataModule"]
 
@@ -45,8 +45,12 @@ class GalaxyDataModule(GalaxyData):
         return self._batches("test")
 
     def _batches(self, name: str) -> TensorBatches:
-        preprocessing = self.trainer.model.preprocessing if self.trainer else None
-        return TensorBatches(self.loader(name, preprocessing=preprocessing), self.trainer)
+        if self.trainer is None:
+            return TensorBatches(self.loader(name))
+        pixels = self.trainer.model.preprocessing
+        shards = self.trainer.shards if name == "train" else [(0, 1)]
+        loaders = [self.loader(name, preprocessing=pixels, shard=shard) for shard in shards]
+        return TensorBatches(loaders[0] if len(loaders) == 1 else InTurn(loaders), self.trainer)
 
 
 class TensorBatch(NamedTuple):
@@ -63,6 +67,31 @@ class TensorBatch(NamedTuple):
     ids: list[str]
 
 
+class InTurn:
+    """The loaders of several devices as one: the first batch of each, then the second of each, and so on.
+
+    Args:
+        loaders: One for each device, in order.
+    """
+
+    def __init__(self, loaders: Sequence[GalaxyLoader]) -> None:
+        self._loaders = loaders
+        self.preprocessing, self.catalog = loaders[0].preprocessing, loaders[0].catalog
+
+    def __len__(self) -> int:
+        """Steps in an epoch, in which every device has a batch."""
+        return len(self._loaders[0])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration serves."""
+        for loader in self._loaders:
+            loader.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batches in zip(*self._loaders, strict=False):
+            yield from batches
+
+
 class TensorBatches:
     """A shared loader whose batches hold tensors, and whose order follows the trainer's epoch.
 
@@ -74,7 +103,7 @@ class TensorBatches:
         error: What ended an epoch of `to_dataset`; TensorFlow itself hands on no more than its text.
     """
 
-    def __init__(self, loader: GalaxyLoader, trainer: Any = None) -> None:
+    def __init__(self, loader: GalaxyLoader | InTurn, trainer: Any = None) -> None:
         self.loader = loader
         self.trainer = trainer
         self.error: ZoobotError | None = None

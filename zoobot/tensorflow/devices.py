@@ -28,17 +28,14 @@ _POLICIES = {
 _BFLOAT16_SINCE = (8, 0)
 
 
-def choose_device(accelerator: str, devices: int | str) -> str | None:
-    """TensorFlow's name of the device to train on; None leaves the choice to TensorFlow.
+def choose_device(accelerator: str) -> str | None:
+    """TensorFlow's name of the one device to train on; None leaves the choice to TensorFlow.
 
     Raises:
-        ConfigError: If there is no such device, or more than one is asked for.
+        ConfigError: If there is no such device.
     """
     if accelerator not in ("auto", "cpu", "gpu"):
         msg = f"accelerator must be 'auto', 'cpu' or 'gpu' in the TensorFlow engine, got {accelerator!r}"
-        raise ConfigError(msg)
-    if devices not in ("auto", 1, "1"):
-        msg = f"the TensorFlow engine trains on one device: devices must be 'auto' or 1, got {devices!r}"
         raise ConfigError(msg)
     if accelerator == "gpu" and not tf.config.list_physical_devices("GPU"):
         msg = "accelerator='gpu' was asked for, but TensorFlow sees no GPU; use 'auto' or 'cpu'"

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
+from zoobot.shared.processes import is_first_process
 from zoobot.tensorflow import weights
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class LastCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Write it."""
+        if not is_first_process():
+            return
         from safetensors.numpy import save_file
 
         updates, average = self.average.state() if self.average else (0, {})

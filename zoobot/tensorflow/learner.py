@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.data import network_input
 from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
+from zoobot.tensorflow.strategies import copies_of, over_devices, totals_of
 
 __all__ = ["FinetuneableZoobot"]
 
@@ -72,9 +73,7 @@ class FinetuneableZoobot(keras.Model):
         names, members = part_groups(task)
         self.loss_sums = LossSums(names, members) if names else None
         self._gathered: list[tf.Variable] = []
-        with tf.device("CPU"):
-            self._not_finite = tf.Variable([], shape=(None,), dtype=tf.string, trainable=False)
-        self.forget_graphs()
+        self.begin_on([0])
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -105,6 +104,17 @@ class FinetuneableZoobot(keras.Model):
         features = self._evaluated_features(images)
         heads = [self.head(features, training=n_samples > 1) for _ in range(n_samples)]
         return tf.stack([self.head.to_predictions(raw) for raw in heads])
+
+    def begin_on(self, devices: Sequence[int]) -> None:
+        """Make ready for the devices that hold the variables from now on.
+
+        Args:
+            devices: Their numbers among all that train together.
+        """
+        self._devices = tuple(devices)
+        with tf.init_scope(), tf.device("CPU"):
+            self._not_finite = tuple(_no_names() for _ in devices)
+        self.forget_graphs()
 
     def forget_graphs(self) -> None:
         """Have everything compiled anew, after a change that graphs have taken for constant."""
@@ -199,6 +209,7 @@ class FinetuneableZoobot(keras.Model):
 
     def _learn(self, images: Any, labels: tf.Tensor, ids: tf.Tensor | None) -> dict[str, tf.Tensor]:
         variables = [variable.value for variable, _ in self.learning]
+        num_galaxies = over_devices("SUM", [tf.cast(tf.shape(labels)[0], self._float_type)])[0]
         features = None if self._encoder_learns else self.features(images, training=True)
         # by itself, the tape would watch frozen weights too, and go all the way down
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -207,7 +218,7 @@ class FinetuneableZoobot(keras.Model):
                 features = self.features(images, training=True)
             parts = self.loss_parts(self.head(features, training=True), labels)
             losses = tf.reduce_sum(parts, axis=1)
-            loss = self.optimizer.scale_loss(tf.reduce_mean(losses))
+            loss = self.optimizer.scale_loss(tf.reduce_sum(losses) / num_galaxies)
         gradients = tape.gradient(loss, variables)
         if self._gathered:
             for total, gradient in zip(self._gathered, gradients, strict=True):
@@ -215,6 +226,7 @@ class FinetuneableZoobot(keras.Model):
                     total.assign_add(gradient)
         else:
             self._apply(gradients)
+        self._average_statistics()
         if self.loss_sums is not None:
             self.loss_sums.update_state(parts)
         if not self.jit_compile:
@@ -240,6 +252,16 @@ class FinetuneableZoobot(keras.Model):
         for total in self._gathered:
             total.assign(tf.zeros_like(total))
 
+    def _average_statistics(self) -> None:
+        """Give all devices the mean of the norm statistics that each has of its share of the batch."""
+        if not self._encoder_learns or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return
+        named = self.encoder.timm_variables().items()
+        statistics = [v for name, v in named if name.endswith(("running_mean", "running_var"))]
+        means = over_devices("MEAN", [tf.convert_to_tensor(v.value) for v in statistics])
+        for variable, mean in zip(statistics, means, strict=True):
+            variable.assign(mean)
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` and `evaluate` reset, and report."""
@@ -253,16 +275,29 @@ class FinetuneableZoobot(keras.Model):
 
     def _mean_so_far(self, losses: tf.Tensor) -> dict[str, tf.Tensor]:
         self._mean_loss.update_state(losses)
-        return {"loss": self._mean_loss.result()}
+        mean = self._mean_loss.result()
+        # over several machines Keras takes means along the first axis
+        over_machines = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return {"loss": mean[None] if over_machines else mean}
+
+    def training_scores(self) -> dict[str, float]:
+        """The mean loss of the epoch so far, `train_loss`, and a tree's losses by question and campaign."""
+        sums = [] if self.loss_sums is None else [self.loss_sums.sums]
+        total, count, *sums = totals_of([self._mean_loss.total, self._mean_loss.count, *sums])
+        of_parts = self.loss_sums.means(sums[0]) if self.loss_sums is not None else {}
+        return {"train_loss": float(total / count)} | of_parts
 
     def _note_non_finite(self, losses: tf.Tensor, ids: tf.Tensor | None) -> None:
         """Keep the ids of galaxies whose loss is not finite; a graph can't raise an error of ours."""
         named = tf.as_string(tf.range(tf.size(losses))) if ids is None else ids
-        self._not_finite.assign(tf.boolean_mask(named, ~tf.math.is_finite(losses)))
+        # a device's own steps are traced by themselves, so its number is known
+        device = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group) or 0
+        kept = self._not_finite[device % len(self._devices)]
+        kept.assign(tf.boolean_mask(named, ~tf.math.is_finite(losses)))
 
     def not_finite_ids(self) -> list[bytes]:
         """The ids of the galaxies whose loss was not finite in the last training step."""
-        return self._not_finite.numpy().tolist()
+        return [name for kept in self._not_finite for name in kept.numpy().tolist()]
 
     def validate_batch(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         """The losses, (batch,), and predictions, (batch, outputs), of a loader's images."""
@@ -282,9 +317,10 @@ class FinetuneableZoobot(keras.Model):
                 state.assign(value)
 
     def seed_dropout(self, seed: int) -> None:
-        """Begin all random draws of training anew."""
+        """Begin all random draws of training anew, on each device with its own."""
         for number, state in enumerate(self._random_states()):
-            state.assign(np.random.default_rng([seed, number]).integers(0, 2**31, 2))
+            for device, copy in zip(self._devices, copies_of(state), strict=True):
+                copy.assign(np.random.default_rng([seed + device, number]).integers(0, 2**31, 2))
 
     def _random_states(self) -> list[Any]:
         return [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
@@ -306,6 +342,10 @@ class FinetuneableZoobot(keras.Model):
             training=training,
         )
         return write_checkpoint(folder, neutral)
+
+
+def _no_names() -> tf.Variable:
+    return tf.Variable([], shape=(None,), dtype=tf.string, trainable=False)
 
 
 def _sum_like(variable: tf.Variable) -> tf.Variable:

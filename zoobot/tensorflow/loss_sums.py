@@ -25,20 +25,19 @@ class LossSums(keras.metrics.Metric):
         super().__init__(name="loss_sums")
         self.names = names
         self._members = tf.constant(members, tf.as_dtype(self.dtype))
-        self._sums = self.add_variable((2, len(names)), initializer="zeros", name="sums")
+        self.sums = self.add_variable((2, len(names)), initializer="zeros", name="sums")
 
     def update_state(self, parts: tf.Tensor) -> None:
         """Count the parts of a batch, (batch, parts); a question nobody was asked has exactly 0."""
         parts = tf.cast(parts, self._members.dtype)
         sums = tf.reduce_sum(parts @ self._members, axis=0)
         asked = tf.cast(parts != 0, parts.dtype) @ self._members > 0
-        self._sums.assign_add(tf.stack([sums, tf.reduce_sum(tf.cast(asked, parts.dtype), axis=0)]))
+        self.sums.assign_add(tf.stack([sums, tf.reduce_sum(tf.cast(asked, parts.dtype), axis=0)]))
 
     def result(self) -> Any:
         """The sums and the numbers of galaxies, (2, sums)."""
-        return self._sums.value
+        return self.sums.value
 
-    def means(self) -> dict[str, float]:
-        """The mean of each sum over the galaxies that were asked, named `train_…`."""
-        sums, galaxies = np.asarray(self.result())
-        return mean_losses(self.names, sums, galaxies)
+    def means(self, sums: np.ndarray) -> dict[str, float]:
+        """The mean of each sum over the galaxies that were asked, named `train_…`, from all devices' sums."""
+        return mean_losses(self.names, *sums)

@@ -18,6 +18,7 @@ from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.finetune_settings import scheduled_factor
+from zoobot.shared.processes import is_first_process
 from zoobot.shared.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
@@ -25,6 +26,7 @@ from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
 from zoobot.tensorflow.last_checkpoint import LastCheckpoint, read_last
 from zoobot.tensorflow.learner import FinetuneableZoobot
+from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of, spread
 
 __all__ = ["Trainer", "get_trainer"]
 
@@ -60,8 +62,9 @@ def get_trainer(
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto" takes a GPU where one is; "cpu"; "gpu".
-        devices: "auto" or 1: this engine trains on one device.
-        num_nodes: 1: likewise.
+        devices: How many devices on each machine, or "auto". A step's batch is shared out among all of them.
+        num_nodes: How many machines. Their processes find each other by SLURM (which must show each task its
+            own GPUs) or TF_CONFIG; then call this before a model is made.
         precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names
             "32-true", "bf16-mixed" and "16-mixed".
         gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
@@ -98,7 +101,8 @@ def get_trainer(
         max_epochs=max_epochs,
         patience=patience,
         monitor=monitor,
-        device=choose_device(accelerator, devices),
+        device=choose_device(accelerator),
+        strategy=choose_strategy(accelerator, devices, num_nodes),
         precision=choose_precision(precision, accelerator),
         gradient_clip=gradient_clip,
         accumulate_batches=accumulate_batches,
@@ -118,6 +122,7 @@ class Trainer:
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         device: TensorFlow's name of the device; None leaves the choice to TensorFlow.
+        strategy: How several devices train together; None where there is one.
         precision: Keras's name of the precision.
         gradient_clip: Longest gradient; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step.
@@ -139,6 +144,7 @@ class Trainer:
         patience: int,
         monitor: str,
         device: str | None,
+        strategy: tf.distribute.Strategy | None,
         precision: str,
         gradient_clip: float | None,
         accumulate_batches: int,
@@ -152,6 +158,14 @@ class Trainer:
         self.patience = patience
         self.monitor = monitor
         self.device = device
+        self.strategy = strategy
+        self.shards = shards_of(strategy)
+        if strategy and precision == "mixed_float16":
+            msg = (
+                "precision '16-mixed' works on one device, for others would not see its overflows: use "
+                "'bf16-mixed' or '32-true'"
+            )
+            raise ConfigError(msg)
         self.precision = precision
         self.gradient_clip = gradient_clip
         self.accumulate_batches = accumulate_batches
@@ -183,9 +197,10 @@ class Trainer:
         best = BestEpoch(self.monitor)
         galaxies.trainer = self
         try:
-            device = tf.device(self.device) if self.device else nullcontext()
-            with device, in_precision(model, self.precision):
+            device = tf.device(self.device) if self.device and not self.strategy else nullcontext()
+            with device, spread(model, self.strategy), in_precision(model, self.precision):
                 self._run(model, galaxies.train_dataloader(), galaxies.val_dataloader(), best, ckpt_path)
+                agree_on({"finished": 1.0}, self.strategy)  # the checkpoint is written when all are here
         finally:
             galaxies.trainer = None
         if best.found:
@@ -202,13 +217,13 @@ class Trainer:
         model.compile(gradient_clip=self.gradient_clip, gather_gradients=self.accumulate_batches > 1)
         average = AveragedWeights(model, self.ema_decay) if self.ema_decay else None
         finished = self._resume(model, best, average, ckpt_path)
-        bar = callbacks.Progress(len(training)) if self.progress else None
+        bar = callbacks.Progress(len(training)) if self.progress and is_first_process() else None
         try:
             with warnings.catch_warnings():
                 # what an epoch that ends with its data is told by Keras
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
                 model.fit(
-                    training.to_dataset(),
+                    self._dataset(training),
                     epochs=self.max_epochs,
                     initial_epoch=finished,
                     verbose=0,
@@ -227,6 +242,11 @@ class Trainer:
                 average.put_back()
             if bar:
                 bar.close()
+
+    def _dataset(self, training: TensorBatches) -> Any:
+        if self.strategy is None:
+            return training.to_dataset()
+        return self.strategy.distribute_datasets_from_function(lambda _: training.to_dataset())
 
     def _resume(
         self,
@@ -262,13 +282,13 @@ class Trainer:
             callbacks.NonFiniteGuard(),
             *([callbacks.GatheredSteps(self.accumulate_batches)] if self.accumulate_batches > 1 else []),
             *([average, SwapWeights(average)] if average else []),
-            callbacks.Validation(validation),
+            callbacks.Validation(validation, self.strategy),
             callbacks.BestModel(self.save_dir / "checkpoint", best),
             *([SwapWeights(average)] if average else []),
             callbacks.EarlyStopping(best, self.patience),
             callbacks.EpochMetrics(self.save_dir / "metrics.csv", schedule),
             LastCheckpoint(self.save_dir / "last.ckpt", best, average),
-            *(self._logger(name) for name in self.loggers),
+            *(self._logger(name) for name in (self.loggers if is_first_process() else ())),
             *self.extra_callbacks,
         ]
 

@@ -1,15 +1,13 @@
-r"""Finetune on real galaxies, from pretrained weights and from none, and score on galaxies kept aside.
+r"""Finetune on real galaxies, from galaxies, ImageNet and nothing, and score on galaxies kept aside.
 
     python benchmarks/bench_galaxies.py --data DATA --json benchmarks/results/galaxies.json
+    python benchmarks/bench_galaxies.py --data DATA --encoders galaxies --seeds 1 2 3 --backend tensorflow \
+        --json benchmarks/results/galaxies_tensorflow.json
 
 DATA is a folder of labelled surveys: see benchmarks/README.md for what is in it and how to get such data.
-Each task trains on galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored
-on those whose `split` is val, which training never sees. "scratch" is the same architecture with random
-weights, everything else equal. "galaxies" starts from a checkpoint of another task, such as the votes:
-
-    python benchmarks/bench_galaxies.py --data DATA --tasks votes --encoders pretrained --keep runs
-    python benchmarks/bench_galaxies.py --data DATA --tasks rings --encoders galaxies \
-        --galaxies runs/votes-pretrained-42/checkpoint
+Each task trains on galaxies whose `split` is train, a tenth of which choose the best epoch, and is scored on
+those whose `split` is val, which training never sees. "galaxies" starts from zoobot-mini, "imagenet" from
+ImageNet's weights, both with the task's settings; "scratch" trains everything from random weights.
 """
 
 from __future__ import annotations
@@ -23,19 +21,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from galaxy_tasks import TASKS, GalaxyTask, score_predictions
+from galaxy_tasks import TASKS, make_model, score_predictions
 from timing import write_record
 
 from zoobot.shared.engine import engine_names, load_engine
 
-ENCODERS = {"pretrained": "imagenet-lite0", "scratch": "tf_efficientnet_lite0"}
+ENCODERS = {"galaxies": "zoobot-mini", "imagenet": "imagenet-lite0", "scratch": "tf_efficientnet_lite0"}
+#: All blocks, unless the task says otherwise.
 SETTINGS = {
     "n_blocks": "all",
     "learning_rate": 1e-3,
-    "lr_decay": 0.9,
+    "lr_decay": 0.8,
     "dropout_prob": 0.2,
     "weight_decay": 0.05,
 }
+SCRATCH = {"n_blocks": "all", "lr_decay": 1.0}
+SCRATCH_EPOCHS = {"rings": 15, "classes": 3, "t_type": 6, "votes": 6}
 PACKAGES = ("torch", "timm", "pytorch-lightning", "tensorflow", "keras", "numpy")
 
 
@@ -45,20 +46,20 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled surveys")
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
-    parser.add_argument("--encoders", nargs="+", choices=[*ENCODERS, "galaxies"], default=list(ENCODERS))
-    parser.add_argument(
-        "--galaxies", type=Path, help="the checkpoint that the encoder `galaxies` starts from"
-    )
+    parser.add_argument("--encoders", nargs="+", choices=list(ENCODERS), default=list(ENCODERS))
     parser.add_argument("--keep", type=Path, help="keep each run's folder below this one")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--backend", choices=engine_names(), default="pytorch")
     parser.add_argument("--quick", action="store_true", help="one epoch of 200 galaxies: does it run at all?")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures there; runs that are there are kept")
     args = parser.parse_args()
-    runs = []
+    runs = json.loads(args.json.read_text())["results"] if args.json and args.json.exists() else []
+    known = {(r["task"], r["encoder"], r["seed"], r["backend"]) for r in runs}
     for name in args.tasks:
         for encoder in args.encoders:
             for seed in args.seeds:
+                if (name, encoder, seed, args.backend) in known:
+                    continue
                 run = run_task(name, encoder, seed, args)
                 runs.append(run)
                 print(json.dumps(run), flush=True)
@@ -84,13 +85,13 @@ def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> di
         batch_size=task.batch_size,
         seed=seed,
     )
-    source = str(args.galaxies) if encoder == "galaxies" else ENCODERS[encoder]
-    model = make_model(engine, task, source, seed, args.data)
+    options = SETTINGS | task.settings | (SCRATCH if encoder == "scratch" else {})
+    model = make_model(engine, task, args.data, name=ENCODERS[encoder], seed=seed, **options)
     temporary = Path(tempfile.mkdtemp(prefix="bench-galaxies-"))
     folder = args.keep / f"{name}-{encoder}-{seed}" if args.keep else temporary
     started = time.perf_counter()
-    epochs = {"max_epochs": task.max_epochs, "patience": task.max_epochs}
-    trainer = engine.finetune.get_trainer(folder, **epochs, progress=False)
+    epochs = SCRATCH_EPOCHS[name] if encoder == "scratch" and not args.quick else task.max_epochs
+    trainer = engine.finetune.get_trainer(folder, max_epochs=epochs, patience=epochs, progress=False)
     trainer.fit(model, data)
     seconds = time.perf_counter() - started
     table = engine.predict.predict(galaxies["val"], model, progress=False).table
@@ -109,18 +110,6 @@ def run_task(name: str, encoder: str, seed: int, args: argparse.Namespace) -> di
         "floor": task.floor,
         "scores": {key: round(float(value), 4) for key, value in scores.items()},
     }
-
-
-def make_model(engine: Any, task: GalaxyTask, encoder: str, seed: int, data: Path) -> Any:
-    options = SETTINGS | task.settings
-    options |= {"name": encoder, "preprocessing": task.preprocessing, "seed": seed}
-    if task.kind == "tree":
-        return engine.finetune.FinetuneableZoobotTree(schema="gz2_full", **options)
-    if task.kind == "regression":
-        return engine.finetune.FinetuneableZoobotRegressor(label_cols=task.labels, **options)
-    return engine.finetune.FinetuneableZoobotClassifier(
-        class_names=task.class_names(data), label_cols=task.labels, **options
-    )
 
 
 def markdown_table(runs: list[dict[str, Any]]) -> str:

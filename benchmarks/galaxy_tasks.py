@@ -58,6 +58,13 @@ class GalaxyTask:
         return pairs["label_name"].tolist()
 
 
+#: The side of the network input that zoobot-mini was trained with.
+SIZE_PIX = 128
+
+#: Half of a Galaxy Zoo frame is sky.
+CENTRE = {"image_size_pix": SIZE_PIX, "crop_fraction": 0.6}
+WHOLE_IMAGE = {"image_size_pix": SIZE_PIX, "crop_fraction": 1.0}
+
 TASKS = {
     "rings": GalaxyTask(
         catalog="decals_rings/catalog.csv",
@@ -65,10 +72,9 @@ TASKS = {
         labels=("label",),
         score="accuracy",
         floor={"accuracy": 0.74},
-        preprocessing={"image_size_pix": 128, "crop_fraction": 0.6},
-        max_epochs=15,
-        batch_size=16,
-        settings={"learning_rate": 5e-4},
+        preprocessing=CENTRE,
+        max_epochs=10,
+        settings={"n_blocks": 0},
     ),
     "classes": GalaxyTask(
         catalog="gz2_classes/catalog.csv",
@@ -76,8 +82,9 @@ TASKS = {
         labels=("label",),
         score="accuracy",
         floor={"accuracy": 0.79},
-        preprocessing={"image_size_pix": 96, "crop_fraction": 0.9},
-        max_epochs=3,
+        preprocessing=WHOLE_IMAGE,
+        max_epochs=5,
+        settings={"n_blocks": 0},
     ),
     "t_type": GalaxyTask(
         catalog="efigi/catalog.csv",
@@ -85,8 +92,8 @@ TASKS = {
         labels=("T",),
         score="r2_T",
         floor={"r2_T": 0.78},
-        preprocessing={"image_size_pix": 96},
-        max_epochs=10,
+        preprocessing=WHOLE_IMAGE,
+        max_epochs=6,
     ),
     "votes": GalaxyTask(
         catalog="gz2_votes/votes.csv",
@@ -94,8 +101,9 @@ TASKS = {
         labels=(),
         score="r2_smooth",
         floor={"r2_smooth": 0.47, "r2_edge-on": 0.61, "r2_spiral": 0.39},
-        preprocessing={"image_size_pix": 112, "crop_fraction": 0.6},
-        max_epochs=8,
+        preprocessing=CENTRE,
+        max_epochs=5,
+        settings={"n_blocks": 0},
     ),
 }
 

@@ -21,7 +21,7 @@ MIN_LR_FACTOR = 0.01
 
 # Head-only finetuning on features: views of each galaxy, and galaxies enough to choose a weight decay alone
 FEATURE_VIEWS = 1
-ENOUGH_TO_VALIDATE = 1000
+ENOUGH_TO_VALIDATE = 200
 
 # Training a tree model whole, where no part of it is to be spared
 TRAIN_LEARNING_RATE = 1e-3
@@ -40,6 +40,18 @@ NUM_WORKERS = 2
 IMAGE_SIZE_PIX = 224
 VAL_FRACTION = 0.2
 MAX_FAILED_FRACTION = 0.05
+
+# Prediction: galaxies at once where the user names no number, on a CPU and on a GPU
+PREDICT_BATCH_SIZE = 32
+PREDICT_BATCH_SIZE_GPU = 256
+
+# Compiling a network for prediction: what it takes, and the share of the time that it then saves
+COMPILE_SECONDS = 60.0
+COMPILE_SAVING = 0.15
+
+# How far two ways to compute the same predictions may lie apart; relative for predictions above 1
+AGREEMENT = 1e-4
+AGREEMENT_MIXED_PRECISION = 3e-2
 
 # Augmentation: magnification of the galaxy, and displacement as a fraction of the image
 ZOOM = (1.0, 1.2)

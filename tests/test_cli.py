@@ -264,6 +264,33 @@ def test_predict_evaluate_and_their_files(run, finished, engine_name, tiny_surve
     assert "24 galaxies of the catalog" in out
 
 
+def test_an_exported_file_predicts_the_same_without_an_engine(
+    run, finished, engine_name, tiny_survey, tmp_path
+):
+    pytest.importorskip("onnxruntime")
+    file = tmp_path / "m.onnx"
+    code, out, err = run("export", finished, "--backend", engine_name, "--save-loc", file)
+    assert code == 0, err
+    assert f"zoobot predict {file} --catalog" in out
+    code, _, err = run("export", finished, "--backend", engine_name, "--save-loc", file)
+    assert code == 2
+    assert "--overwrite" in err
+    assert "label_name" in run("info", file)[1]
+
+    common = ["--catalog", tiny_survey, "--no-progress", "--save-loc"]
+    code, _, err = run("predict", file, *common, tmp_path / "x.csv", "--no-compile")
+    assert code == 2
+    assert "leave them out" in err
+    run("predict", finished, "--backend", engine_name, *common, tmp_path / "a.csv", "--batch-size", "7")
+    words = [str(word) for word in ("predict", file, *common, tmp_path / "b.csv")]
+    probe = f"""import sys; from zoobot import cli; code = cli.main({words})
+print(code, {{'torch', 'tensorflow', 'keras', 'onnx'}} & set(sys.modules))"""
+    alone = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert alone.stdout.splitlines()[-1] == "0 set()", alone.stderr
+    first, second = (read_predictions(tmp_path / name) for name in ("a.csv", "b.csv"))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-4)
+
+
 def test_one_galaxy_and_a_broken_one(run, finished, engine_name, tiny_survey, tmp_path):
     table = pd.read_csv(tiny_survey)
     good = tiny_survey.parent / table["file_loc"][0]

@@ -173,6 +173,16 @@ def _evaluate(given: dict[str, Any], command: str) -> None:
     _say(f"Scores, predictions and pictures are in {result.save_dir}")
 
 
+def _export(given: dict[str, Any], command: str) -> None:
+    options = config.ExportOptions.from_config(_with_checkpoint(given))
+    from zoobot import workflow
+
+    result = workflow.export(options)
+    _say(f"{len(result.columns)} columns, {result.size_mb:.1f} MB: {result.save_loc}")
+    _say("Next: predict with it, where neither PyTorch nor TensorFlow need be")
+    _say(f"  zoobot predict {shlex.quote(str(result.save_loc))} --catalog NEW.csv --save-loc new.parquet")
+
+
 def _demo(given: dict[str, Any], command: str) -> None:
     options = config.DemoOptions.from_config(given)
     from zoobot import workflow
@@ -262,6 +272,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "predict": _predict,
     "calibrate": _calibrate,
     "evaluate": _evaluate,
+    "export": _export,
     "schemas": _schemas,
     "info": _info,
 }

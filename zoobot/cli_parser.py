@@ -87,7 +87,19 @@ examples:
   several models together
     zoobot predict results/gz2 --ensemble results/gz2_b results/gz2_c --catalog new.csv --save-loc new.parquet
 
+  without PyTorch and TensorFlow
+    zoobot predict rings.onnx --catalog new.csv --save-loc results/new.parquet
+
 An image that can't be read is listed in NAME.failures.csv, and the run goes on.
+"""
+
+_EXPORT_EPILOG = """\
+examples:
+  zoobot export results/rings --save-loc rings.onnx
+  zoobot predict rings.onnx --catalog new.csv --save-loc results/new.parquet
+
+The file takes images, (batch, height, width, channels), float32 in [0, 1], and gives predictions. It is
+written only if it predicts what the engine does. Besides an engine this needs: pip install 'zoobot[onnx]'.
 """
 
 _CALIBRATE_EPILOG = """\
@@ -154,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
         "predict",
         "predict a catalog, or a folder of images, with a trained model",
         epilog=_PREDICT_EPILOG,
-        usage="zoobot predict CHECKPOINT --catalog FILE --save-loc FILE [options]",
+        usage="zoobot predict MODEL --catalog FILE --save-loc FILE [options]",
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.PredictOptions)
@@ -174,6 +186,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.EvaluateOptions)
+    sub = add(
+        "export",
+        "write a trained model to one ONNX file, which predicts without its engine",
+        epilog=_EXPORT_EPILOG,
+        usage="zoobot export CHECKPOINT --save-loc FILE [options]",
+    )
+    _add_checkpoint(sub)
+    add_arguments(sub, config.ExportOptions)
     sub = add("schemas", "list Galaxy Zoo's decision trees, or draw one", epilog=_SCHEMAS_EPILOG)
     sub.add_argument("name", nargs="?", help="the tree to draw")
     sub.add_argument(

@@ -86,12 +86,52 @@ def test_no_readable_image_is_an_error_and_leaves_no_file(engine, make_model, wr
     assert not (tmp_path / "p.csv").exists()
 
 
+def small_network(engine_name):
+    """One convolution and a pooling, which compile in a few seconds."""
+    if engine_name == "pytorch":
+        from torch import nn
+
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    import keras
+
+    return keras.Sequential(
+        [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+    )
+
+
+def test_a_compiled_network_predicts_the_same_and_leaves_the_model_alone(
+    engine, engine_name, make_model, set_linear, catalog_path
+):
+    model = make_model("tree", encoder=small_network(engine_name))
+    set_linear(model.head.linear, np.ones((4, 8), np.float32), np.zeros(4, np.float32))
+    plain, compiled, again = (
+        engine.predict.predict(catalog_path, model, batch_size=10, compile=asked, progress=False).table
+        for asked in (False, True, None)
+    )
+    pd.testing.assert_frame_equal(compiled, plain, rtol=1e-4)
+    pd.testing.assert_frame_equal(again, plain)
+
+
+def test_half_precision_is_near(engine, make_model, fit, catalog_path, tmp_path):
+    model = fit(make_model("classification", learning_rate=1e-2), tmp_path)
+    whole, half, again = (
+        engine.predict.predict(catalog_path, model, precision=precision, progress=False).table.iloc[:, 1:]
+        for precision in ("32-true", "bf16-mixed", "auto")
+    )
+    assert 0 < (whole - half).abs().max(axis=None) < 0.05
+    pd.testing.assert_frame_equal(whole, again)
+
+
 def test_bad_requests_are_refused_before_work(engine, make_model, catalog_path, tmp_path):
     model = make_model("tree")
     with pytest.raises(PredictionsError, match=r"\.xlsx"):
         engine.predict.predict(catalog_path, model, save_loc=tmp_path / "p.xlsx")
     with pytest.raises(ConfigError, match="n_samples"):
         engine.predict.predict(catalog_path, model, n_samples=0)
+    with pytest.raises(ConfigError, match=r"precision must be one of .*, got 'half'"):
+        engine.predict.predict(catalog_path, model, precision="half")
+    with pytest.raises(ConfigError, match="batch_size"):
+        engine.predict.predict(catalog_path, model, batch_size=0)
     with pytest.raises(CheckpointError, match="does not exist"):
         engine.predict.predict(catalog_path, tmp_path / "nothing")
 

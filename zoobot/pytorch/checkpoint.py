@@ -1,4 +1,4 @@
-"""Save a trained PyTorch model as a neutral checkpoint, and load one that either engine wrote."""
+"""Save a trained PyTorch model as a neutral checkpoint or ONNX file, and load what either engine saved."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from torch import nn
 
 from zoobot.pytorch import encoders, finetune, weights
 from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.pytorch.onnx_graph import export_onnx
 from zoobot.shared.neutral_model import model_options, read_whole_model
 
-__all__ = ["load", "save"]
+__all__ = ["export", "load", "save"]
 
 
 def save(model: FinetuneableZoobot, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
@@ -50,3 +51,26 @@ def load(folder: str | Path, *, encoder: nn.Module | None = None) -> Finetuneabl
     model: FinetuneableZoobot = getattr(finetune, name)(encoder=encoder, **options)
     weights.load_model_state(model, neutral)
     return model.eval()
+
+
+def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path) -> Path:
+    """Write a trained model to one ONNX file, from pixels to predictions, and return its path.
+
+    The graph takes images as a loader gives them, (batch, height, width, channels), as float32 in [0, 1], for
+    any batch, and normalises them itself. Task, columns and preprocessing stand in the file's metadata, so
+    that `predict` needs nothing else. The file is written only if it predicts what this engine does, to 1e-4
+    (relative for predictions above 1).
+
+    Args:
+        model: The model, or the folder of its checkpoint.
+        save_loc: A file that ends in .onnx; replaced whole, never half.
+
+    Raises:
+        ConfigError: If the file can't be written there.
+        ExportError: If the network can't be converted, or would predict other numbers.
+        MissingPackageError: If a package that this takes is not installed.
+
+    Example:
+        >>> export("results/rings/checkpoint", "rings.onnx")  # doctest: +SKIP
+    """
+    return export_onnx(load(model) if isinstance(model, (str, Path)) else model, save_loc)

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoobot.pytorch import checkpoint
 from zoobot.pytorch.finetune import FinetuneableZoobot
+from zoobot.pytorch.learner import network_input
 from zoobot.shared import defaults
+from zoobot.shared.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.prediction_run import Member, as_members, check_request, predict_catalog
+from zoobot.shared.onnx_prediction import is_exported, onnx_member
+from zoobot.shared.prediction_run import (
+    Member,
+    Start,
+    as_members,
+    check_request,
+    choose_batch_size,
+    expected_agreement,
+    predict_catalog,
+)
 from zoobot.shared.predictions import Predictions
 
 __all__ = ["predict"]
@@ -28,9 +41,11 @@ def predict(
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str = "file_loc",
-    batch_size: int = defaults.BATCH_SIZE,
+    batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     seed: int = defaults.SEED,
+    precision: str = "auto",
+    compile: bool | None = None,  # noqa: A002
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
@@ -40,24 +55,31 @@ def predict(
 
     Args:
         catalog: A table of ids and image files; labels are not needed.
-        model: A trained model, or the folder of its checkpoint; or a list of these, of one task, for an
-            ensemble: a row for each galaxy and member, numbered through in `sample`.
+        model: A trained model, the folder of its checkpoint, or an .onnx file that was exported; or a list of
+            these, of one task, for an ensemble: a row for each galaxy and member, numbered through in
+            `sample`.
         save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
-        batch_size: Galaxies predicted at once.
+        batch_size: Galaxies predicted at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         seed: Seeds dropout where `n_samples` is more than 1.
+        precision: What the network computes in: "auto" is mixed precision where a GPU is and float32
+            elsewhere; or "32-true", "bf16-mixed", "16-mixed".
+        compile: Whether the network is compiled (by torch): the same numbers in less time. None does it where
+            it pays: where, by the time that the first batches took, it is expected to save more than the
+            minute that it takes. It is given up where it turns out slower, or predicts other numbers.
         progress: Whether a progress bar is drawn.
 
     Returns:
         Probabilities for classes, concentrations for trees, values in the targets' units for regression.
 
     Raises:
-        ConfigError: If the models of a list predict different things.
+        ConfigError: If the models of a list predict different things, or an option can't work.
+        CheckpointError: If a folder or file holds no model.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read.
         NonFiniteError: If a prediction is NaN or infinite.
@@ -65,13 +87,27 @@ def predict(
     Example:
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
-    check_request(save_loc, n_samples)
-    models = [checkpoint.load(m) if isinstance(m, (str, Path)) else m for m in as_members(model)]
+    check_request(save_loc, n_samples, precision)
     device = _best_device()
-    members = [Member(m, _predict_batch(m, device, n_samples)) for m in models]
+    dtype = _half_precision(precision, device)
+    batch_size = choose_batch_size(batch_size, on_gpu=device.type != "cpu")
+    members = []
     with ExitStack() as stack:
-        for m in models:
+        for one in as_members(model):
+            if is_exported(one):
+                members.append(onnx_member(one, n_samples))
+                continue
+            m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
             stack.enter_context(_ready_on(device, m))
+            predict_batch = _predict_batch(m, device, n_samples=n_samples, dtype=dtype)
+            maybe_compiled = MaybeCompiled(
+                *predict_batch,
+                _to_numpy,
+                asked=compile,
+                batch_size=batch_size,
+                agreement=expected_agreement(n_samples, mixed_precision=dtype is not None),
+            )
+            members.append(Member(m, _start(maybe_compiled, device)))
         stack.enter_context(torch.random.fork_rng())
         torch.manual_seed(seed)
         return predict_catalog(
@@ -89,12 +125,76 @@ def predict(
 
 
 def _predict_batch(
-    model: FinetuneableZoobot, device: torch.device, n_samples: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    def predict_batch(images: np.ndarray) -> np.ndarray:
-        return model.predict_images(torch.from_numpy(images).to(device), n_samples=n_samples).cpu().numpy()
+    model: FinetuneableZoobot, device: torch.device, *, n_samples: int, dtype: torch.dtype | None
+) -> tuple[PredictOnDevice, Callable[[], PredictOnDevice]]:
+    """From a batch of images to its predictions, and what makes the compiled form of that."""
 
-    return predict_batch
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+    def plain(images: Tensor) -> Tensor:
+        with autocast():
+            return model.predict_images(images, n_samples=n_samples)
+
+    def compile_it() -> PredictOnDevice:
+        # weights that no longer change are folded and laid out for the device
+        options: dict[str, Any] | None = {"freezing": True} if device.type == "cpu" else None
+        encode = torch.compile(lambda images: model.features(network_input(images)), options=options)
+
+        @torch.inference_mode()
+        def compiled(images: Tensor) -> Tensor:
+            with autocast():
+                features = encode(images)
+            return model.predict_images(features, n_samples=n_samples)
+
+        return compiled
+
+    return plain, compile_it
+
+
+def _start(predict_batch: MaybeCompiled, device: torch.device) -> Start:
+    """What has a batch predicted without waiting for the device."""
+
+    def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
+        return _to_host(predict_batch(_to_device(images, device), remaining))
+
+    return start
+
+
+def _to_device(images: np.ndarray, device: torch.device) -> Tensor:
+    """Images on their way to a device; from pinned memory nobody waits for the copy."""
+    tensor = torch.from_numpy(images)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _to_host(predictions: Tensor) -> Callable[[], np.ndarray]:
+    """Predictions on their way back; what is returned waits for them, and not for work that came later."""
+    if predictions.device.type != "cuda":
+        return lambda: _to_numpy(predictions)
+    copied = predictions.to("cpu", non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def fetch() -> np.ndarray:
+        arrived.synchronize()
+        return copied.numpy()
+
+    return fetch
+
+
+def _to_numpy(predictions: Tensor) -> np.ndarray:
+    return predictions.cpu().numpy()
+
+
+def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:
+    """What a network computes in besides float32; None is float32 alone."""
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
 
 
 @contextmanager

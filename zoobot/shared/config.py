@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
+from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.option_groups import (
     AugmentationOptions,
     CalibrationOptions,
@@ -22,7 +23,7 @@ from zoobot.shared.option_groups import (
     TaskOptions,
     WholeModelOptions,
 )
-from zoobot.shared.settings import setting
+from zoobot.shared.settings import Options, setting
 
 __all__ = [
     "AugmentationOptions",
@@ -33,6 +34,7 @@ __all__ = [
     "DemoOptions",
     "EngineOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "FinetuneOptions",
     "ImageOptions",
     "LearningOptions",
@@ -81,14 +83,26 @@ class PredictOptions(EngineOptions, CatalogOptions):
     title: ClassVar[str] = "Predictions"
 
     checkpoint: str = setting(
-        MISSING, "a trained model: the checkpoint folder, or the run's folder", metavar="FOLDER"
+        MISSING,
+        "a trained model: the checkpoint folder, the run's folder, or a file of `zoobot export`, which needs "
+        "neither PyTorch nor TensorFlow",
+        metavar="MODEL",
     )
     save_loc: str = setting(MISSING, "the table to write: .parquet, .csv or .hdf5", metavar="FILE")
     n_samples: int = setting(
         1, "more than 1: so many dropout samples for each galaxy (MC dropout)", at_least=1
     )
     ensemble: tuple[str, ...] = setting(
-        (), "further models of the same task, which predict together with the first", metavar="FOLDER"
+        (), "further models of the same task, which predict together with the first", metavar="MODEL"
+    )
+    batch_size: int | None = setting(  # type: ignore[assignment]  # the others have a number
+        None, "galaxies predicted at once; without it, 32 on a CPU and 256 on a GPU", at_least=1
+    )
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting(
+        "auto", "what the network computes in; auto: mixed precision on a GPU, float32 elsewhere"
+    )
+    compile: bool | None = setting(
+        None, "compile the network; without a word, where it is expected to pay: in long runs"
     )
     summary: str | None = setting(
         None,
@@ -146,6 +160,22 @@ class CalibrateOptions(EngineOptions, CatalogOptions):
         "fit the likelihood of the votes, the coverage of 90% intervals, or (auto) the likelihood unless "
         "that leaves the coverage off",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """Everything that `zoobot export` can be told."""
+
+    title: ClassVar[str] = "Export"
+
+    checkpoint: str = setting(
+        MISSING, "a trained model: the checkpoint folder, or the run's folder", metavar="FOLDER"
+    )
+    save_loc: str = setting(MISSING, "the file to write: .onnx", metavar="FILE")
+    backend: str = setting(
+        DEFAULT_ENGINE, "engine that converts: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
+    )
+    overwrite: bool = setting(False, "replace the file if it exists")
 
 
 @dataclass(frozen=True, kw_only=True)

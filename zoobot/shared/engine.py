@@ -127,6 +127,9 @@ class _Checkpoint(Protocol):
     def load(self, folder: str | Path) -> Any:
         """The model back from such a folder."""
 
+    def export(self, model: Any, save_loc: str | Path) -> Path:
+        """Write `model` to an ONNX file, and return its path."""
+
 
 class _Losses(Protocol):
     """`engine.losses`."""

@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "EncoderError",
     "EngineNotInstalledError",
+    "ExportError",
     "ImageError",
     "LabelError",
     "MissingPackageError",
@@ -51,6 +52,10 @@ class EncoderError(ZoobotError, ValueError):
 
 class CheckpointError(ZoobotError, ValueError):
     """A checkpoint folder is incomplete, from another format, or does not fit the model."""
+
+
+class ExportError(ZoobotError, RuntimeError):
+    """A model can't be turned into another format, or would predict otherwise there."""
 
 
 class PredictionsError(ZoobotError, ValueError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from zoobot import __version__
+from zoobot.shared import defaults
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
 from zoobot.shared.galaxy_data import CatalogSource
@@ -22,9 +23,24 @@ from zoobot.shared.predictions import Predictions, PredictionWriter, check_save_
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 
-__all__ = ["Member", "as_members", "check_request", "predict_catalog"]
+__all__ = [
+    "PRECISIONS",
+    "Member",
+    "Start",
+    "as_members",
+    "check_request",
+    "choose_batch_size",
+    "expected_agreement",
+    "predict_catalog",
+]
 
-PredictBatch = Callable[[np.ndarray], np.ndarray]
+#: What a network may compute in, in Lightning's words.
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+_T = TypeVar("_T")
+
+Fetch = Callable[[], np.ndarray]
+Start = Callable[[np.ndarray, int], Fetch]
 
 
 class _Predicting(Protocol):
@@ -37,11 +53,13 @@ class Member(NamedTuple):
 
     Args:
         model: Tells what is predicted, and how images are read.
-        predict_batch: From images, (batch, height, width, channels), to (samples, batch, outputs).
+        start: Has a batch predicted, from images, (batch, height, width, channels), and the number of
+            galaxies still to predict, these included. It need not wait for the device: what it returns gives
+            the predictions, (samples, batch, outputs), and is called when the next batch has been started.
     """
 
     model: _Predicting
-    predict_batch: PredictBatch
+    start: Start
 
 
 class _Chunk(NamedTuple):
@@ -49,13 +67,35 @@ class _Chunk(NamedTuple):
     values: np.ndarray  # (samples, batch, outputs)
 
 
-def check_request(save_loc: str | Path | None, n_samples: int) -> None:
-    """Raise before any work if the table could not be written, or n_samples is not positive."""
+def check_request(save_loc: str | Path | None, n_samples: int, precision: str = "auto") -> None:
+    """Raise before any work if the table could not be written, or an option can't work."""
     if n_samples < 1:
         msg = f"n_samples must be at least 1, got {n_samples!r}"
         raise ConfigError(msg)
+    if precision not in PRECISIONS:
+        msg = f"precision must be one of {list(PRECISIONS)}, got {precision!r}"
+        raise ConfigError(msg)
     if save_loc is not None:
         check_save_loc(save_loc)
+
+
+def choose_batch_size(asked: int | None, *, on_gpu: bool) -> int:
+    """Galaxies predicted at once: as many as asked for, or what suits the device.
+
+    Example:
+        >>> choose_batch_size(None, on_gpu=False), choose_batch_size(8, on_gpu=True)
+        (32, 8)
+    """
+    if asked is not None:
+        return asked
+    return defaults.PREDICT_BATCH_SIZE_GPU if on_gpu else defaults.PREDICT_BATCH_SIZE
+
+
+def expected_agreement(n_samples: int, *, mixed_precision: bool) -> float | None:
+    """How far a compiled network's predictions may lie from the plain ones; None where dropout differs."""
+    if n_samples > 1:
+        return None
+    return defaults.AGREEMENT_MIXED_PRECISION if mixed_precision else defaults.AGREEMENT
 
 
 def as_members(model: Any) -> list[Any]:
@@ -180,15 +220,34 @@ def _predict_chunks(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:
         work = bar.add_task("Predicting galaxies", total=len(loaders[0].catalog))
-        for ids, images in _read_in_step(loaders):
-            parts = [
-                predict_batch(next(i for i, w in zip(images, loaders, strict=True) if w.preprocessing == p))
-                for predict_batch, p in ((m.predict_batch, m.model.preprocessing) for m in members)
-            ]
-            values = np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
+        for ids, fetches in _one_behind(_start_batches(loaders, members)):
+            values = np.concatenate([np.asarray(fetch(), dtype=np.float32) for fetch in fetches])
             _refuse_non_finite(values, ids)
             yield _Chunk(ids, values)
             bar.advance(work, len(ids))
+
+
+def _start_batches(
+    loaders: Sequence[GalaxyLoader], members: Sequence[Member]
+) -> Iterator[tuple[list[str], list[Fetch]]]:
+    """Have each batch predicted by all members; the results may still be in the making."""
+    remaining = len(loaders[0].catalog)
+    readings = [loader.preprocessing for loader in loaders]
+    places = [readings.index(member.model.preprocessing) for member in members]
+    for ids, images in _read_in_step(loaders):
+        yield ids, [m.start(images[place], remaining) for m, place in zip(members, places, strict=True)]
+        remaining -= len(ids)
+
+
+def _one_behind(started: Iterator[_T]) -> Iterator[_T]:
+    """Each item once the next one is started: a device has work while results are fetched and written."""
+    before = next(started, None)
+    for item in started:
+        if before is not None:
+            yield before
+        before = item
+    if before is not None:
+        yield before
 
 
 def _read_in_step(loaders: Sequence[GalaxyLoader]) -> Iterator[tuple[list[str], list[np.ndarray]]]:

@@ -193,13 +193,17 @@ class _Kind:
         """The keyword arguments of argparse's `add_argument`."""
         argument: dict[str, Any] = {"help": f"{self.help}{self._default_words()}".replace("%", "%%")}
         if bool in self.types:
-            return argument | {"action": argparse.BooleanOptionalAction if self.default else "store_true"}
+            return argument | {"action": self._flag_action()}
         if self.is_list:
             argument["nargs"] = self.length or "+"
         if self.choices and not self.types:
             return argument | {"choices": self.choices}
         value = self.metavar or ("TEXT" if str in self.types else "N")
         return argument | {"type": self.parse, "metavar": "|".join([*self.choices, value])}
+
+    def _flag_action(self) -> Any:
+        """A flag with its contrary, unless that is what holds without it."""
+        return argparse.BooleanOptionalAction if self.default or self.optional else "store_true"
 
     def _default_words(self) -> str:
         if self.required or self.default in (None, False, ()):

@@ -7,12 +7,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from zoobot.shared import defaults
+from zoobot.shared.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.prediction_run import Member, as_members, check_request, predict_catalog
+from zoobot.shared.onnx_prediction import is_exported, onnx_member
+from zoobot.shared.prediction_run import (
+    Member,
+    Start,
+    as_members,
+    check_request,
+    choose_batch_size,
+    expected_agreement,
+    predict_catalog,
+)
 from zoobot.shared.predictions import Predictions
 from zoobot.tensorflow import checkpoint
+from zoobot.tensorflow.devices import choose_precision, in_precision
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 
 __all__ = ["predict"]
@@ -27,9 +39,11 @@ def predict(
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str = "file_loc",
-    batch_size: int = defaults.BATCH_SIZE,
+    batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     seed: int = defaults.SEED,
+    precision: str = "auto",
+    compile: bool | None = None,  # noqa: A002
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
@@ -39,24 +53,31 @@ def predict(
 
     Args:
         catalog: A table of ids and image files; labels are not needed.
-        model: A trained model, or the folder of its checkpoint; or a list of these, of one task, for an
-            ensemble: a row for each galaxy and member, numbered through in `sample`.
+        model: A trained model, the folder of its checkpoint, or an .onnx file that was exported; or a list of
+            these, of one task, for an ensemble: a row for each galaxy and member, numbered through in
+            `sample`.
         save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
-        batch_size: Galaxies predicted at once.
+        batch_size: Galaxies predicted at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         seed: Seeds dropout where `n_samples` is more than 1.
+        precision: What the network computes in: "auto" is mixed precision where a GPU is and float32
+            elsewhere; or "32-true", "bf16-mixed", "16-mixed".
+        compile: Whether the network is compiled (by XLA): the same numbers in less time. None does it where
+            it pays: where, by the time that the first batches took, it is expected to save more than the
+            minute that it takes. It is given up where it turns out slower, or predicts other numbers.
         progress: Whether a progress bar is drawn.
 
     Returns:
         Probabilities for classes, concentrations for trees, values in the targets' units for regression.
 
     Raises:
-        ConfigError: If the models of a list predict different things.
+        ConfigError: If the models of a list predict different things, or an option can't work.
+        CheckpointError: If a folder or file holds no model.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read.
         NonFiniteError: If a prediction is NaN or infinite.
@@ -64,12 +85,26 @@ def predict(
     Example:
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
-    check_request(save_loc, n_samples)
-    models = [checkpoint.load(m) if isinstance(m, (str, Path)) else m for m in as_members(model)]
-    members = [Member(m, _predict_batch(m, n_samples)) for m in models]
+    check_request(save_loc, n_samples, precision)
+    policy = choose_precision(precision, "auto")
+    batch_size = choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU")))
+    members = []
     with ExitStack() as stack:
-        for number, m in enumerate(models):
+        for number, one in enumerate(as_members(model)):
+            if is_exported(one):
+                members.append(onnx_member(one, n_samples))
+                continue
+            m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
+            stack.enter_context(in_precision(m, policy))
             stack.enter_context(m.seeded_dropout(seed + number))
+            maybe_compiled = MaybeCompiled(
+                *_predict_batch(m, n_samples=n_samples),
+                _to_numpy,
+                asked=compile,
+                batch_size=batch_size,
+                agreement=expected_agreement(n_samples, mixed_precision="mixed" in policy),
+            )
+            members.append(Member(m, _start(maybe_compiled)))
         return predict_catalog(
             catalog,
             members,
@@ -84,8 +119,39 @@ def predict(
         )
 
 
-def _predict_batch(model: FinetuneableZoobot, n_samples: int) -> Callable[[np.ndarray], np.ndarray]:
-    def predict_batch(images: np.ndarray) -> np.ndarray:
-        return model.predict_images(images, n_samples=n_samples).numpy()
+def _predict_batch(
+    model: FinetuneableZoobot, *, n_samples: int
+) -> tuple[PredictOnDevice, Callable[[], PredictOnDevice]]:
+    """From a batch of images to its predictions, and what makes the compiled form of that."""
 
-    return predict_batch
+    def plain(images: np.ndarray) -> tf.Tensor:
+        return model.predict_images(images, n_samples=n_samples)
+
+    def compile_it() -> PredictOnDevice:
+        encode = tf.function(model.features, jit_compile=True)
+
+        def compiled(images: np.ndarray) -> tf.Tensor:
+            try:
+                features = encode(tf.convert_to_tensor(images))
+            except tf.errors.OpError as error:
+                raise RuntimeError(str(error)) from error
+            raw = [model.head(features, training=n_samples > 1) for _ in range(n_samples)]
+            return tf.stack([model.head.to_predictions(one) for one in raw])
+
+        return compiled
+
+    return plain, compile_it
+
+
+def _start(predict_batch: MaybeCompiled) -> Start:
+    """What has a batch predicted without waiting for the device: operations wait for each other there."""
+
+    def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
+        predictions = predict_batch(images, remaining)
+        return lambda: _to_numpy(predictions)
+
+    return start
+
+
+def _to_numpy(predictions: tf.Tensor) -> np.ndarray:
+    return predictions.numpy()

@@ -1,4 +1,4 @@
-"""Guided runs, written once over the engine contract: finetune, train, calibrate, predict, evaluate, demo.
+"""Guided runs, written once over the engine contract: finetune, train, predict, evaluate and more.
 
 Each takes one options dataclass of `zoobot.shared.config`, leaves a folder of results with a record of how
 they came about, and returns what it made. Progress is told to the logger "zoobot".
@@ -16,6 +16,7 @@ Example:
 from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
+from zoobot.workflow.exporting import ExportResult, export
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.training import TrainingResult, finetune, resumed_options, train
 
@@ -23,11 +24,13 @@ __all__ = [
     "CalibrateResult",
     "DemoResult",
     "Evaluation",
+    "ExportResult",
     "PredictResult",
     "TrainingResult",
     "calibrate",
     "demo",
     "evaluate",
+    "export",
     "finetune",
     "predict",
     "resumed_options",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
+from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
 from zoobot.workflow.prediction import find_checkpoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["describe_checkpoint"]
 
@@ -20,11 +19,13 @@ def describe_checkpoint(folder: str | Path) -> str:
     """The lines that `zoobot info` prints: encoder, task, predicted columns, pixels, training, versions.
 
     Args:
-        folder: A checkpoint's folder, or that of the run that left it.
+        folder: A checkpoint's folder, that of the run that left it, or an exported .onnx file.
 
     Raises:
         CheckpointError: If it is no checkpoint.
     """
+    if is_onnx_file(folder):
+        return _join(_exported(Path(folder)))
     folder = find_checkpoint(folder)
     config = read_config(folder)
     ours = config.get("zoobot") or {}
@@ -34,6 +35,22 @@ def describe_checkpoint(folder: str | Path) -> str:
     else:
         parts.append(("task", {"kind": "none: an encoder alone, to start finetuning from"}))
     parts += [(name, ours.get(name) or {}) for name in ("preprocessing", "training", "versions")]
+    return _join(parts)
+
+
+def _exported(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The same of a file that `zoobot export` wrote."""
+    model = OnnxModel(path)
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    return [
+        ("exported model", {"file": str(path), "size": size}),
+        ("task", _task(model.task)),
+        ("preprocessing", model.preprocessing.to_config()),
+        ("versions", model.versions),
+    ]
+
+
+def _join(parts: list[tuple[str, dict[str, Any]]]) -> str:
     return "\n\n".join("\n".join([title, *_lines(facts, "  ")]) for title, facts in parts if facts)
 
 

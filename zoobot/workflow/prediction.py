@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.bundled import bundled_checkpoint
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
+from zoobot.shared.onnx_prediction import predict as predict_exported
 from zoobot.shared.posterior_tables import write_posterior_table
 from zoobot.shared.predictions import check_save_loc
 from zoobot.shared.tasks import TreeTask
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.shared.config import PredictOptions
+    from zoobot.shared.predictions import Predictions
 
 __all__ = ["PredictResult", "find_checkpoint", "predict", "save_failures"]
 
@@ -61,10 +66,9 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     """
     save_loc = _free_place(options.save_loc, "--save-loc", options)
     tables = _tables_asked_for(options, save_loc)
-    checkpoints = [find_checkpoint(folder) for folder in (options.checkpoint, *options.ensemble)]
+    places = [_find_model(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
-    engine = load_engine(options.backend)
-    models = [engine.checkpoint.load(checkpoint) for checkpoint in checkpoints]
+    models, predict_with = _load(places, options)
     task = models[0].task
     if tables and not isinstance(task, TreeTask):
         msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
@@ -76,14 +80,13 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     )
     record.update(options=options.to_config(), data={"catalog": data}, versions=loaded_versions())
     with record.running():
-        predictions = engine.predict.predict(
+        predictions = predict_with(
             galaxies,
             models,
             save_loc=save_loc,
             n_samples=options.n_samples,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
-            seed=options.seed,
             progress=options.progress,
         )
         failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
@@ -98,6 +101,24 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         failures=failures,
         tables=list(tables),
     )
+
+
+def _find_model(place: str) -> Path:
+    """An exported file as it is, or the checkpoint in a folder."""
+    return Path(place).expanduser() if is_onnx_file(place) else find_checkpoint(place)
+
+
+def _load(places: list[Path], options: PredictOptions) -> tuple[list[Any], Callable[..., Predictions]]:
+    """The models, and what predicts with them: where all are exported files, no engine is needed."""
+    if all(is_onnx_file(place) for place in places):
+        if options.compile is not None or options.precision != "auto":
+            msg = "--compile and --precision are for checkpoints, not for exported files; leave them out"
+            raise ConfigError(msg)
+        return [OnnxModel(place) for place in places], predict_exported
+    engine = load_engine(options.backend)
+    models = [OnnxModel(p) if is_onnx_file(p) else engine.checkpoint.load(p) for p in places]
+    how = {"seed": options.seed, "precision": options.precision, "compile": options.compile}
+    return models, partial(engine.predict.predict, **how)
 
 
 def _free_place(place: str, flag: str, options: PredictOptions) -> Path:

@@ -1,0 +1,142 @@
+"""A trained model read from one ONNX file, which predicts without PyTorch and TensorFlow.
+
+The file's graph takes `images`, (batch, height, width, channels), float32 in [0, 1], normalises them, and
+gives `predictions`, (batch, outputs). What else prediction needs stands in the file's metadata, under
+"zoobot", as JSON: the task with its columns, how files become images, and versions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared import tasks
+from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.optional import import_optional
+from zoobot.shared.preprocessing import Preprocessing
+
+__all__ = ["FORMAT", "METADATA_KEY", "SUFFIX", "OnnxModel", "is_onnx_file", "network_pixels"]
+
+SUFFIX = ".onnx"
+METADATA_KEY = "zoobot"
+FORMAT = 1
+
+#: Where a graph may run, best first.
+_PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
+
+
+def is_onnx_file(model: object) -> bool:
+    """Whether a model is given as an .onnx file.
+
+    Example:
+        >>> is_onnx_file("results/rings.onnx"), is_onnx_file("results/rings/checkpoint")
+        (True, False)
+    """
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() == SUFFIX
+
+
+def network_pixels(images: NDArray) -> NDArray[np.float32]:
+    """A loader's images, uint8 or float in [0, 1], as a graph takes them: float32 in [0, 1].
+
+    Example:
+        >>> network_pixels(np.array([0, 255], np.uint8)).tolist()
+        [0.0, 1.0]
+    """
+    if images.dtype != np.uint8:
+        return np.asarray(images, np.float32)
+    return np.divide(images, np.float32(255), dtype=np.float32)
+
+
+class OnnxModel:
+    """A model in an ONNX file that `zoobot export` wrote.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        task: What it predicts.
+        preprocessing: How files become its images.
+        versions: What it was exported with.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or Zoobot did not write it.
+        MissingPackageError: If onnxruntime is not installed.
+
+    Example:
+        >>> model = OnnxModel("rings.onnx")  # doctest: +SKIP
+        >>> model.predict_images(images).shape  # doctest: +SKIP
+        (32, 2)
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        runtime = import_optional(
+            "onnxruntime", needed_for="prediction with an .onnx file", package="zoobot[onnx]"
+        )
+        if not self.path.is_file():
+            found = "is a folder" if self.path.is_dir() else "does not exist"
+            msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
+            raise CheckpointError(msg)
+        self._session = _open(runtime, self.path)
+        told = _read_metadata(self._session, self.path)
+        self.task = tasks.from_config(told["task"])
+        self.preprocessing = Preprocessing.from_config(told["preprocessing"])
+        self.versions: dict[str, str] = told.get("versions") or {}
+
+    def predict_images(self, images: NDArray) -> NDArray[np.float32]:
+        """Predictions, (batch, outputs), from a loader's images, (batch, height, width, channels).
+
+        Args:
+            images: uint8, or float32 in [0, 1].
+        """
+        name = self._session.get_inputs()[0].name
+        predictions: NDArray[np.float32] = self._session.run(None, {name: network_pixels(images)})[0]
+        return predictions
+
+    def check_samples(self, n_samples: int) -> None:
+        """Raise a ConfigError where dropout is to be sampled, which a file does not hold."""
+        if n_samples > 1:
+            msg = f"{self.path} predicts without dropout, so n_samples must be 1, got {n_samples}; "
+            msg += "sample the checkpoint that it was exported from"
+            raise ConfigError(msg)
+
+
+def _open(runtime: Any, path: Path) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors: the rest is advice to the authors of a graph
+    options.intra_op_num_threads = _asked_threads()
+    known = runtime.get_available_providers()
+    state = runtime.capi.onnxruntime_pybind11_state
+    faults = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
+    try:
+        return runtime.InferenceSession(
+            str(path), options, providers=[name for name in _PROVIDERS if name in known]
+        )
+    except (*faults, state.NotImplemented, state.RuntimeException) as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = f"{path} is damaged, or too new for onnxruntime {runtime.__version__}: {reason}"
+        raise CheckpointError(msg) from error
+
+
+def _asked_threads() -> int:
+    """The threads that the user allows to libraries, as for the engines; 0 is ONNX Runtime's own choice."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else 0
+
+
+def _read_metadata(session: Any, path: Path) -> dict[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        msg = f"{path} says nothing of its task and its images: only files of `zoobot export` can be used"
+        raise CheckpointError(msg)
+    told: dict[str, Any] = json.loads(text)
+    if told["format"] > FORMAT:
+        msg = f"{path} has format {told['format']}, this Zoobot reads up to {FORMAT}; "
+        msg += "update it: pip install --upgrade zoobot"
+        raise CheckpointError(msg)
+    return told

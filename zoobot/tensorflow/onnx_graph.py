@@ -1,0 +1,47 @@
+"""A Keras model as an ONNX graph, from pixels to predictions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from zoobot.shared.onnx_export import INPUT_NAME, OPSET, check_export, write_onnx
+
+if TYPE_CHECKING:
+    from zoobot.tensorflow.learner import FinetuneableZoobot
+
+__all__ = ["export_onnx"]
+
+
+def export_onnx(model: FinetuneableZoobot, save_loc: str | Path) -> Path:
+    """Write a model to an ONNX file; see `checkpoint.export`."""
+    path = check_export(save_loc, "tf2onnx")
+    return write_onnx(path, model, lambda draft: _write(model, draft), lambda images: model(images).numpy())
+
+
+def _write(model: FinetuneableZoobot, path: Path) -> None:
+    import tf2onnx
+
+    pixels = model.preprocessing
+    shape = (None, pixels.image_size_pix, pixels.image_size_pix, pixels.channels)
+    # in the model they are tensors, which a graph would have handed in; as arrays they become part of it
+    mean, std = (np.array(values, np.float32) for values in (pixels.mean, pixels.std))
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)])
+    def whole(images: tf.Tensor) -> tf.Tensor:
+        features = model.encoder((images - mean) / std, training=False)
+        return model.head.to_predictions(model.head(features, training=False))
+
+    chatter = logging.getLogger("tf2onnx")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        tf2onnx.convert.from_function(
+            whole, input_signature=whole.input_signature, opset=OPSET, output_path=str(path)
+        )
+    finally:
+        chatter.setLevel(level)

@@ -1,0 +1,55 @@
+"""Export a trained model to one file that predicts without its engine."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import ConfigError
+from zoobot.workflow.prediction import find_checkpoint
+
+if TYPE_CHECKING:
+    from zoobot.shared.config import ExportOptions
+
+__all__ = ["ExportResult", "export"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export made.
+
+    Args:
+        save_loc: The file.
+        columns: The columns that its model predicts.
+        size_mb: How large it is, in millions of bytes.
+    """
+
+    save_loc: Path
+    columns: list[str]
+    size_mb: float
+
+
+def export(options: ExportOptions) -> ExportResult:
+    """Write a checkpoint's model to an ONNX file, once it predicts there what it does in the engine.
+
+    Args:
+        options: Everything that can be chosen.
+
+    Raises:
+        ZoobotError: If the checkpoint can't be used, the file exists, or the model can't be converted.
+    """
+    save_loc = Path(options.save_loc).expanduser()
+    if save_loc.exists() and not options.overwrite:
+        msg = f"{save_loc} exists: choose another --save-loc, or replace it with --overwrite"
+        raise ConfigError(msg)
+    checkpoint = find_checkpoint(options.checkpoint)
+    engine = load_engine(options.backend)
+    logger.info("Converting %s with the %s engine", checkpoint, options.backend)
+    model = engine.checkpoint.load(checkpoint)
+    path = engine.checkpoint.export(model, save_loc)
+    return ExportResult(save_loc=path, columns=model.task.output_columns, size_mb=path.stat().st_size / 1e6)

@@ -42,7 +42,6 @@ class FinetuneableZoobot(pl.LightningModule):
     pixel_std: Tensor
     head: Any
     _sum_members: Tensor
-    _sums: Tensor
 
     def __init__(
         self,
@@ -68,7 +67,8 @@ class FinetuneableZoobot(pl.LightningModule):
         self.encoder.set_trainable(self._encoder_plan)
         self._sum_names, members = part_groups(task)
         self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
-        self.register_buffer("_sums", torch.zeros(2, len(self._sum_names)), persistent=False)
+        # in a buffer, DDP would replace them by those of the first device
+        self._sums = torch.zeros(2, len(self._sum_names))
         self._validated: list[ValidatedBatch] = []
         self._last_losses: tuple[Tensor, list[str]] | None = None
 
@@ -181,7 +181,7 @@ class FinetuneableZoobot(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
         torch.manual_seed(seed_of_epoch(self.settings.seed, self.current_epoch, self.global_rank))
-        self._sums.zero_()
+        self._sums = torch.zeros_like(self._sums, device=self.device)
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""

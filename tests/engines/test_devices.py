@@ -1,0 +1,84 @@
+"""Two devices, or two machines, train to the same weights as one, seen from clean interpreters."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot.shared.checkpoint import read_checkpoint
+
+SCRIPT = Path(__file__).with_name("train_on_devices.py")
+
+
+@pytest.fixture
+def start(engine_name, catalog_path, tmp_path):
+    """Begins the script in a process of its own."""
+    begun = []
+
+    def begin(run, devices, **environment):
+        options = {"engine": engine_name, "devices": devices, "catalog": str(catalog_path)}
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), json.dumps(options | {"run": str(tmp_path / run)})],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+
+
+def finish(*processes):
+    for process in processes:
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said[-3000:]
+
+
+def compare(one, two):
+    """Both runs have logged the same losses and kept the same weights, but for the order of sums."""
+    first, second = (read_checkpoint(run / "checkpoint") for run in (one, two))
+    assert first.training["epoch"] == second.training["epoch"] == 2
+    for part in ("encoder", "head_tensors"):
+        for name, array in getattr(first, part).items():
+            np.testing.assert_allclose(getattr(second, part)[name], array, atol=5e-6, err_msg=name)
+    logged = [pd.read_csv(run / "metrics.csv") for run in (one, two)]
+    assert list(logged[0]) == list(logged[1])
+    assert logged[0]["step"].tolist() == logged[1]["step"].tolist() == [1, 2, 3]
+    losses = ["train_loss", "train_nll_shape", "train_nll_bar", "val_loss"]
+    np.testing.assert_allclose(logged[0][losses], logged[1][losses], rtol=1e-4)
+    assert logged[0]["train_loss"].is_monotonic_decreasing
+
+
+def test_two_devices_train_as_one(start, tmp_path):
+    finish(start("one", 1))
+    finish(start("two", 2))
+    compare(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
+@pytest.mark.parametrize("engine_name", ["tensorflow"])
+def test_two_machines_of_tf_config_train_as_one(start, tmp_path):
+    finish(start("one", 1))
+    workers = [f"localhost:{free_port()}" for _ in range(2)]
+    told = [
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in range(2)
+    ]
+    finish(*(start("two", 1, TF_CONFIG=json.dumps(config)) for config in told))
+    compare(tmp_path / "one", tmp_path / "two")
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        return sock.getsockname()[1]

@@ -97,6 +97,17 @@ class FinetuneableZoobot(pl.LightningModule):
         self.encoder.train(was_training)
         return features.float().cpu().numpy()
 
+    @torch.inference_mode()
+    def validate_batch(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The losses, (batch,), and predictions, (batch, outputs), of a loader's images, or of features."""
+        device = next(self.head.parameters()).device
+        was_training = self.training
+        self.eval()
+        raw = self.raw_outputs(network_input(torch.from_numpy(images).to(device)))
+        losses = self.galaxy_losses(raw, torch.from_numpy(labels).to(device))
+        self.train(was_training)
+        return losses.cpu().numpy(), self.head.to_predictions(raw).cpu().numpy()
+
     def _apply_head(self, features: Tensor) -> Tensor:
         # log-gamma and softmax lose too many digits in half precision
         with torch.autocast(features.device.type, enabled=False):

@@ -159,8 +159,12 @@ class BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write the model if this epoch is the best so far."""
         scores = {name: value for name, value in (logs or {}).items() if name != "train_loss"}
+        self.judge(self.model, scores, {"epoch": epoch})
+
+    def judge(self, model: Any, scores: dict[str, float], training: dict[str, Any]) -> None:
+        """Write the model if its scores are the best so far, with what is said of its training."""
         if self.best.judge(scores) and is_first_process():
-            self.model.save(self.folder, training={"epoch": epoch, self.best.monitor: self.best.score})
+            model.save(self.folder, training={**training, self.best.monitor: self.best.score})
 
 
 class EarlyStopping(keras.callbacks.Callback):

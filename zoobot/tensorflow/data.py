@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.errors import ZoobotError
+from zoobot.shared.feature_loader import FeatureLoader
 from zoobot.shared.galaxy_data import GalaxyData
 
 if TYPE_CHECKING:
@@ -47,7 +48,16 @@ class GalaxyDataModule(GalaxyData):
     def _batches(self, name: str) -> TensorBatches:
         if self.trainer is None:
             return TensorBatches(self.loader(name))
-        pixels = self.trainer.model.preprocessing
+        pixels, settings = self.trainer.model.preprocessing, self.trainer.model.settings
+        if name != "test" and not self.trainer.strategy and settings.encodes_once:
+            features = self.feature_loader(
+                name,
+                self.trainer.model.encode_images,
+                preprocessing=pixels,
+                views=settings.feature_views,
+                progress=self.trainer.progress,
+            )
+            return TensorBatches(features, self.trainer)
         shards = self.trainer.shards if name == "train" else [(0, 1)]
         loaders = [self.loader(name, preprocessing=pixels, shard=shard) for shard in shards]
         return TensorBatches(loaders[0] if len(loaders) == 1 else InTurn(loaders), self.trainer)
@@ -57,7 +67,8 @@ class TensorBatch(NamedTuple):
     """A few galaxies as tensors.
 
     Attributes:
-        images: (batch, height, width, channels), uint8, or float32 in [0, 1].
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; under a frozen encoder that
+            has seen them already, their features, (batch, features), float32.
         labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
         ids: Ids of the galaxies, in order.
     """
@@ -103,7 +114,7 @@ class TensorBatches:
         error: What ended an epoch of `to_dataset`; TensorFlow itself hands on no more than its text.
     """
 
-    def __init__(self, loader: GalaxyLoader | InTurn, trainer: Any = None) -> None:
+    def __init__(self, loader: GalaxyLoader | InTurn | FeatureLoader, trainer: Any = None) -> None:
         self.loader = loader
         self.trainer = trainer
         self.error: ZoobotError | None = None
@@ -121,18 +132,26 @@ class TensorBatches:
         A dataset has one type for all, and images have two: each batch holds a table of uint8 images and one
         of float32 images in [0, 1], one of them empty. `network_input` makes them one.
         """
-        pixels, size = self.loader.preprocessing, self.loader.preprocessing.image_size_pix
-        shape = (None, size, size, pixels.channels)
         signature = (
-            (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape, tf.float32)),
+            self._input_signature(),
             tf.TensorSpec((None, len(self.loader.catalog.label_cols)), tf.float32),
             tf.TensorSpec((None,), tf.string),
         )
         return tf.data.Dataset.from_generator(self._elements, output_signature=signature).prefetch(1)
 
-    def _elements(self) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray, list[str]]]:
+    def _input_signature(self) -> Any:
+        if isinstance(self.loader, FeatureLoader):
+            return tf.TensorSpec((None, self.loader.features.shape[2]), tf.float32)
+        pixels, size = self.loader.preprocessing, self.loader.preprocessing.image_size_pix
+        shape = (None, size, size, pixels.channels)
+        return tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape, tf.float32)
+
+    def _elements(self) -> Iterator[tuple[Any, np.ndarray, list[str]]]:
         try:
             for images, labels, ids in self._arrays():
+                if images.ndim == 2:
+                    yield images, labels, ids
+                    continue
                 none = images[:0]
                 is_8_bit = images.dtype == np.uint8
                 pair = (images, none.astype(np.float32)) if is_8_bit else (none.astype(np.uint8), images)

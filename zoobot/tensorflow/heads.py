@@ -174,7 +174,9 @@ class RegressionHead(_Head):
 
     def standardise(self, targets: tf.Tensor) -> tf.Tensor:
         """Targets, (batch, targets), in the units of the raw outputs; NaN stays NaN."""
-        return (targets - self.target_mean) / self.target_std
+        targets = tf.convert_to_tensor(targets)
+        mean, std = (tf.cast(v, targets.dtype) for v in (self.target_mean, self.target_std))
+        return (targets - mean) / std
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Standardised values, (batch, targets), from features, (batch, features)."""

@@ -90,8 +90,10 @@ class FinetuneableZoobot(keras.Model):
         return self.head(self.features(images, training=training), training=training)
 
     def features(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """The encoder's features, (batch, features), from uint8 images or float ones in [0, 1]."""
+        """The encoder's features, (batch, features), from uint8 images or floats in [0, 1]; features stay."""
         pixels = network_input(images, self._float_type)
+        if pixels.shape.rank == 2:
+            return pixels
         return self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
 
     def predict_images(self, images: tf.Tensor, *, n_samples: int = 1) -> tf.Tensor:
@@ -298,6 +300,10 @@ class FinetuneableZoobot(keras.Model):
     def not_finite_ids(self) -> list[bytes]:
         """The ids of the galaxies whose loss was not finite in the last training step."""
         return [name for kept in self._not_finite for name in kept.numpy().tolist()]
+
+    def encode_images(self, images: np.ndarray) -> np.ndarray:
+        """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
+        return self._evaluated_features(images).numpy().astype(np.float32, copy=False)
 
     def validate_batch(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         """The losses, (batch,), and predictions, (batch, outputs), of a loader's images."""

@@ -18,12 +18,14 @@ from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.finetune_settings import scheduled_factor
+from zoobot.shared.head_start import start_head, wants_start
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
+from zoobot.tensorflow.head_start import head_in_engine
 from zoobot.tensorflow.last_checkpoint import LastCheckpoint, read_last
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of, spread
@@ -215,6 +217,8 @@ class Trainer:
         ckpt_path: str | Path | None,
     ) -> None:
         model.compile(gradient_clip=self.gradient_clip, gather_gradients=self.accumulate_batches > 1)
+        if self._last_checkpoint(ckpt_path) is None:
+            self._start_head(model, training.loader, validation.loader, best)
         average = AveragedWeights(model, self.ema_decay) if self.ema_decay else None
         finished = self._resume(model, best, average, ckpt_path)
         bar = callbacks.Progress(len(training)) if self.progress and is_first_process() else None
@@ -256,13 +260,29 @@ class Trainer:
         ckpt_path: str | Path | None,
     ) -> int:
         """Take up what a killed run left, if asked to; how many epochs are finished."""
-        if ckpt_path is None:
-            return 0
-        path = self.save_dir / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
-        if ckpt_path == "last" and not path.exists():
-            logger.warning("there is no %s to go on from: the run starts anew", path)
+        path = self._last_checkpoint(ckpt_path)
+        if path is None:
+            if ckpt_path is not None:
+                logger.warning(
+                    "there is no last.ckpt in %s to go on from: the run starts anew", self.save_dir
+                )
             return 0
         return read_last(path, model, best, average)
+
+    def _last_checkpoint(self, ckpt_path: str | Path | None) -> Path | None:
+        """What the run goes on from; None where it starts anew."""
+        if ckpt_path != "last":
+            return None if ckpt_path is None else Path(ckpt_path)
+        path = self.save_dir / "last.ckpt"
+        return path if path.exists() else None
+
+    def _start_head(self, model: FinetuneableZoobot, training: Any, validation: Any, best: BestEpoch) -> None:
+        """Give a new head on cached features its best weights, and keep it if no epoch beats it."""
+        if not wants_start(model.settings, training, is_untrained=model.head.is_untrained):
+            return
+        scores = start_head(head_in_engine(model), model.task, model.settings, training, validation)
+        keep = callbacks.BestModel(self.save_dir / "checkpoint", best)
+        keep.judge(model, scores, {"epoch": 0, "head_start": "optimum"})
 
     def _callbacks(
         self,

@@ -1,0 +1,78 @@
+"""Start a new head on fixed features from the best linear head there is, in any engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.feature_loader import FeatureLoader
+from zoobot.shared.finetune_settings import FinetuneSettings
+from zoobot.shared.head_optimum import HeadLoss, find_best_head
+from zoobot.shared.tasks import Task
+from zoobot.shared.validation import ValidatedBatch, validation_scores
+
+__all__ = ["HeadInEngine", "start_head", "wants_start"]
+
+logger = logging.getLogger("zoobot")
+
+
+class HeadInEngine(NamedTuple):
+    """What finding a head asks of an engine.
+
+    Attributes:
+        loss: The model's loss as a function of features and of a head's weights, without dropout.
+        bias: The head's biases as they are, (outputs,).
+        set: Puts weights, (outputs, features), and biases, (outputs,), into the head.
+        validate: From features and labels to losses, (galaxies,), and predictions, (galaxies, outputs).
+    """
+
+    loss: HeadLoss
+    bias: NDArray
+    set: Callable[[NDArray, NDArray], None]
+    validate: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]
+
+
+def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: bool) -> bool:
+    """Whether a run that begins now is to look for the best head: one without weights, on cached features."""
+    return settings.head_start == "optimum" and is_untrained and isinstance(loader, FeatureLoader)
+
+
+def start_head(
+    head: HeadInEngine,
+    task: Task,
+    settings: FinetuneSettings,
+    training: FeatureLoader,
+    validation: FeatureLoader,
+) -> dict[str, float]:
+    """Give a head the best weights for its features, and return its scores on the validation galaxies.
+
+    Args:
+        head: The head and its loss.
+        task: What is learned.
+        settings: Give the seed of the cross-validation.
+        training: Cached features to learn from.
+        validation: Cached features that choose the weight decay and are scored.
+    """
+    features, labels = validation.labelled()
+    found = find_best_head(
+        head.loss,
+        training.labelled(),
+        (features, labels),
+        start=np.asarray(head.bias, np.float64),
+        views=len(training.features),
+        seed=settings.seed,
+    )
+    head.set(found.weight, found.bias)
+    losses, predictions = head.validate(features, labels)
+    ids = [galaxy for galaxy, known in zip(validation.catalog.ids, validation.is_known, strict=True) if known]
+    scores = validation_scores(task, [ValidatedBatch(losses, predictions, labels, ids)])
+    logger.info(
+        "The best head on fixed features: val_loss %.4f (weight decay %.2g)",
+        scores["val_loss"],
+        found.decay,
+    )
+    return scores

@@ -62,6 +62,10 @@ TRAINERS = {
     "epochs": {"max_epochs": 0},
     "patience": {"patience": 0},
     "logger": {"loggers": ["notebook"]},
+    "clip": {"gradient_clip": 0},
+    "average": {"ema_decay": 1},
+    "accumulation": {"accumulate_batches": 0},
+    "machines": {"num_nodes": 0},
 }
 
 
@@ -138,6 +142,20 @@ def test_training(same_error, make_model, catalog_path, tmp_path, kind, options,
         trainer.fit(make_model(engine, kind, **options), galaxies)
 
     same_error(ask)
+
+
+def test_a_batch_that_devices_can_not_share(same_error, catalog_path):
+    def ask(_, engine):
+        galaxies = engine.data.GalaxyDataModule(catalog_path, label_cols=["edge_on"], batch_size=9)
+        galaxies.loader("train", preprocessing=Preprocessing(image_size_pix=32), shard=(1, 2))
+
+    assert "shared out evenly among 2 devices" in str(same_error(ask))
+
+
+@pytest.mark.parametrize("option", [{"learning_rat": 1.0}, {"schema": "gz_nowhere"}, {"warmup_epochs": -1}])
+def test_whole_trees(same_error, option):
+    small = {"schema": "gz_rings", "name": "test_resnet"}
+    same_error(lambda _, engine: engine.models.ZoobotTree(**small | option))
 
 
 def test_a_monitor_that_is_not_logged(same_error, make_model, catalog_path, tmp_path):

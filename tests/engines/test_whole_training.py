@@ -164,3 +164,15 @@ def test_clipping_shortens_the_step_of_a_long_gradient_only(make_tree, fit, tmp_
         moved.append(np.abs(arrays_of(model, tmp_path / f"{clip}-after")["stem.0.weight"] - before).max())
     assert moved[0] == moved[1]
     assert moved[2] < 0.5 * moved[0]
+
+
+def test_a_model_that_was_loaded_trains_like_one_that_was_not(engine, make_tree, fit, tmp_path):
+    fresh = make_tree(**STEADY)
+    loaded = engine.checkpoint.load(fresh.save(tmp_path / "start"))
+    again = make_tree(name=None, encoder=loaded.encoder, **STEADY)
+    arrays = [
+        arrays_of(fit(model, tmp_path / f"run-{number}"), tmp_path / f"weights-{number}")
+        for number, model in enumerate((fresh, again))
+    ]
+    for name, array in arrays[0].items():
+        np.testing.assert_array_equal(arrays[1][name], array, err_msg=name)

@@ -184,7 +184,9 @@ class FinetuneableZoobot(pl.LightningModule):
         self.learn_label_statistics(labels_of(galaxies.train_galaxies))
 
     def setup(self, stage: str) -> None:
-        """Meet the data before the first step."""
+        """Meet the data before the first step, in training mode, which a loaded model is not in."""
+        if stage == "fit":
+            self.train()
         galaxies = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(galaxies, GalaxyData):
             self.meet(galaxies)

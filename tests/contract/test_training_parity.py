@@ -23,9 +23,10 @@ def batches():
     }
 
 
-#: What a trainer does to gradients and weights: the longest gradient, batches a step, share of the average.
+#: What a trainer does to gradients and weights: the longest gradient (9 clips some steps and not others),
+#: batches a step (the last has fewer), share of the average.
 PLAIN = {"clip": None, "accumulate": 1, "decay": 0.0}
-ALL = {"clip": 0.5, "accumulate": 2, "decay": 0.9}
+ALL = {"clip": 9.0, "accumulate": 3, "decay": 0.9}
 KINDS = [("classification", PLAIN), ("tree", PLAIN), ("tree", ALL)]
 
 
@@ -48,7 +49,7 @@ def train_torch(model, batches, clip, accumulate, decay):
         loss = model.galaxy_losses(raw, torch.from_numpy(labels).to(dtype)).mean()
         (loss / accumulate).backward()
         losses.append(loss.item())
-        if number % accumulate == 0:
+        if number % accumulate == 0 or number == STEPS:
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(learning, clip)
             optimizer.step()
@@ -76,6 +77,8 @@ def train_keras(model, batches, clip, accumulate, decay):
         losses.append(float(model.train_on_batch(images, labels, return_dict=True)["loss"]))
         for callback in callbacks:
             callback.on_train_batch_end(len(losses))
+    for callback in callbacks:
+        callback.on_epoch_end(0)
     if decay:
         average.swap()
     return losses

@@ -6,7 +6,13 @@ frameworks: `to_tensor`, `to_numpy`, `gradient`, `apply` and `set_linear`.
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # one test process for each core: threads of their own would only wait for each other
+    for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_name, "1")
 
 import numpy as np
 import pytest

@@ -1,0 +1,170 @@
+"""How long a finetuning takes: the head on features that are kept, on features encoded anew, and the peer's.
+
+    python benchmarks/bench_finetune.py --catalog DATA/gz2_classes/catalog.csv --peer-python PEER/bin/python \
+        --json benchmarks/results/finetune.json
+
+A classifier learns from a few hundred galaxies. The head alone is trained with each galaxy encoded once (as
+`n_blocks=0` does), with every view of every epoch encoded (`cache_features=False`), and by the public zoobot,
+which does that too; then with the top block. Last, the share of a step of the whole network that its
+encoder's forward and backward take. `--slow-epochs` runs fewer epochs of what encodes in every epoch, and
+multiplies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import timing
+
+from zoobot.shared.catalog import read_catalog
+from zoobot.shared.engine import ENGINES
+from zoobot.shared.simulate.survey import simulate_survey
+
+CACHED, PEER = "zoobot, head, encoded once", "public zoobot, head"
+
+
+def main() -> None:
+    options = parse_options()
+    load_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="bench-finetune-") as scratch:
+        folder = Path(scratch)
+        prepare_galaxies(options, folder)
+        results = measure(options, folder)
+    report(options, results)
+    if options.json:
+        names = ("backend", "encoder", "image_size", "train", "val", "epochs", "slow_epochs", "batch_size")
+        settings = {name: getattr(options, name) for name in (*names, "num_workers", "threads", "turns")}
+        settings |= {"galaxies": "simulated" if options.catalog is None else options.catalog.parent.name}
+        settings |= {"load_average_before": load_before, "also_running": options.beside}
+        packages = ("zoobot", *ENGINES.values(), "timm", "pytorch-lightning", "keras")
+        timing.write_record(options.json, "finetune", settings, results, *packages)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", choices=sorted(ENGINES), default="pytorch", help="engine to measure")
+    parser.add_argument("--peer-python", metavar="FILE", help="interpreter with the public zoobot package")
+    parser.add_argument("--catalog", type=Path, help="galaxies with classes; default: simulated, ring or not")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="the classes, counted from 0")
+    parser.add_argument("--encoder", default="imagenet-lite0", metavar="NAME")
+    parser.add_argument("--image-size", type=int, default=224, metavar="PIX")
+    parser.add_argument("--train", type=int, default=500, metavar="N", help="galaxies to learn from")
+    parser.add_argument("--val", type=int, default=250, metavar="N", help="galaxies to score on")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--slow-epochs", type=int, metavar="N", help="default: all; the rest is multiplied")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N")
+    parser.add_argument("--num-workers", type=int, default=2, metavar="N")
+    parser.add_argument("--peer-rates", type=float, nargs="+", default=[1e-4], help="its learning rates")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each framework; default: its own choice")
+    parser.add_argument("--turns", type=int, default=3, help="runs of each, taken in turns")
+    parser.add_argument("--beside", help="what else ran on the machine, for the record")
+    parser.add_argument("--quick", action="store_true", help="few galaxies, one turn: shows that it runs")
+    parser.add_argument("--json", metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    if options.quick:
+        options.train, options.val, options.epochs, options.turns = 24, 16, 2, 1
+    options.slow_epochs = options.slow_epochs or options.epochs
+    if options.threads:
+        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+            os.environ[variable] = str(options.threads)
+    return options
+
+
+def prepare_galaxies(options: argparse.Namespace, folder: Path) -> None:
+    """Write train.csv and val.csv, drawn from the catalog, or simulated."""
+    wanted, label = options.train + options.val, options.label
+    if options.catalog is None:
+        path, label = simulate_survey(folder / "survey", n_galaxies=wanted, seed=0), "ring"
+    else:
+        path = options.catalog
+    galaxies = read_catalog(path, label_cols=[label])
+    table = pd.DataFrame(
+        {"id_str": galaxies.ids, "file_loc": galaxies.paths, "label": galaxies.labels[:, 0].astype(int)}
+    )
+    table = table.sample(wanted, random_state=0)
+    table[: options.train].to_csv(folder / "train.csv", index=False)
+    table[options.train :].to_csv(folder / "val.csv", index=False)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Each way to finetune, in turns; and the encoder's share of a deep step."""
+    words = [str(options.image_size), str(options.batch_size), str(options.num_workers)]
+    here = Path(__file__).parent
+    with ExitStack() as stack:
+        arguments = [options.backend, str(folder), options.encoder, *words]
+        ours = stack.enter_context(timing.Worker(sys.executable, here / "finetune_worker.py", arguments)).ask
+        slow = {"epochs": options.slow_epochs}
+        ways: dict[str, dict[str, Any]] = {
+            CACHED: {"epochs": options.epochs},
+            "zoobot, head, encoded in every epoch": {**slow, "cache_features": False},
+            "zoobot, top block and head": {**slow, "n_blocks": 1},
+        }
+        asked = dict.fromkeys(ways, ours)
+        if options.peer_python:
+            arguments = [str(folder), ours("checkpoint"), *words]
+            peer = stack.enter_context(
+                timing.Worker(options.peer_python, here / "peer_finetune.py", arguments)
+            ).ask
+            for rate in options.peer_rates:
+                name = f"{PEER}, learning rate {rate:g}"
+                ways[name], asked[name] = {**slow, "learning_rate": rate}, peer
+        for name, settings in ways.items():  # the first epoch of a process also imports and allocates
+            asked[name]("finetune", **{**settings, "epochs": 1})
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+        for _ in range(options.turns):
+            for name, settings in ways.items():
+                runs[name].append(asked[name]("finetune", **settings))
+        return {"runs": runs, "deep_step": measure_deep_step(options, ours)}
+
+
+def measure_deep_step(options: argparse.Namespace, ours: Any) -> dict[str, float]:
+    """Milliseconds of a step of `fit` in which all blocks learn, and of the encoder's share alone."""
+    steps = -(-options.train // options.batch_size)
+    one, three = (ours("finetune", epochs=n, n_blocks="all", val_galaxies=8) for n in (1, 3))
+    alone = timing.summarise([tuple(s) for s in ours("encoder_steps", repeats=2 + 3 * options.turns)[2:]])
+    fit = {clock: 1e3 * (three[f"{clock}_s"] - one[f"{clock}_s"]) / 2 / steps for clock in ("wall", "cpu")}
+    return {
+        "fit_wall_ms": fit["wall"],
+        "fit_cpu_ms": fit["cpu"],
+        "encoder_wall_ms": alone["wall_ms"]["median"],
+        "encoder_cpu_ms": alone["cpu_ms"]["median"],
+        "share_wall": alone["wall_ms"]["median"] / fit["wall"],
+    }
+
+
+def report(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    print(f"{options.train} galaxies, {options.epochs} epochs, {options.encoder} at {options.image_size} px")
+    print(
+        "| finetuning | s | min to max | CPU s | × slower than once | accuracy |\n|---|---|---|---|---|---|"
+    )
+    once = None
+    for name, runs in results["runs"].items():
+        factor = options.epochs / runs[0]["epochs"]
+        wall = sorted(run["wall_s"] * factor for run in runs)
+        cpu = sorted(run["cpu_s"] * factor for run in runs)
+        middle = wall[len(wall) // 2]
+        once = once or middle
+        mark = "" if factor == 1 else f" (from {runs[0]['epochs']} epochs)"
+        accuracy = f"{runs[-1]['accuracy']:.3f}" if factor == 1 else "–"
+        print(
+            f"| {name}{mark} | {middle:.1f} | {wall[0]:.1f} to {wall[-1]:.1f} | {cpu[len(cpu) // 2]:.1f} "
+            f"| {middle / once:.1f} | {accuracy} |"
+        )
+    deep = results["deep_step"]
+    print(
+        f"a step of all blocks in fit, from files: {deep['fit_wall_ms']:.0f} ms; "
+        f"the encoder's forward and backward: {deep['encoder_wall_ms']:.0f} ms ({deep['share_wall']:.0%})"
+    )
+
+
+if __name__ == "__main__":
+    main()

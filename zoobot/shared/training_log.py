@@ -14,7 +14,7 @@ class EpochLog:
     """A CSV file that grows by one row an epoch and survives a killed run.
 
     Args:
-        path: Where the file is; its folder is made.
+        path: Where the file is; its folder is made with the first row.
 
     Example:
         >>> import tempfile
@@ -26,7 +26,6 @@ class EpochLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> pd.DataFrame:
         """All rows so far; empty where no epoch has finished."""
@@ -43,6 +42,7 @@ class EpochLog:
         if "epoch" in before:
             before = before[before["epoch"] < row["epoch"]]
         rows = [*before.to_dict("records"), dict(row)]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f"{self.path.name}.tmp")
         pd.DataFrame(rows).to_csv(temporary, index=False, encoding="utf-8")
         temporary.replace(self.path)

@@ -23,7 +23,7 @@ from zoobot.workflow.pictures import draw_training_curves
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run, read_record
 
 if TYPE_CHECKING:
-    from zoobot.shared.engine import Engine
+    from zoobot.shared.engine import Engine, Trainer
     from zoobot.workflow.run_folder import RunRecord
 
 __all__ = ["TrainingResult", "finetune", "resumed_options", "train"]
@@ -107,12 +107,13 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     before = _unfinished_run(work, options, folder) if options.resume and is_first else None
     labelled = read_labelled(options)
     engine = load_engine(options.backend)
+    trainer = build_trainer(engine, options)  # first of all: it may tell the framework of many machines
     galaxies = build_galaxies(engine, options, labelled)
     galaxies.setup()
     model = build_model(engine, options, labelled)
     galaxies.meet(model.task)
     if not is_first:
-        _help_to_train(engine, options, model, galaxies, folder)
+        _help_to_train(trainer, options, model, galaxies)
         return None
     if before is not None:
         _check_same_data(before, galaxies.record())
@@ -121,7 +122,7 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     with record.running():
         record.update(data=galaxies.record())
         _tell_what_starts(galaxies, model)
-        model = _train(engine, options, model, galaxies, record)
+        model = _train(engine, trainer, options, model, galaxies, record)
         return _report(engine, options, model, galaxies, record, start)
 
 
@@ -217,7 +218,9 @@ def _tell_what_starts(galaxies: Any, model: Any) -> None:
     logger.info("%s on %s galaxies, at %d px", model.task.kind.capitalize(), sizes, pixels.image_size_pix)
 
 
-def _train(engine: Engine, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord) -> Any:
+def _train(
+    engine: Engine, trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord
+) -> Any:
     """The best model; training goes on where a killed run stopped, or is left out if it was complete."""
     folder = record.path.parent
     if record.content.get("trained"):
@@ -226,12 +229,12 @@ def _train(engine: Engine, options: AnyOptions, model: Any, galaxies: Any, recor
     started = options.resume and (folder / "last.ckpt").exists()
     if started:
         logger.info("Going on from the last finished epoch")
-    build_trainer(engine, options).fit(model, galaxies, ckpt_path="last" if started else None)
+    trainer.fit(model, galaxies, ckpt_path="last" if started else None)
     record.update(trained=True)
     return model
 
 
-def _help_to_train(engine: Engine, options: AnyOptions, model: Any, galaxies: Any, folder: Path) -> None:
+def _help_to_train(trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any) -> None:
     """Train in step with the first process, which keeps the folder and the scores."""
-    started = options.resume and (folder / "last.ckpt").exists()
-    build_trainer(engine, options).fit(model, galaxies, ckpt_path="last" if started else None)
+    started = options.resume and (Path(options.save_dir).expanduser() / "last.ckpt").exists()
+    trainer.fit(model, galaxies, ckpt_path="last" if started else None)

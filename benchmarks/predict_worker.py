@@ -49,10 +49,10 @@ class PredictWork:
         return self._loop(forward, repeats)
 
     def compile(self) -> float:
-        """Seconds that compiling takes, the first batch included."""
-        self._compiled = COMPILED[self.name](self.model)
+        """Seconds that compiling takes, one batch included."""
+        images = self._in_memory()[0]
         began = time.perf_counter()
-        self._compiled(self._in_memory()[0])
+        self._compiled = COMPILED[self.name](self.model, images)
         return time.perf_counter() - began
 
     def bare_compiled(self, repeats: int) -> timing.Samples:
@@ -125,7 +125,7 @@ def tensorflow_forward(model: Any) -> Callable[[np.ndarray], object]:
     return lambda images: model.predict_images(images).numpy()
 
 
-def pytorch_compiled(model: Any) -> Callable[[np.ndarray], object]:
+def pytorch_compiled(model: Any, first: np.ndarray) -> Callable[[np.ndarray], object]:
     """As `predict` compiles it."""
     import torch
 
@@ -133,15 +133,15 @@ def pytorch_compiled(model: Any) -> Callable[[np.ndarray], object]:
 
     model.eval()
     _, compile_it = _predict_batch(model, torch.device("cpu"), n_samples=1, dtype=None)
-    compiled = compile_it()
+    compiled = compile_it(torch.from_numpy(first))
     return lambda images: compiled(torch.from_numpy(images)).numpy()
 
 
-def tensorflow_compiled(model: Any) -> Callable[[np.ndarray], object]:
+def tensorflow_compiled(model: Any, first: np.ndarray) -> Callable[[np.ndarray], object]:
     from zoobot.tensorflow.predict import _predict_batch
 
     _, compile_it = _predict_batch(model, n_samples=1)
-    compiled = compile_it()
+    compiled = compile_it(first)
     return lambda images: compiled(images).numpy()
 
 

@@ -48,7 +48,8 @@ class Network:
     def plain(self, images):
         return self._run("plain", self.plain_s, images)
 
-    def compile_it(self):
+    def compile_it(self, images):
+        assert len(images) == BATCH
         if self.fault:
             raise self.fault
         self.used.append("compile")

@@ -126,7 +126,7 @@ def predict(
 
 def _predict_batch(
     model: FinetuneableZoobot, device: torch.device, *, n_samples: int, dtype: torch.dtype | None
-) -> tuple[PredictOnDevice, Callable[[], PredictOnDevice]]:
+) -> tuple[PredictOnDevice, Callable[[Tensor], PredictOnDevice]]:
     """From a batch of images to its predictions, and what makes the compiled form of that."""
 
     def autocast() -> torch.autocast:
@@ -136,10 +136,13 @@ def _predict_batch(
         with autocast():
             return model.predict_images(images, n_samples=n_samples)
 
-    def compile_it() -> PredictOnDevice:
+    @torch.inference_mode()
+    def compile_it(first: Tensor) -> PredictOnDevice:
         # weights that no longer change are folded and laid out for the device
         options: dict[str, Any] | None = {"freezing": True} if device.type == "cpu" else None
         encode = torch.compile(lambda images: model.features(network_input(images)), options=options)
+        with autocast():
+            encode(first)
 
         @torch.inference_mode()
         def compiled(images: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ class MaybeCompiled:
 
     Args:
         plain: From a batch of images to its predictions, (samples, batch, outputs), in the engine's terms.
-        compile_it: Makes the function that does the same, compiled.
+        compile_it: Makes the function that does the same, compiled for batches like the one it gets; it draws
+            no dropout, so that samples do not depend on when it is called.
         to_numpy: Waits for predictions and gives them as an array.
         asked: True compiles at once, False never, None where it pays.
         batch_size: Galaxies in a whole batch.
@@ -62,7 +63,7 @@ class MaybeCompiled:
     def __init__(
         self,
         plain: PredictOnDevice,
-        compile_it: Callable[[], PredictOnDevice],
+        compile_it: Callable[[Any], PredictOnDevice],
         to_numpy: Callable[[Any], np.ndarray],
         *,
         asked: bool | None,
@@ -119,8 +120,7 @@ class MaybeCompiled:
         """Compile, and keep the compiled form if it predicts the same."""
         logger.info("Compiling the network, which takes about a minute")
         try:
-            compiled = self._compile_it()
-            found = self._to_numpy(compiled(images))
+            compiled = self._compile_it(images)
         except _FAULTS as error:
             reason = " ".join(str(error).split())[:300]
             if self._asked:
@@ -129,7 +129,7 @@ class MaybeCompiled:
             logger.info("the network can't be compiled here, so it is not: %s", reason)
             return
         if self._agreement is not None:
-            difference = largest_difference(found, self._to_numpy(self._plain(images)))
+            difference = largest_difference(*(self._to_numpy(p(images)) for p in (compiled, self._plain)))
             if not difference <= self._agreement:
                 logger.warning("compiled, it predicts other numbers (by %.1e): going on without", difference)
                 return

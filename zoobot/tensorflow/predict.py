@@ -121,20 +121,21 @@ def predict(
 
 def _predict_batch(
     model: FinetuneableZoobot, *, n_samples: int
-) -> tuple[PredictOnDevice, Callable[[], PredictOnDevice]]:
+) -> tuple[PredictOnDevice, Callable[[np.ndarray], PredictOnDevice]]:
     """From a batch of images to its predictions, and what makes the compiled form of that."""
 
     def plain(images: np.ndarray) -> tf.Tensor:
         return model.predict_images(images, n_samples=n_samples)
 
-    def compile_it() -> PredictOnDevice:
+    def compile_it(first: np.ndarray) -> PredictOnDevice:
         encode = tf.function(model.features, jit_compile=True)
+        try:
+            encode(tf.convert_to_tensor(first))
+        except tf.errors.OpError as error:
+            raise RuntimeError(str(error)) from error
 
         def compiled(images: np.ndarray) -> tf.Tensor:
-            try:
-                features = encode(tf.convert_to_tensor(images))
-            except tf.errors.OpError as error:
-                raise RuntimeError(str(error)) from error
+            features = encode(tf.convert_to_tensor(images))
             raw = [model.head(features, training=n_samples > 1) for _ in range(n_samples)]
             return tf.stack([model.head.to_predictions(one) for one in raw])
 

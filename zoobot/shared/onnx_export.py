@@ -90,7 +90,7 @@ def write_onnx(
             reason = " ".join(str(error).split())[:500]
             msg = f"this network can't be converted to ONNX: {type(error).__name__}: {reason}"
             raise ExportError(msg) from error
-        _check_agreement(OnnxModel(draft), predict_images)
+        _check_agreement(OnnxModel(draft, on_cpu=True), predict_images)
         os.replace(draft, path)
     return path
 

@@ -27,7 +27,8 @@ METADATA_KEY = "zoobot"
 FORMAT = 1
 
 #: Where a graph may run, best first.
-_PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
+_ON_CPU = ("CPUExecutionProvider",)
+_ON_BEST_DEVICE = ("CUDAExecutionProvider", *_ON_CPU)
 
 
 def is_onnx_file(model: object) -> bool:
@@ -57,6 +58,7 @@ class OnnxModel:
 
     Args:
         path: The file.
+        on_cpu: Leave a GPU alone, which rounds more coarsely.
 
     Attributes:
         task: What it predicts.
@@ -73,7 +75,7 @@ class OnnxModel:
         (32, 2)
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, on_cpu: bool = False) -> None:
         self.path = Path(path).expanduser()
         runtime = import_optional(
             "onnxruntime", needed_for="prediction with an .onnx file", package="zoobot[onnx]"
@@ -82,7 +84,7 @@ class OnnxModel:
             found = "is a folder" if self.path.is_dir() else "does not exist"
             msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
             raise CheckpointError(msg)
-        self._session = _open(runtime, self.path)
+        self._session = _open(runtime, self.path, _ON_CPU if on_cpu else _ON_BEST_DEVICE)
         told = _read_metadata(self._session, self.path)
         self.task = tasks.from_config(told["task"])
         self.preprocessing = Preprocessing.from_config(told["preprocessing"])
@@ -106,7 +108,7 @@ class OnnxModel:
             raise ConfigError(msg)
 
 
-def _open(runtime: Any, path: Path) -> Any:
+def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: the rest is advice to the authors of a graph
     options.intra_op_num_threads = _asked_threads()
@@ -115,7 +117,7 @@ def _open(runtime: Any, path: Path) -> Any:
     faults = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
     try:
         return runtime.InferenceSession(
-            str(path), options, providers=[name for name in _PROVIDERS if name in known]
+            str(path), options, providers=[name for name in providers if name in known]
         )
     except (*faults, state.NotImplemented, state.RuntimeException) as error:
         reason = " ".join(str(error).split())[:300]

@@ -4,8 +4,8 @@ from typing import Final
 
 SEED = 42
 
-# Encoder used when the user names none: ImageNet weights bundled with the `pytorch` and `tensorflow` extras.
-ENCODER = "imagenet-lite0"
+# Encoder used when the user names none: a small model of real galaxies, bundled with Zoobot itself.
+ENCODER = "zoobot-mini"
 
 # Finetuning
 N_BLOCKS = 0

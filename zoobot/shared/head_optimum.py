@@ -7,7 +7,7 @@ than features, turned into the directions that the galaxies span, which changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ HeadLoss: TypeAlias = Callable[
 DECAYS = tuple(np.geomspace(1000.0, 1e-3, 13))
 
 _FOLDS = 5
+_DECAYS_PAST_BEST = 2
 _MAX_ITERATIONS = 200
 
 
@@ -102,9 +103,10 @@ def find_best_head(
     """
     galaxies = len(training[0]) // views
     plain = training[0][:galaxies], training[1][:galaxies]
-    scores = [_path_losses(loss, plain, validation, start)]
-    if len(validation[0]) < defaults.ENOUGH_TO_VALIDATE and galaxies > 1:
-        scores += _cross_validated(loss, plain, start, seed)
+    if len(validation[0]) >= defaults.ENOUGH_TO_VALIDATE or galaxies == 1:
+        scores = [_path_losses(loss, plain, validation, start, stop_early=True)]
+    else:
+        scores = [_path_losses(loss, plain, validation, start), *_cross_validated(loss, plain, start, seed)]
     mean = np.concatenate(scores, axis=1).mean(axis=1)
     best = int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
     basis = _Basis.of(training[0])
@@ -128,24 +130,37 @@ def _cross_validated(
 
 
 def _path_losses(
-    loss: HeadLoss, training: tuple[NDArray, NDArray], others: tuple[NDArray, NDArray], start: FloatArray
+    loss: HeadLoss,
+    training: tuple[NDArray, NDArray],
+    others: tuple[NDArray, NDArray],
+    start: FloatArray,
+    *,
+    stop_early: bool = False,
 ) -> FloatArray:
-    """The losses of other galaxies for each decay of the path, (decays, galaxies)."""
+    """The losses of other galaxies for each decay of the path, (decays, galaxies); infinite beyond a stop.
+
+    The weaker the decay the longer L-BFGS takes, so where these galaxies decide alone the path ends once they
+    have turned away from it.
+    """
     basis = _Basis.of(training[0])
     features = basis.apply(others[0])
-    heads = _solutions(loss, basis.apply(training[0]), training[1], DECAYS, start)
-    return np.array([loss(features, others[1], *head)[0] for head in heads])
+    losses = np.full((len(DECAYS), len(features)), np.inf)
+    for place, head in enumerate(_solutions(loss, basis.apply(training[0]), training[1], DECAYS, start)):
+        losses[place] = loss(features, others[1], *head)[0]
+        means = losses[: place + 1].mean(axis=1)
+        if stop_early and place - int(np.argmin(means)) >= _DECAYS_PAST_BEST:
+            break
+    return losses
 
 
 def _solutions(
     loss: HeadLoss, features: FloatArray, labels: NDArray, decays: tuple[float, ...], start: FloatArray
-) -> list[tuple[FloatArray, FloatArray]]:
+) -> Iterator[tuple[FloatArray, FloatArray]]:
     """The best head for each decay, from the strongest on, each found from the one before."""
     from scipy.optimize import minimize
 
     outputs, width = len(start), features.shape[1]
     point = np.concatenate([np.zeros(outputs * width), start])
-    heads = []
     for decay in decays:
 
         def objective(flat: FloatArray, decay: float = decay) -> tuple[float, FloatArray]:
@@ -154,7 +169,6 @@ def _solutions(
             value = losses.mean() + 0.5 * decay * np.square(weight).sum()
             return value, np.concatenate([(of_weight + decay * weight).ravel(), of_bias])
 
-        options = {"maxiter": _MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-6}
+        options = {"maxiter": _MAX_ITERATIONS, "ftol": 1e-8, "gtol": 1e-6}
         point = minimize(objective, point, jac=True, method="L-BFGS-B", options=options).x
-        heads.append((point[: outputs * width].reshape(outputs, width), point[outputs * width :]))
-    return heads
+        yield point[: outputs * width].reshape(outputs, width), point[outputs * width :]

@@ -26,7 +26,7 @@ HeadLoss: TypeAlias = Callable[
 ]
 
 #: Pulls towards zero, per standardised weight: from none that matters to nothing learned.
-DECAYS = tuple(np.geomspace(1000.0, 1e-3, 13))
+DECAYS = tuple(np.geomspace(1000.0, 1e-3, 9))
 
 _FOLDS = 5
 _DECAYS_PAST_BEST = 2

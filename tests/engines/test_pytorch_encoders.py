@@ -233,6 +233,16 @@ class TestFolders:
             assert array.flags.c_contiguous
             np.testing.assert_array_equal(array, plain[name].numpy())
 
+    def test_wide_depthwise_convolutions_keep_their_planes(self):
+        encoder = load_encoder("test_convnext", image_size_pix=32)
+        assert encoder.model.stem[0].weight.is_contiguous()
+        seen = []
+        encoder.model.stem.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+        images = torch.rand(2, 32, 32, 3).permute(0, 3, 1, 2)
+        features_of(encoder, images)
+        assert seen[0].is_contiguous()
+        torch.testing.assert_close(seen[0], images)
+
     @pytest.mark.parametrize("architecture", ["test_convnext", "test_vit"])
     @pytest.mark.parametrize("num_classes", [0, 10])
     def test_what_timm_saves_for_the_hub(self, architecture, num_classes, tmp_path):

@@ -303,11 +303,11 @@ def test_a_resumed_run_keeps_its_options_and_its_data(killed, finetune, tiny_sur
 
 
 def test_resumed_options_come_from_the_record(killed):
-    options = workflow.resumed_options({"save_dir": str(killed), "num_workers": 0})
+    options = workflow.resumed_options("finetune", {"save_dir": str(killed), "num_workers": 0})
     assert (options.resume, options.max_epochs, options.num_workers) == (True, 2, 0)
     assert options.labels == ("ring",)
     with pytest.raises(ConfigError, match="--resume needs --save-dir"):
-        workflow.resumed_options({})
+        workflow.resumed_options("finetune", {})
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])

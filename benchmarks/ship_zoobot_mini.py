@@ -49,6 +49,7 @@ def ship(folder: Path) -> None:
     text = card.read_text(encoding="utf-8")
     card.unlink()
     training = {"script": "benchmarks/train_zoobot_mini.py", **whole.training}
+    training["calibration"]["catalog"] = Path(training["calibration"]["catalog"]).name  # not where it lay
     write_checkpoint(BUNDLED, replace(whole, training=training))
     card.write_text(text, encoding="utf-8")
     write_tensors(BUNDLED / ENCODER_FILE, {name: rounded(array) for name, array in whole.encoder.items()})

@@ -35,6 +35,7 @@ def test_it_is_the_logistic_regression_of_scikit_learn(n_galaxies, n_features, m
     """Wide and narrow features: what is spanned by few galaxies loses nothing."""
     decay = 0.05
     monkeypatch.setattr(head_optimum, "DECAYS", (decay,))
+    monkeypatch.setattr(head_optimum, "_LEAST_SCATTER", 0.0)
     features, labels = classes(n_galaxies, n_features)
     found = find_best_head(logistic, (features, labels), (features, labels), start=np.zeros(3))
     mean, std = features.mean(axis=0), features.std(axis=0)
@@ -48,6 +49,7 @@ def test_it_is_the_logistic_regression_of_scikit_learn(n_galaxies, n_features, m
 def test_it_is_the_ridge_regression_of_scikit_learn(monkeypatch):
     decay = 0.3
     monkeypatch.setattr(head_optimum, "DECAYS", (decay,))
+    monkeypatch.setattr(head_optimum, "_LEAST_SCATTER", 0.0)
     features, _ = classes(80, 30)
     targets = (features[:, :2] * [1, 0.2] + 5).astype(np.float32)
     found = find_best_head(squares, (features, targets), (features, targets), start=np.zeros(2))
@@ -98,3 +100,15 @@ def test_a_feature_that_never_varies_is_left_out():
     found = find_best_head(logistic, (features, labels), (features, labels), start=np.zeros(3))
     np.testing.assert_array_equal(found.weight[:, 2], 0)
     assert np.isfinite(found.weight).all()
+
+
+def test_a_feature_that_hardly_varies_in_training_does_not_rule_predictions_elsewhere():
+    """Regression has no bound: a weight found on a thousandth of the scatter would be far too large there."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 10)).astype(np.float32)
+    features[:, 9] *= 1e-3
+    targets = (features[:, :1] + rng.normal(0, 0.3, (60, 1))).astype(np.float32)
+    found = find_best_head(squares, (features, targets), (features, targets), start=np.zeros(1))
+    elsewhere = np.zeros((1, 10), np.float32)
+    elsewhere[0, 9] = 1.0
+    assert abs((elsewhere @ found.weight.T + found.bias)[0, 0]) < 1.0

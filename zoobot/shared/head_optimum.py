@@ -30,6 +30,9 @@ DECAYS = tuple(np.geomspace(1000.0, 1e-3, 9))
 
 _FOLDS = 5
 _DECAYS_PAST_BEST = 2
+
+#: A feature is standardised by its own scatter, but at least by this part of the median of all.
+_LEAST_SCATTER = 0.3
 _MAX_ITERATIONS = 200
 
 
@@ -59,7 +62,10 @@ class _Basis(NamedTuple):
     @classmethod
     def of(cls, features: NDArray) -> _Basis:
         mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-        scale = np.where(std > 1e-6 * std.max(initial=0.0), 1 / np.maximum(std, 1e-12), 0.0)
+        # a feature that hardly varies here may do so elsewhere: blown up, it would rule predictions there
+        varying = std > 1e-6 * std.max(initial=0.0)
+        floor = _LEAST_SCATTER * np.median(std[varying]) if varying.any() else 1.0
+        scale = np.where(varying, 1 / np.maximum(std, floor), 0.0)
         if len(features) >= features.shape[1]:
             return cls(mean, np.diag(scale))
         _, sizes, spanned = np.linalg.svd((features - mean) * scale, full_matrices=False)

@@ -1,4 +1,4 @@
-"""The best linear head on fixed features: exact, in milliseconds, with its weight decay chosen by validation.
+"""The best linear head on fixed features, exact, with its weight decay chosen by validation.
 
 With the encoder frozen, what is left to learn is convex for most losses: L-BFGS finds the one best head that
 gradient steps would approach over many epochs. Features are standardised and, where there are fewer galaxies
@@ -54,10 +54,14 @@ class BestHead(NamedTuple):
 
 
 class _Basis(NamedTuple):
-    """Features standardised and expressed in fewer directions: (features - mean) @ directions."""
+    """Features standardised, and expressed in fewer directions where few galaxies span no more.
+
+    They become (features - mean) * scale and, where there are directions, (features, fewer), times these.
+    """
 
     mean: FloatArray
-    directions: FloatArray
+    scale: FloatArray
+    directions: FloatArray | None
 
     @classmethod
     def of(cls, features: NDArray) -> _Basis:
@@ -67,13 +71,18 @@ class _Basis(NamedTuple):
         floor = _LEAST_SCATTER * np.median(std[varying]) if varying.any() else 1.0
         scale = np.where(varying, 1 / np.maximum(std, floor), 0.0)
         if len(features) >= features.shape[1]:
-            return cls(mean, np.diag(scale))
+            return cls(mean, scale, None)
         _, sizes, spanned = np.linalg.svd((features - mean) * scale, full_matrices=False)
         spanned = spanned[sizes > 1e-9 * sizes.max(initial=0.0)]
-        return cls(mean, scale[:, None] * spanned.T)
+        return cls(mean, scale, spanned.T)
 
     def apply(self, features: NDArray) -> FloatArray:
-        return (features - self.mean) @ self.directions
+        standardised = (features - self.mean) * self.scale
+        return standardised if self.directions is None else standardised @ self.directions
+
+    def weights_of_features(self, weight: FloatArray) -> FloatArray:
+        """Weights, (outputs, features), of features as they are, from those of what `apply` makes of them."""
+        return (weight if self.directions is None else weight @ self.directions.T) * self.scale
 
 
 def find_best_head(
@@ -117,7 +126,7 @@ def find_best_head(
     best = int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
     basis = _Basis.of(training[0])
     *_, (weight, bias) = _solutions(loss, basis.apply(training[0]), training[1], DECAYS[: best + 1], start)
-    raw = weight @ basis.directions.T
+    raw = basis.weights_of_features(weight)
     return BestHead(raw, bias - raw @ basis.mean, DECAYS[best], float(mean[best]))
 
 

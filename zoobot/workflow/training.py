@@ -226,15 +226,20 @@ def _train(
     if record.content.get("trained"):
         logger.info("Training was finished before; taking up its best model")
         return engine.checkpoint.load(folder / "checkpoint")
-    started = options.resume and (folder / "last.ckpt").exists()
-    if started:
+    last = _last_checkpoint(options)
+    if last is not None:
         logger.info("Going on from the last finished epoch")
-    trainer.fit(model, galaxies, ckpt_path="last" if started else None)
+    trainer.fit(model, galaxies, ckpt_path=last)
     record.update(trained=True)
     return model
 
 
 def _help_to_train(trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any) -> None:
     """Train in step with the first process, which keeps the folder and the scores."""
-    started = options.resume and (Path(options.save_dir).expanduser() / "last.ckpt").exists()
-    trainer.fit(model, galaxies, ckpt_path="last" if started else None)
+    trainer.fit(model, galaxies, ckpt_path=_last_checkpoint(options))
+
+
+def _last_checkpoint(options: AnyOptions) -> str | None:
+    """What a trainer is to go on from: "last" where a resumed run had finished an epoch."""
+    there = (Path(options.save_dir).expanduser() / "last.ckpt").exists()
+    return "last" if options.resume and there else None

@@ -103,10 +103,16 @@ class FinetuneableZoobot(pl.LightningModule):
         device = next(self.head.parameters()).device
         was_training = self.training
         self.eval()
-        raw = self.raw_outputs(network_input(torch.from_numpy(images).to(device)))
-        losses = self.galaxy_losses(raw, torch.from_numpy(labels).to(device))
+        scored = self._score(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
         self.train(was_training)
-        return losses.cpu().numpy(), self.head.to_predictions(raw).cpu().numpy()
+        return scored
+
+    def _score(self, images: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Losses, (batch,), and predictions, (batch, outputs)."""
+        raw = self.raw_outputs(network_input(images))
+        scored = (self.galaxy_losses(raw, labels), self.head.to_predictions(raw))
+        losses, predictions = (tensor.float().cpu().numpy() for tensor in scored)
+        return losses, predictions
 
     def _apply_head(self, features: Tensor) -> Tensor:
         # log-gamma and softmax lose too many digits in half precision
@@ -236,11 +242,8 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def validation_step(self, batch: TensorBatch, batch_index: int) -> None:
         """Keep the losses and predictions of a batch for the metrics of the epoch."""
-        raw = self.raw_outputs(network_input(batch.images))
-        losses = self.galaxy_losses(raw, batch.labels)
-        tensors = (losses, self.head.to_predictions(raw), batch.labels)
-        arrays = [tensor.float().cpu().numpy() for tensor in tensors]
-        self._validated.append(ValidatedBatch(arrays[0], arrays[1], arrays[2], batch.ids))
+        labels = batch.labels.float().cpu().numpy()
+        self._validated.append(ValidatedBatch(*self._score(batch.images, batch.labels), labels, batch.ids))
 
     def on_validation_epoch_end(self) -> None:
         """Log `val_loss`, the task's metrics as `val_…`, and the training losses of a tree's questions."""

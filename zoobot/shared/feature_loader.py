@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.loader import Batch
 
 if TYPE_CHECKING:
@@ -68,11 +69,8 @@ class FeatureLoader:
         *,
         progress: bool,
     ) -> NDArray[np.float32]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         table: Any = None
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, disable=not progress) as bar:
+        with counting_bar(progress=progress) as bar:
             work = bar.add_task("Encoding galaxies", total=len(self.catalog) * len(augmentations))
             for view, augmentation in enumerate(augmentations):
                 for images, _, ids in self._views(view, augmentation):

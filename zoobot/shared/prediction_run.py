@@ -16,6 +16,7 @@ import pandas as pd
 from zoobot import __version__
 from zoobot.shared import defaults
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
 from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.loader import Batch, GalaxyLoader
@@ -215,10 +216,7 @@ def _origin(
 def _predict_chunks(
     loaders: Sequence[GalaxyLoader], members: Sequence[Member], *, progress: bool
 ) -> Iterator[_Chunk]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress) as bar:
+    with counting_bar(progress=progress) as bar:
         work = bar.add_task("Predicting galaxies", total=len(loaders[0].catalog))
         for ids, fetches in _one_behind(_start_batches(loaders, members)):
             values = np.concatenate([np.asarray(fetch(), dtype=np.float32) for fetch in fetches])

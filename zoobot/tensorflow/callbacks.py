@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.finetune_settings import seed_of_epoch
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training_log import EpochLog
@@ -221,10 +222,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Scores = None) -> None:
         """Draw the bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns)
+        self.bar = counting_bar(progress=True)
         self.bar.start()
         self.work = self.bar.add_task("Training", total=self.num_batches)
         self.losses = ""

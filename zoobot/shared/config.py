@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.engine import DEFAULT_ENGINE
-from zoobot.shared.option_groups import (
+from zoobot.shared.options import (
     AugmentationOptions,
     CalibrationOptions,
     CampaignOptions,

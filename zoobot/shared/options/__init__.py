@@ -1,0 +1,22 @@
+"""The groups that the options of guided runs are made of: one dataclass for each heading of the help."""
+
+from zoobot.shared.options.engine import EngineOptions
+from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
+from zoobot.shared.options.images import AugmentationOptions, ImageOptions
+from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
+from zoobot.shared.options.results import RunFolderOptions
+from zoobot.shared.options.task import TaskOptions
+
+__all__ = [
+    "AugmentationOptions",
+    "CalibrationOptions",
+    "CampaignOptions",
+    "CatalogOptions",
+    "EngineOptions",
+    "ImageOptions",
+    "LearningOptions",
+    "RunFolderOptions",
+    "SplitOptions",
+    "TaskOptions",
+    "WholeModelOptions",
+]

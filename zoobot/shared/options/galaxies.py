@@ -1,0 +1,89 @@
+"""Which galaxies a guided run works on, where they are, and which of them train."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import ClassVar, Literal
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.settings import Options, setting
+
+__all__ = ["CampaignOptions", "CatalogOptions", "SplitOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions(Options):
+    """Which galaxies, and where their images are."""
+
+    title: ClassVar[str] = "Galaxies"
+
+    catalog: str = setting(
+        MISSING, "table of galaxies: .csv, .parquet, .fits or VOTable, one row for each", metavar="FILE"
+    )
+    root: str | None = setting(
+        None, "folder that image paths are relative to; without it, the catalog's folder", metavar="FOLDER"
+    )
+    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
+    file_col: str = setting("file_loc", "column of the image paths", metavar="COLUMN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignOptions(Options):
+    """Which galaxies, and the votes on which decision trees."""
+
+    title: ClassVar[str] = "Galaxies and votes"
+
+    catalog: tuple[str, ...] = setting(
+        MISSING, "table of galaxies with votes, or several: one for each campaign", metavar="FILE"
+    )
+    schema: tuple[str, ...] = setting(
+        MISSING,
+        "decision tree, or several to learn at once: names from `zoobot schemas`, or your own .yaml",
+        metavar="NAME",
+    )
+    legacy_schema: bool = setting(False, "use the trees' dependencies as once published, errors included")
+    root: str | None = setting(
+        None, "folder that image paths are relative to; without it, each table's folder", metavar="FOLDER"
+    )
+    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
+    file_col: str = setting("file_loc", "column of the image paths", metavar="COLUMN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions(Options):
+    """Which galaxies train, which choose the best epoch, and which are kept for the final score."""
+
+    title: ClassVar[str] = "Split"
+
+    split: Literal["random", "stratified", "sky", "group", "column"] = setting(
+        "random",
+        "random; stratified: the same mix of classes in each part; sky: patches of sky stay together "
+        "(--ra-col and --dec-col); group: galaxies with one value of --split-column stay together; "
+        "column: --split-column says train, val or test",
+    )
+    split_column: str | None = setting(None, "the column of --split group or column", metavar="COLUMN")
+    ra_col: str = setting("ra", "right ascension in degrees, for --split sky", metavar="COLUMN")
+    dec_col: str = setting("dec", "declination in degrees, for --split sky", metavar="COLUMN")
+    val_fraction: float = setting(defaults.VAL_FRACTION, "share of galaxies that validate", above=0, below=1)
+    test_fraction: float = setting(0.0, "share of galaxies kept for the final score", at_least=0, below=1)
+    val_catalog: str | None = setting(
+        None, "galaxies that validate; then --catalog only trains", metavar="FILE"
+    )
+    test_catalog: str | None = setting(None, "galaxies kept for the final score", metavar="FILE")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.split in ("group", "column") and self.split_column is None:
+            _refuse(f"--split {self.split} needs --split-column")
+        if self.split not in ("group", "column") and self.split_column is not None:
+            _refuse(f"--split-column is for --split group or column, got --split {self.split}")
+        if self.val_fraction + self.test_fraction >= 1:
+            given = f"{self.val_fraction} + {self.test_fraction}"
+            _refuse(f"val_fraction + test_fraction must leave galaxies to train on, got {given}")
+        if self.test_catalog is not None and self.test_fraction > 0:
+            _refuse("give --test-catalog or --test-fraction, not both")
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(message)

@@ -1,0 +1,73 @@
+"""How a guided run turns files into network input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from zoobot.shared import defaults
+from zoobot.shared.settings import Options, setting
+
+__all__ = ["AugmentationOptions", "ImageOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(Options):
+    """How a file becomes network input. Without a value, the encoder's own record holds."""
+
+    title: ClassVar[str] = "Images (where not given: as the encoder was trained)"
+
+    image_size_pix: int | None = setting(
+        None, "side of the network input; fewer pixels are faster", at_least=1
+    )
+    channels: int | None = setting(None, "planes of the network input: 3 colour, 1 grey, N bands", at_least=1)
+    crop_fraction: float | None = setting(
+        None, "side of the central square that is kept, as a fraction of the image", above=0
+    )
+    colour: Literal["as-is", "to-grey", "to-rgb"] | None = setting(
+        None, "how grey and colour files meet the channels"
+    )
+    hdu: int | str | None = setting(
+        None, "FITS: extension by number or name; without it, the first image", metavar="HDU"
+    )
+    bands: tuple[int, ...] | None = setting(None, "FITS: planes to use, in order, counted from 0", at_least=0)
+    stretch: Literal["none", "linear", "asinh", "lupton"] | None = setting(
+        None, "FITS: how values map to brightness"
+    )
+    limits: tuple[float, float] | None = setting(
+        None, "FITS: values of black and white; without it, percentiles", metavar="VALUE"
+    )
+    percentiles: tuple[float, float] | None = setting(
+        None, "FITS: percentiles of black and white", at_least=0, at_most=100
+    )
+    asinh_softness: float | None = setting(None, "FITS: smaller lifts faint light more", above=0)
+    nan_policy: Literal["error", "fill"] | None = setting(
+        None, "non-finite pixels: `error` sets the galaxy aside and reports it, `fill` paints them"
+    )
+    fill_value: float | None = setting(None, "brightness of pixels without data", at_least=0, at_most=1)
+    pixel_scale_arcsec: float | None = setting(
+        None, "size of an original pixel on the sky; kept as a record", above=0
+    )
+
+    def image_changes(self) -> dict[str, Any]:
+        """The values that were given, by the names of `Preprocessing`."""
+        given = {name: getattr(self, name) for name in ImageOptions.__annotations__ if name != "title"}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationOptions(Options):
+    """How training images vary; validation and prediction never do."""
+
+    title: ClassVar[str] = "Augmentation (training images only)"
+
+    augment: bool = setting(True, "vary the training images at all")
+    rotate: bool = setting(True, "turn by any angle")
+    flip: bool = setting(True, "mirror; turn off for clockwise/anticlockwise labels")
+    zoom: tuple[float, float] = setting(
+        defaults.ZOOM, "smallest and largest magnification", above=0, metavar="X"
+    )
+    shift: float = setting(
+        defaults.SHIFT, "largest offset, as a fraction of the image's side", at_least=0, at_most=0.5
+    )
+    erase_probability: float = setting(0.0, "chance of a patch being painted over", at_least=0, at_most=1)

@@ -1,10 +1,12 @@
 """How long the vote loss takes, forward and backward, on the CPU; beside the peer's when that is given.
 
-    python benchmarks/bench_loss.py --peer-python PEER/bin/python --json loss.json
+    python benchmarks/bench_loss.py --peer-python PEER/bin/python --step-encoder convnext_nano --json FILE
 
 The decision tree is that of GZ Evo (76 questions, 239 answers over all campaigns). Each galaxy has votes in
 the questions of one campaign, whole numbers, of 5 to 40 volunteers a question. Both libraries get the same
-float32 concentrations and votes and take turns, and both are held against the float64 reference.
+float32 concentrations and votes and take turns, and both are held against the float64 reference. With
+`--step-encoder`, a forward and backward pass of that encoder over as many images as the smallest batch has is
+timed too: what the loss is a part of.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ def main() -> None:
         results = [compare(options, schema, size, *batches[size], peer, repeats, times) for size in batches]
         settings = {"backend": options.backend, "threads": options.threads, "seed": SEED}
         settings["peer"] = peer.ask("machine") if peer else None
+    if options.step_encoder:
+        smallest = min(results, key=lambda result: result["batch_size"])
+        smallest["encoder_step"] = time_encoder_step(options, smallest["batch_size"])
     report(results, settings)
     if options.json:
         timing.write_record(
@@ -50,6 +55,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--peer-python", metavar="FILE", help="interpreter with the public zoobot package")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 512], metavar="N")
     parser.add_argument("--threads", type=int, default=1, help="threads of each library (default: 1)")
+    parser.add_argument("--step-encoder", metavar="NAME", help="time a step of this encoder too")
+    parser.add_argument("--step-image-size", type=int, default=224, metavar="PIX")
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     return parser.parse_args()
@@ -122,6 +129,21 @@ def pytorch_step(
 STEPS = {"pytorch": pytorch_step}
 
 
+def time_encoder_step(options: argparse.Namespace, batch_size: int) -> dict[str, Any]:
+    """Times of an encoder's forward and backward pass in training, all blocks, on one batch of noise."""
+    import torch
+
+    from zoobot.pytorch import encoders
+
+    torch.set_num_threads(options.threads)
+    encoder = encoders.load_encoder(options.step_encoder).train()
+    size = options.step_image_size
+    images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(SEED))
+    repeats = 1 if options.quick else 3
+    taken = timing.measure(lambda: encoder(images).sum().backward(), repeats=repeats, warmup=1)
+    return {"encoder": options.step_encoder, "image_size": size, **taken}
+
+
 def start_peer(
     stack: ExitStack,
     options: argparse.Namespace,
@@ -152,6 +174,9 @@ def report(results: list[dict[str, Any]], settings: dict[str, Any]) -> None:
             print(f"  {name}: {', '.join(spreads)}; largest error {error:.0e} nats")
         for clock, ratio in result.get("times_faster", {}).items():
             print(f"  ours takes {ratio:.1f}x less {clock[:-3]} time")
+        if step := result.get("encoder_step"):
+            part = result["times"]["ours"]["cpu_ms"]["median"] / step["cpu_ms"]["median"]
+            print(f"  {step['encoder']} takes {step['cpu_ms']['median']:.0f} ms; ours is {part:.2%} of that")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@
 
 A classifier learns from a few hundred galaxies. The head alone is trained with each galaxy encoded once (as
 `n_blocks=0` does), with every view of every epoch encoded (`cache_features=False`), and by the public zoobot,
-which does that too; then with the top block. Last, the share of a step of the whole network that its
-encoder's forward and backward take. `--slow-epochs` runs fewer epochs of what encodes in every epoch, and
+which does that too; then the top block and the head, from images and from what the blocks below made of them
+(`activation_views`). Last, the share of a step of the whole network that its encoder's forward and backward
+take. `--slow-epochs` runs fewer epochs of what encodes in every epoch, and
 multiplies.
 """
 
@@ -29,6 +30,7 @@ from zoobot.shared.engine import ENGINES
 from zoobot.shared.simulate.survey import simulate_survey
 
 CACHED, PEER = "zoobot, head, encoded once", "public zoobot, head"
+RECOMPUTED, KEPT = "zoobot, top block and head", "zoobot, top block and head, activations below kept"
 
 
 def main() -> None:
@@ -40,7 +42,17 @@ def main() -> None:
         results = measure(options, folder)
     report(options, results)
     if options.json:
-        names = ("backend", "encoder", "image_size", "train", "val", "epochs", "slow_epochs", "batch_size")
+        names = (
+            "backend",
+            "encoder",
+            "image_size",
+            "train",
+            "val",
+            "epochs",
+            "slow_epochs",
+            "views",
+            "batch_size",
+        )
         settings = {name: getattr(options, name) for name in (*names, "num_workers", "threads", "turns")}
         settings |= {"galaxies": "simulated" if options.catalog is None else options.catalog.parent.name}
         settings |= {"load_average_before": load_before, "also_running": options.beside}
@@ -62,6 +74,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--val", type=int, default=250, metavar="N", help="galaxies to score on")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--slow-epochs", type=int, metavar="N", help="default: all; the rest is multiplied")
+    parser.add_argument("--views", type=int, default=2, help="views whose activations are kept")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N")
     parser.add_argument("--num-workers", type=int, default=2, metavar="N")
     parser.add_argument("--peer-rates", type=float, nargs="+", default=[1e-4], help="its learning rates")
@@ -107,7 +120,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ways: dict[str, dict[str, Any]] = {
             CACHED: {"epochs": options.epochs},
             "zoobot, head, encoded in every epoch": {**slow, "cache_features": False},
-            "zoobot, top block and head": {**slow, "n_blocks": 1},
+            RECOMPUTED: {**slow, "n_blocks": 1},
+            f"{KEPT} ({options.views} views)": {
+                "epochs": options.epochs,
+                "n_blocks": 1,
+                "activation_views": options.views,
+            },
         }
         asked = dict.fromkeys(ways, ours)
         if options.peer_python:

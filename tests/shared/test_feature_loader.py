@@ -7,8 +7,8 @@ from PIL import Image
 
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.errors import ImageError
-from zoobot.shared.feature_loader import FeatureLoader
+from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
+from zoobot.shared.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -38,7 +38,7 @@ def make(catalog, **options):
 
 
 def test_batches_have_the_galaxies_and_labels_that_the_loader_would_serve(catalog):
-    cached = FeatureLoader(make(catalog), encode)
+    cached = FeatureLoader(make(catalog), FrozenPart(encode, 2))
     plain = make(catalog, augmentation=None)
     for epoch in (0, 3):
         for loader in (cached, plain):
@@ -57,7 +57,7 @@ def test_every_galaxy_is_encoded_once_for_each_view(catalog):
         seen.append(len(images))
         return encode(images)
 
-    cached = FeatureLoader(make(catalog), counting, views=3)
+    cached = FeatureLoader(make(catalog), FrozenPart(counting, 2, views=3))
     for epoch in range(4):
         cached.set_epoch(epoch)
         list(cached)
@@ -65,8 +65,8 @@ def test_every_galaxy_is_encoded_once_for_each_view(catalog):
 
 
 def test_the_first_view_is_plain_and_epochs_take_turns(catalog):
-    cached = FeatureLoader(make(catalog), encode, views=3)
-    plain = FeatureLoader(make(catalog, augmentation=None), encode, views=3)
+    cached = FeatureLoader(make(catalog), FrozenPart(encode, 2, views=3))
+    plain = FeatureLoader(make(catalog, augmentation=None), FrozenPart(encode, 2, views=3))
     assert cached.features.shape == (3, 10, 2)
     assert plain.features.shape == (1, 10, 2)
     np.testing.assert_array_equal(cached.features[0], plain.features[0])
@@ -80,7 +80,7 @@ def test_the_first_view_is_plain_and_epochs_take_turns(catalog):
 
 
 def test_all_views_with_their_labels(catalog):
-    cached = FeatureLoader(make(catalog), encode, views=2)
+    cached = FeatureLoader(make(catalog), FrozenPart(encode, 2, views=2))
     features, labels = cached.labelled()
     np.testing.assert_array_equal(features[10:], cached.features[1])
     np.testing.assert_array_equal(labels[:, 0], [*range(10), *range(10)])
@@ -88,7 +88,7 @@ def test_all_views_with_their_labels(catalog):
 
 def test_an_unreadable_galaxy_is_recorded_and_left_out(catalog, tmp_path):
     (tmp_path / "3.png").write_bytes(b"no image")
-    cached = FeatureLoader(make(catalog), encode, views=2)
+    cached = FeatureLoader(make(catalog), FrozenPart(encode, 2, views=2))
     assert [failure.id_str for failure in cached.failures] == ["g3"]
     assert sorted(galaxy for batch in cached for galaxy in batch.ids) == sorted(set(catalog.ids) - {"g3"})
     assert len(cached.labelled()[0]) == 18
@@ -98,12 +98,60 @@ def test_too_many_unreadable_galaxies_are_an_error(catalog, tmp_path):
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match="max_failed_fraction"):
-        FeatureLoader(make(catalog), encode)
+        FeatureLoader(make(catalog), FrozenPart(encode, 2))
 
 
 def test_a_large_table_lies_in_a_file(catalog, monkeypatch):
     monkeypatch.setattr("zoobot.shared.feature_loader._BYTES_IN_MEMORY", 10)
-    cached = FeatureLoader(make(catalog), encode)
+    cached = FeatureLoader(make(catalog), FrozenPart(encode, 2))
     assert isinstance(cached.features, np.memmap)
-    expected = FeatureLoader(make(catalog, augmentation=None, shuffle=False), encode)
+    expected = FeatureLoader(make(catalog, augmentation=None, shuffle=False), FrozenPart(encode, 2))
     np.testing.assert_array_equal(cached.features, expected.features)
+
+
+def test_views_are_encoded_by_the_epoch_that_first_serves_them_and_then_kept(catalog):
+    seen = []
+
+    def counting(images):
+        seen.append(len(images))
+        return encode(images)
+
+    late = FeatureLoader(make(catalog), FrozenPart(counting, 2, views=2, dtype=np.float16, ahead=False))
+    ahead = FeatureLoader(make(catalog), FrozenPart(encode, 2, views=2, dtype=np.float16))
+    assert not seen
+    for epoch in (3, 0, 1, 2):  # a resumed run begins with any
+        for loader in (late, ahead):
+            loader.set_epoch(epoch)
+        for got, expected in zip(late, ahead, strict=True):
+            assert got.images.dtype == np.float16
+            assert got.ids == expected.ids
+            np.testing.assert_array_equal(got.images, expected.images)
+            np.testing.assert_array_equal(got.labels, expected.labels)
+    assert sum(seen) == 20
+
+
+def test_an_unreadable_galaxy_is_left_out_of_every_epoch(catalog, tmp_path):
+    (tmp_path / "3.png").write_bytes(b"no image")
+    late = FeatureLoader(make(catalog), FrozenPart(encode, 2, ahead=False))
+    for epoch in range(3):
+        late.set_epoch(epoch)
+        assert sorted(g for batch in late for g in batch.ids) == sorted(set(catalog.ids) - {"g3"})
+    assert [failure.id_str for failure in late.failures] == ["g3"]
+
+
+def test_what_16_bits_cannot_hold_is_an_error_that_names_the_galaxies(catalog):
+    def huge(images):
+        return encode(images) * 1e6
+
+    with pytest.raises(NonFiniteError, match=r"too large for float16.*g0.*activation_views=0"):
+        FeatureLoader(make(catalog), FrozenPart(huge, 2, dtype=np.float16))
+
+
+def test_a_disk_too_small_is_an_error_before_work(catalog, monkeypatch, tmp_path):
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoobot.shared.feature_loader._BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("os.posix_fallocate", no_space)
+    with pytest.raises(ConfigError, match="No space left on device; keep fewer views"):
+        FeatureLoader(make(catalog), FrozenPart(encode, 2), folder=str(tmp_path / "cache"))

@@ -45,17 +45,12 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         if trainer is None:
             return TensorBatches(self.loader(name), None)
         model: Any = trainer.lightning_module
-        pixels, settings = model.preprocessing, model.settings
-        if name == "test" or trainer.world_size > 1 or not settings.encodes_once:
+        part = model.frozen_part() if name != "test" and trainer.world_size == 1 else None
+        if part is None:
             shard = (trainer.global_rank, trainer.world_size)
-            return TensorBatches(self.loader(name, preprocessing=pixels, shard=shard), trainer)
-        features = self.feature_loader(
-            name,
-            model.encode_images,
-            preprocessing=pixels,
-            views=settings.feature_views,
-            progress=trainer.progress_bar_callback is not None,
-        )
+            return TensorBatches(self.loader(name, preprocessing=model.preprocessing, shard=shard), trainer)
+        shows_progress = trainer.progress_bar_callback is not None
+        features = self.feature_loader(name, part, preprocessing=model.preprocessing, progress=shows_progress)
         return TensorBatches(features, trainer)
 
 
@@ -63,8 +58,8 @@ class TensorBatch(NamedTuple):
     """A few galaxies as tensors.
 
     Attributes:
-        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; under a frozen encoder that
-            has seen them already, their features, (batch, features), float32.
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; or what the frozen
+            part of the encoder made of them, (batch, width).
         labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
         ids: Ids of the galaxies, in order.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoobot.pytorch import encoders, heads, weights
+from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import TensorBatch
 from zoobot.shared.blocks import ParameterPlan, plan_training
 from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_epoch
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.loss_parts import mean_losses, part_groups
@@ -65,6 +68,7 @@ class FinetuneableZoobot(pl.LightningModule):
             self.register_buffer(f"pixel_{statistic}", values, persistent=False)
         self._encoder_plan = self._plan_encoder()
         self.encoder.set_trainable(self._encoder_plan)
+        self._cut = self._cut_encoder()
         self._sum_names, members = part_groups(task)
         self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
         # in a buffer, DDP would replace them by those of the first device
@@ -81,21 +85,47 @@ class FinetuneableZoobot(pl.LightningModule):
         return self._apply_head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """The encoder's features, (batch, features), from images in [0, 1]; features stay what they are."""
+        """The encoder's features, (batch, features), from images in [0, 1].
+
+        What the frozen part made of images, (batch, width), is taken in their place.
+        """
         if images.ndim == 2:
-            return images
+            return images if self._cut is None else self._cut.above(images.float())
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self._encoder_plan)):
             return self.encoder((images - self.pixel_mean) / self.pixel_std)
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
-        device = next(self.encoder.parameters()).device
         was_training = self.encoder.training
         self.encoder.eval()
-        features = self.features(network_input(torch.from_numpy(images).to(device)))
+        features = self.features(self._on_device(images))
         self.encoder.train(was_training)
         return features.float().cpu().numpy()
+
+    def frozen_part(self) -> FrozenPart | None:
+        """The part of the encoder that is computed once for each view; None if there is no such part."""
+        settings = self.settings
+        if self._cut is not None:
+            return FrozenPart(
+                partial(self._encode_below, self._cut),
+                self._cut.width,
+                views=settings.activation_views,
+                dtype=np.float16,
+                ahead=False,
+            )
+        if self._encoder_plan or not settings.cache_features:
+            return None
+        return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
+
+    @torch.inference_mode()
+    def _encode_below(self, cut: Cut, images: np.ndarray) -> np.ndarray:
+        """The activations below the learning blocks, (batch, width), from a loader's images."""
+        pixels = (self._on_device(images) - self.pixel_mean) / self.pixel_std
+        return cut.below(pixels).flatten(1).float().cpu().numpy()
+
+    def _on_device(self, images: np.ndarray) -> Tensor:
+        return network_input(torch.from_numpy(images).to(self.pixel_mean.device))
 
     @torch.inference_mode()
     def validate_batch(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +157,11 @@ class FinetuneableZoobot(pl.LightningModule):
             images: uint8, or float32 in [0, 1].
             n_samples: More than 1 keeps the head's dropout on and samples it (MC dropout).
         """
-        features = self.features(network_input(images))
+        return self.predict_features(self.features(network_input(images)), n_samples=n_samples)
+
+    @torch.inference_mode()
+    def predict_features(self, features: Tensor, *, n_samples: int = 1) -> Tensor:
+        """Predictions, (samples, batch, outputs), from the encoder's features, (batch, features)."""
         self.head.train(n_samples > 1)
         samples = [self.head.to_predictions(self._apply_head(features)) for _ in range(n_samples)]
         self.head.eval()
@@ -138,6 +172,16 @@ class FinetuneableZoobot(pl.LightningModule):
         return plan_training(
             self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
         )
+
+    def _cut_encoder(self) -> Cut | None:
+        """The encoder in two parts, if what the frozen one gives is to be kept."""
+        blocks, learning = self.encoder.blocks, self._encoder_plan
+        if not self.settings.activation_views or all(name in learning for name in blocks[0].parameters):
+            return None
+        lowest = next(block for block in blocks if block.parameters[0] in learning)
+        pixels = self.preprocessing
+        shape = (pixels.channels, pixels.image_size_pix, pixels.image_size_pix)
+        return Cut(self.encoder.model, lowest, shape)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each block, and the schedule, stepped every batch."""
@@ -287,7 +331,10 @@ def _of_all_devices(validated: list[ValidatedBatch]) -> list[ValidatedBatch]:
 
 
 def network_input(images: Tensor) -> Tensor:
-    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width); features stay."""
+    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width).
+
+    What a frozen part made of them, (batch, width), stays as it is.
+    """
     if images.ndim == 2:
         return images
     planes = images.permute(0, 3, 1, 2)

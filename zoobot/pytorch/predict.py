@@ -148,7 +148,7 @@ def _predict_batch(
         def compiled(images: Tensor) -> Tensor:
             with autocast():
                 features = encode(images)
-            return model.predict_images(features, n_samples=n_samples)
+            return model.predict_features(features, n_samples=n_samples)
 
         return compiled
 

@@ -23,6 +23,9 @@ MIN_LR_FACTOR = 0.01
 FEATURE_VIEWS = 1
 ENOUGH_TO_VALIDATE = 200
 
+# Finetuning the top blocks: views of each galaxy whose activations below them are kept; 0: computed anew
+ACTIVATION_VIEWS = 0
+
 # Training a tree model whole, where no part of it is to be spared
 TRAIN_LEARNING_RATE = 1e-3
 TRAIN_DROPOUT_PROB = 0.2

@@ -1,13 +1,16 @@
-"""Batches of features in the place of images: under a frozen encoder each galaxy is encoded once."""
+"""Batches of what a frozen network makes of images, in the images' place: each view is encoded once."""
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.errors import ConfigError, NonFiniteError
 from zoobot.shared.loader import Batch
 
 if TYPE_CHECKING:
@@ -18,89 +21,123 @@ if TYPE_CHECKING:
     from zoobot.shared.augment import Augmentation
     from zoobot.shared.loader import Failure, GalaxyLoader
 
-__all__ = ["FeatureLoader"]
+__all__ = ["FeatureLoader", "FrozenPart"]
 
 #: Larger tables of features are kept in a temporary file, which the system deletes.
 _BYTES_IN_MEMORY = 2**30
 
 
-class FeatureLoader:
-    """Serves the batches that a `GalaxyLoader` would, with each galaxy's features as its `images`.
+class FrozenPart(NamedTuple):
+    """The part of a network that does not learn, and how what it gives is kept.
 
-    All galaxies are encoded when the loader is made. The first view of a galaxy is the plain one, as in
-    prediction; further views are augmented like training images, and epochs take the views in turn.
+    Attributes:
+        encode: From images, (batch, height, width, channels), to what the part above takes, (batch, width).
+        width: Numbers that it gives for each image.
+        views: How many views of each training galaxy are kept.
+        dtype: What they are kept as: float32; or float16, which halves the space and is all that a network
+            above needs.
+        ahead: Whether all views are encoded before the first epoch; otherwise each epoch encodes its own view
+            on the way, unless an earlier one did.
+    """
+
+    encode: Callable[[NDArray], NDArray]
+    width: int
+    views: int = 1
+    dtype: type[np.floating[Any]] = np.float32
+    ahead: bool = True
+
+
+class FeatureLoader:
+    """Serves the batches that a `GalaxyLoader` would, with what a frozen part makes of them as `images`.
+
+    The first view of a galaxy is the plain one, as in prediction; further views are augmented like training
+    images, and epochs take the views in turn.
 
     Args:
-        loader: Says which galaxies, in which order, and how training images vary.
-        encode: From images, (batch, height, width, channels), to features, (batch, features), float32.
-        views: How many views of each galaxy, where the loader augments; otherwise one.
-        progress: Whether a progress bar is drawn.
+        loader: Says which galaxies, in which order, and how training images vary; where it does not augment,
+            there is one view.
+        part: What encodes images.
+        progress: Whether a progress bar is drawn while galaxies are encoded ahead.
+        folder: Where a large table lies; None is the system's folder for temporary files.
 
     Raises:
         ImageError: If more images can't be read than the loader allows.
+        NonFiniteError: If what is to be kept is not finite.
 
     Attributes:
-        features: (views, galaxies, features), float32, in the order of the catalog.
-        is_known: Which galaxies could be read, (galaxies,).
+        features: (views, galaxies, width), in the order of the catalog; zero where not encoded yet.
+        is_known: Which galaxies have been encoded in each view, (views, galaxies).
     """
 
     def __init__(
-        self,
-        loader: GalaxyLoader,
-        encode: Callable[[NDArray], NDArray[np.float32]],
-        *,
-        views: int = 1,
-        progress: bool = False,
+        self, loader: GalaxyLoader, part: FrozenPart, *, progress: bool = False, folder: str | None = None
     ) -> None:
         self._loader = loader
+        self._part = part
         self.catalog = loader.catalog
         self.preprocessing = loader.preprocessing
-        self.is_known = np.zeros(len(loader.catalog), bool)
+        views = part.views if loader.augmentation else 1
+        self._augmentations: list[Augmentation | None] = [None, *([loader.augmentation] * (views - 1))]
+        self.features = _make_table((views, len(loader.catalog), part.width), part.dtype, folder)
+        self.is_known = np.zeros((views, len(loader.catalog)), bool)
+        self._is_whole = [False] * views
         self._epoch = 0
         self._rows = {galaxy: row for row, galaxy in enumerate(loader.catalog.ids)}
         self._failures: dict[str, Failure] = {}
-        augmentations = [None, *([loader.augmentation] * (views - 1 if loader.augmentation else 0))]
-        self.features = self._encode(encode, augmentations, progress=progress)
+        if part.ahead:
+            self._encode_ahead(progress=progress)
 
-    def _encode(
-        self,
-        encode: Callable[[NDArray], NDArray[np.float32]],
-        augmentations: list[Augmentation | None],
-        *,
-        progress: bool,
-    ) -> NDArray[np.float32]:
-        table: Any = None
+    def _encode_ahead(self, *, progress: bool) -> None:
         with counting_bar(progress=progress) as bar:
-            work = bar.add_task("Encoding galaxies", total=len(self.catalog) * len(augmentations))
-            for view, augmentation in enumerate(augmentations):
-                for images, _, ids in self._views(view, augmentation):
-                    features = encode(images)
-                    if table is None:
-                        table = _make_table((len(augmentations), len(self.catalog), features.shape[1]))
-                    rows = [self._rows[galaxy] for galaxy in ids]
-                    table[view, rows] = features
-                    self.is_known[rows] = True
-                    bar.advance(work, len(ids))
-        return np.zeros((len(augmentations), len(self.catalog), 0), np.float32) if table is None else table
+            work = bar.add_task("Encoding galaxies", total=self.is_known.size)
+            for view in range(len(self.features)):
+                for batch in self._encode_view(view, shuffle=False):
+                    bar.advance(work, len(batch.ids))
 
-    def _views(self, view: int, augmentation: Augmentation | None) -> Iterator[Batch]:
-        """One view of every galaxy that can be read, in the order of the catalog."""
-        ordered = self._loader.in_order(augmentation)
-        ordered.set_epoch(view)
-        yield from ordered
-        self._failures |= {failure.id_str: failure for failure in ordered.failures}
+    def _encode_view(self, view: int, *, shuffle: bool) -> Iterator[Batch]:
+        """Encode one view of every galaxy that can be read, and serve it on the way."""
+        loader = self._loader.with_views(self._augmentations[view], shuffle=shuffle)
+        loader.set_epoch(self._epoch, view=view)
+        for images, labels, ids in loader:
+            yield Batch(self._keep(view, ids, self._part.encode(images)), labels, ids)
+        self._failures |= {failure.id_str: failure for failure in loader.failures}
+        self._is_whole[view] = True
+
+    def _keep(self, view: int, ids: list[str], encoded: NDArray) -> NDArray:
+        with np.errstate(over="ignore"):
+            kept = encoded.astype(self._part.dtype, copy=False)
+        bad = np.flatnonzero(~np.isfinite(kept).all(axis=1))
+        if len(bad):
+            named = [ids[row] for row in bad[:10]]
+            msg = (
+                f"what the frozen part of the encoder makes of {len(bad)} galaxies can't be kept: it "
+                f"is not finite, or too large for {np.dtype(self._part.dtype).name}: {named}; train without "
+                "keeping it (cache_features=False, or activation_views=0)"
+            )
+            raise NonFiniteError(msg)
+        rows = [self._rows[galaxy] for galaxy in ids]
+        self.features[view, rows] = kept
+        self.is_known[view, rows] = True
+        return kept
 
     @property
     def failures(self) -> list[Failure]:
         """The galaxies that could not be read."""
         return list(self._failures.values())
 
-    def labelled(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The features of all views, (views * galaxies read, features), and their labels, view after view."""
-        known = np.flatnonzero(self.is_known)
+    def labelled(self) -> tuple[NDArray, NDArray[np.float32]]:
+        """The features of all views, (views * galaxies read, width), and their labels, view after view."""
+        known = self._known_rows()
         labels = np.asarray(self.catalog.labels, np.float32)[known]
         features = self.features[:, known].reshape(-1, self.features.shape[2])
         return features, np.tile(labels, (len(self.features), 1))
+
+    def known_ids(self) -> list[str]:
+        """The galaxies that were read."""
+        return [self.catalog.ids[row] for row in self._known_rows()]
+
+    def _known_rows(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.is_known.all(axis=0))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration serves: it decides the order and the view."""
@@ -113,17 +150,35 @@ class FeatureLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Serve the epoch's batches in order."""
-        view = self.features[self._epoch % len(self.features)]
+        view = self._epoch % len(self.features)
+        if self._is_whole[view]:
+            yield from self._kept_batches(view)
+        else:
+            yield from self._encode_view(view, shuffle=self._loader.shuffle)
+
+    def _kept_batches(self, view: int) -> Iterator[Batch]:
         labels = None if self.catalog.labels is None else np.asarray(self.catalog.labels, np.float32)
         for planned in self._loader.plan_batches():
-            rows = planned[self.is_known[planned]]
+            rows = planned[self.is_known[view, planned]]
             if len(rows):
                 ids = [self.catalog.ids[row] for row in rows]
-                yield Batch(np.ascontiguousarray(view[rows]), None if labels is None else labels[rows], ids)
+                yield Batch(self.features[view, rows], None if labels is None else labels[rows], ids)
 
 
-def _make_table(shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    if 4 * np.prod(shape, dtype=np.int64) <= _BYTES_IN_MEMORY:
-        return np.zeros(shape, np.float32)
-    with tempfile.TemporaryFile(prefix="zoobot-features-") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+def _make_table(shape: tuple[int, int, int], dtype: Any, folder: str | None) -> NDArray:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= _BYTES_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    folder = tempfile.gettempdir() if folder is None else folder
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(prefix="zoobot-features-", dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError as error:
+        msg = (
+            f"keeping {shape[0]} views of {shape[1]:,} galaxies needs {size / 1e9:.1f} GB in {folder}: "
+            f"{error.strerror or error}; keep fewer views, or choose another folder with cache_dir"
+        )
+        raise ConfigError(msg) from error

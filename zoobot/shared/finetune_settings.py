@@ -37,6 +37,10 @@ class FinetuneSettings:
         cache_features: With `n_blocks=0`, encode each galaxy once and train the head on its features; False
             encodes every view of every epoch.
         feature_views: Views of each training galaxy that are encoded once: the plain one, and augmented ones.
+        activation_views: With `n_blocks` of 1 or more, views of each training galaxy for which the output of
+            the frozen blocks is kept (float16, in a temporary file where it is large), once an epoch has
+            computed it: the plain view, and augmented ones, which epochs take in turn. 0 computes it anew, of
+            a new view, in every epoch.
         head_start: Where a new head on such features starts: "optimum", the best linear head, with a weight
             decay of its own; or "prior", what is common to all galaxies.
         seed: Seeds the head's weights, those of an untrained encoder, and dropout.
@@ -55,6 +59,7 @@ class FinetuneSettings:
     min_lr_factor: float = defaults.MIN_LR_FACTOR
     cache_features: bool = True
     feature_views: int = defaults.FEATURE_VIEWS
+    activation_views: int = defaults.ACTIVATION_VIEWS
     head_start: HeadStart = "optimum"
     seed: int = defaults.SEED
 
@@ -72,16 +77,19 @@ class FinetuneSettings:
         for name in ("weight_decay", "warmup_epochs"):
             if not getattr(self, name) >= 0:
                 self._refuse(name, "zero or positive")
+        if not (isinstance(self.activation_views, int) and self.activation_views >= 0):
+            self._refuse("activation_views", "zero or a positive whole number")
+        if self.activation_views and self.n_blocks in (0, "all"):
+            msg = (
+                "activation_views is for encoders of which some blocks learn and some are frozen, got "
+                f"n_blocks={self.n_blocks!r}"
+            )
+            raise ConfigError(msg)
         if not self.feature_views >= 1:
             self._refuse("feature_views", "at least 1")
         for name, choices in (("schedule", get_args(Schedule)), ("head_start", get_args(HeadStart))):
             if getattr(self, name) not in choices:
                 self._refuse(name, f"one of {choices}")
-
-    @property
-    def encodes_once(self) -> bool:
-        """Whether each galaxy is encoded once, for all epochs."""
-        return self.n_blocks == 0 and self.cache_features
 
     def _refuse(self, name: str, expected: str) -> None:
         msg = f"{name} must be {expected}, got {getattr(self, name)!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
-from zoobot.shared.feature_loader import FeatureLoader
+from zoobot.shared.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.splits import split_catalog
@@ -221,19 +221,17 @@ class GalaxyData:
     def feature_loader(
         self,
         name: str,
-        encode: Callable[[np.ndarray], np.ndarray],
+        part: FrozenPart,
         *,
         preprocessing: Preprocessing | None = None,
-        views: int = defaults.FEATURE_VIEWS,
         progress: bool = False,
     ) -> FeatureLoader:
-        """The same batches with features in the place of images: each galaxy is encoded now, and only once.
+        """The same batches with what a frozen part makes of them in the place of images.
 
         Args:
             name: "train", "val" or "test".
-            encode: From images, (batch, height, width, channels), to features, (batch, features), float32.
+            part: What encodes images, each view once, and how many views of training galaxies.
             preprocessing: The model's record, where there is a model.
-            views: Views of each training galaxy: the plain one, and augmented ones.
             progress: Whether a progress bar is drawn.
 
         Raises:
@@ -241,7 +239,8 @@ class GalaxyData:
             ImageError: If too many images can't be read.
         """
         loader = self.loader(name, preprocessing=preprocessing)
-        features = FeatureLoader(loader, encode, views=views, progress=progress)
+        folder = None if self.cache_dir is None else str(self.cache_dir)
+        features = FeatureLoader(loader, part, progress=progress, folder=folder)
         self._loaders.append(features)
         return features
 

@@ -38,7 +38,8 @@ class HeadInEngine(NamedTuple):
 
 def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: bool) -> bool:
     """Whether a run that begins now is to look for the best head: one without weights, on cached features."""
-    return settings.head_start == "optimum" and is_untrained and isinstance(loader, FeatureLoader)
+    head_only = settings.n_blocks == 0 and isinstance(loader, FeatureLoader)
+    return settings.head_start == "optimum" and is_untrained and head_only
 
 
 def start_head(
@@ -68,7 +69,7 @@ def start_head(
     )
     head.set(found.weight, found.bias)
     losses, predictions = head.validate(features, labels)
-    ids = [galaxy for galaxy, known in zip(validation.catalog.ids, validation.is_known, strict=True) if known]
+    ids = validation.known_ids()
     scores = validation_scores(task, [ValidatedBatch(losses, predictions, labels, ids)])
     logger.info(
         "The best head on fixed features: val_loss %.4f (weight decay %.2g)",

@@ -128,7 +128,7 @@ class GalaxyLoader:
         self.cache_dir = cache_dir
         self._needs = ViewNeeds.of(preprocessing, augmentation)
         self._cache = None if cache_dir is None else PixelCache(cache_dir, preprocessing, augmentation)
-        self._epoch = 0
+        self._epoch = self._view = 0
         self._failures: dict[int, Failure] = {}
         self._labels = None if catalog.labels is None else np.asarray(catalog.labels, dtype=np.float32)
 
@@ -137,22 +137,28 @@ class GalaxyLoader:
         """The galaxies that could not be read so far, each once, in the order they were met."""
         return list(self._failures.values())
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, *, view: int | None = None) -> None:
         """Choose the epoch that the next iteration serves: it decides the order and the views.
 
+        Args:
+            epoch: Its number, from 0.
+            view: The epoch whose views are served; by default the same.
+
         Raises:
-            ConfigError: If the number is negative.
+            ConfigError: If a number is negative.
         """
         _require_whole(epoch, "epoch", at_least=0)
         self._epoch = epoch
+        self._view = epoch if view is None else view
 
-    def in_order(self, augmentation: Augmentation | None) -> GalaxyLoader:
-        """A loader of the same galaxies and pixels, in the order of the catalog, with this augmentation."""
+    def with_views(self, augmentation: Augmentation | None, *, shuffle: bool) -> GalaxyLoader:
+        """A loader of the same galaxies and pixels with this augmentation, shuffled alike or not at all."""
         return GalaxyLoader(
             self.catalog,
             self.preprocessing,
             batch_size=self.batch_size,
             augmentation=augmentation,
+            shuffle=shuffle,
             seed=self.seed,
             num_workers=self.num_workers,
             max_failed_fraction=self.max_failed_fraction,
@@ -177,7 +183,7 @@ class GalaxyLoader:
             self._cache.refresh()
         plan = self.plan_batches()
         failed: dict[int, Failure] = {}
-        for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._epoch), start=1):
+        for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._view), start=1):
             failed.update(batch_failures)
             for index, failure in batch_failures.items():
                 self._failures.setdefault(index, failure)

@@ -48,15 +48,10 @@ class GalaxyDataModule(GalaxyData):
     def _batches(self, name: str) -> TensorBatches:
         if self.trainer is None:
             return TensorBatches(self.loader(name))
-        pixels, settings = self.trainer.model.preprocessing, self.trainer.model.settings
-        if name != "test" and not self.trainer.strategy and settings.encodes_once:
-            features = self.feature_loader(
-                name,
-                self.trainer.model.encode_images,
-                preprocessing=pixels,
-                views=settings.feature_views,
-                progress=self.trainer.progress,
-            )
+        model, pixels = self.trainer.model, self.trainer.model.preprocessing
+        part = model.frozen_part() if name != "test" and not self.trainer.strategy else None
+        if part is not None:
+            features = self.feature_loader(name, part, preprocessing=pixels, progress=self.trainer.progress)
             return TensorBatches(features, self.trainer)
         shards = self.trainer.shards if name == "train" else [(0, 1)]
         loaders = [self.loader(name, preprocessing=pixels, shard=shard) for shard in shards]
@@ -67,8 +62,8 @@ class TensorBatch(NamedTuple):
     """A few galaxies as tensors.
 
     Attributes:
-        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; under a frozen encoder that
-            has seen them already, their features, (batch, features), float32.
+        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; or what the frozen
+            part of the encoder made of them, (batch, width).
         labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
         ids: Ids of the galaxies, in order.
     """
@@ -141,7 +136,7 @@ class TensorBatches:
 
     def _input_signature(self) -> Any:
         if isinstance(self.loader, FeatureLoader):
-            return tf.TensorSpec((None, self.loader.features.shape[2]), tf.float32)
+            return tf.TensorSpec((None, self.loader.features.shape[2]), self.loader.features.dtype)
         pixels, size = self.loader.preprocessing, self.loader.preprocessing.image_size_pix
         shape = (None, size, size, pixels.channels)
         return tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape, tf.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from zoobot.shared.blocks import ParameterPlan, decays, plan_training
 from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.loss_parts import part_groups
@@ -21,6 +22,7 @@ from zoobot.shared.neutral_model import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.tensorflow import encoders, heads, weights
+from zoobot.tensorflow.cut import Cut
 from zoobot.tensorflow.data import network_input
 from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
@@ -69,6 +71,7 @@ class FinetuneableZoobot(keras.Model):
         self.encoder.set_trainable(plan)
         self.learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
         self._encoder_learns = bool(plan)
+        self._cut = self._cut_encoder(plan)
         self._mean_loss = keras.metrics.Mean(name="loss")
         names, members = part_groups(task)
         self.loss_sums = LossSums(names, members) if names else None
@@ -90,10 +93,13 @@ class FinetuneableZoobot(keras.Model):
         return self.head(self.features(images, training=training), training=training)
 
     def features(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """The encoder's features, (batch, features), from uint8 images or floats in [0, 1]; features stay."""
+        """The encoder's features, (batch, features), from uint8 images or floats in [0, 1].
+
+        What the frozen part made of images, (batch, width), is taken in their place.
+        """
         pixels = network_input(images, self._float_type)
         if pixels.shape.rank == 2:
-            return pixels
+            return pixels if self._cut is None else self._cut.above(pixels, training=training)
         return self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
 
     def predict_images(self, images: tf.Tensor, *, n_samples: int = 1) -> tf.Tensor:
@@ -103,7 +109,10 @@ class FinetuneableZoobot(keras.Model):
             images: uint8, or float32 in [0, 1].
             n_samples: More than 1 keeps the head's dropout on and samples it (MC dropout).
         """
-        features = self._evaluated_features(images)
+        return self.predict_features(self._evaluated_features(images), n_samples=n_samples)
+
+    def predict_features(self, features: tf.Tensor, *, n_samples: int = 1) -> tf.Tensor:
+        """Predictions, (samples, batch, outputs), from the encoder's features, (batch, features)."""
         heads = [self.head(features, training=n_samples > 1) for _ in range(n_samples)]
         return tf.stack([self.head.to_predictions(raw) for raw in heads])
 
@@ -121,17 +130,21 @@ class FinetuneableZoobot(keras.Model):
     def forget_graphs(self) -> None:
         """Have everything compiled anew, after a change that graphs have taken for constant."""
         size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
-        spec = tf.TensorSpec((None, size, size, channels), self._float_type)
-        self._features_graph = tf.function(self._evaluate, input_signature=[spec])
+        self._features_graph = self._graph_of(self.features, (size, size, channels))
+        if self._cut is not None:
+            self._above_graph = self._graph_of(self.features, (self._cut.width,))
         if self.compiled:
             self.make_train_function(force=True)
             self.make_test_function(force=True)
 
-    def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
-        return self.features(images)
+    def _graph_of(self, compute: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> Any:
+        spec = tf.TensorSpec((None, *shape), self._float_type)
+        return tf.function(compute, input_signature=[spec])
 
     def _evaluated_features(self, images: Any) -> tf.Tensor:
         pixels = network_input(images, self._float_type)
+        if self._cut is not None and pixels.shape.rank == 2:
+            return self._above_graph(pixels)
         as_usual = self._features_graph.input_signature[0].shape.is_compatible_with(pixels.shape)
         return self._features_graph(pixels) if as_usual else self.features(pixels)
 
@@ -140,6 +153,16 @@ class FinetuneableZoobot(keras.Model):
         return plan_training(
             self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
         )
+
+    def _cut_encoder(self, plan: dict[str, ParameterPlan]) -> Cut | None:
+        """The encoder in two parts, if what the frozen one gives is to be kept."""
+        blocks = self.encoder.blocks
+        if not self.settings.activation_views or all(name in plan for name in blocks[0].parameters):
+            return None
+        lowest = next(block for block in blocks if block.parameters[0] in plan)
+        pixels = self.preprocessing
+        shape = (pixels.image_size_pix, pixels.image_size_pix, pixels.channels)
+        return Cut(self.encoder.model, lowest, shape)
 
     def _plan_head(self) -> list[tuple[Any, ParameterPlan]]:
         linear = {"linear.weight": self.head.linear.kernel, "linear.bias": self.head.linear.bias}
@@ -304,6 +327,29 @@ class FinetuneableZoobot(keras.Model):
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
         return self._evaluated_features(images).numpy().astype(np.float32, copy=False)
+
+    def frozen_part(self) -> FrozenPart | None:
+        """The part of the encoder that is computed once for each view; None if there is no such part."""
+        settings = self.settings
+        if self._cut is not None:
+            return FrozenPart(
+                self._encode_below(self._cut),
+                self._cut.width,
+                views=settings.activation_views,
+                dtype=np.float16,
+                ahead=False,
+            )
+        if self._encoder_learns or not settings.cache_features:
+            return None
+        return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
+
+    def _encode_below(self, cut: Cut) -> Callable[[np.ndarray], np.ndarray]:
+        """From a loader's images to the activations below the learning blocks, (batch, width)."""
+        size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
+        graph = self._graph_of(
+            lambda images: cut.below((images - self._pixel_mean) / self._pixel_std), (size, size, channels)
+        )
+        return lambda images: graph(network_input(images, self._float_type)).numpy()
 
     def validate_batch(self, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         """The losses, (batch,), and predictions, (batch, outputs), of a loader's images."""

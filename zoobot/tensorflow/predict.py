@@ -135,9 +135,7 @@ def _predict_batch(
             raise RuntimeError(str(error)) from error
 
         def compiled(images: np.ndarray) -> tf.Tensor:
-            features = encode(tf.convert_to_tensor(images))
-            raw = [model.head(features, training=n_samples > 1) for _ in range(n_samples)]
-            return tf.stack([model.head.to_predictions(one) for one in raw])
+            return model.predict_features(encode(tf.convert_to_tensor(images)), n_samples=n_samples)
 
         return compiled
 

@@ -138,6 +138,7 @@ def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelle
         "dropout_prob",
         "schedule",
         "warmup_epochs",
+        "activation_views",
         "seed",
     )
     common: dict[str, Any] = {name: getattr(options, name) for name in names}

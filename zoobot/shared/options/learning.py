@@ -28,6 +28,12 @@ class LearningOptions(Options):
         "encoder blocks that learn, from the top; 0: the head alone (fast, few labels)",
         at_least=0,
     )
+    activation_views: int = setting(
+        defaults.ACTIVATION_VIEWS,
+        "with some blocks learning and some frozen: keep what the frozen ones make of so many views of each "
+        "galaxy, for later epochs; two to three times faster, with less varied images. 0: new views always",
+        at_least=0,
+    )
     max_epochs: int = setting(defaults.MAX_EPOCHS, "most passes over the training galaxies", at_least=1)
     patience: int = setting(
         defaults.PATIENCE, "stop after so many epochs without a better validation loss", at_least=1

@@ -80,7 +80,7 @@ class FeatureLoader:
         self._augmentations: list[Augmentation | None] = [None, *([loader.augmentation] * (views - 1))]
         self.features = _make_table((views, len(loader.catalog), part.width), part.dtype, folder)
         self.is_known = np.zeros((views, len(loader.catalog)), bool)
-        self._is_whole = [False] * views
+        self._is_missing = np.zeros_like(self.is_known)
         self._epoch = 0
         self._rows = {galaxy: row for row, galaxy in enumerate(loader.catalog.ids)}
         self._failures: dict[str, Failure] = {}
@@ -99,9 +99,14 @@ class FeatureLoader:
         loader = self._loader.with_views(self._augmentations[view], shuffle=shuffle)
         loader.set_epoch(self._epoch, view=view)
         for images, labels, ids in loader:
-            yield Batch(self._keep(view, ids, self._part.encode(images)), labels, ids)
-        self._failures |= {failure.id_str: failure for failure in loader.failures}
-        self._is_whole[view] = True
+            encoded = self._keep(view, ids, self._part.encode(images))
+            self._note_failures(view, loader.failures)  # here, for who counts batches never comes to the end
+            yield Batch(encoded, labels, ids)
+        self._note_failures(view, loader.failures)
+
+    def _note_failures(self, view: int, failures: list[Failure]) -> None:
+        self._failures |= {failure.id_str: failure for failure in failures}
+        self._is_missing[view, [self._rows[failure.id_str] for failure in failures]] = True
 
     def _keep(self, view: int, ids: list[str], encoded: NDArray) -> NDArray:
         with np.errstate(over="ignore"):
@@ -151,7 +156,7 @@ class FeatureLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Serve the epoch's batches in order."""
         view = self._epoch % len(self.features)
-        if self._is_whole[view]:
+        if (self.is_known[view] | self._is_missing[view]).all():
             yield from self._kept_batches(view)
         else:
             yield from self._encode_view(view, shuffle=self._loader.shuffle)

@@ -5,7 +5,8 @@ r"""How many labels a task needs: finetune on few and many, from galaxies, from 
 
 DATA is a folder of labelled surveys: see benchmarks/README.md. Each run takes some of the train galaxies (the
 same ones for every encoder), of which a fifth choose the epoch, and is scored on val galaxies. "galaxies"
-(zoobot-mini) and "imagenet" train a head on the frozen encoder, "scratch" everything from random weights.
+(zoobot-mini) and "imagenet" train a head on the frozen encoder, "imagenet, all" everything from ImageNet's
+weights, and "scratch" everything from random ones.
 """
 
 from __future__ import annotations
@@ -25,12 +26,23 @@ from timing import write_record
 from zoobot.shared.engine import engine_names, load_engine
 from zoobot.shared.plots.style import ACCENT, GREY, MAIN, new_figure, save, tidy
 
-ENCODERS = {"galaxies": "zoobot-mini", "imagenet": "imagenet-lite0", "scratch": "tf_efficientnet_lite0"}
-COLOURS = {"galaxies": MAIN, "imagenet": ACCENT, "scratch": GREY}
+ENCODERS = {
+    "galaxies": "zoobot-mini",
+    "imagenet": "imagenet-lite0",
+    "imagenet, all": "imagenet-lite0",
+    "scratch": "tf_efficientnet_lite0",
+}
+STYLES = {
+    "galaxies": (MAIN, "o-"),
+    "imagenet": (ACCENT, "o-"),
+    "imagenet, all": (ACCENT, "s--"),
+    "scratch": (GREY, "o-"),
+}
 LEARNED = ("rings", "classes", "t_type")
 FROZEN = {"n_blocks": 0}
 WHOLE = {"n_blocks": "all", "lr_decay": 1.0, "learning_rate": 1e-3, "dropout_prob": 0.2}
-EPOCHS = {"frozen": 20, "whole": 20}
+SETTINGS = {"galaxies": FROZEN, "imagenet": FROZEN, "imagenet, all": WHOLE, "scratch": WHOLE}
+EPOCHS = 20
 PACKAGES = ("torch", "timm", "pytorch-lightning", "tensorflow", "keras", "numpy")
 
 
@@ -78,19 +90,15 @@ def run(name: str, encoder: str, labels: int, seed: int, args: argparse.Namespac
     train, val = (
         choose(task, galaxies[part], n, seed) for part, n in (("train", labels), ("val", args.scored))
     )
-    how = "whole" if encoder == "scratch" else "frozen"
-    options = WHOLE if encoder == "scratch" else FROZEN
-    model = make_model(engine, task, args.data, name=ENCODERS[encoder], seed=seed, **options)
+    model = make_model(engine, task, args.data, name=ENCODERS[encoder], seed=seed, **SETTINGS[encoder])
     split = "stratified" if task.kind == "classification" else "random"
     data = engine.data.GalaxyDataModule(
         train, label_cols=task.labels, batch_size=min(32, max(8, labels // 8)), split=split, seed=seed
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-labels-") as folder:
-        epochs = EPOCHS[how]
-        engine.finetune.get_trainer(folder, max_epochs=epochs, patience=epochs, progress=False).fit(
-            model, data
-        )
+        trainer = engine.finetune.get_trainer(folder, max_epochs=EPOCHS, patience=EPOCHS, progress=False)
+        trainer.fit(model, data)
     seconds = time.perf_counter() - start
     table = engine.predict.predict(val, model, progress=False).table
     scores = score_predictions(task, model, table.iloc[:, 1:].to_numpy(), val.labels)
@@ -154,9 +162,9 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             values = means(runs, task, encoder)
             if not values:
                 continue
-            labels, colour = list(values), COLOURS[encoder]
+            labels, (colour, line) = list(values), STYLES[encoder]
             axes.plot(
-                labels, [mean(v) for v in values.values()], "o-", color=colour, markersize=4, label=encoder
+                labels, [mean(v) for v in values.values()], line, color=colour, markersize=4, label=encoder
             )
             spread = [[f(v) for v in values.values()] for f in (min, max)]
             axes.fill_between(labels, *spread, color=colour, alpha=0.15, linewidth=0)

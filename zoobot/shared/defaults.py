@@ -78,3 +78,9 @@ INTERVAL_LEVEL = 0.9
 
 # Below this probability that a question is asked, a summary of predictions leaves its answers blank.
 ASKED_THRESHOLD = 0.5
+
+# Choosing galaxies to label: people asked about each, dropout samples that may disagree, and how many times
+# more galaxies than wanted are looked at for diversity
+VOLUNTEERS = 5
+ACQUISITION_SAMPLES = 20
+SHORTLIST = 10

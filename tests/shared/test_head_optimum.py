@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from zoobot.shared import head_optimum
@@ -112,3 +113,12 @@ def test_a_feature_that_hardly_varies_in_training_does_not_rule_predictions_else
     elsewhere = np.zeros((1, 10), np.float32)
     elsewhere[0, 9] = 1.0
     assert abs((elsewhere @ found.weight.T + found.bias)[0, 0]) < 1.0
+
+
+def test_the_head_of_one_decay_is_that_of_the_whole_path():
+    features, labels = classes(60, 12)
+    nobody = features[:0], labels[:0]
+    best = find_best_head(logistic, (features, labels), nobody, start=np.zeros(3))
+    weight, bias = head_optimum.find_head(logistic, (features, labels), best.decay, start=np.zeros(3))
+    logits, expected = features @ weight.T + bias, features @ best.weight.T + best.bias
+    np.testing.assert_allclose(softmax(logits, axis=1), softmax(expected, axis=1), atol=2e-3)

@@ -14,6 +14,7 @@ from zoobot.pytorch import (  # noqa: E402
     models,
     posteriors,
     predict,
+    represent,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "models",
     "posteriors",
     "predict",
+    "represent",
 ]

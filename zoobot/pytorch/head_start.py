@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot
     from zoobot.pytorch.trainer import BestModel
 
-__all__ = ["HeadStart"]
+__all__ = ["HeadStart", "head_in_engine"]
 
 
 class HeadStart(pl.Callback):
@@ -39,14 +39,15 @@ class HeadStart(pl.Callback):
         untrained = learner.head.is_untrained and trainer.global_step == 0
         if not wants_start(learner.settings, training, is_untrained=untrained):
             return
-        scores = start_head(_in_engine(learner), learner.task, learner.settings, training, validation)
+        scores = start_head(head_in_engine(learner), learner.task, learner.settings, training, validation)
         self.best_model.judge(learner, scores, {"epoch": 0, "head_start": "optimum"})
         stopping = trainer.early_stopping_callback
         if stopping is not None:
             stopping.best_score = torch.tensor(scores[stopping.monitor])  # an epoch must beat the start
 
 
-def _in_engine(model: FinetuneableZoobot) -> HeadInEngine:
+def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
+    """What finding the best head asks of a model."""
     linear = model.head.linear
 
     def set_head(weight: NDArray, bias: NDArray) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zoobot.pytorch import checkpoint
+from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.pytorch.learner import network_input
 from zoobot.shared import defaults
@@ -88,7 +89,7 @@ def predict(
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
     check_request(save_loc, n_samples, precision)
-    device = _best_device()
+    device = best_device()
     dtype = _half_precision(precision, device)
     batch_size = choose_batch_size(batch_size, on_gpu=device.type != "cpu")
     members = []
@@ -98,7 +99,7 @@ def predict(
                 members.append(onnx_member(one, n_samples))
                 continue
             m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
-            stack.enter_context(_ready_on(device, m))
+            stack.enter_context(ready_on(device, m))
             predict_batch = _predict_batch(m, device, n_samples=n_samples, dtype=dtype)
             maybe_compiled = MaybeCompiled(
                 *predict_batch,
@@ -198,18 +199,3 @@ def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
-
-
-@contextmanager
-def _ready_on(device: torch.device, model: FinetuneableZoobot) -> Iterator[None]:
-    """Have a model predict on a device for a while, then leave it as and where it was."""
-    home, was_training = next(model.parameters()).device, model.training
-    model.to(device).eval()
-    try:
-        yield
-    finally:
-        model.to(home).train(was_training)
-
-
-def _best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

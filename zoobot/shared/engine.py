@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
+    from zoobot.shared.representations import Representation
     from zoobot.shared.tasks import Task
 
 __all__ = [
@@ -53,6 +57,7 @@ MIRRORED = (
     "models",
     "posteriors",
     "predict",
+    "represent",
 )
 
 #: Where other packages announce their engines.
@@ -118,6 +123,29 @@ class _Predict(Protocol):
         """Predictions of `model` for every galaxy of `catalog`, in its order."""
 
 
+class _Represent(Protocol):
+    """`engine.represent`."""
+
+    def represent(self, catalog: Any, model: Any, **options: Any) -> Representation:
+        """What the encoder of `model` makes of every galaxy of `catalog`, in its order."""
+
+    def predict_features(
+        self, features: Any, model: Any, *, n_samples: int = ..., seed: int = ...
+    ) -> NDArray[np.float32]:
+        """What `model` predicts from features, (samples, galaxies, outputs)."""
+
+    def fit_head(
+        self,
+        features: Any,
+        labels: Any,
+        model: Any,
+        *,
+        decay: float | None = ...,
+        seed: int = ...,
+    ) -> float:
+        """Give `model` the best head for features of labelled galaxies, and return its weight decay."""
+
+
 class _Checkpoint(Protocol):
     """`engine.checkpoint`."""
 
@@ -151,6 +179,7 @@ class Engine(Protocol):
     losses: _Losses
     models: _Models
     predict: _Predict
+    represent: _Represent
 
 
 def engine_names() -> list[str]:

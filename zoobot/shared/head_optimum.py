@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 
-__all__ = ["BestHead", "HeadLoss", "find_best_head"]
+__all__ = ["BestHead", "HeadLoss", "find_best_head", "find_head"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def find_best_head(
 ) -> BestHead:
     """The head of least loss on the training galaxies, with the weight decay that foretells others best.
 
-    Where validation galaxies are few, cross-validation over the training galaxies chooses with them.
+    Where validation galaxies are few, or none, cross-validation over the training galaxies chooses with them.
 
     Args:
         loss: The loss and its derivatives.
@@ -121,13 +121,32 @@ def find_best_head(
     if len(validation[0]) >= defaults.ENOUGH_TO_VALIDATE or galaxies == 1:
         scores = [_path_losses(loss, plain, validation, start, stop_early=True)]
     else:
-        scores = [_path_losses(loss, plain, validation, start), *_cross_validated(loss, plain, start, seed)]
+        scores = _cross_validated(loss, plain, start, seed)
+        if len(validation[0]):
+            scores.append(_path_losses(loss, plain, validation, start))
     mean = np.concatenate(scores, axis=1).mean(axis=1)
     best = int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
     basis = _Basis.of(training[0])
     *_, (weight, bias) = _solutions(loss, basis.apply(training[0]), training[1], DECAYS[: best + 1], start)
     raw = basis.weights_of_features(weight)
     return BestHead(raw, bias - raw @ basis.mean, DECAYS[best], float(mean[best]))
+
+
+def find_head(
+    loss: HeadLoss, training: tuple[NDArray, NDArray], decay: float, *, start: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weights, (outputs, features), and biases, (outputs,), of least loss for one weight decay.
+
+    Args:
+        loss: The loss and its derivatives.
+        training: Features, (galaxies, features), and labels.
+        decay: Pull towards zero, as in `BestHead`.
+        start: Biases to begin with, (outputs,).
+    """
+    basis = _Basis.of(training[0])
+    ((weight, bias),) = _solutions(loss, basis.apply(training[0]), training[1], (decay,), start)
+    raw = basis.weights_of_features(weight)
+    return raw, bias - raw @ basis.mean
 
 
 def _cross_validated(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared.feature_loader import FeatureLoader
 from zoobot.shared.finetune_settings import FinetuneSettings
-from zoobot.shared.head_optimum import HeadLoss, find_best_head
+from zoobot.shared.head_optimum import HeadLoss, find_best_head, find_head
 from zoobot.shared.tasks import Task
 from zoobot.shared.validation import ValidatedBatch, validation_scores
 
-__all__ = ["HeadInEngine", "start_head", "wants_start"]
+__all__ = ["HeadInEngine", "fit_best_head", "start_head", "wants_start"]
 
 logger = logging.getLogger("zoobot")
 
@@ -77,3 +77,41 @@ def start_head(
         found.decay,
     )
     return scores
+
+
+def fit_best_head(
+    model: Any,
+    in_engine: Callable[[Any], HeadInEngine],
+    features: NDArray,
+    labels: NDArray,
+    *,
+    decay: float | None,
+    seed: int,
+) -> float:
+    """Give any engine's model the best head for some features, from nothing, and return its weight decay.
+
+    Args:
+        model: The model, whose head forgets what it had learned.
+        in_engine: What finding a head asks of the model.
+        features: (galaxies, features).
+        labels: (galaxies, label columns).
+        decay: The weight decay, as found for labels like these; None chooses it by cross-validation.
+        seed: Seeds the folds.
+
+    Raises:
+        LabelError: If a label is not what the task needs.
+    """
+    known = np.asarray(labels, np.float32)
+    model.task.check_labels(np.asarray(labels, np.float64), [f"row {row}" for row in range(len(known))])
+    outputs, width = model.task.num_outputs, features.shape[1]
+    in_engine(model).set(np.zeros((outputs, width), np.float32), np.zeros(outputs, np.float32))
+    model.learn_label_statistics(known)
+    head = in_engine(model)
+    start = np.asarray(head.bias, np.float64)
+    if decay is not None:
+        head.set(*find_head(head.loss, (features, known), decay, start=start))
+        return decay
+    nobody = features[:0], known[:0]
+    found = find_best_head(head.loss, (features, known), nobody, start=start, seed=seed)
+    head.set(found.weight, found.bias)
+    return found.decay

@@ -1,0 +1,95 @@
+"""Features over catalogs, and heads fitted to them, in every engine."""
+
+import numpy as np
+import pytest
+
+from zoobot.shared.errors import CheckpointError, ImageError, LabelError
+
+
+@pytest.fixture
+def represented(engine, make_model, catalog_path):
+    def run(kind, **options):
+        model = make_model(kind, **options)
+        return model, engine.represent.represent(catalog_path, model, batch_size=8, progress=False)
+
+    return run
+
+
+def test_features_are_those_that_predictions_come_from(engine, represented, catalog_path):
+    model, found = represented("tree")
+    assert found.ids == [f"galaxy-{i}" for i in range(24)]
+    assert found.features.shape == (24, model.encoder.num_features)
+    assert found.features.dtype == np.float32
+    labels = np.tile([18, 2, 0, 0], (24, 1)).astype(float)
+    labels[::2] = [1, 19, 5, 14]
+    engine.represent.fit_head(found.features, labels, model, decay=0.1)
+    table = engine.predict.predict(catalog_path, model, progress=False).table
+    predicted = engine.represent.predict_features(found.features, model)
+    assert predicted.shape == (1, 24, 4)
+    np.testing.assert_allclose(predicted[0], table.iloc[:, 1:], rtol=1e-4)
+    assert np.ptp(predicted[0, :, 0]) > 1
+
+
+def test_a_saved_model_represents_the_same(engine, represented, catalog_path, tmp_path):
+    model, found = represented("classification")
+    engine.checkpoint.save(model, tmp_path / "c")
+    again = engine.represent.represent(catalog_path, tmp_path / "c", batch_size=5, progress=False)
+    np.testing.assert_allclose(again.features, found.features, rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError):
+        engine.represent.represent(catalog_path, tmp_path / "nothing", progress=False)
+
+
+def test_dropout_samples_of_features_differ_and_are_seeded(engine, represented):
+    model, found = represented("classification", dropout_prob=0.5)
+    engine.represent.fit_head(found.features, np.arange(24)[:, None] % 2, model, decay=0.5)
+    first, again, other = (
+        engine.represent.predict_features(found.features, model, n_samples=3, seed=s) for s in (1, 1, 2)
+    )
+    assert first.shape == (3, 24, 2)
+    assert (first.std(axis=0) > 0).any()
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi-label", "regression", "tree"])
+def test_a_head_is_fitted_anew_whatever_it_knew(engine, represented, kind):
+    model, found = represented(kind)
+    rng = np.random.default_rng(0)
+    columns = {"classification": 1, "multi-label": 2, "regression": 2, "tree": 4}[kind]
+    first, second = (rng.integers(0, 2, (24, columns)).astype(float) for _ in range(2))
+    engine.represent.fit_head(found.features, first, model, decay=0.1)
+    engine.represent.fit_head(found.features, second, model, decay=0.1)
+    after_another = engine.represent.predict_features(found.features, model)
+    engine.represent.fit_head(found.features, second, model, decay=0.1)
+    np.testing.assert_allclose(
+        engine.represent.predict_features(found.features, model), after_another, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_cross_validation_chooses_the_decay_and_the_head_learns(engine, represented):
+    model, found = represented("classification")
+    labels = np.arange(24)[:, None] % 2
+    decay = engine.represent.fit_head(found.features, labels, model, seed=1)
+    assert decay > 0
+    predicted = engine.represent.predict_features(found.features, model)[0]
+    assert (predicted.argmax(axis=1) == labels[:, 0]).mean() > 0.9
+
+
+def test_wrong_labels_are_refused(engine, represented):
+    model, found = represented("classification")
+    with pytest.raises(LabelError, match="whole numbers"):
+        engine.represent.fit_head(found.features, np.full((24, 1), 7.0), model)
+
+
+def test_bad_images_are_failures(engine, make_model, write_galaxies, tmp_path):
+    catalog = write_galaxies(tmp_path / "survey", n_galaxies=6)
+    (tmp_path / "survey" / "2.png").write_bytes(b"")
+    model = make_model("tree")
+    found = engine.represent.represent(catalog, model, progress=False)
+    assert found.ids == [f"galaxy-{i}" for i in (0, 1, 3, 4, 5)]
+    assert len(found.features) == 5
+    assert found.failures["id_str"].tolist() == ["galaxy-2"]
+    for i in range(6):
+        (tmp_path / "survey" / f"{i}.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="not one of 6 images"):
+        engine.represent.represent(catalog, model, progress=False)

@@ -20,7 +20,7 @@ from zoobot.shared.tables import read_table, refuse_repeated_columns
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-__all__ = ["Catalog", "encode_labels", "read_catalog", "split_catalog"]
+__all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_catalog"]
 
 _LISTED_COLUMNS = 40
 
@@ -162,7 +162,7 @@ def read_catalog(
     else:
         msg = f"a catalog is a file, a DataFrame or a Catalog, got {type(source).__name__}"
         raise CatalogError(msg)
-    _check_columns(table, (id_col, file_col, *columns), name, id_col=id_col, file_col=file_col)
+    check_columns(table, (id_col, file_col, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
         msg = f"{name} has no rows: expected one for each galaxy"
         raise CatalogError(msg)
@@ -186,12 +186,12 @@ def _as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:
 def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:
     if not columns or columns == catalog.label_cols:
         return catalog
-    _check_columns(catalog.table, columns, catalog.name)
+    check_columns(catalog.table, columns, catalog.name)
     labels = read_labels(catalog.table, columns, catalog.ids, catalog.name)
     return replace(catalog, labels=labels, label_cols=columns)
 
 
-def _check_columns(table: pd.DataFrame, needed: Sequence[str], name: str, **options: str) -> None:
+def check_columns(table: pd.DataFrame, needed: Sequence[str], name: str, **options: str) -> None:
     """Raise a CatalogError that says which needed columns are absent, what is near them, and what is there.
 
     `options` are the arguments of `read_catalog` that choose a column, with their values.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError
 
-__all__ = ["read_ids"]
+__all__ = ["exact_ids", "read_ids"]
 
 _SHOWN = 10
 # What empty cells turn into on their way through spreadsheets and `astype(str)`.
@@ -30,19 +30,34 @@ def read_ids(column: pd.Series, name: str) -> list[str]:
     Raises:
         CatalogError: If an id is missing, repeated, a floating-point number, or was one on its way here.
     """
-    ids = _as_text(column, name)
-    missing = [row for row, text in enumerate(ids) if text.strip().lower() in _EMPTY]
-    if missing:
-        msg = (
-            f"every galaxy needs an id, but {len(missing):,} of {len(ids):,} rows of {name} have none in "
-            f"column {column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
-        )
-        raise CatalogError(msg)
+    ids = exact_ids(column, name)
     if len(set(ids)) < len(ids):
         repeated = [text for text, count in Counter(ids).items() if count > 1]
         msg = (
             f"every galaxy must stand in {name} once, but {len(repeated):,} ids of column {column.name!r} "
             f"occur more than once; the first: {repeated[:_SHOWN]}"
+        )
+        raise CatalogError(msg)
+    return ids
+
+
+def exact_ids(column: pd.Series, name: str, *, first_row: int = 0) -> list[str]:
+    """The ids of a table's galaxies, or of a part of them, as exact text; none is missing.
+
+    Args:
+        column: Text or integers.
+        name: The table, for messages.
+        first_row: Which row of the table the column begins with, for messages.
+
+    Raises:
+        CatalogError: If an id is missing, a floating-point number, or was one on its way here.
+    """
+    ids = _as_text(column, name)
+    missing = [first_row + row for row, text in enumerate(ids) if text.strip().lower() in _EMPTY]
+    if missing:
+        msg = (
+            f"every galaxy needs an id, but {len(missing):,} of {len(ids):,} rows of {name} have none in "
+            f"column {column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
         )
         raise CatalogError(msg)
     return ids

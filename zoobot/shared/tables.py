@@ -7,7 +7,7 @@ import gzip
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from zoobot.shared.optional import import_optional
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["TABLE_SUFFIXES", "read_table", "refuse_repeated_columns"]
+__all__ = ["TABLE_SUFFIXES", "open_csv", "read_csv_header", "read_table", "refuse_repeated_columns"]
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def refuse_repeated_columns(columns: Sequence[Any], name: str) -> None:
 
 def _read_csv(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
     # pandas renames repeated columns in silence, so they are looked for before it reads.
-    header = _read_csv_header(path)
+    header = read_csv_header(path)
     refuse_repeated_columns(header, str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -85,9 +85,19 @@ def _read_csv(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
         )
 
 
-def _read_csv_header(path: Path) -> list[str]:
-    open_text = gzip.open if path.suffix.lower() == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8-sig", newline="") as file:
+def open_csv(path: Path) -> TextIO:
+    """A CSV file open for reading as UTF-8 text, unpacked where it is .csv.gz."""
+    packed = path.name.lower().endswith(".gz")
+    return cast("TextIO", (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", newline=""))
+
+
+def read_csv_header(path: Path) -> list[str]:
+    """The names of the columns of a CSV file.
+
+    Raises:
+        CatalogError: If there is not even a line.
+    """
+    with open_csv(path) as file:
         header = next((row for row in csv.reader(file) if row), None)
     if header is None:
         msg = f"the table {str(path)!r} is empty: not even a line with column names"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
-from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
+from zoobot.shared.selection import split_selection, where_equal
 from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 
 if TYPE_CHECKING:
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from zoobot.shared.config import CatalogOptions
 
 __all__ = ["labelled_for", "read_classes", "read_galaxies", "select_galaxies"]
-
-_IMAGE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".fits", ".fit", ".fits.gz", ".fit.gz", ".fits.fz",
-)  # fmt: skip
 
 
 def read_galaxies(
@@ -48,11 +46,10 @@ def read_galaxies(
 def _read_folder(folder: Path, options: CatalogOptions) -> Catalog:
     import pandas as pd
 
-    files = sorted(p for p in folder.rglob("*") if p.name.lower().endswith(_IMAGE_ENDINGS))
-    if not files:
-        msg = f"the folder {folder} holds no images ({', '.join(_IMAGE_ENDINGS)})"
+    names = list(image_names(str(folder)))
+    if not names:
+        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)})"
         raise CatalogError(msg)
-    names = [str(path.relative_to(folder)) for path in files]
     table = pd.DataFrame({options.id_col: names, options.file_col: names})
     return read_catalog(table, root=folder, id_col=options.id_col, file_col=options.file_col)
 
@@ -64,16 +61,13 @@ def select_galaxies(galaxies: Catalog, select: str) -> Catalog:
         ConfigError: If `select` is not of that form.
         CatalogError: If the column is absent, or no galaxy has the value.
     """
-    column, equals, value = select.partition("=")
-    if not equals:
-        msg = f"--select must be COLUMN=VALUE, got {select!r}"
-        raise ConfigError(msg)
+    column, value = split_selection(select)
     if column not in galaxies.table:
         msg = f"--select: {galaxies.name} has no column {column!r}; it has {list(map(str, galaxies.table))}"
         raise CatalogError(msg)
-    texts = galaxies.table[column].astype(str)
-    chosen = (texts == value).to_numpy()
+    chosen = where_equal(galaxies.table[column], value)
     if not chosen.any():
+        texts = galaxies.table[column].astype(str)
         msg = f"--select {select}: no galaxy has it; column {column!r} holds {sorted(set(texts))[:10]}"
         raise CatalogError(msg)
     return galaxies.select(chosen)

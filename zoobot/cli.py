@@ -151,7 +151,11 @@ def _predict(given: dict[str, Any], command: str) -> None:
     result = workflow.predict(options, command=command)
     _say(f"{result.galaxies:,} galaxies, {len(result.columns)} columns: {result.save_loc}")
     _say(*(f"expected fractions and intervals: {path}" for path in result.tables))
-    _say(*_failure_lines(result.failures, result.save_loc.with_suffix(".failures.csv")))
+    is_folder = result.save_loc.is_dir()
+    listed = result.save_loc / "_failures" if is_folder else result.save_loc.with_suffix(".failures.csv")
+    _say(*_failure_lines(result.failures, listed, count=result.failed))
+    if is_folder:
+        _say(*_next_of_folder(result.save_loc, result.missing_parts))
 
 
 def _calibrate(given: dict[str, Any], command: str) -> None:
@@ -252,11 +256,20 @@ def _with_checkpoint(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "checkpoint": model}
 
 
-def _failure_lines(failures: Any, path: Any) -> list[str]:
+def _next_of_folder(folder: Path, missing: int) -> list[str]:
+    place = shlex.quote(str(folder))
+    if missing:
+        return [f"{missing:,} parts are still missing; how far is it?", f"  zoobot status {place}"]
+    return ["Next: one table of all parts", f"  zoobot merge {place} --save-loc {place}.parquet"]
+
+
+def _failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list[str]:
+    """How many images failed, where they are listed, and the first; `count` if more than those given."""
     if len(failures) == 0:
         return []
     first = failures.iloc[0]
-    start = f"{len(failures):,} images could not be read, listed in {path}; the first:"
+    number = len(failures) if count is None else count
+    start = f"{number:,} images could not be read, listed in {path}; the first:"
     return [f"{start} {first.file_loc}: {first.reason}"]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from zoobot.shared import predictions as module
+from zoobot.shared import whole_files
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
 from zoobot.shared.predictions import (
     Predictions,
@@ -20,7 +21,7 @@ from zoobot.shared.predictions import (
     read_predictions,
 )
 
-SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5"]
+SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits"]
 COLUMNS = ["smooth-or-featured_smooth_concentration", 'größe, of a "bar"', "星系"]
 IDS = [
     "587739505552785605",
@@ -50,7 +51,7 @@ def values():
     return numbers
 
 
-@pytest.mark.parametrize("suffix", [*SUFFIXES, ".PARQUET", ".CSV"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".hdf5", ".h5", ".PARQUET", ".CSV"])
 def test_tables_come_back_exactly_as_written(tmp_path, values, suffix):
     path = tmp_path / f"p{suffix}"
     with PredictionWriter(path, COLUMNS) as writer:
@@ -63,6 +64,40 @@ def test_tables_come_back_exactly_as_written(tmp_path, values, suffix):
     assert set(table[COLUMNS].dtypes) == {np.dtype(np.float32)}
     np.testing.assert_array_equal(table[COLUMNS].to_numpy().view(np.uint32), values.view(np.uint32))
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_fits_tables_are_exact_and_refuse_what_fits_cannot_hold(tmp_path, values):
+    ids = ["587739505552785605", "007", "x" * 100, " pad", 'a,"b"', "1e5"]
+    columns = ["smooth-or-featured_smooth_concentration", "of a 'bar'", "x" * 68]
+    metadata = {"catalog": "星系 'quoted'", "text": "x" * 5000}
+    with PredictionWriter(tmp_path / "p.fits", columns, samples=True, metadata=metadata) as writer:
+        writer.write(ids, values[:6], sample=0)
+        writer.write(ids, values[6:], sample=1)
+    table = read_predictions(tmp_path / "p.fits")
+    assert list(table) == ["id_str", "sample", *columns]
+    assert table["id_str"].tolist() == ids * 2
+    np.testing.assert_array_equal(table[columns].to_numpy().view(np.uint32), values.view(np.uint32))
+    assert read_prediction_metadata(tmp_path / "p.fits") == metadata
+    fits = pytest.importorskip("astropy.io.fits")
+    with fits.open(tmp_path / "p.fits") as hdus:
+        hdus.verify("exception")
+        assert hdus[1].data["id_str"][0] == ids[0]
+    with (
+        pytest.raises(PredictionsError, match="can't hold the id 'é'"),
+        PredictionWriter(tmp_path / "q.fits", ["a"]) as writer,
+    ):
+        writer.write(["é"], np.ones((1, 1)))
+    refused = (
+        (["ö"], "called 'ö'"),
+        (["x" * 69], "called"),
+        (["a", "A"], "letter case"),
+        (map(str, range(999)), "1,000"),
+    )
+    for columns, message in refused:
+        writer = PredictionWriter(tmp_path / "q.fits", list(columns))
+        with pytest.raises(PredictionsError, match=message):
+            writer.__enter__()
+    assert os.listdir(tmp_path) == ["p.fits"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -204,9 +239,9 @@ def test_a_full_disk_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch, su
     def fail(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_sync", fail)
+    monkeypatch.setattr(whole_files, "sync", fail)
     with (
-        pytest.raises(OSError, match="No space left"),
+        pytest.raises(PredictionsError, match="No space left"),
         PredictionWriter(tmp_path / f"p{suffix}", ["a"]) as writer,
     ):
         writer.write(["x"], np.ones((1, 1)))
@@ -232,11 +267,11 @@ def test_paths_in_other_spellings(tmp_path, monkeypatch):
     assert (tmp_path / "home" / "p.csv").is_file()
 
 
-@pytest.mark.parametrize("name", ["p.txt", "p", "p.csv.gz", "p.fits", ".csv", "parquet"])
+@pytest.mark.parametrize("name", ["p.txt", "p", "p.csv.gz", "p.fit", ".csv", "parquet"])
 def test_unknown_suffixes_list_the_known_ones_before_work(tmp_path, name):
     for function in (check_save_loc, read_predictions, lambda path: PredictionWriter(path, ["a"])):
         with pytest.raises(
-            PredictionsError, match=r"must end in one of \.parquet, \.csv, \.hdf5, \.h5, got"
+            PredictionsError, match=r"must end in one of \.parquet, \.csv, \.hdf5, \.h5, \.fits, got"
         ) as info:
             function(tmp_path / name)
         assert repr(str(tmp_path / name)) in str(info.value)

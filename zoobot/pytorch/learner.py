@@ -17,7 +17,7 @@ from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import TensorBatch
 from zoobot.shared.blocks import ParameterPlan, plan_training
-from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_epoch
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
@@ -312,13 +312,20 @@ class FinetuneableZoobot(pl.LightningModule):
         Returns:
             The folder.
         """
-        neutral = describe_model(
+        return write_checkpoint(folder, self.to_neutral(training=training))
+
+    def to_neutral(self, *, training: dict[str, Any] | None = None) -> NeutralCheckpoint:
+        """The model as a checkpoint holds it, with copies of its weights.
+
+        Args:
+            training: What the checkpoint records about its training, JSON-ready.
+        """
+        return describe_model(
             self,
             encoder_fields=weights.encoder_fields(self.encoder),
             head_tensors=weights.module_state(self.head),
             training=training,
         )
-        return write_checkpoint(folder, neutral)
 
 
 def _of_all_devices(validated: list[ValidatedBatch]) -> list[ValidatedBatch]:

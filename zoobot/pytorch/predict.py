@@ -16,25 +16,27 @@ from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.pytorch.learner import network_input
 from zoobot.shared import defaults
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.model_hash import hash_model
 from zoobot.shared.onnx_prediction import is_exported, onnx_member
+from zoobot.shared.prediction_members import Member, Start, as_members
 from zoobot.shared.prediction_run import (
-    Member,
-    Start,
-    as_members,
     check_request,
     choose_batch_size,
+    choose_compile,
     expected_agreement,
     predict_catalog,
 )
 from zoobot.shared.predictions import Predictions
+from zoobot.shared.shards import ShardSource
 
 __all__ = ["predict"]
 
 
 def predict(
-    catalog: CatalogSource,
+    catalog: CatalogSource | CatalogStream,
     model: FinetuneableZoobot | str | Path | Sequence[FinetuneableZoobot | str | Path],
     *,
     save_loc: str | Path | None = None,
@@ -47,6 +49,9 @@ def predict(
     seed: int = defaults.SEED,
     precision: str = "auto",
     compile: bool | None = None,  # noqa: A002
+    part_rows: int | None = None,
+    shard: ShardSource | None = None,
+    max_failures: float | None = None,
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
@@ -55,11 +60,13 @@ def predict(
     numbers. Memory holds a few batches, whatever the size of the catalog, when `save_loc` is given.
 
     Args:
-        catalog: A table of ids and image files; labels are not needed.
+        catalog: A table of ids and image files; labels are not needed. Into a folder also a folder of images
+            or of Parquet files, or a `CatalogStream`.
         model: A trained model, the folder of its checkpoint, or an .onnx file that was exported; or a list of
             these, of one task, for an ensemble: a row for each galaxy and member, numbered through in
             `sample`.
-        save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
+        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as predictions come. A name without
+            such an ending is a folder, for any number of galaxies: see `part_rows`.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
@@ -73,6 +80,11 @@ def predict(
         compile: Whether the network is compiled (by torch): the same numbers in less time. None does it where
             it pays: where, by the time that the first batches took, it is expected to save more than the
             minute that it takes. It is given up where it turns out slower, or predicts other numbers.
+        part_rows: Where `save_loc` is a folder: it gets a Parquet file for each so many galaxies, whole or
+            not at all, and the catalog is read a part at a time. The same call goes on after a kill, and
+            gives the same bytes; nothing is compiled unless asked. None is a number that suits.
+        shard: Where `save_loc` is a folder: "1/8" to "8/8" share its parts among eight processes.
+        max_failures: How many images may fail, or, below 1, which fraction of them; None allows any.
         progress: Whether a progress bar is drawn.
 
     Returns:
@@ -82,13 +94,16 @@ def predict(
         ConfigError: If the models of a list predict different things, or an option can't work.
         CheckpointError: If a folder or file holds no model.
         CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read.
+        ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a prediction is NaN or infinite.
+        PredictionsError: If they can't be written, or a folder holds those of another run.
 
     Example:
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
-    check_request(save_loc, n_samples, precision)
+    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
+    check_request(save_loc, n_samples, precision, **parts)
+    compile = choose_compile(compile, save_loc)  # noqa: A001
     device = best_device()
     dtype = _half_precision(precision, device)
     batch_size = choose_batch_size(batch_size, on_gpu=device.type != "cpu")
@@ -108,9 +123,10 @@ def predict(
                 batch_size=batch_size,
                 agreement=expected_agreement(n_samples, mixed_precision=dtype is not None),
             )
-            members.append(Member(m, _start(maybe_compiled, device)))
+            members.append(Member(m, _start(maybe_compiled, device), "pytorch", _hash(m), _seed))
         stack.enter_context(torch.random.fork_rng())
         torch.manual_seed(seed)
+        decisive = {"seed": seed, "precision": str(dtype or torch.float32), "compile": bool(compile)}
         return predict_catalog(
             catalog,
             members,
@@ -122,7 +138,17 @@ def predict(
             batch_size=batch_size,
             num_workers=num_workers,
             progress=progress,
+            decisive=decisive,
+            **parts,
         )
+
+
+def _seed(number: int) -> None:
+    torch.manual_seed(number)
+
+
+def _hash(model: FinetuneableZoobot) -> Callable[[], str]:
+    return lambda: hash_model(model.to_neutral())
 
 
 def _predict_batch(

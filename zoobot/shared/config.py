@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.engine import DEFAULT_ENGINE
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.options import (
     AugmentationOptions,
     CalibrationOptions,
@@ -38,6 +39,7 @@ __all__ = [
     "FinetuneOptions",
     "ImageOptions",
     "LearningOptions",
+    "MergeOptions",
     "PredictOptions",
     "RunFolderOptions",
     "SplitOptions",
@@ -88,7 +90,24 @@ class PredictOptions(EngineOptions, CatalogOptions):
         "neither PyTorch nor TensorFlow",
         metavar="MODEL",
     )
-    save_loc: str = setting(MISSING, "the table to write: .parquet, .csv or .hdf5", metavar="FILE")
+    save_loc: str = setting(
+        MISSING,
+        "the table to write: .parquet, .csv, .hdf5 or .fits; or, without such an ending, a folder of parts: "
+        "for any number of galaxies, and the same command goes on after a kill",
+        metavar="FILE",
+    )
+    part_rows: int | None = setting(
+        None, f"a folder: galaxies in each part; without it, {defaults.PART_ROWS:,}", at_least=1
+    )
+    shard: str | None = setting(
+        None, "a folder: predict only the parts of one of N processes, 1/N, 2/N … N/N", metavar="I/N"
+    )
+    max_failures: int | float | None = setting(
+        None,
+        "give up when more images than this fail: a number, as 100, or a fraction, as 0.01; without it, any "
+        "may, and are listed",
+        at_least=0,
+    )
     n_samples: int = setting(
         1, "more than 1: so many dropout samples for each galaxy (MC dropout)", at_least=1
     )
@@ -122,6 +141,26 @@ class PredictOptions(EngineOptions, CatalogOptions):
     select: str | None = setting(
         None, "only galaxies whose column holds a value, e.g. split=test", metavar="COLUMN=VALUE"
     )
+    overwrite: bool = setting(False, "replace the table, or the predictions in the folder")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.shard is not None and self.overwrite:
+            msg = "--overwrite would delete what other shards have done: delete the folder yourself"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions(Options):
+    """Everything that `zoobot merge` can be told."""
+
+    title: ClassVar[str] = "Merging"
+
+    folder: str = setting(MISSING, "the folder that `zoobot predict` wrote its parts to", metavar="FOLDER")
+    save_loc: str = setting(
+        MISSING, "the table to write: .parquet, .csv, .hdf5, .h5 or .fits", metavar="FILE"
+    )
+    partial: bool = setting(False, "merge the parts that are there, even if some are missing")
     overwrite: bool = setting(False, "replace the table if it exists")
 
 

@@ -48,6 +48,11 @@ MAX_FAILED_FRACTION = 0.05
 PREDICT_BATCH_SIZE = 32
 PREDICT_BATCH_SIZE_GPU = 256
 
+# Galaxies in a part of a folder of predictions: what a kill costs at most (some minutes on a CPU, seconds on
+# a GPU), against the number of files (10,000 for a hundred million galaxies). It is a multiple of both batch
+# sizes, so that no batch is half full.
+PART_ROWS = 10_240
+
 # Compiling a network for prediction: what it takes, and the share of the time that it then saves
 COMPILE_SECONDS = 60.0
 COMPILE_SAVING = 0.15

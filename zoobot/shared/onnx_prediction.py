@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 
 from zoobot.shared import defaults
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.model_hash import hash_file
 from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
-from zoobot.shared.prediction_run import (
-    Member,
-    as_members,
-    check_request,
-    choose_batch_size,
-    predict_catalog,
-)
+from zoobot.shared.prediction_members import Member, as_members
+from zoobot.shared.prediction_run import check_request, choose_batch_size, predict_catalog
 from zoobot.shared.predictions import Predictions
+from zoobot.shared.shards import ShardSource
 
 __all__ = ["is_exported", "onnx_member", "predict"]
 
@@ -46,11 +44,11 @@ def onnx_member(model: Any, n_samples: int) -> Member:
         predictions = exported.predict_images(images)[None]
         return lambda: predictions
 
-    return Member(exported, start)
+    return Member(exported, start, "onnxruntime", lambda: hash_file(exported.path))
 
 
 def predict(
-    catalog: CatalogSource,
+    catalog: CatalogSource | CatalogStream,
     model: OnnxModel | str | Path | Sequence[OnnxModel | str | Path],
     *,
     save_loc: str | Path | None = None,
@@ -60,6 +58,9 @@ def predict(
     file_col: str = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
+    part_rows: int | None = None,
+    shard: ShardSource | None = None,
+    max_failures: float | None = None,
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, as an engine's `predict`, by ONNX Runtime.
@@ -67,26 +68,32 @@ def predict(
     Args:
         catalog: A table of ids and image files.
         model: An .onnx file that was exported, or several for an ensemble.
-        save_loc: Write the table there (.parquet, .csv, .hdf5) as predictions come.
+        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as predictions come. A name without
+            such an ending is a folder, for any number of galaxies: see `part_rows`.
         n_samples: Must be 1: dropout is not part of such a file.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
         batch_size: Galaxies predicted at once; None is 32.
         num_workers: Threads that read images.
+        part_rows: Galaxies in a file, where `save_loc` is a folder, as in an engine's `predict`.
+        shard: "1/8" to "8/8" share the parts of such a folder among eight processes.
+        max_failures: How many images may fail, or, below 1, which fraction of them; None allows any.
         progress: Whether a progress bar is drawn.
 
     Raises:
         CheckpointError: If a file holds no exported model.
         ConfigError: If samples are asked for, or the models predict different things.
         CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read.
+        ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a prediction is NaN or infinite.
+        PredictionsError: If they can't be written, or a folder holds those of another run.
 
     Example:
         >>> predict("new.csv", "rings.onnx").table  # doctest: +SKIP
     """
-    check_request(save_loc, n_samples)
+    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
+    check_request(save_loc, n_samples, **parts)
     return predict_catalog(
         catalog,
         [onnx_member(m, n_samples) for m in as_members(model)],
@@ -98,4 +105,6 @@ def predict(
         batch_size=choose_batch_size(batch_size, on_gpu=False),
         num_workers=num_workers,
         progress=progress,
+        decisive={},
+        **parts,
     )

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.fits_predictions import (
+    FitsFile,
+    check_fits_columns,
+    check_fits_installed,
+    read_fits_chunks,
+    read_fits_metadata,
+)
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
@@ -225,7 +232,43 @@ class _Hdf5File:
         self._file.close()
 
 
-FORMATS: dict[str, Format] = {".parquet": _Parquet(), ".csv": _Csv(), ".hdf5": _Hdf5(), ".h5": _Hdf5()}
+class _Fits:
+    def check_installed(self) -> None:
+        check_fits_installed()
+
+    def create(
+        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+    ) -> TableFile:
+        check_fits_columns(["id_str", *(["sample"] if samples else []), *columns])
+        beside = path.with_name(f"{path.stem}.rows{path.suffix}")
+        waiting = _ParquetFile(beside, columns, samples=samples, metadata={})
+        return FitsFile(
+            path,
+            columns,
+            samples=samples,
+            metadata=metadata,
+            waiting=(waiting, _Parquet().read_chunks, beside),
+        )
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        return pd.concat(self.read_chunks(path, 1_048_576), ignore_index=True)
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        for table in read_fits_chunks(path, rows):
+            _refuse_other_tables(list(table.columns))
+            yield table
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        return read_fits_metadata(path)
+
+
+FORMATS: dict[str, Format] = {
+    ".parquet": _Parquet(),
+    ".csv": _Csv(),
+    ".hdf5": _Hdf5(),
+    ".h5": _Hdf5(),
+    ".fits": _Fits(),
+}
 
 
 def _refuse_other_tables(columns: Sequence[str]) -> None:

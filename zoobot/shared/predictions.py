@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import tempfile
-import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,11 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import NonFiniteError, PredictionsError
+from zoobot.shared.loader import Failure
+from zoobot.shared.part_files import writing
+from zoobot.shared.part_reading import Parts
 from zoobot.shared.prediction_formats import FORMATS, Format, TableFile
+from zoobot.shared.whole_files import partial_name, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ __all__ = [
     "PredictionWriter",
     "Predictions",
     "check_save_loc",
+    "failure_table",
     "read_prediction_chunks",
     "read_prediction_metadata",
     "read_predictions",
@@ -41,8 +44,9 @@ class Predictions:
     Args:
         table: One row for each galaxy: `id_str`, with samples also `sample`, and the predicted columns. None
             where it was streamed to `save_loc`; then it is read when first looked at.
-        failures: The galaxies without a prediction: `id_str`, `file_loc`, `reason`.
-        save_loc: Where the table was written; None if it was not.
+        failures: The galaxies without a prediction: `id_str`, `file_loc`, `reason`. None where there are
+            none, or where `save_loc` is a folder of parts, which has its own.
+        save_loc: Where the table was written, or the folder of its parts; None if it was not.
 
     Raises:
         PredictionsError: If there is neither a table nor a file.
@@ -57,11 +61,9 @@ class Predictions:
         if table is None and save_loc is None:
             msg = "predictions need a table, or the save_loc that they were written to"
             raise PredictionsError(msg)
-        self.failures = (
-            pd.DataFrame(columns=["id_str", "file_loc", "reason"]) if failures is None else failures
-        )
         self.save_loc = None if save_loc is None else Path(save_loc)
         self._table = table
+        self._failures = failures
 
     @property
     def table(self) -> pd.DataFrame:
@@ -70,11 +72,27 @@ class Predictions:
             self._table = read_predictions(str(self.save_loc))
         return self._table
 
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The galaxies without a prediction; of a folder of parts read, and then kept, when looked at."""
+        if self._failures is None and self.save_loc is not None and self.save_loc.is_dir():
+            self._failures = pd.concat([failure_table(()), *Parts(self.save_loc).read_failures()])
+        if self._failures is None:
+            self._failures = failure_table(())
+        return self._failures
+
     def __repr__(self) -> str:
+        if self._failures is None and self.save_loc is not None and self.save_loc.is_dir():
+            return f"Predictions(in the folder {str(self.save_loc)!r})"
         where = (
             f"{len(self.table):,} rows in memory" if self.save_loc is None else f"in {str(self.save_loc)!r}"
         )
         return f"Predictions({where}, {len(self.failures):,} failures)"
+
+
+def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:
+    """Failures as a table: `id_str`, `file_loc`, `reason`."""
+    return pd.DataFrame(list(failures), columns=list(Failure._fields))
 
 
 def check_save_loc(save_loc: str | Path) -> Path:
@@ -150,8 +168,7 @@ class PredictionWriter:
         _check_columns(self.columns)
         _check_metadata(self.metadata)
         self._most_rows = min(_ROWS_IN_MEMORY, max(1, _VALUES_IN_MEMORY // len(self.columns)))
-        # In the same folder, since only there a rename is one indivisible step; hidden until it is whole.
-        self._partial = self.save_loc.with_name(f".{self.save_loc.name}.{uuid.uuid4().hex[:12]}.partial")
+        self._partial = partial_name(self.save_loc)
         self._file: TableFile | None = None
         self._waiting: list[tuple[list[str], np.ndarray, np.ndarray | None]] = []
         self._rows_waiting = 0
@@ -159,7 +176,8 @@ class PredictionWriter:
     def __enter__(self) -> PredictionWriter:
         create = _find_format(self.save_loc).create
         try:
-            self._file = create(self._partial, self.columns, samples=self.samples, metadata=self.metadata)
+            with writing(self.save_loc):
+                self._file = create(self._partial, self.columns, samples=self.samples, metadata=self.metadata)
         except BaseException:
             self._partial.unlink(missing_ok=True)
             raise
@@ -196,6 +214,17 @@ class PredictionWriter:
         if self._rows_waiting >= self._most_rows:
             self._flush(self._file)
 
+    def write_samples(self, ids: Sequence[str], values: np.ndarray) -> int:
+        """Append the rows of a batch that was predicted once or several times, and return how many galaxies.
+
+        Args:
+            ids: The galaxies.
+            values: (samples, batch, outputs).
+        """
+        for sample, numbers in enumerate(values):
+            self.write(ids, numbers, sample=sample if self.samples else None)
+        return len(ids)
+
     def _check_sample(self, sample: int | np.ndarray | None, galaxies: int) -> np.ndarray | None:
         if (sample is not None) != self.samples:
             wanted = "needs a sample number" if self.samples else "was made without samples=True"
@@ -217,7 +246,8 @@ class PredictionWriter:
         samples = np.concatenate([s for _, _, s in self._waiting if s is not None]) if self.samples else None
         self._waiting.clear()
         self._rows_waiting = 0
-        file.append(ids, values, samples)
+        with writing(self.save_loc):
+            file.append(ids, values, samples)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -226,15 +256,14 @@ class PredictionWriter:
         if file is None:
             return
         try:
-            try:
+            with writing(self.save_loc):
+                try:
+                    if kind is None:
+                        self._flush(file)
+                finally:
+                    file.close()
                 if kind is None:
-                    self._flush(file)
-            finally:
-                file.close()
-            if kind is None:
-                _sync(self._partial)
-                self._partial.replace(self.save_loc)
-                _sync(self.save_loc.parent)
+                    publish(self._partial, self.save_loc)
         finally:
             self._waiting.clear()
             self._partial.unlink(missing_ok=True)
@@ -244,7 +273,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     """The table that a `PredictionWriter` wrote.
 
     Args:
-        path: A .parquet, .csv, .hdf5 or .h5 file.
+        path: A .parquet, .csv, .hdf5, .h5 or .fits file, or a folder of parts that is complete.
 
     Returns:
         `id_str` (text), `sample` (int32) where there are samples, and the predicted columns (float32), in
@@ -254,6 +283,10 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         PredictionsError: If the file is absent or is no such table.
         MissingPackageError: If the package that reads this format is not installed.
     """
+    if Path(path).expanduser().is_dir():
+        parts = _whole(path)
+        with _no_table_of_ours(parts.folder.path):
+            return parts.read_table()
     table: pd.DataFrame = _read(path, "table")
     return table
 
@@ -262,7 +295,7 @@ def read_prediction_chunks(path: str | Path, *, rows: int = _ROWS_IN_MEMORY) -> 
     """The rows of a table that a `PredictionWriter` wrote, so many at a time, at constant memory.
 
     Args:
-        path: A .parquet, .csv, .hdf5 or .h5 file.
+        path: A .parquet, .csv, .hdf5, .h5 or .fits file, or a folder of parts that is complete.
         rows: Most rows at a time.
 
     Yields:
@@ -272,6 +305,11 @@ def read_prediction_chunks(path: str | Path, *, rows: int = _ROWS_IN_MEMORY) -> 
         PredictionsError: If the file is absent or is no such table.
         MissingPackageError: If the package that reads this format is not installed.
     """
+    if Path(path).expanduser().is_dir():
+        parts = _whole(path)
+        with _no_table_of_ours(parts.folder.path):
+            yield from parts.read_chunks(rows)
+        return
     path, form = _readable(path)
     with _no_table_of_ours(path):
         yield from form.read_chunks(path, rows)
@@ -281,14 +319,23 @@ def read_prediction_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata that a table was written with; empty for CSV, which can't hold any.
 
     Args:
-        path: A .parquet, .csv, .hdf5 or .h5 file.
+        path: A .parquet, .csv, .hdf5, .h5 or .fits file, or a folder of parts that is complete.
 
     Raises:
         PredictionsError: If the file is absent or is no such table.
         MissingPackageError: If the package that reads this format is not installed.
     """
+    if Path(path).expanduser().is_dir():
+        return Parts(path).read_metadata()
     metadata: dict[str, Any] = _read(path, "metadata")
     return metadata
+
+
+def _whole(path: str | Path) -> Parts:
+    """A folder of parts, all of which are there."""
+    parts = Parts(path)
+    parts.require_all()
+    return parts
 
 
 def _read(path: str | Path, what: str) -> Any:
@@ -350,14 +397,3 @@ def _refuse_non_finite(values: np.ndarray, ids: Sequence[str], columns: Sequence
             f"{columns[column]!r} = {float(values[row, column])!r}): {[str(ids[i]) for i in rows[:_SHOWN]]}"
         )
         raise NonFiniteError(msg)
-
-
-def _sync(path: Path) -> None:
-    """Have the system write a file, or a folder's list of files, to the disk itself."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows can't open folders
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.blocks import ParameterPlan, decays, plan_training
-from zoobot.shared.checkpoint import write_checkpoint
+from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
@@ -387,13 +387,20 @@ class FinetuneableZoobot(keras.Model):
         Returns:
             The folder.
         """
-        neutral = describe_model(
+        return write_checkpoint(folder, self.to_neutral(training=training))
+
+    def to_neutral(self, *, training: dict[str, Any] | None = None) -> NeutralCheckpoint:
+        """The model as a checkpoint holds it, with copies of its weights.
+
+        Args:
+            training: What the checkpoint records about its training, JSON-ready.
+        """
+        return describe_model(
             self,
             encoder_fields=weights.encoder_fields(self.encoder),
             head_tensors=weights.module_state(self.head),
             training=training,
         )
-        return write_checkpoint(folder, neutral)
 
 
 def _no_names() -> tf.Variable:

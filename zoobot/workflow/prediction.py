@@ -15,10 +15,13 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
 from zoobot.shared.onnx_prediction import predict as predict_exported
+from zoobot.shared.part_files import is_folder_of_parts
 from zoobot.shared.posterior_tables import write_posterior_table
-from zoobot.shared.predictions import check_save_loc
-from zoobot.shared.tasks import TreeTask
+from zoobot.shared.prediction_run import check_request
+from zoobot.shared.predictions import check_save_loc, failure_table
+from zoobot.shared.tasks import Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies
+from zoobot.workflow.part_predicting import predict_into_folder, refuse_tables_of_a_shard
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
 if TYPE_CHECKING:
@@ -40,7 +43,10 @@ class PredictResult:
         save_loc: The table.
         galaxies: How many galaxies have a prediction.
         columns: The predicted columns.
-        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`; of a folder of parts
+            only the first part that has any.
+        failed: How many could not be read.
+        missing_parts: How many parts of a folder are still to be predicted, by other shards.
         tables: The summary and the full table, where they were asked for.
     """
 
@@ -48,14 +54,17 @@ class PredictResult:
     galaxies: int
     columns: list[str]
     failures: pd.DataFrame
+    failed: int
+    missing_parts: int = 0
     tables: list[Path] = field(default_factory=list)
 
 
 def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict") -> PredictResult:
     """Predict every galaxy of a catalog and write the table, its record, and the failures if there are any.
 
-    Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`. A tree's
-    predictions also become a summary, or a full table, where these are asked for.
+    Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`. A name without
+    such an ending is a folder, which gets the predictions in parts (`zoobot.shared.part_prediction`). A
+    tree's predictions also become a summary, or a full table, where these are asked for.
 
     Args:
         options: Everything that can be chosen.
@@ -64,15 +73,22 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     Raises:
         ZoobotError: If the checkpoint or catalog can't be used, the table exists, or no image can be read.
     """
+    if is_folder_of_parts(options.save_loc):
+        return _predict_into_folder(options, command)
+    check_request(
+        options.save_loc,
+        options.n_samples,
+        part_rows=options.part_rows,
+        shard=options.shard,
+        max_failures=options.max_failures,
+    )
     save_loc = _free_place(options.save_loc, "--save-loc", options)
     tables = _tables_asked_for(options, save_loc)
     places = [_find_model(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     models, predict_with = _load(places, options)
     task = models[0].task
-    if tables and not isinstance(task, TreeTask):
-        msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
-        raise ConfigError(msg)
+    _check_tables(tables, task)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     record = RunRecord(
@@ -87,20 +103,58 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
             n_samples=options.n_samples,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
+            max_failures=options.max_failures,
             progress=options.progress,
         )
         failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
-        for path, full in tables.items():
-            write_posterior_table(
-                save_loc, path, schema=task.schema, full=full, level=options.level, kind=options.interval
-            )
+        _write_tables(tables, save_loc, task, options)
     return PredictResult(
         save_loc=save_loc,
         galaxies=len(galaxies) - len(failures),
         columns=task.output_columns,
         failures=failures,
+        failed=len(failures),
         tables=list(tables),
     )
+
+
+def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult:
+    refuse_tables_of_a_shard(options)
+    tables = _tables_asked_for(options, Path(options.save_loc))
+    models, predict_with = _load([_find_model(p) for p in (options.checkpoint, *options.ensemble)], options)
+    task = models[0].task
+    _check_tables(tables, task)
+    parts = predict_into_folder(
+        options,
+        models,
+        predict_with,
+        command=command,
+        tables=lambda folder: _write_tables(tables, folder, task, options),
+    )
+    failed = parts.count_failures()
+    return PredictResult(
+        save_loc=parts.folder.path,
+        galaxies=parts.manifest.count(parts.done) - failed,
+        columns=task.output_columns,
+        failures=next(parts.read_failures(), failure_table(())),
+        failed=failed,
+        missing_parts=len(parts.missing),
+        tables=list(tables),
+    )
+
+
+def _check_tables(tables: dict[Path, bool], task: Task) -> None:
+    if tables and not isinstance(task, TreeTask):
+        msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
+        raise ConfigError(msg)
+
+
+def _write_tables(tables: dict[Path, bool], predictions: Path, task: Task, options: PredictOptions) -> None:
+    for path, full in tables.items():
+        schema = task.schema if isinstance(task, TreeTask) else None
+        write_posterior_table(
+            predictions, path, schema=schema, full=full, level=options.level, kind=options.interval
+        )
 
 
 def _find_model(place: str) -> Path:

@@ -1,0 +1,100 @@
+"""The guided prediction run of a catalog of any size, into a folder of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.errors import ConfigError, PredictionsError
+from zoobot.shared.part_files import PartFolder
+from zoobot.shared.part_reading import Parts
+from zoobot.shared.shards import read_shard
+from zoobot.workflow.run_folder import RunRecord, loaded_versions
+
+if TYPE_CHECKING:
+    from zoobot.shared.config import PredictOptions
+    from zoobot.shared.predictions import Predictions
+
+__all__ = ["predict_into_folder", "refuse_tables_of_a_shard"]
+
+
+def predict_into_folder(
+    options: PredictOptions,
+    models: Sequence[Any],
+    predict_with: Callable[..., Predictions],
+    *,
+    command: str,
+    tables: Callable[[Path], None],
+) -> Parts:
+    """Predict the parts that are missing, and give the folder as it then is.
+
+    In the folder's `_runs` stands the record of each shard's last run.
+
+    Args:
+        options: Everything that was chosen.
+        models: The trained models.
+        predict_with: What predicts with them.
+        command: How the run was started, for its record.
+        tables: Writes further tables from the whole folder.
+
+    Raises:
+        ZoobotError: If the catalog can't be used, or the folder holds another run's predictions.
+    """
+    shard = read_shard(options.shard)
+    folder = PartFolder(options.save_loc)
+    galaxies = CatalogStream(
+        options.catalog,
+        root=options.root,
+        id_col=options.id_col,
+        file_col=options.file_col,
+        select=options.select,
+    )
+    if options.overwrite:
+        folder.clear()
+    folder.prepare()
+    name = "run" if shard.total == 1 else f"shard-{shard.number}-of-{shard.total}"
+    path = folder.runs / f"{name}.json"
+    before = path.read_bytes() if path.exists() else None
+    record = RunRecord(path, {"work": "predict", "status": "running", "command": command})
+    record.update(options=options.to_config(), versions=loaded_versions())
+    with _forgotten_if_refused(path, before), record.running():
+        predict_with(
+            galaxies,
+            models,
+            save_loc=f"{folder.path}/",
+            n_samples=options.n_samples,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            part_rows=options.part_rows,
+            shard=options.shard,
+            max_failures=options.max_failures,
+            progress=options.progress,
+        )
+        tables(folder.path)
+    return Parts(folder.path)
+
+
+@contextmanager
+def _forgotten_if_refused(path: Path, before: bytes | None) -> Iterator[None]:
+    """Leave the record of the run that the parts are of, where this one is refused since it is another."""
+    try:
+        yield
+    except PredictionsError:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(before)
+        raise
+
+
+def refuse_tables_of_a_shard(options: PredictOptions) -> None:
+    """Raise if further tables are asked for of a shard, which has not all galaxies."""
+    if options.shard is not None and (options.summary or options.full_table):
+        msg = (
+            "--summary and --full-table are made of all parts: when every shard is done, give the same "
+            "command without --shard, which then only writes them"
+        )
+        raise ConfigError(msg)

@@ -158,6 +158,25 @@ def _predict(given: dict[str, Any], command: str) -> None:
         _say(*_next_of_folder(result.save_loc, result.missing_parts))
 
 
+def _status(given: dict[str, Any], command: str) -> None:
+    from zoobot.workflow.part_status import describe_parts
+
+    _say(describe_parts(given["folder"], shards=given["shards"]))
+
+
+def _merge(given: dict[str, Any], command: str) -> None:
+    place = given.pop("place", None)
+    options = config.MergeOptions.from_config(given if place is None else {**given, "folder": place})
+    from zoobot import workflow
+
+    merged = workflow.merge(options)
+    _say(f"{merged.rows:,} rows: {merged.save_loc}")
+    if merged.failures is not None:
+        _say(f"{merged.failed:,} images could not be read, listed in {merged.failures}")
+    if merged.missing_parts:
+        _say(f"{merged.missing_parts:,} parts are missing in it: see `zoobot status`")
+
+
 def _calibrate(given: dict[str, Any], command: str) -> None:
     options = config.CalibrateOptions.from_config(_with_checkpoint(given))
     from zoobot import workflow
@@ -283,6 +302,8 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "finetune": _finetune,
     "train": _train,
     "predict": _predict,
+    "status": _status,
+    "merge": _merge,
     "calibrate": _calibrate,
     "evaluate": _evaluate,
     "export": _export,

@@ -89,8 +89,29 @@ examples:
 
   without PyTorch and TensorFlow
     zoobot predict rings.onnx --catalog new.csv --save-loc results/new.parquet
+  a whole survey, into a folder: give the same command again after a kill, and it goes on
+    zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey
+  the same by eight jobs at once, of which this is the third
+    zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey --shard 3/8
+  how far is it? one table at the end
+    zoobot status results/survey
+    zoobot merge results/survey --save-loc results/survey.fits
 
-An image that can't be read is listed in NAME.failures.csv, and the run goes on.
+An image that can't be read is listed in NAME.failures.csv, or in the folder's _failures, and the run goes on.
+"""
+
+_STATUS_EPILOG = """\
+examples:
+  zoobot status results/survey
+  zoobot status results/survey --shards 8
+"""
+
+_MERGE_EPILOG = """\
+examples:
+  zoobot merge results/survey --save-loc results/survey.parquet
+  zoobot merge results/survey --save-loc results/so_far.csv --partial
+
+The rows are in the order of the catalog; failures go to NAME.failures.csv beside the table.
 """
 
 _EXPORT_EPILOG = """\
@@ -170,6 +191,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.PredictOptions)
+    sub = add(
+        "status",
+        "say how far a prediction into a folder of parts is, what failed, and how to go on",
+        epilog=_STATUS_EPILOG,
+    )
+    sub.add_argument("folder", metavar="FOLDER", help="the --save-loc of `zoobot predict`")
+    sub.add_argument("--shards", type=int, metavar="N", help="say which of N shards have parts missing")
+    sub = add(
+        "merge",
+        "make one table of a folder of parts",
+        epilog=_MERGE_EPILOG,
+        usage="zoobot merge FOLDER --save-loc FILE [options]",
+    )
+    sub.add_argument("place", metavar="FOLDER", nargs="?", help="the same as --folder")
+    add_arguments(sub, config.MergeOptions)
     sub = add(
         "calibrate",
         "fit how sure a trained tree model may be, on a labelled catalog",

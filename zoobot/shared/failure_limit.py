@@ -28,16 +28,19 @@ class FailureLimit:
         asked: A number of galaxies, or a fraction of them, that may fail; None allows any.
         galaxies: How many there are in all.
         before: How many have failed in earlier runs of the same work.
+        first: The first of those.
 
     Attributes:
         failed: How many have failed for good.
         first: The first of them.
     """
 
-    def __init__(self, asked: float | None, galaxies: int, *, before: int = 0) -> None:
+    def __init__(
+        self, asked: float | None, galaxies: int, *, before: int = 0, first: Sequence[Failure] = ()
+    ) -> None:
         self.failed = before
         self._asked, self._galaxies = asked, galaxies
-        self.first: list[Failure] = []
+        self.first = list(first[:_SHOWN])
 
     def add(self, failures: Sequence[Failure]) -> None:
         """Count failures that are final, such as those of a part that is done."""

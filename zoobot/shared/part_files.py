@@ -160,11 +160,20 @@ class PartFolder:
         there = set(numbers) & set(self.failed_parts())
         return sum(parquet.read_metadata(self.failures(number)).num_rows for number in there)
 
+    def first_failures(self, numbers: Sequence[int]) -> list[Failure]:
+        """The failures of the first of some parts that has any."""
+        first = min(set(numbers) & set(self.failed_parts()), default=None)
+        return [] if first is None else [Failure(*row) for row in self._read(first).itertuples(index=False)]
+
     def read_failures(self) -> Iterator[pd.DataFrame]:
         """The failures of each part that has any, in order: `id_str`, `file_loc`, `reason`."""
-        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
         for number in self.failed_parts():
-            yield parquet.ParquetFile(self.failures(number)).read().to_pandas()
+            yield self._read(number)
+
+    def _read(self, number: int) -> pd.DataFrame:
+        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
+        table: pd.DataFrame = parquet.ParquetFile(self.failures(number)).read().to_pandas()
+        return table
 
 
 def _plain(texts: Sequence[str]) -> list[str]:

@@ -68,7 +68,12 @@ def predict_parts(
     folder.clean(shard.takes)
     mine = [number for number in range(manifest.part_count) if shard.takes(number)]
     done = sorted(set(folder.done()) & set(mine))
-    limit = FailureLimit(max_failures, manifest.count(mine), before=folder.count_failures(done))
+    limit = FailureLimit(
+        max_failures,
+        manifest.count(mine),
+        before=folder.count_failures(done),
+        first=folder.first_failures(done),
+    )
     limit.check()
     run = _PartRun(members, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
     missing = set(mine) - set(done)

@@ -17,6 +17,7 @@ from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
 from zoobot.workflow.exporting import ExportResult, export
+from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.training import TrainingResult, finetune, resumed_options, train
 
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "merge",
     "predict",
     "resumed_options",
     "train",

@@ -1,0 +1,252 @@
+"""The command line's predictions in parts: killed at any moment, shared among processes, told and merged."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot import cli
+from zoobot.shared import merging
+from zoobot.shared.predictions import read_predictions
+from zoobot.shared.schemas import Schema
+
+N_GALAXIES, PART_ROWS = 230, 20
+SCHEMA = Schema.from_pairs({"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"})
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """A catalog of many galaxies over a few images, some of them broken, and awkward names."""
+    folder = tmp_path_factory.mktemp("survey")
+    rng = np.random.default_rng(0)
+    (folder / "im ages é").mkdir()
+    for i in range(7):
+        cv2.imwrite(str(folder / "im ages é" / f"{i}.png"), rng.integers(0, 255, (24, 24, 3), dtype=np.uint8))
+    (folder / "broken.png").write_bytes(b"no image")
+    places = [f"im ages é/{i % 7}.png" if i % 11 else "broken.png" for i in range(N_GALAXIES)]
+    ids = [f"{587739505552785605 + i}" if i % 2 else f"007 星, {i}" for i in range(N_GALAXIES)]
+    table = pd.DataFrame({"id_str": ids, "file_loc": places, "odd": np.arange(N_GALAXIES) % 2})
+    table.to_csv(folder / "catalog.csv", index=False)
+    return folder / "catalog.csv"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A small checkpoint of each engine, made when first asked for."""
+    from zoobot.shared.engine import load_engine
+
+    made = {}
+
+    def checkpoint(engine_name):
+        if engine_name not in made:
+            engine = load_engine(engine_name)
+            model = engine.finetune.FinetuneableZoobotTree(
+                name="test_resnet", schema=SCHEMA, dropout_prob=0.5, preprocessing={"image_size_pix": 32}
+            )
+            made[engine_name] = tmp_path_factory.mktemp("model") / engine_name
+            engine.checkpoint.save(model, made[engine_name])
+        return made[engine_name]
+
+    return checkpoint
+
+
+@pytest.fixture
+def words(engine_name, models, survey):
+    """The words of a prediction, without --save-loc."""
+    how = ["--backend", engine_name, "--no-progress", "--batch-size", 8, "--n-samples", 2]
+    return ["predict", models(engine_name), "--catalog", survey, "--part-rows", PART_ROWS, *how]
+
+
+@pytest.fixture
+def run(capsys):
+    def run_words(*words):
+        code = cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_words
+
+
+def start(words, **options):
+    command = [sys.executable, "-m", "zoobot", *map(str, words)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **options}
+    )
+
+
+def data_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.parquet")}
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(words, run, tmp_path):
+    assert run(*words, "--save-loc", tmp_path / "whole")[0] == 0
+    whole = data_of(tmp_path / "whole")
+    assert len(whole) == 12 + 12
+
+    draw = random.Random(0)
+    cut = tmp_path / "cut"
+    kills = 0
+    while kills < 3:
+        process = start([*words, "--save-loc", cut])
+        before = len(list(cut.glob("part-*"))) if cut.exists() else 0
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if cut.exists() and len(list(cut.glob("part-*"))) > before + kills:
+                time.sleep(draw.uniform(0, 0.03))
+                break
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0
+            break
+        kills += 1
+    assert kills
+    assert run(*words, "--save-loc", cut)[0] == 0
+    assert data_of(cut) == whole
+    assert not [name for _, _, names in os.walk(cut) for name in names if name.startswith(".")]
+
+
+def test_shards_work_at_the_same_time(words, run, tmp_path):
+    run(*words, "--save-loc", tmp_path / "whole")
+    folder = tmp_path / "shards"
+    processes = [start([*words, "--save-loc", folder, "--shard", f"{i}/3"]) for i in (3, 1, 2)]
+    for process in processes:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, out + err
+    assert data_of(folder) == data_of(tmp_path / "whole")
+    records = sorted(path.name for path in (folder / "_runs").iterdir())
+    assert records == [f"shard-{i}-of-3.json" for i in (1, 2, 3)]
+
+
+def test_status_says_how_far_it_is_and_what_to_type(words, run, survey, tmp_path):
+    folder = tmp_path / "my parts"
+    assert run(*words, "--save-loc", folder, "--shard", "2/3")[0] == 0
+    code, out, _ = run("status", folder)
+    assert code == 0
+    assert "parts     4 of 12" in out
+    assert "galaxies  80 of 230 (34.8%)" in out
+    assert "7  not a JPEG, PNG, TIFF, WebP or FITS image" in out
+    assert "shard 1/3 misses 4 parts" in out
+    assert "shard 2/3" not in out
+    assert "--shard 3/3" in out
+    assert "shard 4/5 misses" in run("status", folder, "--shards", 5)[1]
+    command = next(line for line in out.splitlines() if line.strip().startswith("zoobot predict"))
+    assert f"--save-loc '{folder}'" in command
+
+    code, _, err = run(*words, "--save-loc", folder, "--seed", 7)
+    assert code == 2
+    assert "options.seed: 42 there, 7 now" in err
+    code, out, _ = run("status", folder)
+    assert "--seed 7" not in out  # the refused run has left no trace
+
+    code, out, _ = run(*words, "--save-loc", folder)
+    assert code == 0
+    assert "209 galaxies" in out
+    assert "21 images could not be read" in out
+    assert "Complete" in run("status", folder)[1]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".h5"])
+def test_merging_gives_the_table_in_catalog_order(words, run, survey, tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(merging, "_ROWS_AT_ONCE", 33)
+    folder, file = tmp_path / "parts", tmp_path / f"all{suffix}"
+    run(*words, "--save-loc", folder, "--shard", "1/2")
+    code, _, err = run("merge", folder, "--save-loc", file)
+    assert code == 2
+    assert "lacks 6 of 12 parts (1, 3, 5, 7, 9, 11)" in err
+    code, out, _ = run("merge", folder, "--save-loc", file, "--partial")
+    assert code == 0
+    assert "6 parts are missing" in out
+    run(*words, "--save-loc", folder)
+    assert run("merge", folder, "--save-loc", file)[0] == 2
+    code, out, _ = run("merge", "--folder", folder, "--save-loc", file, "--overwrite")
+    assert code == 0
+    assert "418 rows" in out
+    merged = read_predictions(file)
+    pd.testing.assert_frame_equal(merged, read_predictions(folder))
+    order = pd.read_csv(survey, dtype=str)
+    readable = order["id_str"][order["file_loc"] != "broken.png"].tolist()
+    assert merged["id_str"][merged["sample"] == 0].tolist() == readable
+    failures = pd.read_csv(tmp_path / "all.failures.csv", dtype=str)
+    assert failures["id_str"].tolist() == order["id_str"][order["file_loc"] == "broken.png"].tolist()
+
+
+def test_merging_to_fits(words, run, survey, tmp_path):
+    pytest.importorskip("astropy")
+    run(*words, "--save-loc", tmp_path / "odd", "--select", "odd=1")
+    code, _, err = run("merge", tmp_path / "odd", "--save-loc", tmp_path / "all.fits")
+    assert code == 0, err
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "all.fits"), read_predictions(tmp_path / "odd"))
+    run(*words, "--save-loc", tmp_path / "every")
+    code, _, err = run("merge", tmp_path / "every", "--save-loc", tmp_path / "every.fits")
+    assert code == 2
+    assert "a FITS table can't hold the id '007 星" in err
+    assert not (tmp_path / "every.fits").exists()
+
+
+def test_a_summary_is_made_of_all_parts(words, run, tmp_path):
+    folder, summary = tmp_path / "parts", tmp_path / "summary.csv"
+    code, _, err = run(*words, "--save-loc", folder, "--summary", summary, "--shard", "1/2")
+    assert code == 2
+    assert "give the same command without --shard" in err
+    code, _, err = run(*words, "--save-loc", folder, "--summary", summary)
+    assert code == 0, err
+    assert (
+        read_predictions(summary)["id_str"].tolist()
+        == read_predictions(folder)["id_str"][read_predictions(folder)["sample"] == 0].tolist()
+    )
+
+
+def test_overwriting_and_other_refusals(words, run, tmp_path):
+    folder = tmp_path / "parts"
+    run(*words, "--save-loc", folder)
+    (folder / "notes.txt").write_text("mine")
+    code, _, err = run(*words, "--save-loc", folder, "--overwrite", "--shard", "1/2")
+    assert code == 2
+    assert "delete the folder yourself" in err
+    assert run(*words, "--save-loc", folder, "--seed", 7)[0] == 2
+    (folder / "notes.txt").unlink()
+    assert run(*words, "--save-loc", folder, "--seed", 7, "--overwrite")[0] == 0
+    assert json.loads((folder / "_manifest.json").read_text())["options"]["seed"] == 7
+    code, _, err = run(*words, "--save-loc", tmp_path / "t.csv")
+    assert code == 2
+    assert "part_rows is for a save_loc that is a folder" in err
+    code, _, err = run(*words, "--save-loc", folder, "--max-failures", "0.01", "--seed", 7)
+    assert code == 2
+    assert "21 of 230 images could not be read" in err
+    code, _, err = run("status", tmp_path / "absent")
+    assert code == 2
+    assert "does not exist" in err
+
+
+def test_a_full_disk_leaves_no_half_part(words, run, tmp_path, monkeypatch):
+    from zoobot.shared import whole_files
+
+    calls = []
+
+    def fill(path):
+        calls.append(path)
+        if len(calls) > 15:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(whole_files, "sync", fill)
+    folder = tmp_path / "parts"
+    code, _, err = run(*words, "--save-loc", folder)
+    assert code == 2
+    assert "No space left on device" in err
+    assert "then give the same command again" in err
+    monkeypatch.undo()
+    done = sorted(p.name for p in folder.glob("part-*"))
+    assert 0 < len(done) < 12
+    assert not list(folder.rglob(".part*"))
+    assert run(*words, "--save-loc", folder)[0] == 0
+    assert len(list(folder.glob("part-*"))) == 12

@@ -1,0 +1,108 @@
+"""How far a prediction into a folder of parts is, as a text to read."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.part_reading import Parts
+from zoobot.shared.shards import Shard
+
+__all__ = ["describe_parts"]
+
+_REASONS = 5
+_SHARDS_SHOWN = 20
+
+
+def describe_parts(folder: str | Path, *, shards: int | None = None) -> str:
+    """What is done, what failed and why, what is missing, and what to type next.
+
+    Args:
+        folder: The folder.
+        shards: Of how many shards to say which is missing what; None takes the number of the last run.
+
+    Raises:
+        ConfigError: If the number of shards is none.
+        PredictionsError: If the folder is no folder of parts.
+    """
+    if shards is not None and shards < 1:
+        msg = f"--shards must be at least 1, got {shards}"
+        raise ConfigError(msg)
+    parts = Parts(folder)
+    records = _read_records(parts)
+    total = shards or _shards_of(records)
+    lines = [*_progress(parts), *_failures(parts)]
+    missing = parts.missing
+    place = shlex.quote(str(folder))
+    if not missing:
+        return "\n".join(
+            [
+                *lines,
+                "Complete. One table of all parts:",
+                f"  zoobot merge {place} --save-loc {place}.parquet",
+            ]
+        )
+    if total > 1:
+        lines += _missing_of_shards(missing, total)
+    lines += [
+        "What is missing is predicted by giving the same command again:",
+        *_commands(records, missing, total),
+    ]
+    return "\n".join(lines)
+
+
+def _progress(parts: Parts) -> list[str]:
+    manifest = parts.manifest
+    galaxies = manifest.count(parts.done)
+    share = galaxies / manifest.galaxies
+    return [
+        f"{parts.folder.path}: predictions of {manifest.catalog['name']}",
+        f"  parts     {len(parts.done):,} of {manifest.part_count:,}",
+        f"  galaxies  {galaxies:,} of {manifest.galaxies:,} ({share:.1%})",
+    ]
+
+
+def _failures(parts: Parts) -> list[str]:
+    failed = parts.count_failures()
+    if not failed:
+        return ["  failures  none"]
+    lines = [f"  failures  {failed:,}, listed in {parts.folder.path / '_failures'}; most often"]
+    return lines + [f"    {count:>9,}  {reason}" for reason, count in parts.frequent_reasons(_REASONS)]
+
+
+def _missing_of_shards(missing: list[int], total: int) -> list[str]:
+    lines = []
+    for number in range(1, total + 1):
+        count = sum(map(Shard(number, total).takes, missing))
+        if count:
+            lines.append(f"  shard {number}/{total} misses {count:,} parts")
+    more = len(lines) - _SHARDS_SHOWN
+    return lines if more <= 0 else [*lines[:_SHARDS_SHOWN], f"  and {more:,} more shards"]
+
+
+def _read_records(parts: Parts) -> list[dict[str, Any]]:
+    """The records of the runs, the last one first."""
+    paths = sorted(parts.folder.runs.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _shards_of(records: list[dict[str, Any]]) -> int:
+    shard = records[0].get("options", {}).get("shard") if records else None
+    return int(shard.rpartition("/")[2]) if shard else 1
+
+
+def _commands(records: list[dict[str, Any]], missing: list[int], total: int) -> list[str]:
+    if not records:
+        return ["  zoobot predict … (it was started from Python)"]
+    command = str(records[0]["command"])
+    if total == 1 or "--shard" not in command:
+        return [f"  {command}"]
+    numbers = sorted({part % total + 1 for part in missing})
+    return [
+        "  " + re.sub(r"--shard[= ]\S+", f"--shard {number}/{total}", command)
+        for number in numbers[:_SHARDS_SHOWN]
+    ]

@@ -233,6 +233,15 @@ def test_a_folder_of_images_in_the_order_of_paths(tmp_path):
         CatalogStream(tmp_path)
 
 
+def test_names_of_files_that_are_not_unicode_are_refused(tmp_path):
+    try:
+        (tmp_path / "a\udcff.png").touch()
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    with pytest.raises(CatalogError, match=r"has 'a\\udcff.png': rename"):
+        _ = CatalogStream(tmp_path).facts
+
+
 def test_a_catalog_in_memory(table):
     galaxies = read_catalog(table, root="/r", check_files=False)
     stream = CatalogStream(galaxies)

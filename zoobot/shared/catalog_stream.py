@@ -114,6 +114,7 @@ class CatalogStream:
         hashes = IdHashes()
         digests = hashlib.sha256(), hashlib.sha256()
         for ids, paths in self._read():
+            self._refuse_other_than_unicode(ids)
             hashes.add(ids)
             for digest, texts in zip(digests, (ids, paths), strict=True):
                 # lengths keep "ab", "c" apart from "a", "bc"
@@ -190,6 +191,14 @@ class CatalogStream:
     def _exact(self, first: int, ids: pd.Series, paths: pd.Series) -> IdsAndPaths:
         texts = exact_ids(ids, self.name, first_row=first)
         return texts, galaxy_files.read_paths(paths, texts, self._base, self.name)
+
+    def _refuse_other_than_unicode(self, ids: list[str]) -> None:
+        try:
+            "".join(ids).encode()
+        except UnicodeEncodeError:
+            odd = next(text for text in ids if not text.isprintable() and "\\udc" in ascii(text))
+            msg = f"ids must be Unicode, but {self.name} has {odd!a}: rename that file, or give a table"
+            raise CatalogError(msg) from None
 
     def _refuse_empty(self) -> None:
         if self._value is None:

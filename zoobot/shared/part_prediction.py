@@ -77,7 +77,7 @@ def predict_parts(
     limit.check()
     run = _PartRun(members, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
     missing = set(mine) - set(done)
-    what = f"part {shard}" if shard.total > 1 else "galaxies"
+    what = f"shard {shard}" if shard.total > 1 else "galaxies"
     with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
         for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
             run.predict(part, bar)

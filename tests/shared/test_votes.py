@@ -165,3 +165,11 @@ def test_examples_in_docstrings_run():
     results = doctest.testmod(votes)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_votes_that_float64_cannot_add_are_refused():
+    schema = schemas.get("gz_rings")
+    with pytest.raises(LabelError, match=r"votes must be at most 9007199254740992, got 1e\+308 in row 0"):
+        votes.fractions_from_votes([[1e308, 1e308]], schema)  # their sum is infinite: both would get 0
+    with pytest.raises(LabelError, match="totals must be at most 9007199254740992"):
+        votes.votes_from_fractions([[0.5, 0.5]], [[1e300]], schema)

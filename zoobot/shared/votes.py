@@ -39,6 +39,8 @@ FloatArray = NDArray[np.float64]
 SUM_TOLERANCE = 0.02
 # And one alone may exceed 1 by this much.
 ROUNDING = 1e-5
+# Above, float64 no longer holds every whole number, and sums of votes no longer add up.
+MAX_VOTES = 2.0**53
 ROWS_IN_MESSAGE = 5
 
 
@@ -51,8 +53,8 @@ def check_votes(votes: ArrayLike, schema: Schema, ids: Sequence[str] | None = No
         ids: Id of each galaxy, for messages.
 
     Raises:
-        LabelError: If the shape is wrong, a vote is negative or infinite, or a question is NaN in part; the
-            message names rows, ids and columns.
+        LabelError: If the shape is wrong, a vote is negative, infinite or beyond 2**53, or a question is NaN
+            in part; the message names rows, ids and columns.
 
     Example:
         >>> from zoobot.shared import schemas
@@ -72,6 +74,7 @@ def check_vote_array(
     """As `check_votes`, where the slices of the questions are known but not the schema."""
     votes = _as_table(votes, question_slices, "votes")
     _refuse_where((votes < 0) | np.isinf(votes), votes, "votes must be finite and not negative", columns, ids)
+    _refuse_where(votes > MAX_VOTES, votes, f"votes must be at most {MAX_VOTES:.0f}", columns, ids)
     _refuse_partly_missing(votes, question_slices, "votes", columns, ids)
     return votes
 
@@ -173,6 +176,8 @@ def votes_from_fractions(
     columns = [question.text for question in schema.questions]
     bad = ~np.isfinite(per_question) | (per_question < 0)
     _refuse_where(bad, per_question, "totals must be finite and not negative", columns, None)
+    many = per_question > MAX_VOTES
+    _refuse_where(many, per_question, f"totals must be at most {MAX_VOTES:.0f}", columns, None)
     first_answers = [part.start for part in schema.question_slices]
     unknown = (per_question > 0) & np.isnan(shares[:, first_answers])
     _refuse_where(unknown, per_question, "a question with votes must have fractions", columns, None)

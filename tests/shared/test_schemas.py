@@ -311,3 +311,40 @@ def test_examples_in_docstrings_run(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("answer", ["__strong", "___strong", "\x85", "\u2028odd", " a", "~", "\x00"])
+def test_odd_answers_come_back_from_yaml(tmp_path, answer):
+    schema = Schema.from_pairs({"bar": [answer, "no"]})
+    schema.to_yaml(tmp_path / "tree.yaml")
+    assert Schema.from_yaml(tmp_path / "tree.yaml") == schema
+
+
+def test_a_key_given_twice_in_yaml_is_refused(tmp_path):
+    text = "name: x\nquestions:\n- {question: a, answers: ['yes', 'no'], answers: [left, right]}\n"
+    (tmp_path / "tree.yaml").write_text(text)
+    with pytest.raises(
+        SchemaError, match=r"given more than once; the keys are \['question', 'answers', 'answers'\]"
+    ):
+        Schema.from_yaml(tmp_path / "tree.yaml")
+
+
+def test_a_bomb_of_yaml_aliases_is_refused_in_a_short_message(tmp_path):
+    bomb = ", ".join(f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))
+    (tmp_path / "tree.yaml").write_text(f"name: x\nquestions: [[&a0 [boom], {bomb}]]")
+    with pytest.raises(SchemaError) as caught:
+        Schema.from_yaml(tmp_path / "tree.yaml")
+    assert len(str(caught.value)) < 1000
+
+
+def test_yaml_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "tree.yaml").write_text("[" * 20_000)
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        Schema.from_yaml(tmp_path / "tree.yaml")
+
+
+def test_a_tree_deeper_than_the_stack_is_checked_and_drawn():
+    pairs = {f"q{i}": ["yes", "no"] for i in range(3000)}
+    schema = Schema.from_pairs(pairs, {f"q{i}": f"q{i - 1}_yes" for i in range(1, 3000)})
+    assert schema.probability_asked(np.ones((1, 6000))).tolist() == [[1.0] * 3000]
+    assert schema.draw().count("▸") == 3000

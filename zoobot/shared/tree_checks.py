@@ -62,9 +62,10 @@ def _check_indices(schema: Schema) -> None:
 
 
 def _check_parents(schema: Schema) -> None:
+    known = set(schema.label_cols)
     for question in schema.questions:
         for parent in question.parents:
-            if parent not in schema.label_cols:
+            if parent not in known:
                 what = f"answer, named as parent of {question.text!r},"
                 _refuse(schema, not_found(what, parent, schema.label_cols))
         if len(set(question.parents)) < len(question.parents):

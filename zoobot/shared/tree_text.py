@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 from zoobot.shared.errors import MissingPackageError, SchemaError
 
 if TYPE_CHECKING:
-    from zoobot.shared.tree import Answer, Question, Schema
+    from zoobot.shared.tree import Question, Schema
 
 __all__ = ["draw", "pairs_from_config", "read_yaml", "size", "to_config", "write_yaml"]
+
+# A few lines of YAML aliases can stand for gigabytes of text, so messages show the beginning of a value only.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = 200
+_shown = _SHORT.repr
 
 
 def size(schema: Schema) -> str:
@@ -25,7 +32,8 @@ def to_config(schema: Schema) -> dict[str, Any]:
     for question in schema.questions:
         entry: dict[str, Any] = {
             "question": question.text,
-            "answers": [answer.text for answer in question.answers],
+            # reading leaves out one leading underscore
+            "answers": ["_" * answer.text.startswith("_") + answer.text for answer in question.answers],
         }
         if question.parents:
             entry["parents"] = list(question.parents)
@@ -46,7 +54,7 @@ def pairs_from_config(
     _check_entry(config, "the schema", required=("name", "questions"))
     _text(config["name"], "'name'")
     if not isinstance(config["questions"], list):
-        msg = f"'questions' must be a list of questions, got {config['questions']!r}"
+        msg = f"'questions' must be a list of questions, got {_shown(config['questions'])}"
         raise SchemaError(msg)
     answers: dict[str, list[str]] = {}
     parents: dict[str, list[str]] = {}
@@ -66,8 +74,10 @@ def pairs_from_config(
 
 def write_yaml(config: Mapping[str, Any], path: str | Path) -> None:
     """Write plain values to a YAML file."""
-    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
-    text = _yaml().safe_dump(dict(config), **style)
+    style = {"sort_keys": False, "default_flow_style": None, "width": 110}
+    text = _yaml().safe_dump(dict(config), allow_unicode=True, **style)
+    if any(rare_break in text for rare_break in "\x85\u2028\u2029"):
+        text = _yaml().safe_dump(dict(config), **style)  # escaped: PyYAML reads these back as other breaks
     Path(path).write_text(text, encoding="utf-8")
 
 
@@ -77,20 +87,23 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     YAML would else read the answers `yes`, `no` and `1` as True, False and a number.
 
     Raises:
-        SchemaError: If the file is missing, not UTF-8, not YAML, or not a mapping.
+        SchemaError: If the file is missing, not UTF-8, not YAML, repeats a key, or is not a mapping.
     """
     yaml = _yaml()
     try:
         text = Path(path).read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=yaml.BaseLoader)  # safe: BaseLoader makes only str, list and dict
+        config = yaml.load(text, Loader=_loader(yaml))  # safe: it makes only str, list and dict
     except OSError as error:
         msg = f"can't read the schema file {path}: {error.strerror}"
         raise SchemaError(msg) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path} is not valid YAML: {error}"
         raise SchemaError(msg) from error
+    except RecursionError as error:
+        msg = f"{path} is nested too deeply to be a schema"
+        raise SchemaError(msg) from error
     if not isinstance(config, dict):
-        msg = f"{path} must hold 'name' and 'questions', got {config!r}"
+        msg = f"{path} must hold 'name' and 'questions', got {_shown(config)}"
         raise SchemaError(msg)
     return config
 
@@ -107,33 +120,32 @@ def draw(schema: Schema) -> str:
             children.setdefault(parent, []).append(question)
     lines = [f"{schema.name} ({size(schema)})"]
     drawn: set[str] = set()
-    for question in schema.questions:
-        if not question.parents:
-            lines += _draw_question(question, children, drawn)
+    waiting: list[tuple[str, str | Question]] = [("", q) for q in reversed(schema.questions) if not q.parents]
+    while waiting:  # a stack and not recursion: a tree may be deeper than Python's limit
+        indent, piece = waiting.pop()
+        if isinstance(piece, str):
+            lines.append(indent + piece)
+        else:
+            waiting += reversed(_pieces(piece, indent, children, drawn))
     return "\n".join(lines)
 
 
-def _draw_question(question: Question, children: dict[str, list[Question]], drawn: set[str]) -> list[str]:
+def _pieces(
+    question: Question, indent: str, children: dict[str, list[Question]], drawn: set[str]
+) -> list[tuple[str, str | Question]]:
+    """A question as its lines, and the questions that its answers lead to, each with its indentation."""
     if question.text in drawn:
-        return [f"▸ {question.text} (as above)"]
+        return [(indent, f"▸ {question.text} (as above)")]
     drawn.add(question.text)
     if not any(answer.label_col in children for answer in question.answers):
-        return [f"▸ {question.text}: " + " · ".join(answer.text for answer in question.answers)]
-    lines = [f"▸ {question.text}"]
+        return [(indent, f"▸ {question.text}: " + " · ".join(answer.text for answer in question.answers))]
+    pieces: list[tuple[str, str | Question]] = [(indent, f"▸ {question.text}")]
     for answer in question.answers:
         last = answer is question.answers[-1]
-        lines.append(("└─ " if last else "├─ ") + answer.text)
-        below = _draw_children(answer, children, drawn)
-        lines += [("   " if last else "│  ") + line for line in below]
-    return lines
-
-
-def _draw_children(answer: Answer, children: dict[str, list[Question]], drawn: set[str]) -> list[str]:
-    return [
-        line
-        for question in children.get(answer.label_col, [])
-        for line in _draw_question(question, children, drawn)
-    ]
+        pieces.append((indent, ("└─ " if last else "├─ ") + answer.text))
+        below = indent + ("   " if last else "│  ")
+        pieces += [(below, child) for child in children.get(answer.label_col, [])]
+    return pieces
 
 
 def _count(number: int, noun: str) -> str:
@@ -142,18 +154,18 @@ def _count(number: int, noun: str) -> str:
 
 def _check_entry(entry: Any, what: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     if not isinstance(entry, Mapping):
-        msg = f"{what} must hold {list(required)}, got {entry!r}"
+        msg = f"{what} must hold {list(required)}, got {_shown(entry)}"
         raise SchemaError(msg)
     missing = [key for key in required if key not in entry]
     unknown = [key for key in entry if key not in required + optional]
     if missing or unknown:
-        msg = f"{what} must hold {list(required)} (and may hold {list(optional)}), got {list(entry)}"
+        msg = f"{what} must hold {list(required)} (and may hold {list(optional)}), got {_shown(list(entry))}"
         raise SchemaError(msg)
 
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        msg = f"{what} must be text, got {value!r}"
+        msg = f"{what} must be text, got {_shown(value)}"
         raise SchemaError(msg)
     return value
 
@@ -162,9 +174,24 @@ def _texts(value: Any, what: str) -> list[str]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        msg = f"{what} must be a list of texts, got {value!r}"
+        msg = f"{what} must be a list of texts, got {_shown(value)}"
         raise SchemaError(msg)
     return value
+
+
+def _loader(yaml: Any) -> Any:
+    """PyYAML's reader of text, lists and dicts, which refuses a key given twice instead of dropping one."""
+
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            mapping = super().construct_mapping(node, deep)
+            if len(mapping) < len(node.value):
+                keys = _shown([key.value for key, _ in node.value])
+                words = f"a key is given more than once; the keys are {keys}"
+                raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+            return mapping
+
+    return Loader
 
 
 def _yaml() -> Any:

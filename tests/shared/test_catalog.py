@@ -484,3 +484,40 @@ def test_columns_of_text_are_only_read_as_text_where_asked(tmp_path):
 def test_a_missing_package_says_how_to_install_it():
     with pytest.raises(MissingPackageError, match=r"reading X needs the package 'x-y': pip install x-y"):
         import_optional("no_such_package.part", needed_for="reading X", package="x-y")
+
+
+def test_a_damaged_gzip_is_refused(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(bytes.fromhex("1f8b0800000000000003") + b"\xff" * 20)
+    with pytest.raises(CatalogError, match="can't read the table"):
+        read_table(path)
+
+
+def test_parquet_text_that_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"id_str": ["galaxy-1", "galaxy-2"], "file_loc": ["a", "b"]}).to_parquet(
+        path, compression=None
+    )
+    path.write_bytes(path.read_bytes().replace(b"galaxy-1", b"\xffalaxy-1"))
+    with pytest.raises(CatalogError, match="can't read the table"):
+        read_catalog(path, check_files=False)
+
+
+@pytest.mark.parametrize("value", [[1, 2], np.array([1, 2]), b"\xff", {"a": 1}])
+@pytest.mark.parametrize("column", ["id_str", "file_loc"])
+def test_cells_that_are_no_text_are_refused(column, value):
+    table = pd.DataFrame({"id_str": ["a"], "file_loc": ["a.jpg"]})
+    table[column] = pd.Series([value], dtype=object)
+    if column == "file_loc" and isinstance(value, bytes):
+        assert os.fsencode(read_catalog(table, check_files=False).paths[0]).endswith(b"/\xff")
+        return
+    with pytest.raises(CatalogError, match="must be text"):
+        read_catalog(table, check_files=False)
+
+
+def test_classes_that_only_look_like_numbers_keep_one_order():
+    assert encode_labels(pd.DataFrame({"kind": ["--5", "-", "2"]}), "kind")[1] == ("-", "--5", "2")
+    for kinds in (["1", "01", "001"], ["001", "1", "01"]):  # equal as numbers; a set has no order of its own
+        assert encode_labels(pd.DataFrame({"kind": kinds}), "kind")[1] == ("001", "01", "1")
+    long = "1" * 5000  # Python reads no integer of so many digits
+    assert encode_labels(pd.DataFrame({"kind": [long, "2"]}), "kind")[1] == (long, "2")

@@ -6,13 +6,14 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from zoobot.shared.errors import CatalogError
+from zoobot.shared.galaxy_ids import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 __all__ = ["read_paths", "refuse_missing_files"]
 
@@ -56,7 +57,7 @@ def _path_text(value: object) -> str:
         return value
     if isinstance(value, (os.PathLike, bytes)):
         return os.fsdecode(value)
-    if value is None or pd.isna(value):
+    if is_missing(value):
         return ""
     msg = f"image paths must be text or Path, got {value!r} ({type(value).__name__})"
     raise CatalogError(msg)

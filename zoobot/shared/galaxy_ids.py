@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError
 
-__all__ = ["exact_ids", "read_ids"]
+__all__ = ["exact_ids", "is_missing", "read_ids"]
 
 _SHOWN = 10
 # What empty cells turn into on their way through spreadsheets and `astype(str)`.
@@ -86,13 +86,26 @@ def _value_as_text(value: Any, column: pd.Series, name: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (bytes, np.bytes_)):
-        return value.decode("utf-8")
+        return _decode(value, column, name)
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return str(value)
-    if value is None or pd.isna(value):
+    if is_missing(value):
         return ""
     _refuse_kind(column, name, type(value).__name__, value)
     return ""
+
+
+def _decode(value: bytes, column: pd.Series, name: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"ids must be text, but column {column.name!r} of {name} holds {value!r}, which is not UTF-8"
+        raise CatalogError(msg) from error
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a table is empty: None, NaN, NA or NaT. A list or an array is something."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _refuse_kind(column: pd.Series, name: str, kind: object, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["encode_labels", "read_labels"]
 
 _SHOWN = 10
+# Python refuses to read integers of thousands of digits.
+_WHOLE = re.compile(r"-?[0-9]{1,400}")
 
 
 def read_labels(table: pd.DataFrame, columns: Sequence[str], ids: Sequence[str], name: str) -> np.ndarray:
@@ -109,6 +112,6 @@ def _class_name(value: object, column: str) -> str:
 
 
 def _in_order(names: set[str]) -> list[str]:
-    if all(name.lstrip("-").isdecimal() for name in names):
-        return sorted(names, key=int)
+    if all(_WHOLE.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))  # 1 and 01 too have one order
     return sorted(names)

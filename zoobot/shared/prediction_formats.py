@@ -69,7 +69,9 @@ class _Parquet:
 
     def read_table(self, path: Path) -> pd.DataFrame:
         parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
-        table: pd.DataFrame = parquet.read_table(path).to_pandas()
+        stored = parquet.read_table(path)
+        stored.validate(full=True)  # damage would else be found where the table is used
+        table: pd.DataFrame = stored.to_pandas()
         _refuse_other_tables(list(table.columns))
         return table
 
@@ -78,6 +80,7 @@ class _Parquet:
         with parquet.ParquetFile(path) as file:
             _refuse_other_tables(file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=rows):
+                batch.validate(full=True)
                 yield batch.to_pandas()
 
     def read_metadata(self, path: Path) -> dict[str, Any]:

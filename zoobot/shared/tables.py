@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import pandas as pd
 
-from zoobot.shared.errors import CatalogError
+from zoobot.shared.errors import CatalogError, ZoobotError
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
         raise CatalogError(msg)
     try:
         table = reader(path, text_cols)
-    except (OSError, ValueError, TypeError, EOFError, pd.errors.ParserWarning) as error:
-        if isinstance(error, CatalogError):
-            raise
+    except ZoobotError:
+        raise
+    except Exception as error:  # csv, zlib, pandas, Arrow and astropy each have their own for damaged files
         msg = f"can't read the table {str(path)!r}: {type(error).__name__}: {error}"
         raise CatalogError(msg) from error
     refuse_repeated_columns(table.columns, str(path))
@@ -107,8 +107,11 @@ def read_csv_header(path: Path) -> list[str]:
 
 def _read_parquet(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
     del text_cols  # Parquet knows its types
-    import_optional("pyarrow", needed_for=f"reading {path.name}")
-    return pd.read_parquet(path, engine="pyarrow")
+    parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
+    table = parquet.read_table(path)
+    table.validate(full=True)  # text that is no text would else be found wherever it is first looked at
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _read_fits(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:

@@ -166,3 +166,10 @@ class TestTorchPickle:
             read_torch_pickle(tmp_path / "zip.pth")
         with pytest.raises(CheckpointError, match="one tensor for each name"):
             read_torch_pickle(self.save(tmp_path / "n.pth", {"epoch": 3}))
+
+
+def test_a_pickle_that_asks_for_endless_memory_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"\x80\x02K\x01r\xff\xff\xff\x7f.")  # an object of the number 2**31 - 1
+    with pytest.raises(CheckpointError, match="numbers an object 2147483647, in a file of 10 bytes"):
+        read_torch_pickle(path)

@@ -8,7 +8,9 @@ weights published before 2020 are found.
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import pickletools
 import struct
 from collections import OrderedDict
 from pathlib import Path
@@ -71,35 +73,38 @@ def read_torch_pickle(path: str | Path) -> dict[str, np.ndarray]:
     except OSError as error:
         msg = f"can't read {path}: {error}"
         raise CheckpointError(msg) from error
-    except (
-        pickle.UnpicklingError,
-        struct.error,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-    ) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way that a small program can
         msg = f"{path} is damaged or not a file of tensors in torch's older layout: {error}"
         raise CheckpointError(msg) from error
 
 
 def _read(stream: io.BytesIO, path: Path) -> dict[str, np.ndarray]:
-    magic, protocol = (_TensorUnpickler(stream).load() for _ in range(2))
+    magic, protocol = (_load(stream) for _ in range(2))
     if (magic, protocol) != (_MAGIC, _PROTOCOL):
         msg = f"{path} does not start like a file of torch's older layout"
         raise CheckpointError(msg)
-    _TensorUnpickler(stream).load()  # sizes of the writer's integers
-    tensors = _TensorUnpickler(stream).load()
+    _load(stream)  # sizes of the writer's integers
+    tensors = _load(stream)
     if not isinstance(tensors, dict) or not all(isinstance(t, _Tensor) for t in tensors.values()):
         msg = f"{path} must hold one tensor for each name and nothing else"
         raise CheckpointError(msg)
-    keys = _TensorUnpickler(stream).load()
+    keys = _load(stream)
     types = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
     storages = {key: _read_storage(stream, types[key]) for key in keys}
     return {name: _view(tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
+
+
+def _load(stream: io.BytesIO) -> Any:
+    """One pickle, once found to ask for no memory that its own size can't explain."""
+    start, size = stream.tell(), len(stream.getbuffer())
+    for opcode, argument, _ in pickletools.genops(stream):
+        if "PUT" in opcode.name and argument is not None and argument > size:
+            msg = f"it numbers an object {argument}, in a file of {size} bytes"
+            raise pickle.UnpicklingError(msg)
+    stream.seek(start)
+    return _TensorUnpickler(stream).load()
 
 
 def _read_storage(stream: io.BytesIO, dtype: np.dtype) -> np.ndarray:
@@ -116,13 +121,16 @@ def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
     if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or last >= max(storage.size, 1):
         msg = f"a tensor of shape {tensor.shape} reaches outside its {storage.size} numbers"
         raise ValueError(msg)
+    if math.prod(tensor.shape) > storage.size:
+        msg = f"a tensor of shape {tensor.shape} repeats its {storage.size} numbers"
+        raise ValueError(msg)
     strides = tuple(step * storage.itemsize for step in tensor.strides)
     return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides).copy()
 
 
 def _make_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_unused: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
-        msg = f"a tensor must be made of a storage, got {storage!r}"
+        msg = f"a tensor must be made of a storage, got {type(storage).__name__}"
         raise pickle.UnpicklingError(msg)
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
@@ -144,6 +152,6 @@ class _TensorUnpickler(pickle.Unpickler):
         kind, dtype, key, *_rest = pid
         view = _rest[2] if len(_rest) > 2 else None
         if kind != "storage" or not isinstance(dtype, np.dtype) or view is not None:
-            msg = f"it holds a {kind!r} that is no plain storage"
+            msg = "it holds something that is no plain storage"
             raise pickle.UnpicklingError(msg)
         return _Storage(str(key), dtype)

@@ -18,6 +18,7 @@ from zoobot.shared.checkpoint import (
 )
 from zoobot.shared.encoder_source import source_from_folder
 from zoobot.shared.errors import CheckpointError, EncoderError
+from zoobot.shared.neutral_model import read_whole_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tensor_files import read_tensors
 
@@ -310,4 +311,52 @@ def test_unusable_timm_input_is_a_checkpoint_error(tmp_path, pretrained_cfg):
 def test_a_module_in_memory_has_no_name_to_rebuild_it(tmp_path):
     folder = write_checkpoint(tmp_path / "c", make_checkpoint(architecture="module:mine.Net"))
     with pytest.raises(EncoderError, match=r"module mine.Net.*pass it as `encoder`"):
+        source_from_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("task",), {"kind": ["classification"]}, "task kind must be one of"),
+        (("task",), {"kind": "regression", "num_targets": 10**12}, "1 to 1,000,000 label columns"),
+        (("task",), {"kind": "classification", "label_cols": []}, "missing \\['class_names'\\]"),
+        (("task",), {"kind": "regression", "spin": 1}, "unknown \\['spin'\\]"),
+        (("task",), "regression", "'task' must be a JSON object"),
+        (("preprocessing", "image_size_pix"), "64", "image_size_pix must be a whole number"),
+        (("preprocessing", "image_size_pix"), 2**63, "at most 268,435,456 values"),
+        (("preprocessing", "mean"), [None] * 5, "mean must be a list, each item a finite number"),
+        (("preprocessing", "std"), [float("nan")] * 5, "std must be a list, each item a finite number"),
+        (("head", "dropout_prob"), None, "dropout_prob must be in"),
+    ],
+)
+def test_a_damaged_config_of_a_whole_model_is_refused_with_its_name(tmp_path, place, value, words):
+    task = {"kind": "classification", "label_cols": ["ring"], "class_names": ["no", "yes"]}
+    folder = write_checkpoint(tmp_path / "rings", make_checkpoint(task=task))
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    owner = config["zoobot"]
+    for key in place[:-1]:
+        owner = owner[key]
+    owner[place[-1]] = value
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_whole_model(folder)
+    assert str(folder / CONFIG_FILE) in str(caught.value)
+
+
+def test_a_config_without_bottom_is_refused(tmp_path):
+    (tmp_path / CONFIG_FILE).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="can't be read as JSON"):
+        read_config(tmp_path)
+
+
+def test_a_strangers_config_can_not_say_where_timm_loads_from(tmp_path):
+    evil = {"in_chans": 5, "checkpoint_path": "evil.pth", "pretrained_cfg": {"file": "evil.pth"}, "depth": 3}
+    folder = write_checkpoint(tmp_path / "rings", make_checkpoint(model_args=evil))
+    assert source_from_folder(folder).model_args == {"depth": 3}
+
+
+def test_a_config_that_asks_for_endless_channels_is_refused(tmp_path):
+    endless = {"input_size": [10**9, 64, 64]}
+    folder = write_checkpoint(tmp_path / "rings", make_checkpoint(pretrained_cfg=endless, model_args={}))
+    with pytest.raises(CheckpointError, match="at most 268,435,456 values"):
         source_from_folder(folder)

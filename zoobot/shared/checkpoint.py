@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import math
 import platform
+import reprlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(msg)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} can't be read as JSON: {error}"
         raise CheckpointError(msg) from error
     return _checked_config(config, path)
@@ -201,11 +202,12 @@ def _checked_config(config: Any, path: Path) -> dict[str, Any]:
         raise CheckpointError(msg)
     if "pretrained_cfg" not in config:
         config = {**config, "pretrained_cfg": {k: v for k, v in config.items() if k != "architecture"}}
-    for key in ("pretrained_cfg", "model_args", "zoobot"):
-        if not isinstance(config.get(key) or {}, dict):
-            msg = f"{path}: {key!r} must be a JSON object, got {config[key]!r}"
-            raise CheckpointError(msg)
-    number = (config.get("zoobot") or {}).get("format", FORMAT)
+    _refuse_other_kinds(config, ("pretrained_cfg", "model_args", "zoobot"), dict, "a JSON object", path)
+    ours = config.get("zoobot") or {}
+    parts = ("task", "head", "preprocessing", "training", "versions")
+    _refuse_other_kinds(ours, parts, dict, "a JSON object", path)
+    _refuse_other_kinds(config, ("num_features",), int, "a whole number", path)
+    number = ours.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
         msg = (
             f"{path} has checkpoint format {number!r}, this Zoobot reads up to {FORMAT}; "
@@ -213,6 +215,15 @@ def _checked_config(config: Any, path: Path) -> dict[str, Any]:
         )
         raise CheckpointError(msg)
     return config
+
+
+def _refuse_other_kinds(
+    config: dict[str, Any], keys: Sequence[str], kind: type, words: str, path: Path
+) -> None:
+    for key in keys:
+        if config.get(key) and not isinstance(config[key], kind):
+            msg = f"{path}: {key!r} must be {words}, got {reprlib.repr(config[key])}"
+            raise CheckpointError(msg)
 
 
 def _to_json(config: dict[str, Any], folder: Path) -> str:

@@ -21,6 +21,11 @@ __all__ = ["MODULE_PREFIX", "EncoderSource", "source_from_folder"]
 MODULE_PREFIX = "module:"
 
 _TIMM_DEFAULT_SIZE = (3, 224, 224)
+# What timm's builder takes for itself: where else to look for weights. A stranger's file has no say in that.
+_OF_LOADING = (
+    *("model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"),
+    *("checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit"),
+)
 _SET_BY_ENGINE = ("in_chans", "img_size", "num_classes")
 
 
@@ -96,7 +101,7 @@ def source_from_folder(folder: str | Path, description: str = "") -> EncoderSour
         in_channels=channels,
         preprocessing=_preprocessing(config, timm_config, channels, size, folder),
         model_args=_kept_args(model_args),
-        classifier=_names(timm_config.get("classifier")),
+        classifier=_names(timm_config.get("classifier"), folder),
         description=description or str(folder),
     )
 
@@ -107,16 +112,18 @@ def _input_size(timm_config: dict[str, Any], model_args: dict[str, Any], folder:
         channels, height, width = timm_config.get("input_size") or _TIMM_DEFAULT_SIZE
         height, width = _pair(model_args.get("img_size") or (height, width))
         channels = model_args.get("in_chans") or channels
-        return int(channels), max(int(height), int(width))
-    except (TypeError, ValueError) as error:
+        channels, side = int(channels), max(int(height), int(width))
+        Preprocessing(image_size_pix=side, channels=channels, mean=(0.5,), std=(0.5,))  # is it possible?
+    except (TypeError, ValueError, OverflowError) as error:
         msg = f"{folder / CONFIG_FILE}: input_size must be (channels, height, width): {error}"
         raise CheckpointError(msg) from error
+    return channels, side
 
 
 def _kept_args(model_args: dict[str, Any]) -> dict[str, Any]:
     """An encoder pools, whatever its file says; the engine sets channels and size."""
     pooled = {k: v for k, v in model_args.items() if k != "global_pool" or v}
-    return {k: v for k, v in pooled.items() if k not in _SET_BY_ENGINE}
+    return {k: v for k, v in pooled.items() if k not in _SET_BY_ENGINE + _OF_LOADING}
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -144,7 +151,11 @@ def _preprocessing(
         raise CheckpointError(msg) from error
 
 
-def _names(classifier: Any) -> tuple[str, ...]:
+def _names(classifier: Any, folder: Path) -> tuple[str, ...]:
     if not classifier:
         return ()
-    return (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    names = (classifier,) if isinstance(classifier, str) else classifier
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        msg = f"{folder / CONFIG_FILE}: classifier must name a layer, or several, got {classifier!r}"
+        raise CheckpointError(msg)
+    return tuple(names)

@@ -11,8 +11,8 @@ import numpy as np
 
 from zoobot.shared import tasks
 from zoobot.shared.bundled import bundled_checkpoint
-from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint
-from zoobot.shared.errors import CheckpointError
+from zoobot.shared.checkpoint import CONFIG_FILE, NeutralCheckpoint, read_checkpoint
+from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.finetune_settings import FinetuneSettings
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -62,7 +62,22 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
             "finetune it by giving the folder as the model's `name`"
         )
         raise CheckpointError(msg)
+    _check_parts(neutral, folder)
     return _with_calibration(neutral)
+
+
+def _check_parts(neutral: NeutralCheckpoint, folder: str | Path) -> None:
+    """Find what can't be used before any weights are made for it."""
+    try:
+        tasks.from_config(neutral.task or {})
+        Preprocessing.from_config(neutral.preprocessing or {})
+    except (ConfigError, SchemaError) as error:
+        msg = f"{Path(folder) / CONFIG_FILE} can't be used: {error}"
+        raise CheckpointError(msg) from error
+    dropout = (neutral.head or {}).get("dropout_prob", 0.0)
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        msg = f"{Path(folder) / CONFIG_FILE}: dropout_prob must be in [0, 1), got {dropout!r}"
+        raise CheckpointError(msg)
 
 
 def _with_calibration(neutral: NeutralCheckpoint) -> NeutralCheckpoint:

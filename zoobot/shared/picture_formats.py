@@ -11,6 +11,7 @@ import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from zoobot.shared.errors import ImageError
+from zoobot.shared.preprocessing import MAX_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["MAX_VALUES", "check_size", "decode_jpeg", "decode_picture", "find_format"]
-
-MAX_VALUES = 2**28
-"""Most values (height × width × planes) an image may have: 1 GiB of float32. More is taken for an attack."""
 
 _ROUGH_COLOUR_FROM = 1.4
 """Views that shrink so much soften colour themselves: they agree to 50 dB (PSNR) and better."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.field_types import check_field_types
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MAX_VALUES", "Preprocessing"]
+
+MAX_VALUES = 2**28
+"""Most values (height × width × planes) one image may have: 1 GiB of float32. More is taken for an attack."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,10 +78,7 @@ class Preprocessing:
     pixel_scale_arcsec: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("bands", "limits", "percentiles", "mean", "std"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(value))
+        check_field_types(self)
         self._check_sizes()
         self._check_choices()
         self._check_ranges()
@@ -85,6 +86,8 @@ class Preprocessing:
     def _check_sizes(self) -> None:
         _require(self.image_size_pix >= 1, "image_size_pix must be at least 1", self.image_size_pix)
         _require(self.channels >= 1, "channels must be at least 1", self.channels)
+        values = self.image_size_pix**2 * self.channels
+        _require(values <= MAX_VALUES, f"network input must have at most {MAX_VALUES:,} values", values)
         _require(self.crop_fraction > 0, "crop_fraction must be positive", self.crop_fraction)
         if self.bands is not None:
             _require(len(self.bands) > 0 and min(self.bands) >= 0, "bands must count from 0", self.bands)
@@ -95,9 +98,6 @@ class Preprocessing:
         _require(min(self.std) > 0, "std must be positive", self.std)
 
     def _check_choices(self) -> None:
-        for name, choices in (("colour", Colour), ("stretch", StretchName), ("nan_policy", NanPolicy)):
-            value = getattr(self, name)
-            _require(value in get_args(choices), f"{name} must be one of {get_args(choices)}", value)
         if self.stretch == "lupton":
             _require(self.channels == 3, "stretch 'lupton' needs channels=3", self.channels)
         if self.colour == "to-grey":

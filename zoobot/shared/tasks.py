@@ -7,13 +7,14 @@ labels are checked in the same words and prediction tables have the same columns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from zoobot.shared import metrics, votes
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.field_types import check_field_types
 from zoobot.shared.schemas import Schema, get
 
 __all__ = [
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 
+MAX_OUTPUTS = 1_000_000
+"""Most numbers a model may predict; a damaged checkpoint may ask for so many that none fit in memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What every task has; use one of the four kinds below.
@@ -41,9 +46,12 @@ class Task:
     label_cols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label_cols", tuple(self.label_cols))
+        check_field_types(self)
         if len(set(self.label_cols)) < len(self.label_cols):
             msg = f"label_cols must be different columns, got {list(self.label_cols)}"
+            raise ConfigError(msg)
+        if not 1 <= self.num_label_cols <= MAX_OUTPUTS:
+            msg = f"a {self.kind} task has 1 to {MAX_OUTPUTS:,} label columns, got {self.num_label_cols}"
             raise ConfigError(msg)
         if self.label_cols and len(self.label_cols) != self.num_label_cols:
             msg = f"a {self.kind} task needs {self.num_label_cols} label columns, got {list(self.label_cols)}"
@@ -100,8 +108,9 @@ class ClassificationTask(Task):
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.class_names, (list, tuple)):
+            object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
         super().__post_init__()
-        object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
         if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) < 2:
             msg = f"class_names must be two or more different names, got {list(self.class_names)}"
             raise ConfigError(msg)
@@ -226,6 +235,7 @@ class TreeTask(Task):
     schema: Schema
 
     def __post_init__(self) -> None:
+        check_field_types(self)
         if self.label_cols and list(self.label_cols) != list(self.schema.label_cols):
             msg = (
                 f"the label columns of a tree are its schema's ({self.schema.name}: "
@@ -266,12 +276,19 @@ def from_config(config: dict[str, Any]) -> Task:
     """The task back from `to_config`.
 
     Raises:
-        ConfigError: If the kind is not one of ours, or a value can't work.
+        ConfigError: If the kind is not one of ours, a value is missing or unknown, or can't work.
+        SchemaError: If the decision tree is not well formed.
     """
     options = dict(config)
     kind = options.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         msg = f"task kind must be one of {sorted(_KINDS)}, got {kind!r}"
+        raise ConfigError(msg)
+    known = {field.name: field.default is MISSING for field in fields(_KINDS[kind])}
+    missing = [name for name, needed in known.items() if needed and name not in options]
+    unknown = [name for name in options if name not in known]
+    if missing or unknown:
+        msg = f"a {kind} task must hold {list(known)}: missing {missing}, unknown {unknown}"
         raise ConfigError(msg)
     if "schema" in options:
         options["schema"] = Schema.from_config(options["schema"])

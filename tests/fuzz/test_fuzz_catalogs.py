@@ -1,0 +1,220 @@
+"""Catalogs from strangers: exact ids, paths and labels, or an error of ours."""
+
+from __future__ import annotations
+
+import csv
+import decimal
+import io
+import math
+import os
+import random
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from fuzz_inputs import attempt, extreme_numbers, fresh_folder, fuzz, hostile_text, mutated, refused, write
+from hypothesis import strategies as st
+
+from zoobot.shared import schemas
+from zoobot.shared.campaigns import join_catalogs
+from zoobot.shared.catalog import Catalog, encode_labels, read_catalog, split_catalog
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.tables import TABLE_SUFFIXES, read_table
+
+pytest.importorskip("astropy")
+
+
+@st.composite
+def csv_tables(draw):
+    """The header and the rows of a CSV, as lists of text."""
+    others = draw(st.lists(hostile_text, max_size=3))
+    header = draw(st.permutations(["id_str", "file_loc", "ring", *others]))
+    long_ids = st.integers(10**16, 2**63 + 5).map(str)
+    ids = draw(st.lists(st.one_of(long_ids, hostile_text), min_size=1, max_size=5))
+    rows = []
+    for galaxy in ids:
+        label = repr(draw(extreme_numbers)) if draw(st.booleans()) else draw(hostile_text)
+        cells = {"id_str": galaxy, "file_loc": draw(hostile_text), "ring": label}
+        rows.append([cells.get(name) if name in cells else draw(hostile_text) for name in header])
+    return header, rows
+
+
+@fuzz(
+    80,
+    table=csv_tables(),
+    bom=st.booleans(),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_a_csv_gives_every_id_path_and_label_back(table, bom, line_end, quoting):
+    header, rows = table
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
+    writer.writerows([header, *rows])
+    encoded = text.getvalue().encode("utf-8-sig" if bom else "utf-8", "surrogatepass")
+    path = write("galaxies.csv", encoded)
+    catalog = attempt(read_catalog, path, label_cols=["ring"], check_files=False)
+    if refused(catalog):
+        return
+    cell = {name: [row[header.index(name)] for row in rows] for name in ("id_str", "file_loc", "ring")}
+    assert catalog.ids == cell["id_str"]
+    assert catalog.paths == [os.path.join(path.parent, text) for text in cell["file_loc"]]
+    for label, text in zip(catalog.labels[:, 0], cell["ring"], strict=True):
+        _check_label(label, text)
+
+
+def _check_label(label, text):
+    if math.isnan(label):
+        assert text.strip().lower() in {"", "nan", "na", "null", "none", "n/a", "<na>", "-nan"}
+    elif text.strip().lower() in ("true", "false"):
+        assert label == (text.strip().lower() == "true")
+    else:
+        assert label == pytest.approx(float(text), rel=1e-15)
+
+
+def _good_tables():
+    from astropy.table import Table
+
+    frame = pd.DataFrame(
+        {
+            "id_str": ["587739505552785605", "007", "日本"],
+            "file_loc": ["a b.jpg", "/x/é.png", "c.fits"],
+            "ring": [1.0, np.nan, 0.25],
+            "votes": [3, 2**53 + 1, 0],
+        }
+    )
+    folder = fresh_folder()
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_csv(folder / "t.csv.gz", index=False)
+    frame.to_parquet(folder / "t.parquet")
+    plain = frame.assign(id_str=["587739505552785605", "007", "x"], file_loc=["a", "b", "c"])
+    Table.from_pandas(plain).write(folder / "t.fits")
+    Table.from_pandas(plain).write(folder / "t.vot", format="votable")
+    return {path.name[1:]: path.read_bytes() for path in folder.iterdir()}
+
+
+@cache
+def good_tables():
+    return _good_tables()
+
+
+damaged_tables = st.deferred(
+    lambda: st.sampled_from(sorted(good_tables())).flatmap(
+        lambda suffix: st.tuples(st.just(suffix), mutated([good_tables()[suffix]]))
+    )
+)
+
+
+@fuzz(150, table=damaged_tables)
+def test_a_damaged_table_is_read_or_refused(table):
+    suffix, content = table
+    outcome = attempt(read_catalog, write(f"t{suffix}", content), label_cols=["ring"], check_files=False)
+    assert refused(outcome) or len(set(outcome.ids)) == len(outcome.ids) == len(outcome.labels)
+
+
+@fuzz(60, suffix=st.sampled_from(TABLE_SUFFIXES), content=st.binary(max_size=300))
+def test_random_bytes_are_no_table(suffix, content):
+    outcome = attempt(read_table, write(f"t{suffix}", content))
+    assert refused(outcome) or isinstance(outcome, pd.DataFrame)
+
+
+ids_of_any_kind = st.one_of(
+    st.integers(-5, 2**80),
+    st.text(max_size=20),
+    st.floats(),
+    st.none(),
+    st.booleans(),
+    st.binary(max_size=8),
+    st.sampled_from([pd.NA, pd.NaT, np.int64(2**62 + 1), np.uint64(2**64 - 1), decimal.Decimal("1.5")]),
+    st.just([1, 2]),
+    st.just(np.array([1, 2])),
+    st.just(pd.Timestamp("2020-01-01")),
+)
+
+
+@fuzz(100, values=st.lists(ids_of_any_kind, min_size=1, max_size=4), paths=ids_of_any_kind)
+def test_ids_of_a_frame_are_exact_or_refused(values, paths):
+    table = pd.DataFrame({"id_str": pd.Series(values, dtype=object)})
+    table["file_loc"] = pd.Series([paths] * len(table), dtype=object)
+    catalog = attempt(read_catalog, table, check_files=False)
+    if not refused(catalog):
+        assert catalog.ids == [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+
+
+labels_of_any_kind = st.one_of(
+    hostile_text, st.integers(-(10**30), 10**30), st.floats(), st.none(), st.booleans(), st.just(pd.NA)
+)
+
+
+@fuzz(100, values=st.lists(labels_of_any_kind, min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_classes_keep_their_names_and_one_order(values, seed):
+    outcome = attempt(encode_labels, pd.DataFrame({"kind": pd.Series(values, dtype=object)}), "kind")
+    if refused(outcome):
+        return
+    codes, names = outcome
+    expected = [str(int(v)) if isinstance(v, float) else str(v) for v in values]
+    assert [names[code] for code in codes] == expected
+    assert len(set(names)) == len(names) == len(set(expected))
+    shuffled = list(values)
+    random.Random(seed).shuffle(shuffled)
+    assert encode_labels(pd.DataFrame({"kind": pd.Series(shuffled, dtype=object)}), "kind")[1] == names
+
+
+@fuzz(
+    80,
+    labels=st.lists(labels_of_any_kind, min_size=1, max_size=12),
+    method=st.sampled_from(["random", "stratified", "group", "column", "sky"]),
+    val_fraction=extreme_numbers,
+    test_fraction=extreme_numbers,
+    seed=st.integers(-(2**70), 2**70),
+)
+@pytest.mark.filterwarnings("ignore:classes with one galaxy")
+def test_a_split_loses_and_doubles_nobody(labels, method, val_fraction, test_fraction, seed):
+    frame = pd.DataFrame({"id_str": [str(i) for i in range(len(labels))], "file_loc": "a.jpg"})
+    frame["kind"] = pd.Series(labels, dtype=object)
+    catalog = read_catalog(frame, check_files=False)
+    options = {"method": method, "column": "kind", "seed": seed, "ra_col": "kind", "dec_col": "kind"}
+    if 0 < val_fraction < 1:
+        options["test_fraction"] = test_fraction
+    parts = attempt(split_catalog, catalog, val_fraction=val_fraction, **options)
+    if not refused(parts):
+        assert sorted(galaxy for part in parts.values() for galaxy in part.ids) == sorted(catalog.ids)
+        assert all(len(part) for part in parts.values())
+
+
+@fuzz(
+    40,
+    ids=st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3), min_size=1, max_size=3),
+    drop=st.sampled_from([None, *schemas.get("gz_rings").label_cols]),
+    votes=labels_of_any_kind,
+)
+def test_joined_catalogs_keep_every_galaxy(ids, drop, votes):
+    schema = schemas.get("gz_rings")
+    sources = []
+    for some in ids:
+        frame = pd.DataFrame({"id_str": some, "file_loc": "a.jpg"})
+        for column in schema.label_cols:
+            frame[column] = pd.Series([votes] * len(frame), dtype=object)
+        sources.append(frame.drop(columns=[drop] if drop else []))
+    sources = [attempt(read_catalog, source, check_files=False) for source in sources]
+    if any(map(refused, sources)):
+        return
+    joined = attempt(join_catalogs, sources, schema)
+    if not refused(joined):
+        assert joined.ids == [galaxy for some in ids for galaxy in some]
+        assert joined.labels.shape == (len(joined.ids), len(schema.label_cols))
+
+
+def test_twenty_thousand_columns_and_a_huge_cell_are_read():
+    columns = [f"c{i}" for i in range(20_000)]
+    path = fresh_folder() / "wide.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id_str", "file_loc", *columns])
+        writer.writerow(["1", "a.jpg", "x" * 200_000, *columns[1:]])
+    catalog = read_catalog(path, check_files=False)
+    assert isinstance(catalog, Catalog)
+    assert len(catalog.table.loc[0, "c0"]) == 200_000
+    with pytest.raises(CatalogError, match="lacks 'ring'"):
+        read_catalog(path, label_cols=["ring"], check_files=False)

@@ -1,0 +1,245 @@
+"""Checkpoint folders from strangers: config.json, safetensors and old pickles, none of which may run code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from collections import OrderedDict
+from functools import cache
+
+import numpy as np
+import pytest
+from fuzz_inputs import attempt, fresh_folder, fuzz, json_values, mutated, mutated_config, refused, write
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from zoobot.shared import schemas, tasks
+from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, HEAD_FILE
+from zoobot.shared.encoder_source import EncoderSource, source_from_folder
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CheckpointError
+from zoobot.shared.neutral_model import model_options, read_whole_model
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tensor_files import read_tensors
+from zoobot.shared.torch_pickle import read_torch_pickle
+
+TASKS = [
+    tasks.ClassificationTask(class_names=("no", "yes"), label_cols=("ring",)),
+    tasks.MultiLabelTask(num_labels=2, label_cols=("ring", "bar")),
+    tasks.RegressionTask(num_targets=1, label_cols=("T",), unit_interval=True),
+    tasks.TreeTask(schema=schemas.get("gz_rings")),
+]
+TENSORS = {"linear.weight": np.ones((2, 8), "f4"), "linear.bias": np.zeros(2, "f8"), "n": np.array(3)}
+SEED_TENSORS = save(TENSORS)
+HUB_CONFIG = {
+    "architecture": "resnet18",
+    "num_classes": 0,
+    "num_features": 512,
+    "pretrained_cfg": {
+        "input_size": [3, 64, 64],
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "first_conv": "conv1",
+        "classifier": "fc",
+    },
+    "model_args": {"in_chans": 3},
+}
+
+
+def whole_config(task):
+    return HUB_CONFIG | {
+        "zoobot": {
+            "format": 1,
+            "task": task.to_config(),
+            "head": {"dropout_prob": 0.5},
+            "preprocessing": Preprocessing(
+                image_size_pix=64, limits=(0, 1), bands=(0, 1, 2), hdu=1
+            ).to_config(),
+            "training": {"settings": {"n_blocks": 0}},
+            "versions": {"zoobot": "1"},
+        }
+    }
+
+
+CONFIGS = [HUB_CONFIG, {**HUB_CONFIG["pretrained_cfg"], "architecture": "a"}, *map(whole_config, TASKS)]
+
+
+def write_folder(config, tensors=SEED_TENSORS):
+    folder = fresh_folder()
+    (folder / CONFIG_FILE).write_text(json.dumps(config) if not isinstance(config, str) else config)
+    (folder / ENCODER_FILE).write_bytes(tensors)
+    (folder / HEAD_FILE).write_bytes(tensors)
+    return folder
+
+
+def check_readers(folder):
+    neutral = attempt(read_whole_model, folder)
+    options = None if refused(neutral) else attempt(model_options, neutral)
+    if options is not None and not refused(options):
+        assert options[1]["preprocessing"].image_size_pix >= 1
+        assert tasks.from_config(neutral.task).num_outputs >= 1
+        assert len(set(tasks.from_config(neutral.task).output_columns)) >= 1
+    source = attempt(source_from_folder, folder)
+    assert refused(source) or isinstance(source, EncoderSource)
+
+
+@fuzz(200, config=mutated_config(CONFIGS))
+def test_a_damaged_config_is_read_or_refused(config):
+    check_readers(write_folder(config))
+
+
+@fuzz(50, config=st.one_of(json_values.map(json.dumps), mutated([json.dumps(CONFIGS[-1]).encode()])))
+def test_a_config_of_any_content_is_read_or_refused(config):
+    folder = write_folder({})
+    (folder / CONFIG_FILE).write_bytes(config if isinstance(config, bytes) else config.encode())
+    check_readers(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a":' * 100_000, '{"architecture": ' + "1" * 5000 + "}"]
+)
+def test_a_config_without_bottom_is_refused(content):
+    assert refused(attempt(read_whole_model, write_folder(content)))
+
+
+@fuzz(60, config=mutated_config([TASKS[0].to_config(), *(task.to_config() for task in TASKS)]))
+def test_a_damaged_task_is_one_or_refused(config):
+    task = attempt(tasks.from_config, config)
+    if not refused(task):
+        assert tasks.from_config(json.loads(json.dumps(task.to_config()))) == task
+        assert len(task.output_columns) == task.num_outputs >= 1
+
+
+preprocessing_config = CONFIGS[-1]["zoobot"]["preprocessing"]
+
+
+@fuzz(100, config=mutated_config([preprocessing_config]))
+def test_damaged_preprocessing_is_one_or_refused(config):
+    record = attempt(Preprocessing.from_config, config)
+    if not refused(record):
+        assert Preprocessing.from_config(json.loads(json.dumps(record.to_config()))) == record
+
+
+@st.composite
+def safetensors_files(draw):
+    """Files with a header of their own: shapes, places and types that may not fit the numbers."""
+    if draw(st.booleans()):
+        return draw(mutated([SEED_TENSORS]))
+    (length,) = struct.unpack("<Q", SEED_TENSORS[:8])
+    header = json.loads(SEED_TENSORS[8 : 8 + length])
+    header = draw(mutated_config([header]))
+    for entry in header.values():
+        if isinstance(entry, dict) and draw(st.booleans()):
+            types = ["F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "C64", "U64", "F4", "E8M0"]
+            entry["dtype"] = draw(st.sampled_from(types))
+        if isinstance(entry, dict) and draw(st.booleans()):
+            entry["shape"] = draw(st.lists(st.sampled_from([0, 1, 2, 8, 2**31, 2**62, 2**63]), max_size=4))
+    encoded = json.dumps(header).encode()
+    shift = draw(st.sampled_from([0, 0, 0, 1, -1, 2**40, 2**63]))
+    tail = draw(st.sampled_from([b"", b"\0", b"more"]))
+    return struct.pack("<Q", max(0, len(encoded) + shift)) + encoded + SEED_TENSORS[8 + length :] + tail
+
+
+@fuzz(150, content=safetensors_files())
+def test_damaged_tensors_are_read_or_refused(content):
+    arrays = attempt(read_tensors, write(ENCODER_FILE, content))
+    assert refused(arrays) or all(isinstance(array, np.ndarray) for array in arrays.values())
+
+
+class _Evil:
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.mkdir, (self.canary,)
+
+
+def _old_layout(tensors, storages):
+    """Bytes as torch wrote them before 1.6, from a pickle of tensors and the numbers behind them."""
+    parts = [
+        pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    ]
+    numbers = [struct.pack("<q", len(n)) + n.tobytes() for n in storages.values()]
+    return b"".join([*parts, tensors, pickle.dumps(list(storages), protocol=2), *numbers])
+
+
+def _good_pickle():
+    """A state dict of two tensors, opcode by opcode, so that torch need not be there."""
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06NtQK\x00K\x02K\x03\x86K\x03K\x01\x86\x89}tR"
+    )
+    body = b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00w" + tensor + b"u."
+    return _old_layout(body, {"0": np.arange(6, dtype="<f4")})
+
+
+GOOD_PICKLE = _good_pickle()
+
+
+def test_the_seed_of_the_pickles_is_a_good_one():
+    arrays = read_torch_pickle(write("w.pth", GOOD_PICKLE))
+    np.testing.assert_array_equal(arrays["w"], np.arange(6).reshape(2, 3))
+
+
+@fuzz(200, content=st.one_of(mutated([GOOD_PICKLE]), st.binary(max_size=80)))
+def test_a_damaged_pickle_is_read_or_refused(content):
+    arrays = attempt(read_torch_pickle, write("w.pth", content))
+    assert refused(arrays) or all(isinstance(array, np.ndarray) for array in arrays.values())
+
+
+@fuzz(30, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL), place=st.integers(0, 3), wrapped=st.booleans())
+def test_a_malicious_pickle_never_runs(protocol, place, wrapped):
+    canary = str(fresh_folder() / "canary")
+    evil = pickle.dumps(OrderedDict(w=_Evil(canary)) if wrapped else _Evil(canary), protocol=protocol)
+    parts = [pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {}, {})]
+    parts[place] = evil
+    outcome = attempt(read_torch_pickle, write("w.pth", b"".join(parts)))
+    assert isinstance(outcome, CheckpointError)
+    assert not os.path.exists(canary)
+
+
+@cache
+def tiny_checkpoint(engine):
+    """The files of a small whole model, by name."""
+    made = load_engine(engine).finetune.FinetuneableZoobotClassifier(
+        name="test_resnet",
+        class_names=["no", "yes"],
+        label_cols=["ring"],
+        preprocessing={"image_size_pix": 32},
+    )
+    folder = fresh_folder() / "checkpoint"
+    made.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@st.composite
+def damaged_folders(draw, engine):
+    files = dict(tiny_checkpoint(engine))
+    name = draw(st.sampled_from([CONFIG_FILE, CONFIG_FILE, CONFIG_FILE, HEAD_FILE, ENCODER_FILE]))
+    if name == CONFIG_FILE:
+        files[name] = json.dumps(draw(mutated_config([json.loads(files[name])]))).encode()
+    else:
+        files[name] = draw(mutated([files[name][:2000]])) + files[name][2000:]
+    return files
+
+
+def check_load(files, engine):
+    folder = fresh_folder()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    model = attempt(load_engine(engine).checkpoint.load, folder)
+    assert refused(model) or model.task.num_outputs >= 1
+
+
+@pytest.mark.skipif(not pytest.importorskip("importlib.util").find_spec("timm"), reason="needs timm")
+@fuzz(25, files=st.deferred(lambda: damaged_folders("pytorch")))
+def test_pytorch_loads_or_refuses_a_damaged_model(files):
+    check_load(files, "pytorch")
+
+
+@pytest.mark.skipif(not pytest.importorskip("importlib.util").find_spec("keras"), reason="needs keras")
+@fuzz(8, files=st.deferred(lambda: damaged_folders("tensorflow")))
+def test_tensorflow_loads_or_refuses_a_damaged_model(files):
+    check_load(files, "tensorflow")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from zoobot.shared import picture_formats, stretch
+from zoobot.shared import defaults, stretch
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
@@ -185,7 +185,7 @@ class TestBrokenFiles:
             read_image(write(tmp_path / "a.fits", cube), LINEAR)
 
     def test_size_limit(self, sky, tmp_path, monkeypatch):
-        monkeypatch.setattr(picture_formats, "MAX_VALUES", 40 * 50 - 1)
+        monkeypatch.setattr(defaults, "MAX_IMAGE_VALUES", 40 * 50 - 1)
         with pytest.raises(ImageError, match="too large: 40 × 50 pixels"):
             read_image(write(tmp_path / "a.fits", sky), LINEAR)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoobot.shared import picture_formats
+from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError, ZoobotError
 from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
@@ -149,10 +149,12 @@ class TestModes:
         )
 
     def test_palette_with_a_transparent_colour(self, tmp_path):
-        palette = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
+        palette = Image.fromarray(np.array([[0, 1, 0]] * 3, np.uint8)).convert("P")
         palette.putpalette([250, 0, 0, 0, 250, 0])
         palette.save(tmp_path / "a.png", transparency=0)
-        np.testing.assert_array_equal(read_image(tmp_path / "a.png", COLOUR)[0], [[0, 0, 0], [0, 250, 0]])
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "a.png", COLOUR)[0], [[0, 0, 0], [0, 250, 0], [0, 0, 0]]
+        )
 
     def test_bilevel(self, tmp_path):
         Image.fromarray(np.eye(8, dtype=bool)).save(tmp_path / "a.png")
@@ -338,7 +340,7 @@ class TestBrokenFiles:
     @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
     def test_size_limit_holds_for_each_format(self, rgb, tmp_path, monkeypatch, name):
         path = save(rgb, tmp_path / name)
-        monkeypatch.setattr(picture_formats, "MAX_VALUES", 30 * 40 * 3 - 1)
+        monkeypatch.setattr(defaults, "MAX_IMAGE_VALUES", 30 * 40 * 3 - 1)
         with pytest.raises(ImageError, match="too large: 30 × 40 pixels"):
             read_image(path, COLOUR)
 

@@ -44,6 +44,15 @@ IMAGE_SIZE_PIX = 224
 VAL_FRACTION = 0.2
 MAX_FAILED_FRACTION = 0.05
 
+# The largest image, so that no damaged or hostile file can fill the memory: values (height × width × planes;
+# 1 GiB of float32), and bytes of its file or, packed, of what that unpacks to; and the smallest
+MAX_IMAGE_VALUES = 2**28
+MAX_IMAGE_BYTES = 2**31
+MIN_IMAGE_SIDE_PIX = 3
+
+# Row groups of Parquet files with images that are kept in memory, in each process
+ROW_GROUP_CACHE_BYTES = 2**28
+
 # Prediction: galaxies at once where the user names no number, on a CPU and on a GPU
 PREDICT_BATCH_SIZE = 32
 PREDICT_BATCH_SIZE_GPU = 256

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.picture_formats import check_size
 
@@ -15,17 +18,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_fits"]
+__all__ = ["choose_image", "image_shape", "read_fits"]
+
+_HEADER_READ = 2880 * 32
+_LONGEST_HEADER = _HEADER_READ * 45
+"""4 MiB: 50,000 cards. Without a limit a header that never ends would be read into memory."""
+_END = b"END".ljust(80)
 
 
-def read_fits(path: str | Path, hdu: int | str | None = None) -> NDArray:
+def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArray:
     """Physical values of one image extension, planes last.
 
     Plain, gzipped and tile-compressed (.fz) files are read alike, of either endianness; BSCALE, BZERO and
     BLANK are applied. Rows stay in the order of the file. Leading axes of length 1 beyond three are dropped.
 
     Args:
-        path: The FITS file.
+        source: The FITS file, or its bytes.
         hdu: Extension, by index (0 is the primary) or name; None takes the first that holds an image.
 
     Returns:
@@ -46,9 +54,9 @@ def read_fits(path: str | Path, hdu: int | str | None = None) -> NDArray:
         msg = 'FITS images need astropy: pip install "zoobot[fits]"'
         raise MissingPackageError(msg) from error
     try:
-        with fits.open(path, mode="readonly", memmap=False) as hdus:
-            chosen = _first_image(hdus) if hdu is None else _find_hdu(hdus, hdu)
-            shape = _image_shape(chosen)
+        with _open(source) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
+            chosen = choose_image(hdus, hdu)
+            shape = image_shape(chosen)
             check_size(*shape[1:], planes=shape[0])
             values = np.asarray(chosen.data).reshape(shape)
     except (ImageError, MemoryError):
@@ -57,6 +65,45 @@ def read_fits(path: str | Path, hdu: int | str | None = None) -> NDArray:
         msg = f"not a readable FITS image, perhaps truncated ({error})"
         raise ImageError(msg) from error
     return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzipped file that stops where no image would go on."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > defaults.MAX_IMAGE_BYTES:
+            msg = f"too large: unpacks to more than {defaults.MAX_IMAGE_BYTES:,} bytes"
+            raise ImageError(msg)
+        return super().read(size)
+
+
+def _open(source: str | Path | bytes) -> IO[bytes]:
+    """The file, unpacked if it is gzipped, once its first header was found to end."""
+    file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
+    if file.read(2) == b"\x1f\x8b":
+        file.seek(0)
+        file = cast("IO[bytes]", _Unpacked(fileobj=file))
+    file.seek(0)
+    for _ in range(_LONGEST_HEADER // _HEADER_READ):
+        block = file.read(_HEADER_READ)
+        if any(block.startswith(_END, card) for card in range(0, len(block), 80)):
+            break
+        if len(block) < _HEADER_READ:
+            break  # astropy says what is wrong
+    else:
+        msg = f"not a FITS image: its header does not end within {_LONGEST_HEADER:,} bytes"
+        raise ImageError(msg)
+    file.seek(0)
+    return file
+
+
+def choose_image(hdus: Any, hdu: int | str | None) -> Any:
+    """The extension that holds the image: the one asked for, or else the first.
+
+    Raises:
+        ImageError: If there is none.
+    """
+    return _first_image(hdus) if hdu is None else _find_hdu(hdus, hdu)
 
 
 def _first_image(hdus: Any) -> Any:
@@ -79,8 +126,12 @@ def _find_hdu(hdus: Any, wanted: int | str) -> Any:
     return found
 
 
-def _image_shape(hdu: Any) -> tuple[int, int, int]:
-    """(planes, height, width) of an image extension."""
+def image_shape(hdu: Any) -> tuple[int, int, int]:
+    """(planes, height, width) of an image extension.
+
+    Raises:
+        ImageError: If it has other axes.
+    """
     *leading, height, width = (int(n) for n in hdu.shape)
     planes = math.prod(leading)
     if any(n != 1 for n in leading[:-1]) or min(planes, height, width) < 1:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from zoobot.shared import defaults
+from zoobot.shared.containers.mosaics import Mosaic
+from zoobot.shared.containers.opening import open_container
 from zoobot.shared.errors import ImageError
 from zoobot.shared.fits_images import read_fits
+from zoobot.shared.image_locations import split_location
 from zoobot.shared.picture_formats import decode_jpeg, decode_picture, find_format
 from zoobot.shared.stretch import to_unit_range
 
@@ -21,11 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["read_image"]
 
+_HEAD_BYTES = 16
+
 
 def read_image(
     path: str | Path, preprocessing: Preprocessing, *, least_side_pix: float | None = None
 ) -> NDArray:
-    """Pixels of one image file, in the channels that `preprocessing` asks for, at the size of the file.
+    """Pixels of one image, in the channels that `preprocessing` asks for, at the size of the file.
 
     The content decides the format, not the name's suffix. Rows and columns stay in the order of the file:
     the first row of a FITS image is row 0, and a camera's orientation tag is ignored (in TIFF alone, where
@@ -34,7 +42,7 @@ def read_image(
     Colour turned to grey is luminance (Rec. 601) in pictures and the mean of the bands in FITS.
 
     Args:
-        path: The file.
+        path: The file, or where in an archive, table or mosaic it lies (`image_locations`).
         preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
             come later, in `augment.make_view`.
         least_side_pix: A JPEG may come at half, a quarter or an eighth of its size, which is faster, where
@@ -71,18 +79,15 @@ def _read_planes(
     path: str | Path, preprocessing: Preprocessing, least_side_pix: float | None
 ) -> tuple[NDArray, bool]:
     """All planes of a file, and whether they hold physical values."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(16)
-            format_name = find_format(head)
-            data = b"" if format_name == "fits" else head + file.read()
-    except OSError as error:
-        msg = f"can't be opened ({error.strerror or error})"
-        raise ImageError(msg) from error
+    source = _find_content(path, preprocessing)
+    if isinstance(source, np.ndarray):
+        return source, True
+    data = source if isinstance(source, bytes) else _read_file(source)
+    format_name = find_format(data)
     if format_name == "fits":
-        return read_fits(path, preprocessing.hdu), True
+        return read_fits(source, preprocessing.hdu), True
     if format_name is None:
-        what = f"its first bytes are {head!r}" if head else "it is empty"
+        what = f"its first bytes are {data[:_HEAD_BYTES]!r}" if data else "it is empty"
         msg = f"not a JPEG, PNG, TIFF, WebP or FITS image: {what}"
         raise ImageError(msg)
     if format_name == "jpeg":
@@ -90,6 +95,44 @@ def _read_planes(
         return decode_jpeg(data, grey=grey, least_side_pix=least_side_pix), False
     planes = decode_picture(data, format_name, preprocessing.fill_value)
     return planes, planes.dtype == np.float64
+
+
+def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path | bytes | NDArray:
+    """A file's own path; or what a larger file holds of the image: its bytes, or the planes of a cutout."""
+    container, member = split_location(path)
+    if member is None:
+        return path
+    try:
+        found = open_container(container)
+        if isinstance(found, Mosaic):
+            return found.cut(member, preprocessing.hdu)
+        return found.read(member)
+    except ImageError:
+        if os.path.exists(path):
+            return path  # a file whose own name is like that
+        raise
+
+
+def _read_file(path: str | Path) -> bytes:
+    """A picture's file; only the first bytes of FITS, which is read in place, and of what is no image.
+
+    What is no regular file is not even opened, for it might never answer.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            msg = f"can't be opened (it is {kind})"
+            raise ImageError(msg)
+        if status.st_size > defaults.MAX_IMAGE_BYTES:
+            msg = f"too large: {status.st_size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
+            raise ImageError(msg)
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(_HEAD_BYTES)
+            return head if find_format(head) in ("fits", None) else head + file.read()
+    except OSError as error:
+        msg = f"can't be opened ({error.strerror or error})"
+        raise ImageError(msg) from error
 
 
 def _select_bands(planes: NDArray, preprocessing: Preprocessing) -> NDArray:

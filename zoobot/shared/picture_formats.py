@@ -10,15 +10,15 @@ import numpy as np
 import simplejpeg
 from PIL import Image, TiffImagePlugin
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
-from zoobot.shared.preprocessing import MAX_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_VALUES", "check_size", "decode_jpeg", "decode_picture", "find_format"]
+__all__ = ["check_size", "decode_jpeg", "decode_picture", "find_format"]
 
 _ROUGH_COLOUR_FROM = 1.4
 """Views that shrink so much soften colour themselves: they agree to 50 dB (PSNR) and better."""
@@ -72,13 +72,18 @@ def find_format(head: bytes) -> str | None:
 
 
 def check_size(height: int, width: int, planes: int) -> None:
-    """Refuse an image larger than `MAX_VALUES`, before its pixels are decoded.
+    """Refuse an image too large or too small to be one, before its pixels are decoded.
 
     Raises:
-        ImageError: If height × width × planes exceeds the limit.
+        ImageError: If height × width × planes exceeds `defaults.MAX_IMAGE_VALUES`, or a side is shorter than
+            `defaults.MIN_IMAGE_SIDE_PIX`.
     """
-    if height * width * planes > MAX_VALUES:
-        msg = f"too large: {height:,} × {width:,} pixels × {planes} planes exceeds {MAX_VALUES:,} values"
+    size = f"{height:,} × {width:,} pixels"
+    if height * width * planes > defaults.MAX_IMAGE_VALUES:
+        msg = f"too large: {size} × {planes} planes exceeds {defaults.MAX_IMAGE_VALUES:,} values"
+        raise ImageError(msg)
+    if min(height, width) < defaults.MIN_IMAGE_SIDE_PIX:
+        msg = f"too small: {size}, expected sides of {defaults.MIN_IMAGE_SIDE_PIX} or more"
         raise ImageError(msg)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.image_locations import split_location, watched_file
 from zoobot.shared.pixel_segments import PixelRow, SegmentWriter, list_indexes, read_rows
 from zoobot.shared.source_pixels import SourcePixels, ViewNeeds, read_source
 
@@ -42,12 +43,12 @@ _DECODERS = ("simplejpeg", "pillow", "opencv-python-headless", "opencv-python", 
 class PixelCache:
     """The pixels that views need (`read_source`), decoded once: 8-bit images and float32 ones.
 
-    What comes out is bit by bit what the file would give. Rows are found by the file's path, size and time of
-    change, in a folder of their own for each way of decoding; so changed files and options are decoded anew.
-    Each process appends to files of its own, pixels first and their record after, and reads those of all;
-    pixels are compared with their checksum when first read. So several processes may share a cache, a killed
-    one leaves what it had finished, and damage costs no more than decoding again. Threads may share an
-    object.
+    What comes out is bit by bit what the file would give. Rows are found by the image's location, and by the
+    size and time of change of the file it is in, in a folder of their own for each way of decoding; so
+    changed files and options are decoded anew. Each process appends to files of its own, pixels first and
+    their record after, and reads those of all; pixels are compared with their checksum when first read. So
+    several processes may share a cache, a killed one leaves what it had finished, and damage costs no more
+    than decoding again. Threads may share an object.
 
     On a disk with less than 1 GiB to spare the cache stops growing, says so, and the rest comes from the
     files. Delete the folder whenever no run is using it.
@@ -153,9 +154,10 @@ class PixelCache:
 
 
 def _key_of(path: str | Path) -> bytes | None:
-    """What names the present content of a file; None if there is no such file."""
+    """What names the present content of a location; None if there is no such file."""
+    container, _ = split_location(path)
     try:
-        status = os.stat(path)
+        status = os.stat(watched_file(container))
     except OSError:
         return None
     text = f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"

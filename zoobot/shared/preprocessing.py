@@ -9,10 +9,7 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.field_types import check_field_types
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MAX_VALUES", "Preprocessing"]
-
-MAX_VALUES = 2**28
-"""Most values (height × width × planes) one image may have: 1 GiB of float32. More is taken for an attack."""
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -87,7 +84,8 @@ class Preprocessing:
         _require(self.image_size_pix >= 1, "image_size_pix must be at least 1", self.image_size_pix)
         _require(self.channels >= 1, "channels must be at least 1", self.channels)
         values = self.image_size_pix**2 * self.channels
-        _require(values <= MAX_VALUES, f"network input must have at most {MAX_VALUES:,} values", values)
+        most = defaults.MAX_IMAGE_VALUES
+        _require(values <= most, f"network input must have at most {most:,} values", values)
         _require(self.crop_fraction > 0, "crop_fraction must be positive", self.crop_fraction)
         if self.bands is not None:
             _require(len(self.bands) > 0 and min(self.bands) >= 0, "bands must count from 0", self.bands)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import zoobot.cli_parser
-from zoobot.shared.config import DemoOptions, EvaluateOptions, FinetuneOptions, PredictOptions
+from zoobot.shared.config import DemoOptions, EvaluateOptions, FinetuneOptions, LoopOptions, PredictOptions
 from zoobot.shared.engine import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +21,7 @@ OPTIONS = {
     "finetune": FinetuneOptions,
     "predict": PredictOptions,
     "evaluate": EvaluateOptions,
+    "loop": LoopOptions,
 }
 
 pytestmark = pytest.mark.skipif(not README, reason="the tests were moved away from the README")

@@ -91,7 +91,7 @@ def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:
 
 
 def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
-    if command in ("finetune", "train") and (Path(given.get("save_dir", "")) / "run.json").is_file():
+    if command in ("finetune", "train", "loop") and (Path(given.get("save_dir", "")) / "run.json").is_file():
         return f"Go on with: zoobot {command} --resume --save-dir {shlex.quote(given['save_dir'])}"
     return "Nothing half-written is left; give the same command again"
 
@@ -206,6 +206,21 @@ def _export(given: dict[str, Any], command: str) -> None:
     _say(f"  zoobot predict {shlex.quote(str(result.save_loc))} --catalog NEW.csv --save-loc new.parquet")
 
 
+def _loop(given: dict[str, Any], command: str) -> None:
+    options = _resumed("loop", given) if given.get("resume") else config.LoopOptions.from_config(given)
+    from zoobot import workflow
+
+    result = workflow.loop(options, command=command)
+    folder = result.save_dir
+    _say("", result.table, "", *_failure_lines(result.failures, folder / "failures.csv"))
+    _say(
+        f"Done in {_duration(result.seconds)}. In {folder}:",
+        "  curves.png            score against labels bought; curves.csv all scores of all rounds",
+        "  savings.json          the table above",
+        "  rounds.json           which galaxies were bought when",
+    )
+
+
 def _demo(given: dict[str, Any], command: str) -> None:
     options = config.DemoOptions.from_config(given)
     from zoobot import workflow
@@ -307,6 +322,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "calibrate": _calibrate,
     "evaluate": _evaluate,
     "export": _export,
+    "loop": _loop,
     "schemas": _schemas,
     "info": _info,
 }

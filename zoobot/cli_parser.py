@@ -137,6 +137,29 @@ examples:
   zoobot evaluate results/rings --catalog rings.csv --select split=test --save-dir results/rings_test
 """
 
+_LOOP_DESCRIPTION = """\
+Which way of choosing galaxies to label needs the fewest labels? Play it with labels that you have already.
+
+Labels are revealed round by round. In each round a head on a frozen encoder learns from those revealed so
+far, is scored on galaxies kept aside, and each strategy chooses what to reveal next. The folder --save-dir
+gets the curves (curves.csv, curves.png), how many labels each strategy saves (savings.json), what was bought
+when (rounds.json), and a record of the run.
+"""
+
+_LOOP_EPILOG = """\
+examples:
+  volunteers' votes
+    zoobot loop --simulate --catalog votes.csv --task tree --schema gz2 --save-dir results/loop
+  classes, scored on galaxies that the catalog sets aside
+    zoobot loop --simulate --catalog kinds.csv --labels kind --held-out split=val --save-dir results/kinds
+  other strategies, other rounds
+    zoobot loop --simulate --catalog kinds.csv --labels kind --strategies random margin --save-dir results/b
+  go on after a kill
+    zoobot loop --resume --save-dir results/loop
+
+A real loop is `zoobot prioritise`, whose list people label, and `zoobot finetune` with all labels so far.
+"""
+
 _SCHEMAS_EPILOG = """\
 examples:
   zoobot schemas                             list them
@@ -230,6 +253,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.ExportOptions)
+    sub = add(
+        "loop",
+        "simulate rounds of labelling and learning: which galaxies are worth their labels?",
+        description=_LOOP_DESCRIPTION,
+        epilog=_LOOP_EPILOG,
+        usage="zoobot loop --simulate --catalog FILE --labels COLUMN … --save-dir FOLDER [options]",
+    )
+    add_arguments(sub, config.LoopOptions)
     sub = add("schemas", "list Galaxy Zoo's decision trees, or draw one", epilog=_SCHEMAS_EPILOG)
     sub.add_argument("name", nargs="?", help="the tree to draw")
     sub.add_argument(

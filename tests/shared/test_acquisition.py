@@ -8,9 +8,10 @@ from scipy import stats
 from scipy.special import gammaln
 
 from zoobot.shared import schemas
-from zoobot.shared.acquisition import SCORES, score_galaxies
+from zoobot.shared.acquisition import score_galaxies
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.schemas import Schema
+from zoobot.shared.strategy_names import SCORES, read_strategy
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
 from zoobot.shared.vote_information import vote_information, vote_outcomes
 
@@ -244,3 +245,24 @@ def test_many_volunteers_learn_the_fractions_themselves():
     found = vote_information(alpha, schemas.get("gz_rings"), 2000).information[0, 0]
     np.testing.assert_allclose(found, limit, rtol=5e-3)
     assert found < limit
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "diversity"),
+    [
+        ("random", "random", "none"),
+        ("bald", "bald", "none"),
+        ("kcentre", None, "kcentre"),
+        ("margin+kmeans++", "margin", "kmeans++"),
+    ],
+)
+def test_names_of_strategies_are_read(name, score, diversity):
+    found = read_strategy(name, "tree")
+    assert (found.score, found.diversity) == (score, diversity)
+    assert found.needs_predictions == (score in ("bald", "margin"))
+
+
+@pytest.mark.parametrize("name", ["", "none", "bald+", "+kcentre", "bald+none", "variance", "kcentre+bald"])
+def test_wrong_names_of_strategies_are_refused(name):
+    with pytest.raises(ConfigError, match="a strategy for a tree task"):
+        read_strategy(name, "tree")

@@ -122,3 +122,15 @@ def test_the_head_of_one_decay_is_that_of_the_whole_path():
     weight, bias = head_optimum.find_head(logistic, (features, labels), best.decay, start=np.zeros(3))
     logits, expected = features @ weight.T + bias, features @ best.weight.T + best.bias
     np.testing.assert_allclose(softmax(logits, axis=1), softmax(expected, axis=1), atol=2e-3)
+
+
+def test_galaxies_in_several_rows_are_decomposed_where_the_fast_method_gives_up(monkeypatch):
+    features, labels = classes(60, 200)
+    expected = head_optimum.find_head(logistic, (features, labels), 0.1, start=np.zeros(3))
+
+    def gives_up(*_, **__):
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(np.linalg, "svd", gives_up)
+    found = head_optimum.find_head(logistic, (features, labels), 0.1, start=np.zeros(3))
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-4)

@@ -32,6 +32,7 @@ from zoobot.shared.member_information import (
     yes_and_no,
 )
 from zoobot.shared.posteriors import expected_fractions, probability_asked
+from zoobot.shared.strategy_names import SCORES
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
 from zoobot.shared.vote_information import vote_information
 
@@ -41,15 +42,7 @@ if TYPE_CHECKING:
     from zoobot.shared.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["SCORES", "Acquisition", "choose_score", "needs_members", "score_galaxies"]
-
-#: The scores of each kind of task, the default first.
-SCORES = {
-    "classification": ("bald", "entropy", "margin", "least-confidence", "random"),
-    "multi-label": ("bald", "entropy", "margin", "least-confidence", "random"),
-    "regression": ("variance", "random"),
-    "tree": ("bald", "entropy", "margin", "random"),
-}
+__all__ = ["Acquisition", "choose_score", "needs_members", "score_galaxies"]
 
 _OF_CLASSES = {
     "bald": disagreement,
@@ -107,22 +100,23 @@ def score_galaxies(
     """What the label of each galaxy would be worth.
 
     Args:
-        task: What was predicted.
-        predictions: (samples, galaxies, outputs), or (galaxies, outputs) of a single model.
-        score: One of the task's `SCORES`; None is its default.
-        n_volunteers: Of a tree: how many people each question is asked, if it is asked.
-        seed: Of the random score.
+            task: What was predicted.
+            predictions: (samples, galaxies, outputs), or (galaxies, outputs) of a single model.
+            score: One of the task's `SCORES`; None is its default.
+            n_volunteers: Of a tree: how many people each question is asked, if it is asked.
+            seed: Of the random score.
 
     Raises:
-        ConfigError: If there is no such score for this task, a single sample can't give it, or the
-            volunteers are too many.
-        LabelError: If the predictions are not of this task.
+            ConfigError: If there is no such score for this task, a single sample can't give it, or the
+                volunteers are too many.
+            LabelError: If the predictions are not of this task.
 
     Example:
-        >>> from zoobot.shared.tasks import ClassificationTask
-        >>> rings = ClassificationTask(class_names=("no", "yes"))
-        >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()
-        [1.0, 0.2]
+            >>> from zoobot.shared.strategy_names import SCORES
+    from zoobot.shared.tasks import ClassificationTask
+            >>> rings = ClassificationTask(class_names=("no", "yes"))
+            >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()
+            [1.0, 0.2]
     """
     score = choose_score(task, score)
     values = _checked(task, predictions)

@@ -5,7 +5,7 @@ The command line is made from these dataclasses, and `zoobot.workflow` takes the
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
@@ -19,12 +19,14 @@ from zoobot.shared.options import (
     EngineOptions,
     ImageOptions,
     LearningOptions,
+    RoundsOptions,
     RunFolderOptions,
     SplitOptions,
     TaskOptions,
     WholeModelOptions,
 )
 from zoobot.shared.settings import Options, setting
+from zoobot.shared.strategy_names import read_strategy
 
 __all__ = [
     "AugmentationOptions",
@@ -39,8 +41,10 @@ __all__ = [
     "FinetuneOptions",
     "ImageOptions",
     "LearningOptions",
+    "LoopOptions",
     "MergeOptions",
     "PredictOptions",
+    "RoundsOptions",
     "RunFolderOptions",
     "SplitOptions",
     "TaskOptions",
@@ -215,6 +219,46 @@ class ExportOptions(Options):
         DEFAULT_ENGINE, "engine that converts: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
     )
     overwrite: bool = setting(False, "replace the file if it exists")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, CatalogOptions):
+    """Everything that `zoobot loop` can be told."""
+
+    title: ClassVar[str] = "Model and results"
+
+    encoder: str = setting(
+        defaults.ENCODER, "frozen encoder under the heads, as in `zoobot finetune`", metavar="NAME"
+    )
+    dropout_prob: float = setting(
+        defaults.DROPOUT_PROB, "chance that a feature is dropped, for dropout samples", at_least=0, below=1
+    )
+    save_dir: str = setting(MISSING, "folder for the curves, their picture and the record", metavar="FOLDER")
+    resume: bool = setting(False, "continue the unfinished run in --save-dir, with its options")
+    overwrite: bool = setting(False, "replace the run in --save-dir")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if not self.simulate:
+            _refuse(
+                "`zoobot loop` plays with labels that are known already: say --simulate. A real loop is "
+                "`zoobot prioritise`, whose list people label, and `zoobot finetune` with what they said"
+            )
+        if self.resume and self.overwrite:
+            _refuse("give --resume or --overwrite, not both")
+        if self.member_kind == "dropout" and self.dropout_prob == 0:
+            _refuse("--member-kind dropout needs a --dropout-prob above 0")
+        for name in self.strategies:
+            read_strategy(name, self.task)
+
+    def finetune_options(self) -> FinetuneOptions:
+        """The options of a model such as the loop trains: a head on a frozen encoder."""
+        shared = {f.name: getattr(self, f.name) for f in fields(FinetuneOptions) if hasattr(self, f.name)}
+        return FinetuneOptions(**shared | {"n_blocks": 0, "resume": False, "overwrite": False})
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,15 +22,14 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.strategy_names import DIVERSITIES
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["DIVERSITIES", "Chosen", "choose_galaxies"]
-
-DIVERSITIES = ("kcentre", "kmeans++", "none")
+__all__ = ["Chosen", "choose_galaxies"]
 
 _ROWS_AT_ONCE = 4096
 

@@ -72,7 +72,7 @@ class _Basis(NamedTuple):
         scale = np.where(varying, 1 / np.maximum(std, floor), 0.0)
         if len(features) >= features.shape[1]:
             return cls(mean, scale, None)
-        _, sizes, spanned = np.linalg.svd((features - mean) * scale, full_matrices=False)
+        sizes, spanned = _decompose((features - mean) * scale)
         spanned = spanned[sizes > 1e-9 * sizes.max(initial=0.0)]
         return cls(mean, scale, spanned.T)
 
@@ -83,6 +83,17 @@ class _Basis(NamedTuple):
     def weights_of_features(self, weight: FloatArray) -> FloatArray:
         """Weights, (outputs, features), of features as they are, from those of what `apply` makes of them."""
         return (weight if self.directions is None else weight @ self.directions.T) * self.scale
+
+
+def _decompose(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Singular values and right singular vectors, largest first."""
+    from scipy.linalg import svd
+
+    try:
+        _, sizes, spanned = np.linalg.svd(features, full_matrices=False)
+    except np.linalg.LinAlgError:  # the fast method may not converge, as where galaxies stand in several rows
+        _, sizes, spanned = svd(features, full_matrices=False, lapack_driver="gesvd")
+    return sizes, spanned
 
 
 def find_best_head(

@@ -17,15 +17,18 @@ from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
 from zoobot.workflow.exporting import ExportResult, export
+from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import PredictResult, predict
-from zoobot.workflow.training import TrainingResult, finetune, resumed_options, train
+from zoobot.workflow.resuming import resumed_options
+from zoobot.workflow.training import TrainingResult, finetune, train
 
 __all__ = [
     "CalibrateResult",
     "DemoResult",
     "Evaluation",
     "ExportResult",
+    "LoopResult",
     "PredictResult",
     "TrainingResult",
     "calibrate",
@@ -33,6 +36,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "loop",
     "merge",
     "predict",
     "resumed_options",

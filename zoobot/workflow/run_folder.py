@@ -44,6 +44,11 @@ RUN_FILES = (
     "question_confusions.png",
     "reliability.png",
     "coverage.png",
+    "features.npz",
+    "rounds.json",
+    "curves.csv",
+    "curves.png",
+    "savings.json",
     RECORD_FILE,
 )
 
@@ -88,7 +93,7 @@ def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite
 
     Args:
         folder: Where the run would leave its results.
-        work: What kind of run: "finetune", "train" or "evaluate".
+        work: What kind of run: "finetune", "train", "evaluate" or "loop".
         resume: Whether a run in the folder is continued.
         overwrite: Whether a run in the folder is replaced.
 
@@ -110,7 +115,7 @@ def open_run(
 
     Args:
         folder: Where the run leaves its results.
-        work: What kind of run: "finetune", "train" or "evaluate".
+        work: What kind of run: "finetune", "train", "evaluate" or "loop".
         options: What was asked, JSON-ready.
         command: How it was asked, for the record.
         resume: Whether a run in the folder is continued.
@@ -175,7 +180,7 @@ def _refuse_other_content(folder: Path, old: RunRecord | None, work: str) -> Non
 def _refuse_occupied(folder: Path, old: RunRecord) -> None:
     if old.content["status"] == "finished":
         msg = f"{folder} holds a finished run: choose another --save-dir, or replace it with --overwrite"
-    elif old.content["work"] in ("finetune", "train"):
+    elif old.content["work"] in ("finetune", "train", "loop"):
         msg = f"{folder} holds an unfinished run: continue it with --resume, or start over with --overwrite"
     else:
         msg = f"{folder} holds an unfinished run: start over with --overwrite"

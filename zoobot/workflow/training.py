@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,29 +12,24 @@ import pandas as pd
 
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_model
 from zoobot.workflow.pictures import draw_training_curves
-from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run, read_record
+from zoobot.workflow.resuming import check_same_data, unfinished_run
+from zoobot.workflow.run_folder import check_run_folder, open_run
 
 if TYPE_CHECKING:
     from zoobot.shared.engine import Engine, Trainer
     from zoobot.workflow.run_folder import RunRecord
 
-__all__ = ["TrainingResult", "finetune", "resumed_options", "train"]
+__all__ = ["TrainingResult", "finetune", "train"]
 
 logger = logging.getLogger(__name__)
 
 AnyOptions: TypeAlias = FinetuneOptions | TrainOptions
-
-_OPTIONS: dict[str, type[AnyOptions]] = {"finetune": FinetuneOptions, "train": TrainOptions}
-
-#: What may differ when a run is resumed: it changes how the work is done, not what comes out.
-_FREE_ON_RESUME = {"num_workers", "cache_dir", "progress", "accelerator", "resume", "overwrite"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +98,7 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     is_first = is_first_process()
     if is_first:
         check_run_folder(folder, work, resume=options.resume, overwrite=options.overwrite)
-    before = _unfinished_run(work, options, folder) if options.resume and is_first else None
+    before = unfinished_run(work, options, folder) if options.resume and is_first else None
     labelled = read_labelled(options)
     engine = load_engine(options.backend)
     trainer = build_trainer(engine, options)  # first of all: it may tell the framework of many machines
@@ -116,7 +110,7 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
         _help_to_train(trainer, options, model, galaxies)
         return None
     if before is not None:
-        _check_same_data(before, galaxies.record())
+        check_same_data(before, galaxies.record())
     asked = replace(options, resume=False, overwrite=False).to_config()
     record = open_run(folder, work, asked, command=command, resume=options.resume)
     with record.running():
@@ -156,60 +150,6 @@ def _report(
         failures=evaluation.failures,
         seconds=time.monotonic() - start,
     )
-
-
-def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
-    """The options of the run in `given["save_dir"]`, to continue it; what is given anew must agree with them.
-
-    Args:
-        work: "finetune" or "train".
-        given: Names and values, at least `save_dir`.
-
-    Raises:
-        ConfigError: If there is no such run, or a given value differs and would change the result.
-    """
-    folder = Path(given.get("save_dir", "")).expanduser()
-    record = read_record(folder) if "save_dir" in given else None
-    if record is None:
-        msg = f"--resume needs --save-dir with an unfinished run, got {given.get('save_dir')!r}"
-        raise ConfigError(msg)
-    if record.content["work"] != work:
-        msg = f"{folder} holds a run of `zoobot {record.content['work']}`: resume it with that command"
-        raise ConfigError(msg)
-    return _OPTIONS[work].from_config({**record.content["options"], **given, "resume": True})
-
-
-def _unfinished_run(work: str, options: AnyOptions, folder: Path) -> RunRecord:
-    """The run to resume, which must be the run that was asked for."""
-    record = read_record(folder)
-    if record is None:
-        msg = f"there is no run to resume in {folder}: it has no {RECORD_FILE}"
-        raise ConfigError(msg)
-    if record.content["status"] == "finished":
-        msg = f"the run in {folder} is finished: there is nothing to resume"
-        raise ConfigError(msg)
-    before = _OPTIONS[work].from_config(record.content["options"])
-    changed = [
-        f"{f.name} was {getattr(before, f.name)!r}, now {getattr(options, f.name)!r}"
-        for f in fields(options)
-        if f.name not in _FREE_ON_RESUME and getattr(before, f.name) != getattr(options, f.name)
-    ]
-    if changed:
-        listed = "; ".join(changed)
-        msg = f"a resumed run keeps its options, but {listed}. Start another run in another --save-dir"
-        raise ConfigError(msg)
-    return record
-
-
-def _check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
-    before = record.content.get("data", data)
-    for part in sorted(set(before) | set(data)):
-        if before.get(part, {}).get("fingerprint") != data.get(part, {}).get("fingerprint"):
-            msg = (
-                f"the {part} galaxies are not those the run was started with: ids, paths or labels differ; "
-                "start over with --overwrite"
-            )
-            raise ConfigError(msg)
 
 
 def _tell_what_starts(galaxies: Any, model: Any) -> None:

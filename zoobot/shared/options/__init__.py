@@ -1,5 +1,6 @@
 """The groups that the options of guided runs are made of: one dataclass for each heading of the help."""
 
+from zoobot.shared.options.choosing import RoundsOptions
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
@@ -15,6 +16,7 @@ __all__ = [
     "EngineOptions",
     "ImageOptions",
     "LearningOptions",
+    "RoundsOptions",
     "RunFolderOptions",
     "SplitOptions",
     "TaskOptions",

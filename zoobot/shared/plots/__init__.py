@@ -14,6 +14,7 @@ from zoobot.shared.plots.comparisons import (
 from zoobot.shared.plots.confusions import question_confusions
 from zoobot.shared.plots.curves import training_curves
 from zoobot.shared.plots.examples import Bar, example_galaxies
+from zoobot.shared.plots.label_curves import label_curves
 from zoobot.shared.plots.style import question_titles
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "coverage_dots",
     "example_galaxies",
     "fractions_scatter",
+    "label_curves",
     "purity_completeness",
     "question_confusions",
     "question_titles",

@@ -106,7 +106,8 @@ class Preprocessing:
         _require(0 <= low < high <= 100, "percentiles must rise within [0, 100]", self.percentiles)
         if self.limits is not None:
             _require(self.limits[0] < self.limits[1], "limits must rise", self.limits)
-        _require(self.asinh_softness > 0, "asinh_softness must be positive", self.asinh_softness)
+        softness = self.asinh_softness
+        _require(1e-9 <= softness <= 1e9, "asinh_softness must lie in [1e-9, 1e9]", softness)
         _require(0 <= self.fill_value <= 1, "fill_value must lie in [0, 1]", self.fill_value)
 
     def with_changes(self, **changes: Any) -> Preprocessing:

@@ -61,6 +61,10 @@ def to_unit_range(values: NDArray, preprocessing: Preprocessing) -> NDArray[np.f
     return pixels
 
 
+# Brighter than the upper limit by so much is white, whatever the stretch; beyond, sums of bands overflow.
+_BRIGHTEST = 1e100
+
+
 def find_limits(finite_values: NDArray, preprocessing: Preprocessing) -> tuple[float, float]:
     """The values that map to 0 and 1: the limits given, or percentiles of this image.
 
@@ -189,4 +193,8 @@ def _normalise(values: NDArray, limits: tuple[float, float]) -> NDArray[np.float
     if low == high:
         return np.zeros_like(values)
     # Halved, so that limits at both ends of the float64 range do not overflow.
-    return (values / 2 - low / 2) / (high / 2 - low / 2)
+    span = high / 2 - low / 2
+    if span == 0:  # the least step there is: nothing lies between
+        return (values > low).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return np.minimum((values / 2 - low / 2) / span, _BRIGHTEST)

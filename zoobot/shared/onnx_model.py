@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared import tasks
-from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -84,20 +84,37 @@ class OnnxModel:
             found = "is a folder" if self.path.is_dir() else "does not exist"
             msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
             raise CheckpointError(msg)
+        self._faults = _faults(runtime)
         self._session = _open(runtime, self.path, _ON_CPU if on_cpu else _ON_BEST_DEVICE)
         told = _read_metadata(self._session, self.path)
-        self.task = tasks.from_config(told["task"])
-        self.preprocessing = Preprocessing.from_config(told["preprocessing"])
-        self.versions: dict[str, str] = told.get("versions") or {}
+        try:
+            self.task = tasks.from_config(told["task"])
+            self.preprocessing = Preprocessing.from_config(told["preprocessing"])
+            self.versions: dict[str, str] = dict(told.get("versions") or {})
+        except (ConfigError, SchemaError, KeyError, TypeError, ValueError) as error:
+            msg = f"what {self.path} says of its task and its images can't be used: {error}"
+            raise CheckpointError(msg) from error
 
     def predict_images(self, images: NDArray) -> NDArray[np.float32]:
         """Predictions, (batch, outputs), from a loader's images, (batch, height, width, channels).
 
         Args:
             images: uint8, or float32 in [0, 1].
+
+        Raises:
+            CheckpointError: If the graph can't take such images, or gives something else than predictions.
         """
-        name = self._session.get_inputs()[0].name
-        predictions: NDArray[np.float32] = self._session.run(None, {name: network_pixels(images)})[0]
+        try:
+            name = self._session.get_inputs()[0].name
+            predictions: NDArray[np.float32] = self._session.run(None, {name: network_pixels(images)})[0]
+        except self._faults as error:
+            msg = f"the graph in {self.path} can't predict images of shape {images.shape}: {_brief(error)}"
+            raise CheckpointError(msg) from error
+        expected = (len(images), self.task.num_outputs)
+        if np.shape(predictions) != expected:
+            msg = f"the graph in {self.path} must give predictions of shape {expected}, "
+            msg += f"got {np.shape(predictions)}"
+            raise CheckpointError(msg)
         return predictions
 
     def check_samples(self, n_samples: int) -> None:
@@ -113,16 +130,24 @@ def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:
     options.log_severity_level = 3  # errors: the rest is advice to the authors of a graph
     options.intra_op_num_threads = _asked_threads()
     known = runtime.get_available_providers()
-    state = runtime.capi.onnxruntime_pybind11_state
-    faults = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
     try:
         return runtime.InferenceSession(
             str(path), options, providers=[name for name in providers if name in known]
         )
-    except (*faults, state.NotImplemented, state.RuntimeException) as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"{path} is damaged, or too new for onnxruntime {runtime.__version__}: {reason}"
+    except _faults(runtime) as error:
+        msg = f"{path} is damaged, or too new for onnxruntime {runtime.__version__}: {_brief(error)}"
         raise CheckpointError(msg) from error
+
+
+def _faults(runtime: Any) -> tuple[type[Exception], ...]:
+    """All that ONNX Runtime raises of its own, and what becomes of names that are no text."""
+    state = vars(runtime.capi.onnxruntime_pybind11_state).values()
+    own = [kind for kind in state if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, UnicodeDecodeError, IndexError)
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _asked_threads() -> int:
@@ -132,13 +157,18 @@ def _asked_threads() -> int:
 
 
 def _read_metadata(session: Any, path: Path) -> dict[str, Any]:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        told = None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        msg = f"what {path} says of its task and its images is damaged ({error}); export the model again"
+        raise CheckpointError(msg) from error
+    if not isinstance(told, dict):
         msg = f"{path} says nothing of its task and its images: only files of `zoobot export` can be used"
         raise CheckpointError(msg)
-    told: dict[str, Any] = json.loads(text)
-    if told["format"] > FORMAT:
-        msg = f"{path} has format {told['format']}, this Zoobot reads up to {FORMAT}; "
+    number = told.get("format")
+    if not isinstance(number, int) or number > FORMAT:
+        msg = f"{path} has format {number!r}, this Zoobot reads up to {FORMAT}; "
         msg += "update it: pip install --upgrade zoobot"
         raise CheckpointError(msg)
     return told

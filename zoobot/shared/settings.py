@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import operator
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -94,7 +95,7 @@ class Options:
         kinds = _kinds(cls)
         for name in config:
             if name not in kinds:
-                near = difflib.get_close_matches(name, kinds, n=1)
+                near = difflib.get_close_matches(str(name), kinds, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the options are {list(kinds)}"
                 msg = f"unknown option {name!r}: {hint}"
                 raise ConfigError(msg)
@@ -167,7 +168,7 @@ class _Kind:
         if isinstance(item, PurePath):
             item = str(item)
         if type(item) is int and int not in self.types and float in self.types:
-            item = float(item)
+            item = _as_float(item)
         if isinstance(item, str) and item in self.choices:
             return item
         if type(item) not in self.types:
@@ -177,6 +178,8 @@ class _Kind:
         return item
 
     def _check_limits(self, number: float, given: Any) -> None:
+        if not math.isfinite(number):
+            self._refuse("a finite number", given)
         if not all(_LIMITS[word](number, limit) for word, limit in self.limits.items()):
             stated = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in self.limits.items()]
             self._refuse(" and ".join(stated), given)
@@ -226,6 +229,13 @@ class _Kind:
             return text
         msg = f"must be {self._expected()}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
+
+
+def _as_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # more than 308 digits; it is refused like any other infinite number
+        return math.inf
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

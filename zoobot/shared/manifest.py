@@ -33,6 +33,7 @@ _PACKAGES = (
 _SHOWN = 8
 _SHOWN_CHARACTERS = 70
 _FORGOTTEN_AFTER_S = 60.0
+_MOST_PARTS = 10**7
 _PATIENCE_S = 10.0
 
 
@@ -166,7 +167,7 @@ def read_manifest(folder: PartFolder) -> Manifest:
             if number != FORMAT:
                 msg = f"{path} has format {number!r}, this Zoobot reads {FORMAT}; update Zoobot"
                 raise PredictionsError(msg)
-            return Manifest(**content)
+            return _checked(Manifest(**content))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, PredictionsError) or time.monotonic() > deadline or path.stat().st_size:
                 if isinstance(error, PredictionsError):
@@ -174,6 +175,16 @@ def read_manifest(folder: PartFolder) -> Manifest:
                 msg = f"{path} can't be read ({type(error).__name__}: {error}); give another folder"
                 raise PredictionsError(msg) from error
             time.sleep(0.1)
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """The manifest, if what readers count by can be counted."""
+    counts = (manifest.galaxies, manifest.part_rows)
+    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
+    if not whole or counts[0] < 0 or counts[1] < 1 or manifest.part_count > _MOST_PARTS:
+        msg = f"it speaks of {counts[0]!r} galaxies in parts of {counts[1]!r}"
+        raise ValueError(msg)
+    return manifest
 
 
 def _refuse_differences(there: Manifest, asked: Manifest, folder: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from zoobot.shared.errors import ConfigError
+
 __all__ = ["EpochLog"]
 
 
@@ -28,10 +30,22 @@ class EpochLog:
         self.path = Path(path)
 
     def read(self) -> pd.DataFrame:
-        """All rows so far; empty where no epoch has finished."""
+        """All rows so far; empty where no epoch has finished.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
         if not self.path.exists():
             return pd.DataFrame()
-        return pd.read_csv(self.path, encoding="utf-8")
+        try:
+            table = pd.read_csv(self.path, encoding="utf-8")
+            if "epoch" not in table or table.select_dtypes("number").shape != table.shape:
+                msg = f"expected numbers, one of them `epoch`, got {table.dtypes.to_dict()}"
+                raise ValueError(msg)  # noqa: TRY301  said below with the file's name
+        except (OSError, ValueError) as error:
+            msg = f"{self.path} is no log of epochs ({error}); a run can go on without it: delete it"
+            raise ConfigError(msg) from error
+        return table
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add one epoch; a column seen for the first time is blank in earlier rows.

@@ -149,7 +149,8 @@ def read_record(folder: Path) -> RunRecord | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["work"], content["status"], content["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        list(content.get("resumed", []))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{path} is no record of a Zoobot run ({type(error).__name__}: {error}); choose another folder"
         raise ConfigError(msg) from error
     return RunRecord(path, content)

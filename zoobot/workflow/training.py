@@ -14,6 +14,7 @@ from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import TreeTask
+from zoobot.shared.training_log import EpochLog
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_model
@@ -135,7 +136,7 @@ def _report(
             objective=options.calibration_objective,
         )
         record.update(calibration=calibrated.calibration.to_config())
-    log = pd.read_csv(folder / "metrics.csv")
+    log = EpochLog(folder / "metrics.csv").read()
     draw_training_curves(log, model.task, folder)
     part = "test" if "test" in galaxies.galaxies else "val"
     evaluation = evaluate_model(

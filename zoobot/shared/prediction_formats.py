@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.errors import PredictionsError
 from zoobot.shared.fits_predictions import (
     FitsFile,
     check_fits_columns,
@@ -211,6 +212,7 @@ class _Hdf5File:
         self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
     ) -> None:
         h5py = import_optional("h5py", needed_for=f"writing {path.name}")
+        _refuse_nul(columns)
         text = h5py.string_dtype("utf-8")
         rows = self._ROWS_IN_CHUNK
         self._file = h5py.File(path, "w")
@@ -225,6 +227,7 @@ class _Hdf5File:
             self._samples = self._file.create_dataset("sample", (0,), "i4", maxshape=(None,), chunks=(rows,))
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        _refuse_nul(ids)
         start, end = len(self._ids), len(self._ids) + len(ids)
         for dataset, rows in ((self._ids, ids), (self._values, values), (self._samples, samples)):
             if dataset is not None:
@@ -272,6 +275,13 @@ FORMATS: dict[str, Format] = {
     ".h5": _Hdf5(),
     ".fits": _Fits(),
 }
+
+
+def _refuse_nul(texts: Sequence[str]) -> None:
+    odd = next((text for text in texts if "\0" in text), None)
+    if odd is not None:
+        msg = f"an HDF5 table can't hold the text {odd!r}, with a NUL in it: write .parquet"
+        raise PredictionsError(msg)
 
 
 def _refuse_other_tables(columns: Sequence[str]) -> None:

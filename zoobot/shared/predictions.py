@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.errors import NonFiniteError, PredictionsError
+from zoobot.shared.errors import NonFiniteError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
 from zoobot.shared.part_files import writing
 from zoobot.shared.part_reading import Parts
@@ -359,7 +358,9 @@ def _no_table_of_ours(path: Path) -> Iterator[None]:
     """Say what a file is not, where reading it fails."""
     try:
         yield
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except ZoobotError:
+        raise
+    except Exception as error:  # csv, Arrow, HDF5 and astropy each have their own for damaged files
         msg = f"{str(path)!r} is no prediction table of ours: {type(error).__name__}: {error}"
         raise PredictionsError(msg) from error
 

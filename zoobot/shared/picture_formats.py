@@ -195,7 +195,7 @@ def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDA
     picture = _attempt(lambda: Image.open(io.BytesIO(data), formats=[format_name.upper()]))
     with picture:
         check_size(picture.height, picture.width, len(picture.getbands()))
-        pages = getattr(picture, "n_frames", 1)
+        pages = _attempt(lambda: getattr(picture, "n_frames", 1))
         if pages == 1:
             return _planes_of(picture, fill_value)
         if format_name != "tiff":

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from zoobot.shared import schemas
 from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog, split_catalog
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.tables import TABLE_SUFFIXES, read_table
 
@@ -49,11 +50,7 @@ def csv_tables(draw):
 )
 def test_a_csv_gives_every_id_path_and_label_back(table, bom, line_end, quoting):
     header, rows = table
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
-    writer.writerows([header, *rows])
-    encoded = text.getvalue().encode("utf-8-sig" if bom else "utf-8", "surrogatepass")
-    path = write("galaxies.csv", encoded)
+    path = write("galaxies.csv", b"\xef\xbb\xbf" * bom + _as_csv(table, line_end, quoting))
     catalog = attempt(read_catalog, path, label_cols=["ring"], check_files=False)
     if refused(catalog):
         return
@@ -62,6 +59,29 @@ def test_a_csv_gives_every_id_path_and_label_back(table, bom, line_end, quoting)
     assert catalog.paths == [os.path.join(path.parent, text) for text in cell["file_loc"]]
     for label, text in zip(catalog.labels[:, 0], cell["ring"], strict=True):
         _check_label(label, text)
+
+
+@fuzz(80, table=csv_tables(), line_end=st.sampled_from(["\n", "\r\n"]), part_rows=st.integers(1, 3))
+def test_a_stream_of_parts_agrees_with_the_whole_catalog(table, line_end, part_rows):
+    path = write("galaxies.csv", _as_csv(table, line_end))
+    whole = attempt(read_catalog, path, check_files=False)
+    streamed = attempt(stream_rows, path, part_rows)
+    if not refused(whole) and not refused(streamed):
+        assert streamed == (whole.ids, whole.paths)
+
+
+def _as_csv(table, line_end, quoting=csv.QUOTE_MINIMAL):
+    header, rows = table
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end, quoting=quoting).writerows([header, *rows])
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+def stream_rows(path, part_rows):
+    stream = CatalogStream(path)
+    parts = [part.galaxies for part in stream.parts(part_rows)]
+    assert stream.facts.galaxies == sum(map(len, parts))
+    return [i for part in parts for i in part.ids], [p for part in parts for p in part.paths]
 
 
 def _check_label(label, text):
@@ -111,6 +131,16 @@ def test_a_damaged_table_is_read_or_refused(table):
     suffix, content = table
     outcome = attempt(read_catalog, write(f"t{suffix}", content), label_cols=["ring"], check_files=False)
     assert refused(outcome) or len(set(outcome.ids)) == len(outcome.ids) == len(outcome.labels)
+
+
+@fuzz(100, table=damaged_tables)
+def test_a_damaged_table_is_streamed_as_it_is_read_or_refused(table):
+    suffix, content = table
+    path = write(f"t{suffix}", content)
+    whole = attempt(read_catalog, path, check_files=False)
+    streamed = attempt(stream_rows, path, 2)
+    if not refused(whole) and not refused(streamed):
+        assert streamed == (whole.ids, whole.paths)
 
 
 @fuzz(60, suffix=st.sampled_from(TABLE_SUFFIXES), content=st.binary(max_size=300))

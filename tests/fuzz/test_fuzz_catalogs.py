@@ -24,6 +24,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.tables import TABLE_SUFFIXES, read_table
 
 pytest.importorskip("astropy")
+pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
 
 
 @st.composite
@@ -236,8 +237,8 @@ def test_joined_catalogs_keep_every_galaxy(ids, drop, votes):
         assert joined.labels.shape == (len(joined.ids), len(schema.label_cols))
 
 
-def test_twenty_thousand_columns_and_a_huge_cell_are_read():
-    columns = [f"c{i}" for i in range(20_000)]
+def test_ten_thousand_columns_and_a_huge_cell_are_read():
+    columns = [f"c{i}" for i in range(10_000)]
     path = fresh_folder() / "wide.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

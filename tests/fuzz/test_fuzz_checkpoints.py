@@ -234,12 +234,12 @@ def check_load(files, engine):
 
 
 @pytest.mark.skipif(not pytest.importorskip("importlib.util").find_spec("timm"), reason="needs timm")
-@fuzz(25, files=st.deferred(lambda: damaged_folders("pytorch")))
+@fuzz(12, files=st.deferred(lambda: damaged_folders("pytorch")))
 def test_pytorch_loads_or_refuses_a_damaged_model(files):
     check_load(files, "pytorch")
 
 
 @pytest.mark.skipif(not pytest.importorskip("importlib.util").find_spec("keras"), reason="needs keras")
-@fuzz(8, files=st.deferred(lambda: damaged_folders("tensorflow")))
+@fuzz(6, files=st.deferred(lambda: damaged_folders("tensorflow")))
 def test_tensorflow_loads_or_refuses_a_damaged_model(files):
     check_load(files, "tensorflow")

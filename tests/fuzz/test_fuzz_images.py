@@ -19,6 +19,7 @@ from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
 fits = pytest.importorskip("astropy.io.fits")
+pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
 
 SMALL = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
 

@@ -18,6 +18,7 @@ from zoobot.shared.predictions import (
 )
 
 pytest.importorskip("astropy")
+pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
 
 SUFFIXES = [".parquet", ".csv", ".hdf5", ".fits"]
 float32s = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.catalog_stream import CatalogStream
-from zoobot.shared.config import PredictOptions
+from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.part_files import MANIFEST_FILE
 from zoobot.shared.part_reading import Parts
@@ -78,10 +78,10 @@ def test_a_fits_catalog_with_a_damaged_header_is_refused(tmp_path):
         list(CatalogStream(tmp_path / "t.fits").parts(1))
 
 
-@pytest.mark.parametrize("level", [float("nan"), float("inf"), 10**400])
-def test_options_are_finite(level):
-    with pytest.raises(ConfigError, match="level must be a finite number"):
-        PredictOptions(catalog="c.csv", checkpoint="m", save_loc="p.csv", level=level)
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 10**400])
+def test_options_are_finite(rate):
+    with pytest.raises(ConfigError, match="learning_rate must be"):
+        FinetuneOptions(catalog="c.csv", save_dir="run", labels=["ring"], learning_rate=rate)
 
 
 def test_an_option_whose_name_is_no_text_is_unknown():

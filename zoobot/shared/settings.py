@@ -178,11 +178,11 @@ class _Kind:
         return item
 
     def _check_limits(self, number: float, given: Any) -> None:
-        if not math.isfinite(number):
-            self._refuse("a finite number", given)
         if not all(_LIMITS[word](number, limit) for word, limit in self.limits.items()):
             stated = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in self.limits.items()]
             self._refuse(" and ".join(stated), given)
+        if not math.isfinite(number):
+            self._refuse("a finite number", given)
 
     def _expected(self) -> str:
         parts = [repr(choice) for choice in self.choices] + [_TYPE_WORDS[t] for t in self.types]

@@ -235,7 +235,7 @@ def test_absent_files_folders_and_other_objects_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(CatalogError, match=r"nowhere\.csv' does not exist"):
         read_catalog(tmp_path / "nowhere.csv")
-    with pytest.raises(CatalogError, match=r"folder\.csv' is a folder"):
+    with pytest.raises(CatalogError, match=r"folder\.csv holds no images"):
         read_catalog(tmp_path / "folder.csv")
     with pytest.raises(CatalogError, match=r"got list"):
         read_catalog([1, 2])

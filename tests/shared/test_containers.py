@@ -20,6 +20,7 @@ from zoobot.shared import defaults
 from zoobot.shared.containers import files, opening
 from zoobot.shared.containers.files import SharedFile
 from zoobot.shared.containers.opening import open_container
+from zoobot.shared.containers.tars import TarImages
 from zoobot.shared.errors import ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.pixel_cache import PixelCache
@@ -182,14 +183,28 @@ class TestChanges:
 
     def test_an_index_is_made_once(self, tmp_path, pictures, monkeypatch):
         made = []
-        monkeypatch.setattr(opening, "TarImages", lambda path: made.append(path) or opening_tar(path))
+
+        class Counted(TarImages):
+            def __init__(self, path):
+                made.append(path)
+                super().__init__(path)
+
+        monkeypatch.setattr(opening, "TarImages", Counted)
         path = write_tar(tmp_path / "a.tar", pictures)
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda name: read_image(f"{path}::{name}", COLOUR), list(pictures) * 5))
         assert made == [str(path)]
 
-
-opening_tar = opening.TarImages
+    def test_archives_not_used_for_long_are_forgotten(self, tmp_path, pictures, monkeypatch):
+        monkeypatch.setattr(defaults, "INDEXED_MEMBERS", 2 * COUNT)
+        monkeypatch.setattr(opening, "_CONTAINERS", opening._Containers())
+        paths = [str(write_tar(tmp_path / f"{i}.tar", pictures)) for i in range(4)]
+        for i in (0, 1, 0, 2):
+            open_container(paths[i])
+        assert list(opening._CONTAINERS._slots) == [paths[0], paths[2]]
+        monkeypatch.setattr(defaults, "INDEXED_MEMBERS", 1)
+        open_container(paths[3])
+        assert list(opening._CONTAINERS._slots) == [paths[3]]
 
 
 def _is_link(number):

@@ -29,7 +29,7 @@ def join_catalogs(sources: Sequence[CatalogSource], schema: Schema, **columns: A
     Args:
         sources: Catalogs, in any form that `read_catalog` takes.
         schema: One campaign's, or several joined by `schemas.join`.
-        **columns: `root`, `id_col` and `file_col`, as for `read_catalog`.
+        **columns: `root`, `id_col`, `file_col` and more that `read_catalog` takes.
 
     Raises:
         CatalogError: If a source can't be used, has no campaign's columns or only some of them, or an id

@@ -13,12 +13,16 @@ import pandas as pd
 
 from zoobot.shared import galaxy_files, galaxy_ids
 from zoobot.shared.errors import CatalogError, LabelError
+from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
 from zoobot.shared.labels import encode_labels, read_labels
+from zoobot.shared.listings import open_listing
 from zoobot.shared.splits import split_catalog
 from zoobot.shared.tables import read_table, refuse_repeated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
+
+    from zoobot.shared.cutouts import Cutouts
 
 __all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_catalog"]
 
@@ -31,7 +35,8 @@ class Catalog:
 
     Args:
         ids: Name of each galaxy, all different, exactly as the source spells them.
-        paths: Absolute path of each galaxy's image.
+        paths: Where each galaxy's image is: an absolute path, or a location inside of a file
+            (`zoobot.shared.image_locations`).
         labels: (galaxies, label columns), float64, NaN where missing; None without label columns.
         label_cols: The columns that the labels were read from, in order.
         table: The rows that the catalog was read from, all columns kept.
@@ -117,18 +122,26 @@ def read_catalog(
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str = "file_loc",
+    image_col: str | None = None,
+    cutouts: Cutouts | None = None,
     check_files: bool = True,
 ) -> Catalog:
-    """A checked catalog from a table file, a DataFrame, or a catalog read before.
+    """A checked catalog from a table, a DataFrame, archives of images, or a catalog read before.
+
+    In a table, an image may be a file or lie inside of one: see `zoobot.shared.image_locations`.
 
     Args:
-        source: A CSV (also .csv.gz), Parquet, FITS or VOTable file; a DataFrame; or a `Catalog`, which was
+        source: A CSV (also .csv.gz), Parquet, FITS or VOTable file; a DataFrame; archives whose images are
+            the galaxies (`zoobot.shared.listings.open_listing`: "shards/*.tar", "survey.zip", a Parquet file
+            or a Hugging Face dataset with images in its rows); a folder of images; or a `Catalog`, which was
             checked when it was read: of it only other label columns are looked up.
         label_cols: Columns that hold the labels: numbers, or empty where unknown.
         root: Folder that relative image paths start from. By default the folder of the table file; for a
             DataFrame, the current folder.
         id_col: Column of the galaxies' names. Kept exactly, as text: 18-digit integers and leading zeros too.
         file_col: Column of the image paths, absolute or relative.
+        image_col: Column of the images, of Parquet files and datasets that hold several.
+        cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
         check_files: Whether to look that every image is there (not that it can be read).
 
     Returns:
@@ -149,30 +162,54 @@ def read_catalog(
     columns = _as_columns(label_cols)
     if isinstance(source, Catalog):
         return _with_label_cols(source, columns)
-    if isinstance(source, pd.DataFrame):
-        table, name, folder = source, "the DataFrame", Path.cwd()
-        refuse_repeated_columns(table.columns, name)
-    elif isinstance(source, (str, Path)):
-        path = Path(source).expanduser()
-        table, name, folder = (
-            read_table(path, text_cols=(id_col, file_col)),
-            str(source),
-            path.absolute().parent,
+    table, name, folder, is_listed = _read_source(source, id_col, file_col, image_col, cutouts)
+    if cutouts is not None:
+        if is_listed:
+            msg = f"cutouts are for a table of positions, but {name} holds images itself"
+            raise CatalogError(msg)
+        check_columns(
+            table, (cutouts.ra_col, cutouts.dec_col), name, ra_col=cutouts.ra_col, dec_col=cutouts.dec_col
         )
-    else:
-        msg = f"a catalog is a file, a DataFrame or a Catalog, got {type(source).__name__}"
-        raise CatalogError(msg)
+        table = table.assign(**{file_col: cutouts.locate(table, name)})
     check_columns(table, (id_col, file_col, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
         msg = f"{name} has no rows: expected one for each galaxy"
         raise CatalogError(msg)
     ids = galaxy_ids.read_ids(table[id_col], name)
     labels = read_labels(table, columns, ids, name) if columns else None
-    base = folder if root is None else Path(root).expanduser().absolute()
+    base = folder if root is None or is_listed else Path(root).expanduser().absolute()
     paths = galaxy_files.read_paths(table[file_col], ids, base, name)
-    if check_files:
+    if check_files and not is_listed and cutouts is None:
         galaxy_files.refuse_missing_files(paths, ids, base, name)
     return Catalog(ids=ids, paths=paths, labels=labels, label_cols=columns, table=table, name=name)
+
+
+def _read_source(
+    source: object, id_col: str, file_col: str, image_col: str | None, cutouts: Cutouts | None
+) -> tuple[pd.DataFrame, str, Path, bool]:
+    """A table, its name, the folder its paths are relative to, and whether it was made of what is there."""
+    if isinstance(source, pd.DataFrame):
+        refuse_repeated_columns(source.columns, "the DataFrame")
+        return source, "the DataFrame", Path.cwd(), False
+    if not isinstance(source, (str, Path)):
+        msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
+        raise CatalogError(msg)
+    # with cutouts, no column says where images are, and none holds them
+    listing = None if cutouts else open_listing(source, id_col=id_col, file_col=file_col, image_col=image_col)
+    path = Path(source).expanduser()
+    if listing is not None:
+        return listing.read_table(), str(source), Path.cwd(), True
+    if path.is_dir() and not cutouts:
+        return _list_images(path, id_col, file_col), str(source), path.absolute(), True
+    return read_table(path, text_cols=(id_col, file_col)), str(source), path.absolute().parent, False
+
+
+def _list_images(folder: Path, id_col: str, file_col: str) -> pd.DataFrame:
+    names = list(image_names(str(folder)))
+    if not names:
+        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)})"
+        raise CatalogError(msg)
+    return pd.DataFrame({id_col: names, file_col: names})
 
 
 def _as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ import pandas as pd
 from zoobot.shared import galaxy_files
 from zoobot.shared.catalog import Catalog, check_columns
 from zoobot.shared.catalog_rows import Rows, TableRows, open_rows
+from zoobot.shared.cutouts import CutoutRows, Cutouts
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.galaxy_ids import exact_ids
+from zoobot.shared.listings import open_listing
 from zoobot.shared.selection import split_selection, where_equal
 from zoobot.shared.unique_ids import IdHashes
 
@@ -58,12 +60,15 @@ class CatalogStream:
     Only the columns of ids, paths and the selection are read. That the images are there is not looked at.
 
     Args:
-        source: A CSV (also .csv.gz), Parquet or FITS table, a folder of Parquet files, or a folder of images;
+        source: A CSV (also .csv.gz), Parquet or FITS table, a folder of Parquet files, a folder of images, or
+            archives of images (`zoobot.shared.listings.open_listing`), of which one at a time is in memory;
             or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`.
         root: Folder that relative image paths start from. By default the folder of the table file, or the
             folder given; for a DataFrame, the current folder.
         id_col: Column of the galaxies' names, kept exactly, as text.
         file_col: Column of the image paths, absolute or relative.
+        image_col: Column of the images, of Parquet files and datasets that hold several.
+        cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
         select: "COLUMN=VALUE" keeps the rows whose column holds that value.
 
     Attributes:
@@ -91,17 +96,22 @@ class CatalogStream:
         root: str | Path | None = None,
         id_col: str = "id_str",
         file_col: str = "file_loc",
+        image_col: str | None = None,
+        cutouts: Cutouts | None = None,
         select: str | None = None,
     ) -> None:
         self.select = select
         self._columns = [id_col, file_col]
         self._value: str | None = None
-        self._rows, self.name, folder = _open(source, self._columns)
+        self._rows, self.name, folder = _open(source, self._columns, image_col, cutouts)
         self._base = folder if root is None else Path(root).expanduser().absolute()
         if select is not None:
             column, self._value = split_selection(select)
             self._columns = [id_col, file_col, column]
         names = pd.DataFrame(columns=list(self._rows.names))
+        if cutouts is not None:
+            positions = {"ra_col": cutouts.ra_col, "dec_col": cutouts.dec_col}
+            check_columns(names, list(positions.values()), self.name, **positions)
         check_columns(names, self._columns, self.name, id_col=id_col, file_col=file_col)
 
     @cached_property
@@ -213,8 +223,24 @@ class CatalogStream:
         raise CatalogError(msg)
 
 
-def _open(source: Catalog | pd.DataFrame | str | Path, columns: list[str]) -> tuple[Rows, str, Path]:
+def _open(
+    source: Catalog | pd.DataFrame | str | Path,
+    columns: list[str],
+    image_col: str | None,
+    cutouts: Cutouts | None,
+) -> tuple[Rows, str, Path]:
     """What reads a source, its name, and the folder that its paths are relative to."""
+    if cutouts is not None:
+        rows, name, folder = _open_table(source, columns)
+        return CutoutRows(rows, cutouts, file_col=columns[1], name=name), name, folder
+    if isinstance(source, (str, Path)):
+        listing = open_listing(source, id_col=columns[0], file_col=columns[1], image_col=image_col)
+        if listing is not None:
+            return listing, str(source), Path.cwd()
+    return _open_table(source, columns)
+
+
+def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str]) -> tuple[Rows, str, Path]:
     if isinstance(source, Catalog):
         ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
         return TableRows(pd.DataFrame({columns[0]: ids, columns[1]: paths})), source.name, Path.cwd()

@@ -50,6 +50,9 @@ MAX_IMAGE_VALUES = 2**28
 MAX_IMAGE_BYTES = 2**31
 MIN_IMAGE_SIDE_PIX = 3
 
+# Members of tars and zips whose places are kept in memory, in each process: about 1 GB
+INDEXED_MEMBERS = 5_000_000
+
 # Row groups of Parquet files with images that are kept in memory, in each process
 ROW_GROUP_CACHE_BYTES = 2**28
 

@@ -6,8 +6,10 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from zoobot.shared.errors import CatalogError
+from zoobot.shared.containers.opening import open_container
+from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.galaxy_ids import is_missing
+from zoobot.shared.image_locations import SEPARATOR, split_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,15 +69,20 @@ def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, n
     """Raise a CatalogError that counts and names the images which are not there.
 
     Args:
-        paths: Absolute path of each galaxy's image.
+        paths: Where each galaxy's image is: an absolute path, or a location inside of a file.
         ids: The galaxies, for messages.
         base: What relative paths were relative to, for messages.
         name: The table, for messages.
     """
     wanted: dict[str, list[int]] = defaultdict(list)
+    inside: list[int] = []
     for row, path in enumerate(paths):
-        wanted[os.path.dirname(path)].append(row)
-    missing = sorted(row for folder, rows in wanted.items() for row in _missing_in(folder, rows, paths))
+        if SEPARATOR in path:
+            inside.append(row)
+        else:
+            wanted[os.path.dirname(path)].append(row)
+    missing = [row for folder, rows in wanted.items() for row in _missing_in(folder, rows, paths)]
+    missing = sorted([*missing, *(row for row in inside if not _is_there(paths[row]))])
     if not missing:
         return
     first = "".join(f"\n  {ids[row]}: {paths[row]}" for row in missing[:_SHOWN])
@@ -96,6 +103,17 @@ def _missing_in(folder: str, rows: Sequence[int], paths: Sequence[str]) -> list[
     return [
         row for row in rows if os.path.basename(paths[row]) not in there and not os.path.isfile(paths[row])
     ]
+
+
+def _is_there(location: str) -> bool:
+    """Whether an archive has a member, or a file has such a name; what can't be opened is told when read."""
+    container, member = split_location(location)
+    if member is None:
+        return os.path.isfile(container)
+    try:
+        return member in open_container(container) or os.path.isfile(location)
+    except ImageError:
+        return True
 
 
 def _list_files(folder: str) -> frozenset[str]:

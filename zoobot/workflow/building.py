@@ -69,7 +69,7 @@ def _read_classes(sources: dict[str, str], options: FinetuneOptions) -> Labelled
 def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
     read = [_read_schema(name, legacy=options.legacy_schema) for name in options.schema]
     schema = read[0] if len(read) == 1 else schemas.join(read)
-    columns = {name: getattr(options, name) for name in ("root", "id_col", "file_col")}
+    columns = options.catalog_arguments()
     parts = _sources(options.catalog, options)
     catalogs = {
         part: join_catalogs((source,) if isinstance(source, str) else source, schema, **columns)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
 from zoobot.shared.selection import split_selection, where_equal
 from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 
@@ -24,34 +22,19 @@ __all__ = ["labelled_for", "read_classes", "read_galaxies", "select_galaxies"]
 def read_galaxies(
     source: str, options: CatalogOptions, *, label_cols: Sequence[str] = (), select: str | None = None
 ) -> Catalog:
-    """The galaxies of a table, or of a folder of images, checked.
+    """The galaxies of a table, a folder of images or archives of images, checked.
 
     Args:
-        source: The table; or a folder, whose images (subfolders included) are the galaxies.
-        options: Names of the columns, and the folder that paths are relative to.
+        source: Whatever `read_catalog` takes.
+        options: Names of the columns, and where the images are.
         label_cols: The columns that hold numbers to learn or to compare with.
         select: "COLUMN=VALUE" keeps the rows whose column holds that value.
 
     Raises:
         CatalogError: If the catalog can't be used, or no galaxy is left.
     """
-    if Path(source).expanduser().is_dir():
-        return _read_folder(Path(source).expanduser(), options)
-    galaxies = read_catalog(
-        source, label_cols=label_cols, root=options.root, id_col=options.id_col, file_col=options.file_col
-    )
+    galaxies = read_catalog(source, label_cols=label_cols, **options.catalog_arguments())
     return galaxies if select is None else select_galaxies(galaxies, select)
-
-
-def _read_folder(folder: Path, options: CatalogOptions) -> Catalog:
-    import pandas as pd
-
-    names = list(image_names(str(folder)))
-    if not names:
-        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)})"
-        raise CatalogError(msg)
-    table = pd.DataFrame({options.id_col: names, options.file_col: names})
-    return read_catalog(table, root=folder, id_col=options.id_col, file_col=options.file_col)
 
 
 def select_galaxies(galaxies: Catalog, select: str) -> Catalog:

@@ -45,13 +45,7 @@ def predict_into_folder(
     """
     shard = read_shard(options.shard)
     folder = PartFolder(options.save_loc)
-    galaxies = CatalogStream(
-        options.catalog,
-        root=options.root,
-        id_col=options.id_col,
-        file_col=options.file_col,
-        select=options.select,
-    )
+    galaxies = CatalogStream(options.catalog, select=options.select, **options.catalog_arguments())
     if options.overwrite:
         folder.clear()
     folder.prepare()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from zoobot.shared import defaults
 from zoobot.shared.containers.mosaics import Mosaic
 from zoobot.shared.containers.parquet_images import ParquetImages
 from zoobot.shared.containers.saved_datasets import SavedDataset
@@ -42,6 +43,8 @@ class _Slot:
         self._lock = threading.Lock()
         self._container: Container | None = None
         self._error: ImageError | None = None
+        self.members = 0
+        self.is_counted = False
 
     def open(self, path: str) -> Container:
         with self._lock:
@@ -52,6 +55,8 @@ class _Slot:
             if self._container is None:
                 try:
                     self._container = _find_kind(path)(path)
+                    if isinstance(self._container, (TarImages, ZipImages)):
+                        self.members = len(self._container)
                 except ImageError as error:
                     self._error = error
                     raise
@@ -70,14 +75,29 @@ class _Containers:
         self._slots: dict[str, tuple[tuple[int, ...], _Slot]] = {}
 
     def open(self, path: str) -> Container:
+        """The container in the present version of a file."""
         status = os.stat(watched_file(path))
         version = (status.st_size, status.st_mtime_ns, status.st_ino)
         with self._lock:
-            known, slot = self._slots.get(path, (None, None))
+            known, slot = self._slots.pop(path, (None, None))
             if slot is None or known != version:
                 slot = _Slot()
-                self._slots[path] = (version, slot)
-        return slot.open(path)
+            self._slots[path] = (version, slot)  # as the one used last
+        container = slot.open(path)
+        if not slot.is_counted:
+            self._make_room(slot)
+        return container
+
+    def _make_room(self, newest: _Slot) -> None:
+        """Count an archive's members; of too many, forget those of the archives not used for longest."""
+        with self._lock:
+            newest.is_counted = True
+            total = sum(slot.members for _, slot in self._slots.values())
+            for path, (_, slot) in list(self._slots.items()):
+                if total <= defaults.INDEXED_MEMBERS or slot is newest:
+                    break
+                total -= slot.members
+                del self._slots[path]
 
 
 _CONTAINERS = _Containers()

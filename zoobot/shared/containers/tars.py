@@ -40,6 +40,9 @@ class TarImages:
         self._file = SharedFile(path)
         self._places, self.damage = _find_members(self._file)
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def __contains__(self, name: str) -> bool:
         return name in self._places
 

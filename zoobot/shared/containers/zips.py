@@ -39,6 +39,9 @@ class ZipImages:
             raise ImageError(msg) from error
         self._members = {member.filename: member for member in self._zip.infolist() if not member.is_dir()}
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     def __contains__(self, name: str) -> bool:
         return name in self._members
 

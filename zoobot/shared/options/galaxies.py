@@ -3,39 +3,95 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["CampaignOptions", "CatalogOptions", "SplitOptions"]
+__all__ = ["CampaignOptions", "CatalogOptions", "ImagePlaceOptions", "SplitOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogOptions(Options):
+class ImagePlaceOptions(Options):
+    """Where the images of a catalog are."""
+
+    title: ClassVar[str] = "Where the images are"
+
+    root: str | None = setting(
+        None, "folder that image paths are relative to; without it, the catalog's folder", metavar="FOLDER"
+    )
+    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
+    file_col: str = setting(
+        "file_loc",
+        "column of the images: paths, or places inside of archives such as shard.tar::a.jpg",
+        metavar="COLUMN",
+    )
+    image_col: str | None = setting(
+        None,
+        "Parquet files and datasets with images in their rows: the column, if several hold images",
+        metavar="COLUMN",
+    )
+    mosaic: tuple[str, ...] = setting(
+        (), "cut the images from these FITS mosaics, by the positions in the catalog", metavar="FILE"
+    )
+    cutout_arcsec: float | None = setting(None, "side of the squares cut from mosaics, on the sky", above=0)
+    cutout_pix: int | None = setting(None, "the same in pixels of the mosaic", at_least=1)
+    ra_col: str = setting("ra", "right ascension in degrees, for --mosaic and --split sky", metavar="COLUMN")
+    dec_col: str = setting("dec", "declination in degrees, for --mosaic and --split sky", metavar="COLUMN")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        sizes = (self.cutout_arcsec is not None) + (self.cutout_pix is not None)
+        if self.mosaic and sizes != 1:
+            _refuse("--mosaic needs either --cutout-arcsec or --cutout-pix")
+        if sizes and not self.mosaic:
+            _refuse("--cutout-arcsec and --cutout-pix are for --mosaic: the FITS files to cut from")
+
+    def catalog_arguments(self) -> dict[str, Any]:
+        """What `read_catalog` is told of them, by the names of its arguments."""
+        cutouts = None
+        if self.mosaic:
+            from zoobot.shared.cutouts import (
+                Cutouts,
+            )  # with it comes pandas, for which no help text should wait
+
+            cutouts = Cutouts(
+                mosaics=self.mosaic,
+                arcsec=self.cutout_arcsec,
+                pix=self.cutout_pix,
+                ra_col=self.ra_col,
+                dec_col=self.dec_col,
+                hdu=getattr(self, "hdu", None),  # runs that take the model's own record have no such option
+            )
+        names = ("root", "id_col", "file_col", "image_col")
+        return {**{name: getattr(self, name) for name in names}, "cutouts": cutouts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions(ImagePlaceOptions):
     """Which galaxies, and where their images are."""
 
     title: ClassVar[str] = "Galaxies"
 
     catalog: str = setting(
-        MISSING, "table of galaxies: .csv, .parquet, .fits or VOTable, one row for each", metavar="FILE"
+        MISSING,
+        "table of galaxies (.csv, .parquet, .fits or VOTable), one row for each; or the images themselves: a "
+        'folder, a .tar or .zip, a .parquet or Hugging Face dataset that holds them, "shards/*.tar"',
+        metavar="FILE",
     )
-    root: str | None = setting(
-        None, "folder that image paths are relative to; without it, the catalog's folder", metavar="FOLDER"
-    )
-    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
-    file_col: str = setting("file_loc", "column of the image paths", metavar="COLUMN")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CampaignOptions(Options):
+class CampaignOptions(ImagePlaceOptions):
     """Which galaxies, and the votes on which decision trees."""
 
     title: ClassVar[str] = "Galaxies and votes"
 
     catalog: tuple[str, ...] = setting(
-        MISSING, "table of galaxies with votes, or several: one for each campaign", metavar="FILE"
+        MISSING,
+        "table of galaxies with votes, or several: one for each campaign; or archives with images and votes",
+        metavar="FILE",
     )
     schema: tuple[str, ...] = setting(
         MISSING,
@@ -43,11 +99,6 @@ class CampaignOptions(Options):
         metavar="NAME",
     )
     legacy_schema: bool = setting(False, "use the trees' dependencies as once published, errors included")
-    root: str | None = setting(
-        None, "folder that image paths are relative to; without it, each table's folder", metavar="FOLDER"
-    )
-    id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
-    file_col: str = setting("file_loc", "column of the image paths", metavar="COLUMN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +114,6 @@ class SplitOptions(Options):
         "column: --split-column says train, val or test",
     )
     split_column: str | None = setting(None, "the column of --split group or column", metavar="COLUMN")
-    ra_col: str = setting("ra", "right ascension in degrees, for --split sky", metavar="COLUMN")
-    dec_col: str = setting("dec", "declination in degrees, for --split sky", metavar="COLUMN")
     val_fraction: float = setting(defaults.VAL_FRACTION, "share of galaxies that validate", above=0, below=1)
     test_fraction: float = setting(0.0, "share of galaxies kept for the final score", at_least=0, below=1)
     val_catalog: str | None = setting(

@@ -349,3 +349,13 @@ class TestBrokenFiles:
             read_image(tmp_path / "gone.jpg", COLOUR)
         with pytest.raises(ValueError, match="gone"):
             read_image(tmp_path / "gone.jpg", COLOUR)
+
+
+def test_a_signalling_nan_is_a_nan(tmp_path):
+    pixels = np.full((4, 4), 0x7F800001, np.uint32).view(np.float32)
+    pixels[0] = 0.5
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "TIFF")
+    (tmp_path / "a.tiff").write_bytes(data.getvalue())
+    record = Preprocessing(colour="to-rgb", stretch="none", nan_policy="fill", fill_value=1.0)
+    assert read_image(tmp_path / "a.tiff", record)[:2, 0, 0].tolist() == [0.5, 1.0]

@@ -240,7 +240,8 @@ def _to_unit_or_physical(planes: NDArray) -> NDArray:
         return planes
     if planes.dtype.kind == "u" and planes.dtype.itemsize == 2:
         return planes.astype(np.float32) / np.float32(65535)
-    return planes.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        return planes.astype(np.float64)
 
 
 def _composite(planes: NDArray, alpha: NDArray, fill_value: float) -> NDArray:

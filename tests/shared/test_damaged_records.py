@@ -49,12 +49,13 @@ def test_a_manifest_that_can_not_be_counted_by_is_refused(tmp_path, change):
         Parts(tmp_path)
 
 
-def test_hdf5_refuses_an_id_that_it_can_not_hold(tmp_path):
+@pytest.mark.parametrize(("suffix", "galaxy"), [(".hdf5", "a\0b"), (".csv", "a\rb")])
+def test_a_format_refuses_an_id_that_it_can_not_hold(tmp_path, suffix, galaxy):
     with (
         pytest.raises(PredictionsError, match="can't hold the text"),
-        PredictionWriter(tmp_path / "p.hdf5", ["ring"]) as writer,
+        PredictionWriter(tmp_path / f"p{suffix}", ["ring"]) as writer,
     ):
-        writer.write(["a\0b"], np.ones((1, 1)))
+        writer.write([galaxy], np.ones((1, 1)))
 
 
 @pytest.mark.parametrize("suffix", [".hdf5", ".fits", ".parquet"])

@@ -149,11 +149,15 @@ class _Csv:
 
 class _CsvFile:
     def __init__(self, path: Path, columns: Sequence[str], *, samples: bool) -> None:
+        _refuse_texts_with(
+            "\r", columns, "CSV"
+        )  # Python writes it without quotes, as no end of a line of ours
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(["id_str", *(["sample"] if samples else []), *columns])
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        _refuse_texts_with("\r", ids, "CSV")
         # As text, a float32 has the fewest digits that lead back to the same float32.
         text = (_as_text(row) for row in values)
         if samples is None:
@@ -212,7 +216,7 @@ class _Hdf5File:
         self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
     ) -> None:
         h5py = import_optional("h5py", needed_for=f"writing {path.name}")
-        _refuse_nul(columns)
+        _refuse_texts_with("\0", columns, "HDF5")
         text = h5py.string_dtype("utf-8")
         rows = self._ROWS_IN_CHUNK
         self._file = h5py.File(path, "w")
@@ -227,7 +231,7 @@ class _Hdf5File:
             self._samples = self._file.create_dataset("sample", (0,), "i4", maxshape=(None,), chunks=(rows,))
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        _refuse_nul(ids)
+        _refuse_texts_with("\0", ids, "HDF5")
         start, end = len(self._ids), len(self._ids) + len(ids)
         for dataset, rows in ((self._ids, ids), (self._values, values), (self._samples, samples)):
             if dataset is not None:
@@ -277,10 +281,12 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def _refuse_nul(texts: Sequence[str]) -> None:
-    odd = next((text for text in texts if "\0" in text), None)
+def _refuse_texts_with(character: str, texts: Sequence[str], format_name: str) -> None:
+    odd = next((text for text in texts if character in text), None)
     if odd is not None:
-        msg = f"an HDF5 table can't hold the text {odd!r}, with a NUL in it: write .parquet"
+        msg = (
+            f"a table in {format_name} can't hold the text {odd!r}, with {character!r} in it: write .parquet"
+        )
         raise PredictionsError(msg)
 
 

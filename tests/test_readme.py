@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 import zoobot.cli_parser
-from zoobot.shared.config import DemoOptions, EvaluateOptions, FinetuneOptions, LoopOptions, PredictOptions
+from zoobot.shared.config import (
+    DemoOptions,
+    EvaluateOptions,
+    FinetuneOptions,
+    LoopOptions,
+    PredictOptions,
+    PrioritiseOptions,
+)
 from zoobot.shared.engine import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +29,7 @@ OPTIONS = {
     "predict": PredictOptions,
     "evaluate": EvaluateOptions,
     "loop": LoopOptions,
+    "prioritise": PrioritiseOptions,
 }
 
 pytestmark = pytest.mark.skipif(not README, reason="the tests were moved away from the README")

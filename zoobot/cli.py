@@ -206,6 +206,18 @@ def _export(given: dict[str, Any], command: str) -> None:
     _say(f"  zoobot predict {shlex.quote(str(result.save_loc))} --catalog NEW.csv --save-loc new.parquet")
 
 
+def _prioritise(given: dict[str, Any], command: str) -> None:
+    options = config.PrioritiseOptions.from_config(_with_checkpoint(given))
+    from zoobot import workflow
+
+    result = workflow.prioritise(options, command=command)
+    _say("", f"{len(result.table):,} of {result.looked_at:,} galaxies, by {result.score}: {result.save_loc}")
+    _say(*(f"  {count:>5,} × {reason}" for reason, count in result.reasons.items()))
+    if result.picture is not None:
+        _say(f"the first of them: {result.picture}")
+    _say(*_failure_lines(result.failures, result.save_loc.with_suffix(".failures.csv")))
+
+
 def _loop(given: dict[str, Any], command: str) -> None:
     options = _resumed("loop", given) if given.get("resume") else config.LoopOptions.from_config(given)
     from zoobot import workflow
@@ -323,6 +335,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "evaluate": _evaluate,
     "export": _export,
     "loop": _loop,
+    "prioritise": _prioritise,
     "schemas": _schemas,
     "info": _info,
 }

@@ -137,6 +137,34 @@ examples:
   zoobot evaluate results/rings --catalog rings.csv --select split=test --save-dir results/rings_test
 """
 
+_PRIORITISE_DESCRIPTION = """\
+Which galaxies should people label next? Those whose labels would teach a model most, and that differ from
+each other and from what is labelled already.
+
+The list has a row for each galaxy, the first first: rank, id_str, file_loc, score, reason (the question, or
+the classes, that matter most), expected (what the model expects there), distance (to the nearest galaxy
+chosen before or labelled, by the encoder's features), cost. As .json it has the same as `subjects` for a
+platform of volunteers, with the `questions` that are worth asking.
+"""
+
+_PRIORITISE_EPILOG = """\
+examples:
+  zoobot prioritise results/gz2 --catalog new.csv --n 500 --save-loc next.csv
+  not those that are labelled already, and as JSON for a platform
+    zoobot prioritise results/gz2 --catalog new.csv --exclude votes.csv --save-loc next.json
+  one question alone counts
+    zoobot prioritise zoobot-mini --catalog new.csv --questions bar-gz2 --save-loc next.csv
+  several models that may disagree; people are paid by the minute
+    zoobot prioritise results/a --ensemble results/b --catalog new.csv --cost-col minutes --save-loc next.csv
+  from predictions that are there already (dropout samples, or an ensemble's)
+    zoobot predict results/rings --n-samples 20 --catalog new.csv --save-loc samples.parquet
+    zoobot prioritise --predictions samples.parquet --catalog new.csv --save-loc next.csv
+
+The loop goes round: people label the list, their labels join your table, and `zoobot finetune` learns from
+all of them.
+What each way of choosing saves on labels that you have: `zoobot loop --simulate`.
+"""
+
 _LOOP_DESCRIPTION = """\
 Which way of choosing galaxies to label needs the fewest labels? Play it with labels that you have already.
 
@@ -253,6 +281,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sub)
     add_arguments(sub, config.ExportOptions)
+    sub = add(
+        "prioritise",
+        "list the galaxies that people should label next, and why",
+        description=_PRIORITISE_DESCRIPTION,
+        epilog=_PRIORITISE_EPILOG,
+        usage="zoobot prioritise CHECKPOINT --catalog FILE --save-loc FILE [options]",
+    )
+    _add_checkpoint(sub)
+    add_arguments(sub, config.PrioritiseOptions)
     sub = add(
         "loop",
         "simulate rounds of labelling and learning: which galaxies are worth their labels?",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared import posterior_tables, posteriors
+from zoobot.shared import posteriors, prediction_samples
 from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.posterior_tables import (
     full_table,
@@ -79,7 +79,7 @@ def test_predictions_are_read_back_a_part_at_a_time(tmp_path, suffix, samples, r
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".hdf5"])
 @pytest.mark.parametrize("full", [False, True])
 def test_tables_on_disk_are_those_in_memory(tmp_path, monkeypatch, suffix, full):
-    monkeypatch.setattr(posterior_tables, "_ROWS_AT_ONCE", 11)
+    monkeypatch.setattr(prediction_samples, "_ROWS_AT_ONCE", 11)
     alpha = draw(2, 30)
     path = write_posterior_table(write(tmp_path / "p.parquet", alpha), tmp_path / f"s{suffix}", full=full)
     table = read_predictions(path)

@@ -17,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,12 +38,14 @@ from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTa
 from zoobot.shared.vote_information import vote_information
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from zoobot.shared.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["Acquisition", "choose_score", "needs_members", "score_galaxies"]
+__all__ = ["Acquisition", "choose_score", "needs_members", "only_parts", "score_galaxies"]
 
 _OF_CLASSES = {
     "bald": disagreement,
@@ -131,6 +134,22 @@ def score_galaxies(
         return Acquisition(drawn[:, 0], drawn, ("random",))
     parts, names = _parts(task, values, score, n_volunteers)
     return Acquisition(parts.sum(axis=1), parts, names)
+
+
+def only_parts(found: Acquisition, names: Sequence[str]) -> Acquisition:
+    """The same scores, to which only some questions, labels or targets contribute.
+
+    Raises:
+        ConfigError: If there is no part of a name.
+    """
+    unknown = [name for name in names if name not in found.names]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], found.names, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {list(found.names)}"
+        msg = f"no question, label or target is called {unknown[0]!r}: {hint}"
+        raise ConfigError(msg)
+    parts = np.where([name in names for name in found.names], found.parts, 0.0)
+    return Acquisition(parts.sum(axis=1), parts, found.names)
 
 
 def _parts(

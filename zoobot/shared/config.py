@@ -16,6 +16,7 @@ from zoobot.shared.options import (
     CalibrationOptions,
     CampaignOptions,
     CatalogOptions,
+    ChoosingOptions,
     EngineOptions,
     ImageOptions,
     LearningOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "CalibrationOptions",
     "CampaignOptions",
     "CatalogOptions",
+    "ChoosingOptions",
     "DemoOptions",
     "EngineOptions",
     "EvaluateOptions",
@@ -44,6 +46,7 @@ __all__ = [
     "LoopOptions",
     "MergeOptions",
     "PredictOptions",
+    "PrioritiseOptions",
     "RoundsOptions",
     "RunFolderOptions",
     "SplitOptions",
@@ -255,6 +258,34 @@ class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, Catal
         """The options of a model such as the loop trains: a head on a frozen encoder."""
         shared = {f.name: getattr(self, f.name) for f in fields(FinetuneOptions) if hasattr(self, f.name)}
         return FinetuneOptions(**shared | {"n_blocks": 0, "resume": False, "overwrite": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrioritiseOptions(EngineOptions, ChoosingOptions, CatalogOptions):
+    """Everything that `zoobot prioritise` can be told."""
+
+    title: ClassVar[str] = "Model and list"
+
+    checkpoint: str | None = setting(
+        None,
+        "a trained model: the checkpoint folder, or the run's folder; with --predictions it is needed only "
+        "to keep galaxies apart",
+        metavar="MODEL",
+    )
+    save_loc: str = setting(
+        MISSING, "the list to write: .csv to look at, .json for a platform of volunteers", metavar="FILE"
+    )
+    picture: bool = setting(True, "also draw the first galaxies, beside the list as NAME.png")
+    overwrite: bool = setting(False, "replace the list if it exists")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.checkpoint is None and self.predictions is None:
+            _refuse("give a trained model (--checkpoint), or what one predicted (--predictions)")
+        if self.checkpoint is None and self.diversity not in (None, "none"):
+            _refuse(f"--diversity {self.diversity} needs a model to encode galaxies: give its checkpoint too")
+        if self.predictions is not None and (self.ensemble or self.n_samples):
+            _refuse("--ensemble and --n-samples are for predicting anew: leave them out with --predictions")
 
 
 def _refuse(message: str) -> None:

@@ -10,9 +10,11 @@ import pandas as pd
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-__all__ = ["MAIN_SCORES", "labels_to_match", "lower_is_better", "mean_curve", "savings"]
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["MAIN_SCORES", "labels_to_match", "lower_is_better", "mean_curve", "savings", "without_relapses"]
 
 #: The score of each kind of task that curves show, unless another is asked for.
 MAIN_SCORES = {
@@ -53,7 +55,26 @@ def mean_curve(curves: pd.DataFrame, strategy: str, score: str) -> pd.DataFrame:
     return by_labels[by_labels["seeds"] == own["seed"].nunique()].reset_index(drop=True)
 
 
-def labels_to_match(labels: Sequence[float], scores: Sequence[float], target: float, *, lower: bool) -> float:
+def without_relapses(scores: ArrayLike, *, lower: bool) -> NDArray[np.float64]:
+    """The nearest curve that never gets worse: more labels teach more, and a relapse is noise.
+
+    A noisy curve touches a score before it has reached it for good; this one does not.
+
+    Args:
+        scores: By rising number of labels.
+        lower: Whether lower scores are better.
+
+    Example:
+        >>> without_relapses([0.5, 0.7, 0.6, 0.8], lower=False).tolist()
+        [0.5, 0.65, 0.65, 0.8]
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    curve: NDArray[np.float64] = isotonic_regression(np.asarray(scores, np.float64), increasing=not lower)
+    return curve
+
+
+def labels_to_match(labels: ArrayLike, scores: ArrayLike, target: float, *, lower: bool) -> float:
     """How many labels it took to reach a score, between rounds on a straight line; NaN if it was not reached.
 
     Args:
@@ -80,6 +101,8 @@ def labels_to_match(labels: Sequence[float], scores: Sequence[float], target: fl
 
 def savings(curves: pd.DataFrame, score: str, *, reference: str = "random") -> dict[str, dict[str, Any]]:
     """For each strategy, how many labels it needs for what the reference reaches with all of its.
+
+    Mean curves are taken `without_relapses`.
 
     Args:
         curves: As for `mean_curve`.
@@ -113,10 +136,9 @@ def _saving(curves: pd.DataFrame, name: str, score: str, reference: str) -> Mapp
     known, own = mean_curve(curves, reference, score), mean_curve(curves, name, score)
     if known.empty or own.empty:
         return {"final": None, "labels_to_match": None, "share": None}
-    target, most = float(known["mean"].iloc[-1]), float(known["labels"].iloc[-1])
-    needed = labels_to_match(
-        own["labels"].tolist(), own["mean"].tolist(), target, lower=lower_is_better(score)
-    )
+    lower = lower_is_better(score)
+    target, most = float(without_relapses(known["mean"], lower=lower)[-1]), float(known["labels"].iloc[-1])
+    needed = labels_to_match(own["labels"], without_relapses(own["mean"], lower=lower), target, lower=lower)
     known_number = np.isfinite(needed)
     return {
         "final": round(float(own["mean"].iloc[-1]), 4),

@@ -89,7 +89,7 @@ def _describe(stream: CatalogStream, members: Sequence[Member], options: Mapping
     facts = stream.facts
     return Manifest(
         models=[member.make_hash() for member in members],
-        task=shared_task(members).to_config(),
+        task=shared_task([member.model.task for member in members]).to_config(),
         preprocessing=[reading.to_config() for reading in distinct_readings(members)],
         options={"engines": [member.engine for member in members], **options},
         catalog={"name": stream.name, "galaxies": facts.galaxies, "fingerprint": facts.fingerprint},
@@ -121,7 +121,7 @@ class _PartRun:
     ) -> None:
         self._members, self._folder, self._limit = members, folder, limit
         self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
-        self._columns = shared_task(members).output_columns
+        self._columns = shared_task([member.model.task for member in members]).output_columns
         self._samples = manifest.options["n_samples"] * len(members)
         self._origin = {
             "catalog": manifest.catalog["name"],

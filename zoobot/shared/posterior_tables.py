@@ -28,10 +28,10 @@ from zoobot.shared.posteriors import (
     fraction_intervals,
     probability_asked,
 )
+from zoobot.shared.prediction_samples import read_samples
 from zoobot.shared.predictions import (
     PredictionWriter,
     check_save_loc,
-    read_prediction_chunks,
     read_prediction_metadata,
 )
 
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from zoobot.shared.votes import FloatArray
 
 __all__ = ["full_table", "read_concentrations", "summary_table", "write_posterior_table"]
-
-_ROWS_AT_ONCE = 16_384
 
 
 def summary_table(
@@ -198,45 +196,7 @@ def read_concentrations(
         PredictionsError: If the file can't be read, lacks a column of this tree, or has not the same samples
             of every galaxy.
     """
-    columns = tasks.tree_task(schema).output_columns
-    waiting: pd.DataFrame | None = None
-    for chunk in read_prediction_chunks(predictions, rows=rows or _ROWS_AT_ONCE):
-        missing = [name for name in columns if name not in chunk]
-        if missing:
-            msg = f"{predictions} is no table of concentrations for {schema.name!r}: it lacks {missing[:5]}"
-            raise PredictionsError(msg)
-        if "sample" not in chunk:
-            yield chunk["id_str"].tolist(), chunk[columns].to_numpy(dtype=np.float64)[None]
-            continue
-        table = chunk if waiting is None else pd.concat([waiting, chunk], ignore_index=True)
-        complete = _last_start(table["sample"].to_numpy())
-        waiting = table.iloc[complete:]
-        if complete:
-            yield _unstack(table.iloc[:complete], columns, predictions)
-    if waiting is not None and len(waiting):
-        yield _unstack(waiting, columns, predictions)
-
-
-def _last_start(samples: np.ndarray) -> int:
-    """Where the last group of galaxies begins: `predict` writes a group's sample 0, then its 1, and so on."""
-    starts = np.flatnonzero((samples[1:] == 0) & (samples[:-1] != 0))
-    return int(starts[-1]) + 1 if len(starts) else 0
-
-
-def _unstack(
-    table: pd.DataFrame, columns: list[str], predictions: str | Path
-) -> tuple[list[str], FloatArray]:
-    """Rows of whole groups as (samples, galaxies, answers)."""
-    samples = table["sample"].to_numpy()
-    count = int(samples.max()) + 1
-    order = np.argsort(samples, kind="stable")
-    ids = table["id_str"].to_numpy()[order]
-    each = np.bincount(samples, minlength=count)
-    if (each != each[0]).any() or (ids.reshape(count, -1) != ids[: each[0]]).any():
-        msg = f"{predictions} must hold the same {count} samples of every galaxy, in the order of `predict`"
-        raise PredictionsError(msg)
-    values = table[columns].to_numpy(dtype=np.float64)[order]
-    return ids[: each[0]].tolist(), values.reshape(count, -1, len(columns))
+    yield from read_samples(predictions, tasks.tree_task(schema).output_columns, rows=rows)
 
 
 def _stored_schema(predictions: str | Path) -> Schema:

@@ -56,13 +56,13 @@ def as_members(model: Any) -> list[Any]:
     return members
 
 
-def shared_task(members: Sequence[Member]) -> Task:
-    """What all members predict.
+def shared_task(tasks: Sequence[Task]) -> Task:
+    """What the members of an ensemble predict, from what each does.
 
     Raises:
         ConfigError: If it is not the same, naming the first member that differs and how.
     """
-    first, *others = [member.model.task for member in members]
+    first, *others = tasks
     for number, task in enumerate(others, start=2):
         if task.kind != first.kind:
             msg = f"the models of an ensemble must share one task: the first predicts a {first.kind}, "

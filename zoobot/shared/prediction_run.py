@@ -152,7 +152,7 @@ def predict_catalog(
         NonFiniteError: If a prediction is NaN or infinite.
         PredictionsError: If the predictions can't be written, or a folder holds those of another run.
     """
-    task = shared_task(members)
+    task = shared_task([member.model.task for member in members])
     total = n_samples * len(members)
     if save_loc is not None and is_folder_of_parts(save_loc):
         stream = catalog

@@ -20,6 +20,7 @@ from zoobot.workflow.exporting import ExportResult, export
 from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import PredictResult, predict
+from zoobot.workflow.prioritising import PrioritiseResult, prioritise
 from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.training import TrainingResult, finetune, train
 
@@ -30,6 +31,7 @@ __all__ = [
     "ExportResult",
     "LoopResult",
     "PredictResult",
+    "PrioritiseResult",
     "TrainingResult",
     "calibrate",
     "demo",
@@ -39,6 +41,7 @@ __all__ = [
     "loop",
     "merge",
     "predict",
+    "prioritise",
     "resumed_options",
     "train",
 ]

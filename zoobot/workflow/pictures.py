@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 
-__all__ = ["draw_comparison", "draw_examples", "draw_training_curves"]
+__all__ = ["draw_comparison", "draw_examples", "draw_galaxies", "draw_training_curves"]
 
 _EXAMPLES = 12
 _MOST_BARS = 10
@@ -77,22 +78,43 @@ def draw_examples(
         count: Most galaxies to draw.
     """
     order = np.random.default_rng(seed).permutation(len(galaxies))[:count]
-    task = model.task
+    return draw_galaxies(model.task, model.preprocessing, galaxies.select(order), predicted[order], path)
+
+
+def draw_galaxies(
+    task: Task,
+    preprocessing: Preprocessing,
+    galaxies: Catalog,
+    predicted: np.ndarray,
+    path: Path,
+    *,
+    names: Sequence[str] | None = None,
+) -> Path:
+    """A picture of these galaxies, as a network sees them, beside their predictions and labels.
+
+    Args:
+        task: What was predicted.
+        preprocessing: How images are read.
+        galaxies: The galaxies, with labels or without.
+        predicted: (galaxies, outputs).
+        path: The PNG file to write.
+        names: What stands above each; None is its id.
+    """
     labels = (
         np.full((len(galaxies), task.num_label_cols), np.nan) if galaxies.labels is None else galaxies.labels
     )
     bars = _BARS[task.kind](task, predicted, labels)
-    images, lines, names = [], [], []
-    for place in order:
+    images, lines, titles = [], [], []
+    for place in range(len(galaxies)):
         try:
-            image = read_image(galaxies.paths[place], model.preprocessing)
+            image = read_image(galaxies.paths[place], preprocessing)
         except ImageError:
             continue  # the failures table tells of it; a picture can do without
-        images.append(make_view(image, model.preprocessing))
+        images.append(make_view(image, preprocessing))
         lines.append(bars(place))
-        names.append(galaxies.ids[place])
+        titles.append(galaxies.ids[place] if names is None else names[place])
     legend = ("expected vote fraction", "volunteers") if isinstance(task, TreeTask) else ("model", "label")
-    return plots.example_galaxies(path, images, lines, names=names, legend=legend)
+    return plots.example_galaxies(path, images, lines, names=titles, legend=legend)
 
 
 _BarsOfGalaxy = Callable[[int], list[Bar]]

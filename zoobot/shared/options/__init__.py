@@ -1,6 +1,6 @@
 """The groups that the options of guided runs are made of: one dataclass for each heading of the help."""
 
-from zoobot.shared.options.choosing import RoundsOptions
+from zoobot.shared.options.choosing import ChoosingOptions, RoundsOptions
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
@@ -13,6 +13,7 @@ __all__ = [
     "CalibrationOptions",
     "CampaignOptions",
     "CatalogOptions",
+    "ChoosingOptions",
     "EngineOptions",
     "ImageOptions",
     "LearningOptions",

@@ -9,7 +9,59 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["RoundsOptions"]
+__all__ = ["ChoosingOptions", "RoundsOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoosingOptions(Options):
+    """Which galaxies are worth their labels."""
+
+    title: ClassVar[str] = "Choice"
+
+    n: int = setting(500, "most galaxies to list", at_least=1)
+    score: Literal["bald", "variance", "entropy", "margin", "least-confidence", "random"] | None = setting(
+        None,
+        "what a label is worth; bald: what it tells of which member is right (variance: the same for "
+        "numbers); entropy, margin, least-confidence: how open it is; without a word bald, or variance",
+    )
+    diversity: Literal["kmeans++", "kcentre", "none"] | None = setting(
+        None,
+        "keep the galaxies apart by their features, so that no batch is one galaxy fifty times; without a "
+        "word kmeans++ where there is a model to encode them, else none",
+    )
+    questions: tuple[str, ...] | None = setting(
+        None, "only these questions (or labels, or targets) count; without it, all", metavar="NAME"
+    )
+    volunteers: int = setting(
+        defaults.VOLUNTEERS, "tree: people whose votes on a question are foreseen", at_least=1
+    )
+    n_samples: int | None = setting(
+        None,
+        f"dropout samples of each model; without it {defaults.ACQUISITION_SAMPLES}, or 1 of an ensemble",
+        at_least=1,
+    )
+    ensemble: tuple[str, ...] = setting(
+        (), "further models of the same task, which may disagree with the first", metavar="MODEL"
+    )
+    predictions: str | None = setting(
+        None,
+        "a table of `zoobot predict` with samples or of an ensemble: nothing is predicted anew",
+        metavar="FILE",
+    )
+    exclude: str | None = setting(
+        None,
+        "table of galaxies that are labelled already, by their ids; the list keeps away from them",
+        metavar="FILE",
+    )
+    cost_col: str | None = setting(
+        None, "column of what each label costs: score per cost decides", metavar="COLUMN"
+    )
+    budget: float | None = setting(
+        None, "most that all labels may cost together; without --cost-col each costs 1", above=0
+    )
+    select: str | None = setting(
+        None, "only galaxies whose column holds a value, e.g. split=new", metavar="COLUMN=VALUE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

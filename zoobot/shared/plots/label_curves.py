@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.label_curves import labels_to_match, lower_is_better, mean_curve
+from zoobot.shared.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
 from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _draw(axes: Axes, curves: pd.DataFrame, score: str, title: str, reference: s
     target = None
     if reference in names:
         own = mean_curve(curves, reference, score)
-        target = float(own["mean"].iloc[-1]) if len(own) else None
+        target = float(without_relapses(own["mean"], lower=lower)[-1]) if len(own) else None
     for name in names:
         colour = GREY if name == reference else next(others)
         own = mean_curve(curves, name, score)
@@ -65,7 +65,8 @@ def _draw(axes: Axes, curves: pd.DataFrame, score: str, title: str, reference: s
         axes.plot(own["labels"], own["mean"], "o-", color=colour, linewidth=1.6, markersize=3, label=name)
         if target is None or name == reference:
             continue
-        needed = labels_to_match(own["labels"].tolist(), own["mean"].tolist(), target, lower=lower)
+        rising = without_relapses(own["mean"], lower=lower)
+        needed = labels_to_match(own["labels"], rising, target, lower=lower)
         if needed == needed:  # NaN: it never got there
             axes.plot([needed], [target], "D", color=colour, markersize=6, markeredgecolor="white", zorder=5)
     if target is not None:

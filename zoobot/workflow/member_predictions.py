@@ -1,0 +1,171 @@
+"""What the members of an ensemble, or dropout samples, say of galaxies, and features to keep these apart."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared import defaults, tasks
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError, PredictionsError
+from zoobot.shared.prediction_members import shared_task
+from zoobot.shared.prediction_samples import read_samples
+from zoobot.shared.predictions import read_prediction_metadata
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.workflow.prediction import find_checkpoint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import PrioritiseOptions
+    from zoobot.shared.engine import Engine
+    from zoobot.shared.representations import Representation
+    from zoobot.shared.tasks import Task
+
+__all__ = ["Members", "ask_models", "read_table"]
+
+logger = logging.getLogger("zoobot")
+
+
+class Members(NamedTuple):
+    """What is known of galaxies that may be labelled.
+
+    Attributes:
+        task: What was predicted.
+        ids: The galaxies, in the order of the catalog.
+        predictions: (samples, galaxies, outputs).
+        features: (galaxies, features); None where nobody encoded them.
+        labelled: Features of galaxies that are labelled already; None without any.
+        preprocessing: How images are read; None where a table of predictions does not say.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    task: Task
+    ids: list[str]
+    predictions: NDArray
+    features: NDArray | None
+    labelled: NDArray | None
+    preprocessing: Preprocessing | None
+    failures: pd.DataFrame
+
+
+def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions) -> Members:
+    """Encode galaxies, and predict them by every member.
+
+    Args:
+        galaxies: Those that may be labelled.
+        labelled: Those that are; they are encoded, to keep away from.
+        options: Models, samples, seed.
+
+    Raises:
+        CheckpointError: If a folder holds no model.
+        ConfigError: If the models predict different things.
+        ImageError: If not one image could be read.
+    """
+    engine = load_engine(options.backend)
+    places = [find_checkpoint(place) for place in (str(options.checkpoint), *options.ensemble)]
+    models = [engine.checkpoint.load(place) for place in places]
+    task = shared_task([model.task for model in models])
+    n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
+    logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+    found = [_represent(engine, model, galaxies, options) for model in models]
+    read = set.intersection(*(set(one.ids) for one in found))
+    ids = [galaxy for galaxy in galaxies.ids if galaxy in read]
+    features = [_rows(one, ids) for one in found]
+    predictions = [
+        engine.represent.predict_features(own, model, n_samples=n_samples, seed=options.seed + number)
+        for number, (own, model) in enumerate(zip(features, models, strict=True))
+    ]
+    away = _represent(engine, models[0], labelled, options).features if len(labelled) else None
+    return Members(
+        task=task,
+        ids=ids,
+        predictions=np.concatenate(predictions),
+        features=features[0],
+        labelled=away,
+        preprocessing=models[0].preprocessing,
+        failures=pd.concat([one.failures for one in found]).drop_duplicates("id_str", ignore_index=True),
+    )
+
+
+def read_table(
+    galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions, *, needs_features: bool
+) -> Members:
+    """Read what was predicted of galaxies; encode them only if they are to be kept apart.
+
+    Args:
+        galaxies: Those that may be labelled.
+        labelled: Those that are.
+        options: The table, and the model that encodes.
+        needs_features: Whether galaxies are encoded.
+
+    Raises:
+        PredictionsError: If the table can't be used, or does not say of which task it is and no model does.
+        CatalogError: If it has none of the galaxies.
+        CheckpointError: If there is no model to encode with.
+    """
+    table = str(options.predictions)
+    facts = read_prediction_metadata(table)
+    engine = model = None
+    if needs_features or "task" not in facts:
+        if options.checkpoint is None:
+            msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
+            raise PredictionsError(msg)
+        place = find_checkpoint(options.checkpoint)
+        engine = load_engine(options.backend)
+        model = engine.checkpoint.load(place)
+    task = model.task if model is not None else tasks.from_config(facts["task"])
+    blocks = list(read_samples(table, task.output_columns))
+    row = {galaxy: row for row, galaxy in enumerate(galaxy for ids, _ in blocks for galaxy in ids)}
+    ids = [galaxy for galaxy in galaxies.ids if galaxy in row]
+    if not ids:
+        msg = f"{table} has predictions of none of the {len(galaxies):,} galaxies of {galaxies.name}"
+        raise CatalogError(msg)
+    if len(ids) < len(galaxies):
+        logger.warning("%s galaxies have no prediction and are left out", f"{len(galaxies) - len(ids):,}")
+    features = away = None
+    failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
+    if needs_features and engine is not None:
+        wanted = set(ids)
+        known = galaxies.select([place for place, one in enumerate(galaxies.ids) if one in wanted])
+        encoded = _represent(engine, model, known, options)
+        ids, features, failures = encoded.ids, encoded.features, encoded.failures
+        away = _represent(engine, model, labelled, options).features if len(labelled) else None
+    values = np.concatenate([values for _, values in blocks], axis=1)
+    return Members(
+        task=task,
+        ids=ids,
+        predictions=values[:, [row[galaxy] for galaxy in ids]],
+        features=features,
+        labelled=away,
+        preprocessing=_stored_preprocessing(facts) if model is None else model.preprocessing,
+        failures=failures,
+    )
+
+
+def _represent(engine: Engine, model: Any, galaxies: Catalog, options: PrioritiseOptions) -> Representation:
+    return engine.represent.represent(
+        galaxies,
+        model,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        progress=options.progress,
+    )
+
+
+def _rows(found: Representation, ids: list[str]) -> NDArray:
+    if found.ids == ids:
+        return found.features
+    row = {galaxy: row for row, galaxy in enumerate(found.ids)}
+    return found.features[[row[galaxy] for galaxy in ids]]
+
+
+def _stored_preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
+    """The record that a table of predictions keeps; of several, the first."""
+    config = facts.get("preprocessing")
+    config = config[0] if isinstance(config, list) else config
+    return None if config is None else Preprocessing.from_config(config)

@@ -130,8 +130,10 @@ def _read_file(path: str | Path) -> bytes:
         with open(path, "rb", buffering=0) as file:
             head = file.read(_HEAD_BYTES)
             return head if find_format(head) in ("fits", None) else head + file.read()
-    except OSError as error:
-        msg = f"can't be opened ({error.strerror or error})"
+    except (OSError, ValueError) as error:  # no name of a file may hold a null, for one
+        if isinstance(error, ImageError):
+            raise
+        msg = f"can't be opened ({getattr(error, 'strerror', None) or error})"
         raise ImageError(msg) from error
 
 

@@ -107,7 +107,7 @@ def decode_jpeg(data: bytes, *, grey: bool = False, least_side_pix: float | None
     height, width, colourspace, _ = _attempt(lambda: simplejpeg.decode_jpeg_header(data))
     check_size(height, width, 3)
     if colourspace in ("CMYK", "YCCK"):
-        return _decode_with_pillow(data, "jpeg", fill_value=0)
+        return _attempt(lambda: _decode_inks(data))
     target = "GRAY" if grey or colourspace == "Gray" else "RGB"
     if least_side_pix is None:
         return _attempt(lambda: simplejpeg.decode_jpeg(data, target))
@@ -118,6 +118,13 @@ def decode_jpeg(data: bytes, *, grey: bool = False, least_side_pix: float | None
         "fastupsample": min(height, width) // shrink >= _ROUGH_COLOUR_FROM * least_side_pix,
     }
     return _attempt(lambda: simplejpeg.decode_jpeg(data, target, **options))
+
+
+def _decode_inks(data: bytes) -> NDArray[np.uint8]:
+    """Colour of a JPEG of four inks; Pillow alone would fill what is damaged with grey."""
+    inks = 255 - simplejpeg.decode_jpeg(data, "CMYK")  # such files hold them inverted
+    height, width, _ = inks.shape
+    return np.asarray(Image.frombytes("CMYK", (width, height), inks.tobytes()).convert("RGB"))
 
 
 def _find_shrink(height: int, width: int, least_side_pix: float) -> int:
@@ -260,6 +267,9 @@ def _attempt(decode: Callable[[], _T]) -> _T:
         return decode()
     except (ImageError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        msg = f"too large ({error})"
+        raise ImageError(msg) from error
     except Exception as error:
         msg = f"damaged, truncated or not an image ({error})"
         raise ImageError(msg) from error

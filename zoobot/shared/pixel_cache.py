@@ -158,7 +158,7 @@ def _key_of(path: str | Path) -> bytes | None:
     container, _ = split_location(path)
     try:
         status = os.stat(watched_file(container))
-    except OSError:
+    except (OSError, ValueError):  # no such file, or a name that no file can have
         return None
     text = f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"
     return _digest(text.encode("utf-8", "surrogatepass"), 16)

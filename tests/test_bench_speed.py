@@ -68,7 +68,7 @@ def test_finetuning(measure, backend):
     results = measure(
         "bench_finetune.py", "--backend", backend, "--encoder", "test_resnet", "--image-size", "32"
     )
-    assert len(results["runs"]) == 3
+    assert len(results["runs"]) == 4
     for runs in results["runs"].values():
         assert 0 <= runs[0]["accuracy"] <= 1
         assert runs[0]["wall_s"] > 0

@@ -3,8 +3,8 @@
     python benchmarks/draw_speed.py --readme README.md
 
 Writes results/speed.png, and prints the same as a Markdown table, or puts it into a page that has a place for
-it, between two comments. Nothing is measured here, and no figure but the bars is written here: `speed_rows.py`
-says where each comes from.
+it, between two comments. Nothing is measured here, and no figure but the bars is written here:
+`speed_rows.py` says where each comes from.
 """
 
 from __future__ import annotations

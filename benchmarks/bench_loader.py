@@ -36,7 +36,7 @@ def main() -> None:
         if not paths:
             msg = f"no .jpg files in {folder}"
             raise SystemExit(msg)
-        rounds = our_rounds(paths, options.batch_size, options.num_workers, scratch / "cache", stack)
+        rounds = our_rounds(paths, options.batch_size, options.num_workers, scratch, stack)
         if options.peer_python:
             arguments = [str(folder), str(LABEL_COUNT), str(options.batch_size), str(options.num_workers)]
             script = Path(__file__).with_name("peer_loader.py")

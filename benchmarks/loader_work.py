@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import tarfile
 import time
+import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +54,13 @@ def make_galaxies(folder: Path, count: int) -> None:
 
 
 def our_rounds(
-    paths: list[str], batch_size: int, num_workers: int, cache_dir: Path, stack: ExitStack
+    paths: list[str], batch_size: int, num_workers: int, scratch: Path, stack: ExitStack
 ) -> dict[str, Round]:
     """Every row of the table but the peer's: what to call it, and how to take its samples."""
     catalog = catalog_of(paths)
 
-    def serve(workers: int, **options: Any) -> Callable[[], None]:
-        loader = loader_of(catalog, batch_size, num_workers=workers, **options)
+    def serve(workers: int, galaxies: Catalog = catalog, **options: Any) -> Callable[[], None]:
+        loader = loader_of(galaxies, batch_size, num_workers=workers, **options)
         return lambda: serve_all(loader)
 
     workers = f"{num_workers} workers"
@@ -66,7 +68,9 @@ def our_rounds(
         f"limit: read and decode, {num_workers} threads": in_threads(read_and_decode, paths, num_workers),
         f"training, {workers}": serve(num_workers),
         f"limit: warp alone, {num_workers} threads": warp_alone(paths, num_workers),
-        f"training from the cache, {workers}": serve(num_workers, cache_dir=cache_dir),
+        f"training from the cache, {workers}": serve(num_workers, cache_dir=scratch / "cache"),
+        f"training from a tar, {workers}": serve(num_workers, catalog_of(in_tar(paths, scratch / "all.tar"))),
+        f"training from a zip, {workers}": serve(num_workers, catalog_of(in_zip(paths, scratch / "all.zip"))),
         f"evaluation, {workers}": serve(num_workers, augmentation=None),
         "limit: decode alone, 1 thread": in_threads(decode_jpeg, [Path(p).read_bytes() for p in paths], 1),
         "training, no worker": serve(0),
@@ -84,6 +88,22 @@ def catalog_of(paths: list[str]) -> Catalog:
     labels = {f"answer_{i}": float(i) for i in range(LABEL_COUNT)}
     table = pd.DataFrame({"id_str": paths, "file_loc": paths, **labels})
     return read_catalog(table, label_cols=list(labels))
+
+
+def in_tar(paths: list[str], tar_path: Path) -> list[str]:
+    """Where the same files lie in a tar of them."""
+    with tarfile.open(tar_path, "w") as tar:
+        for path in paths:
+            tar.add(path, Path(path).name)
+    return [f"{tar_path}::{Path(path).name}" for path in paths]
+
+
+def in_zip(paths: list[str], zip_path: Path) -> list[str]:
+    """Where the same files lie in a zip of them, which is not compressed, as JPEGs are already."""
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_STORED) as archive:
+        for path in paths:
+            archive.write(path, Path(path).name)
+    return [f"{zip_path}::{Path(path).name}" for path in paths]
 
 
 def loader_of(catalog: Catalog, batch_size: int, **options: Any) -> GalaxyLoader:

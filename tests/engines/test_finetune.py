@@ -1,11 +1,20 @@
 """Finetuning, from labels to the best model, in every engine."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.errors import CatalogError, ConfigError, ImageError, LabelError, NonFiniteError
+from zoobot.shared.errors import (
+    CatalogError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    LabelError,
+    NonFiniteError,
+)
 from zoobot.shared.label_statistics import prior_concentrations
 
 KINDS = ["classification", "multi-label", "regression", "tree"]
@@ -113,6 +122,24 @@ def test_a_run_resumed_after_a_kill_ends_with_the_weights_of_one_never_killed(
         np.testing.assert_array_equal(got[name], array, err_msg=name)
     logged = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("whole", "killed")]
     pd.testing.assert_frame_equal(*logged)
+
+
+class Trap:
+    """Unpickled carelessly, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_hostile_last_ckpt_runs_nothing(make_model, fit, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.ckpt").write_bytes(pickle.dumps({"state_dict": Trap(tmp_path / "pwned")}))
+    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+        fit(make_model("classification"), tmp_path / "run", ckpt_path="last")
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_the_same_seed_gives_the_same_model(engine, make_model, fit, catalog_path, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import threading
 import warnings
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+
+from zoobot.shared.errors import CheckpointError
 
 __all__ = ["QuietTrainer"]
 
@@ -37,13 +40,20 @@ class QuietTrainer(pl.Trainer):
     def fit(self, *arguments: Any, **options: Any) -> None:
         """Train, as `pytorch_lightning.Trainer.fit` does.
 
+        Of a last.ckpt, tensors and plain values alone are read: nothing that it says is run.
+
         Raises:
+            CheckpointError: If a last.ckpt holds anything else.
             KeyboardInterrupt: On Ctrl-C. Lightning would end the whole process instead, notebooks included.
         """
         handler = signal.getsignal(signal.SIGINT)
         try:
             with _quiet():
-                super().fit(*arguments, **options)
+                super().fit(*arguments, **{**options, "weights_only": True})
+        except pickle.UnpicklingError as error:
+            reason = "damaged, or asks for code to be run, which is refused"
+            msg = f"last.ckpt is {reason}; start the run anew: {error}"
+            raise CheckpointError(msg) from error
         except SystemExit as ending:
             if isinstance(ending.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ending

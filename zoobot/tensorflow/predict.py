@@ -58,8 +58,8 @@ def predict(
     numbers. Memory holds a few batches, whatever the size of the catalog, when `save_loc` is given.
 
     Args:
-        catalog: A table of ids and image files; labels are not needed. Into a folder also a folder of images
-            or of Parquet files, or a `CatalogStream`.
+        catalog: Whatever `read_catalog` takes: a table of ids and images, a folder, "shards/*.tar"; labels
+            are not needed. Into a folder also a folder of Parquet tables, or a `CatalogStream`.
         model: A trained model, the folder of its checkpoint, or an .onnx file that was exported; or a list of
             these, of one task, for an ensemble: a row for each galaxy and member, numbered through in
             `sample`.

@@ -36,6 +36,7 @@ logger = logging.getLogger("zoobot")
 
 _DRAWN = 12
 _REASONS_SHOWN = 5
+_TITLE_LENGTH = 34
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,10 +211,14 @@ def _draw(
         mean = expected_fractions(predicted, members.task.schema)
     else:
         mean = predicted.mean(axis=0)
-    names = [
-        f"{rank}. {one}: {reason}" for rank, one, reason in first[["rank", "id_str", "reason"]].to_numpy()
-    ]
+    names = [f"{row.rank}. {row.id_str}\n{_short(row)}" for row in first.itertuples()]
     galaxies = shown.select(np.arange(len(first)))
     return draw_galaxies(
         members.task, members.preprocessing, galaxies, mean, save_loc.with_suffix(".png"), names=names
     )
+
+
+def _short(row: Any) -> str:
+    """Why a galaxy is listed, as short as a title must be."""
+    text = f"{row.reason}: {row.expected}"
+    return text if len(text) <= _TITLE_LENGTH else f"{text[:_TITLE_LENGTH]}…"

@@ -102,9 +102,8 @@ def test_a_further_process_trains_and_leaves_folder_and_scores_to_the_first(trai
 
     fitted = []
     monkeypatch.setattr(module, "is_first_process", lambda: False)
-    monkeypatch.setattr(
-        module, "build_trainer", lambda *a: type("T", (), {"fit": lambda *a, **k: fitted.append(k)})()
-    )
+    trainer = type("T", (), {"world_size": 1, "fit": lambda *a, **k: fitted.append(k)})()
+    monkeypatch.setattr(module, "build_trainer", lambda *a: trainer)
     assert train() is None
     assert fitted == [{"ckpt_path": None}]
     assert not (tmp_path / "run" / "run.json").exists()

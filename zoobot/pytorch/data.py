@@ -80,12 +80,28 @@ class TensorBatches:
     def __init__(self, loader: GalaxyLoader | FeatureLoader, trainer: pl.Trainer | None) -> None:
         self.loader = loader
         self.trainer = trainer
+        self._served = 0
+        self._first_batch = 0
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TensorBatch]:
-        self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        first, self._first_batch = self._first_batch, 0
+        return self._batches(first)
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were served; Lightning saves it with a run."""
+        return {"served": self._served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out of the next epoch what the saved run was served of it."""
+        self._first_batch = state["served"]
+
+    def _batches(self, first: int) -> Iterator[TensorBatch]:
+        self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0, first)
+        self._served = first
         for images, labels, ids in self.loader:
+            self._served += 1
             known = np.empty((len(ids), 0), np.float32) if labels is None else labels
             yield TensorBatch(torch.from_numpy(images), torch.from_numpy(known), ids)

@@ -16,16 +16,22 @@ from torch import Tensor, nn
 from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import TensorBatch
+from zoobot.shared.bad_steps import (
+    STEPS_BETWEEN_CHECKS,
+    TrainedBatch,
+    refuse_bad_batches,
+    refuse_bad_weights,
+)
 from zoobot.shared.blocks import ParameterPlan, plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.feature_loader import FrozenPart
-from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_epoch
+from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_batch
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.loss_parts import mean_losses, part_groups
 from zoobot.shared.neutral_model import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
-from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
+from zoobot.shared.validation import ValidatedBatch, validation_scores
 
 __all__ = ["FinetuneableZoobot", "network_input"]
 
@@ -72,9 +78,10 @@ class FinetuneableZoobot(pl.LightningModule):
         self._sum_names, members = part_groups(task)
         self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
         # in a buffer, DDP would replace them by those of the first device
-        self._sums = torch.zeros(2, len(self._sum_names))
+        self._sums = torch.zeros(2, 1 + len(self._sum_names))
         self._validated: list[ValidatedBatch] = []
-        self._last_losses: tuple[Tensor, list[str]] | None = None
+        self._unchecked: list[tuple[int, int, Tensor, list[str]]] = []
+        self._last_batch: TrainedBatch | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Predictions, (batch, outputs), from images in [0, 1], (batch, channels, height, width)."""
@@ -241,48 +248,75 @@ class FinetuneableZoobot(pl.LightningModule):
         if stage == "fit" and isinstance(galaxies, GalaxyData):
             self.meet(galaxies)
 
+    def on_train_start(self) -> None:
+        """Begin with the sums of losses of an epoch that goes on, and nothing to check."""
+        self._sums = self._sums.to(self.device)
+        self._unchecked, self._last_batch = [], None
+
     def on_train_epoch_start(self) -> None:
-        """Seed dropout by epoch, so that a resumed run draws what an uninterrupted one would have."""
-        torch.manual_seed(seed_of_epoch(self.settings.seed, self.current_epoch, self.global_rank))
+        """Begin to add up the epoch's losses."""
         self._sums = torch.zeros_like(self._sums, device=self.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of losses of the epoch so far, of all devices."""
+        sums = self._sums.clone()  # a reduction may write into its argument
+        checkpoint["loss_sums"] = self.trainer.strategy.reduce(sums, reduce_op="sum").cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them up on the first device."""
+        sums = checkpoint["loss_sums"]
+        self._sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
+        # so that a resumed run draws the dropout that an uninterrupted one would have
+        torch.manual_seed(seed_of_batch(self.settings.seed, self.current_epoch, batch_index, self.global_rank))
         parts = self.loss_parts(self.raw_outputs(network_input(batch.images)), batch.labels)
         losses = parts.sum(dim=1)
-        self._add_up(parts.detach())
-        self._check_last_losses()
-        self._last_losses = (losses.detach(), batch.ids)
-        mean = losses.mean()
-        self.log(
-            "train_loss",
-            mean,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(losses),
-            sync_dist=True,
-        )
-        return mean
+        self._add_up(losses.detach(), parts.detach())
+        self._unchecked.append((self.current_epoch, batch_index, losses.detach(), batch.ids))
+        if len(self._unchecked) == STEPS_BETWEEN_CHECKS:
+            self._check_losses()
+        return losses.mean()
 
-    def _add_up(self, parts: Tensor) -> None:
-        """Count the losses of each question and campaign; a question nobody was asked has exactly 0."""
+    def _add_up(self, losses: Tensor, parts: Tensor) -> None:
+        """Count losses, and those of each question and campaign; one that nobody was asked has exactly 0."""
+        self._sums[0, 0] += losses.sum()
+        self._sums[1, 0] += len(losses)
         if self._sum_names:
             parts = parts.to(self._sum_members.dtype)
-            self._sums[0] += (parts @ self._sum_members).sum(dim=0)
-            self._sums[1] += ((parts != 0).to(parts.dtype) @ self._sum_members > 0).sum(dim=0)
+            self._sums[0, 1:] += (parts @ self._sum_members).sum(dim=0)
+            self._sums[1, 1:] += ((parts != 0).to(parts.dtype) @ self._sum_members > 0).sum(dim=0)
 
-    def _check_last_losses(self) -> None:
-        """Stop at a loss that is not finite; one step late, when a GPU has it ready, so no step waits."""
-        if self._last_losses is None:
+    def _check_losses(self) -> None:
+        """Stop at a loss that is not finite: some steps late, for to look at one means to wait for it."""
+        if not self._unchecked:
             return
-        losses, ids = self._last_losses
-        self._last_losses = None
-        refuse_non_finite(losses.float().cpu().numpy(), ids, "training")
+        unchecked, self._unchecked = self._unchecked, []
+        losses = torch.cat([losses for _, _, losses, _ in unchecked]).float().cpu()
+        parts = losses.split([len(ids) for _, _, _, ids in unchecked])
+        batches = [
+            TrainedBatch(epoch, number, part.numpy(), ids)
+            for (epoch, number, _, ids), part in zip(unchecked, parts, strict=True)
+        ]
+        refuse_bad_batches(batches)
+        self._last_batch = batches[-1]
 
-    def on_train_epoch_end(self) -> None:
-        """Check the losses of the last step too."""
-        self._check_last_losses()
+    def check_training(self) -> None:
+        """Raise unless all losses since the last call and all weights are finite: what is saved is good.
+
+        Raises:
+            NonFiniteError: Naming the galaxies of the first bad step.
+        """
+        self._check_losses()
+        weights_now = [p.detach() for p in self.parameters() if p.requires_grad]
+        finite = torch.stack([torch.isfinite(weight).all() for weight in weights_now]).all()
+        refuse_bad_weights(self._last_batch, are_finite=bool(finite))
+
+    def on_validation_epoch_start(self) -> None:
+        """Check what was learned before it is scored."""
+        self._check_losses()
+        self._validated.clear()
 
     def validation_step(self, batch: TensorBatch, batch_index: int) -> None:
         """Keep the losses and predictions of a batch for the metrics of the epoch."""
@@ -299,8 +333,10 @@ class FinetuneableZoobot(pl.LightningModule):
         on_device = {k: torch.tensor(v, dtype=torch.float32, device=self.device) for k, v in scores.items()}
         self.log("val_loss", on_device.pop("val_loss"), prog_bar=True, sync_dist=True)
         self.log_dict(on_device, sync_dist=True)
-        sums, galaxies = self.trainer.strategy.reduce(self._sums, reduce_op="sum").cpu().numpy()
-        self.log_dict(mean_losses(self._sum_names, sums, galaxies), sync_dist=True)
+        sums, galaxies = self.trainer.strategy.reduce(self._sums.clone(), reduce_op="sum").cpu().numpy()
+        if galaxies[0]:  # none where a trainer only validates
+            self.log("train_loss", sums[0] / galaxies[0], prog_bar=True, sync_dist=True)
+        self.log_dict(mean_losses(self._sum_names, sums[1:], galaxies[1:]), sync_dist=True)
 
     def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
         """Write the neutral checkpoint that `zoobot.pytorch.checkpoint.load`, or the other engine, reads.

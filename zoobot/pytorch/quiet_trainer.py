@@ -1,4 +1,4 @@
-"""Lightning's Trainer, without its small talk, and with Ctrl-C as Python knows it."""
+"""Lightning's Trainer, without its small talk, with one last.ckpt, and with Ctrl-C as Python knows it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,8 @@ import pytorch_lightning as pl
 from zoobot.shared.errors import CheckpointError
 
 __all__ = ["QuietTrainer"]
+
+logger = logging.getLogger("zoobot")
 
 #: Lightning's warnings on what is meant to be so here.
 _EXPECTED = (
@@ -38,7 +41,7 @@ class QuietTrainer(pl.Trainer):
             super().__init__(**options)
 
     def fit(self, *arguments: Any, **options: Any) -> None:
-        """Train, as `pytorch_lightning.Trainer.fit` does.
+        """Train, as `pytorch_lightning.Trainer.fit` does; `ckpt_path="last"` is the run's own last.ckpt.
 
         Of a last.ckpt, tensors and plain values alone are read: nothing that it says is run.
 
@@ -46,6 +49,8 @@ class QuietTrainer(pl.Trainer):
             CheckpointError: If a last.ckpt holds anything else.
             KeyboardInterrupt: On Ctrl-C. Lightning would end the whole process instead, notebooks included.
         """
+        if options.get("ckpt_path") == "last":
+            options["ckpt_path"] = self._last_checkpoint()
         handler = signal.getsignal(signal.SIGINT)
         try:
             with _quiet():
@@ -61,6 +66,13 @@ class QuietTrainer(pl.Trainer):
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, handler)  # Lightning leaves it switched off
+
+    def _last_checkpoint(self) -> Path | None:
+        path = Path(self.default_root_dir) / "last.ckpt"
+        if path.exists():
+            return path
+        logger.warning("there is no last.ckpt in %s to go on from: the run starts anew", path.parent)
+        return None
 
 
 @contextmanager

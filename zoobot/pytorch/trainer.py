@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from zoobot.pytorch import weights
 from zoobot.pytorch.averaged_weights import AveragedWeights
 from zoobot.pytorch.head_start import HeadStart
+from zoobot.pytorch.last_checkpoint import LastCheckpoint, SafeCheckpointIO
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
@@ -39,6 +40,7 @@ def get_trainer(
     gradient_clip: float | None = None,
     accumulate_batches: int = 1,
     ema_decay: float = 0.0,
+    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
     progress: bool = True,
     loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
     **trainer_kwargs: Any,
@@ -60,6 +62,8 @@ def get_trainer(
         precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names.
         gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
+        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have it
+            written after the step that runs, and end the process.
         ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
@@ -82,6 +86,7 @@ def get_trainer(
         accumulate_batches=accumulate_batches,
         ema_decay=ema_decay,
         num_nodes=num_nodes,
+        checkpoint_minutes=checkpoint_minutes,
     )
     save_dir = Path(save_dir)
     best_model = BestModel(save_dir / "checkpoint", monitor)
@@ -91,13 +96,12 @@ def get_trainer(
         best_model,
         *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
-        ModelCheckpoint(
-            save_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
+        LastCheckpoint(save_dir / "last.ckpt", checkpoint_minutes),
         *trainer_kwargs.pop("callbacks", []),
     ]
     if progress:
         callbacks.append(RichProgressBar())
+    plugins = trainer_kwargs.pop("plugins", [])
     options = {
         "enable_model_summary": False,
         "log_every_n_steps": 1,
@@ -113,6 +117,7 @@ def get_trainer(
         accumulate_grad_batches=accumulate_batches,
         precision=_choose_precision(precision, accelerator),  # type: ignore[arg-type]
         callbacks=callbacks,
+        plugins=[SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])],
         logger=_make_loggers(loggers, save_dir),
         enable_progress_bar=progress,
         **options,

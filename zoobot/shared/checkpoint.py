@@ -28,6 +28,7 @@ import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.tensor_files import read_tensors, write_tensors
+from zoobot.shared.whole_files import sync
 
 __all__ = [
     "CONFIG_FILE",
@@ -129,9 +130,13 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
         write_tensors(draft / ENCODER_FILE, checkpoint.encoder)
         if checkpoint.head is not None:
             write_tensors(draft / HEAD_FILE, checkpoint.head_tensors)
+        for path in (*draft.iterdir(), draft):
+            sync(path)
         _move_into_place(draft, folder)
+        sync(folder.parent)
     except OSError as error:
-        msg = f"can't write the checkpoint {folder}: {error}"
+        kept = "; the older one is kept" if folder.exists() else ""
+        msg = f"can't write the checkpoint {folder}: {error}{kept}. See to the disk's free space and your quota"
         raise CheckpointError(msg) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

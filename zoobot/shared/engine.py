@@ -87,6 +87,10 @@ class Galaxies(Protocol):
 class Trainer(Protocol):
     """Fits a model: what `finetune.get_trainer` returns."""
 
+    @property
+    def world_size(self) -> int:
+        """How many devices share each batch, on all machines together."""
+
     def fit(self, model: Any, galaxies: Any, *, ckpt_path: str | Path | None = None) -> None:
         """Train; afterwards `model` holds its best weights. `ckpt_path="last"` continues a killed run."""
 

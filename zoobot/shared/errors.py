@@ -18,6 +18,7 @@ __all__ = [
     "PredictionsError",
     "SchemaError",
     "UnknownEngineError",
+    "WriteError",
     "ZoobotError",
 ]
 
@@ -64,6 +65,10 @@ class PredictionsError(ZoobotError, ValueError):
 
 class NonFiniteError(ZoobotError, ArithmeticError):
     """A loss or prediction became NaN or infinite; the message names the galaxies."""
+
+
+class WriteError(ZoobotError, OSError):
+    """A file can't be written, such as on a full disk; what it was to replace is still there."""
 
 
 class UnknownEngineError(ZoobotError, ValueError):

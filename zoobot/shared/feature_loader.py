@@ -76,12 +76,14 @@ class FeatureLoader:
         self._part = part
         self.catalog = loader.catalog
         self.preprocessing = loader.preprocessing
+        self.batch_size = loader.batch_size
         views = part.views if loader.augmentation else 1
         self._augmentations: list[Augmentation | None] = [None, *([loader.augmentation] * (views - 1))]
         self.features = _make_table((views, len(loader.catalog), part.width), part.dtype, folder)
         self.is_known = np.zeros((views, len(loader.catalog)), bool)
         self._is_missing = np.zeros_like(self.is_known)
         self._epoch = 0
+        self._first_batch = 0
         self._rows = {galaxy: row for row, galaxy in enumerate(loader.catalog.ids)}
         self._failures: dict[str, Failure] = {}
         if part.ahead:
@@ -94,10 +96,10 @@ class FeatureLoader:
                 for batch in self._encode_view(view, shuffle=False):
                     bar.advance(work, len(batch.ids))
 
-    def _encode_view(self, view: int, *, shuffle: bool) -> Iterator[Batch]:
+    def _encode_view(self, view: int, *, shuffle: bool, first_batch: int = 0) -> Iterator[Batch]:
         """Encode one view of every galaxy that can be read, and serve it on the way."""
         loader = self._loader.with_views(self._augmentations[view], shuffle=shuffle)
-        loader.set_epoch(self._epoch, view=view)
+        loader.set_epoch(self._epoch, first_batch, view=view)
         for images, labels, ids in loader:
             encoded = self._keep(view, ids, self._part.encode(images))
             self._note_failures(view, loader.failures)  # here, for who counts batches never comes to the end
@@ -144,9 +146,9 @@ class FeatureLoader:
     def _known_rows(self) -> NDArray[np.intp]:
         return np.flatnonzero(self.is_known.all(axis=0))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves: it decides the order and the view."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Choose the epoch that the next iteration serves, as for `GalaxyLoader`."""
+        self._epoch, self._first_batch = epoch, first_batch
         self._loader.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -159,12 +161,17 @@ class FeatureLoader:
         if (self.is_known[view] | self._is_missing[view]).all():
             yield from self._kept_batches(view)
         else:
-            yield from self._encode_view(view, shuffle=self._loader.shuffle)
+            yield from self._encode_view(
+                view, shuffle=self._loader.shuffle, first_batch=self._first_batch
+            )
 
     def _kept_batches(self, view: int) -> Iterator[Batch]:
         labels = None if self.catalog.labels is None else np.asarray(self.catalog.labels, np.float32)
-        for planned in self._loader.plan_batches():
-            rows = planned[self.is_known[view, planned]]
+        readable = [rows[self.is_known[view, rows]] for rows in self._loader.plan_batches()]
+        for number in range(self._first_batch, len(readable)):
+            rows = readable[number]
+            if self._loader.shuffle and not len(rows):
+                rows = next(filter(len, (*readable[number + 1 :], *readable[:number])), rows)
             if len(rows):
                 ids = [self.catalog.ids[row] for row in rows]
                 yield Batch(self.features[view, rows], None if labels is None else labels[rows], ids)

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_epoch"]
+__all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_batch"]
 
 Schedule = Literal["cosine", "constant"]
 HeadStart = Literal["optimum", "prior"]
@@ -180,11 +182,20 @@ def _factor_at(step: int, *, settings: FinetuneSettings, total_steps: int, warmu
     return learning_rate_factor(settings, step, total_steps, warmup_steps)
 
 
-def seed_of_epoch(seed: int, epoch: int, device: int = 0) -> int:
-    """The seed of dropout in one epoch on one device: a resumed run draws what an uninterrupted one would.
+def seed_of_batch(seed: int, epoch: int, batch: int, device: int = 0) -> int:
+    """The seed of dropout in one batch on one device: a resumed run draws what an uninterrupted one would.
+
+    Args:
+        seed: That of the run.
+        epoch: Counted from 0.
+        batch: Its place in the epoch, from 0.
+        device: The device's number among all.
+
+    Returns:
+        A number of 32 bits.
 
     Example:
-        >>> seed_of_epoch(42, 1) == seed_of_epoch(42, 1) != seed_of_epoch(42, 2)
+        >>> seed_of_batch(42, 1, 0) == seed_of_batch(42, 1, 0) != seed_of_batch(42, 0, 1)
         True
     """
-    return seed + 1_000_003 * epoch + device
+    return int(np.random.SeedSequence([seed, epoch, batch, device]).generate_state(1)[0])

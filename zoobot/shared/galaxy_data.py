@@ -184,6 +184,16 @@ class GalaxyData:
             task.check_labels(labels_of(self.galaxies[name]), self.galaxies[name].ids)
         return task
 
+    def check_batch_size(self, devices: int) -> None:
+        """Raise unless so many devices can share each batch out evenly.
+
+        Raises:
+            ConfigError: If they can't.
+        """
+        if self.batch_size % devices:
+            msg = f"batch_size must be shared out evenly among {devices} devices, got {self.batch_size}"
+            raise ConfigError(msg)
+
     def loader(
         self, name: str, *, preprocessing: Preprocessing | None = None, shard: tuple[int, int] = (0, 1)
     ) -> GalaxyLoader:
@@ -199,14 +209,11 @@ class GalaxyData:
                 batch can't be shared out evenly.
         """
         training = name == "train"
-        batch_size, rest = divmod(self.batch_size, shard[1])
-        if rest:
-            msg = f"batch_size must be shared out evenly among {shard[1]} devices, got {self.batch_size}"
-            raise ConfigError(msg)
+        self.check_batch_size(shard[1])
         loader = GalaxyLoader(
             self._part(name),
             self._agree_on(preprocessing),
-            batch_size=batch_size,
+            batch_size=self.batch_size // shard[1],
             augmentation=self.augmentation if training else None,
             shuffle=training,
             seed=self.seed,

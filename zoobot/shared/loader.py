@@ -66,8 +66,9 @@ class GalaxyLoader:
     """Iterates over a catalog in batches of images, labels and ids, as often as wanted.
 
     The same seed gives the same batches whatever the number of workers. A galaxy whose image can't be read is
-    recorded in `failures` and left out of its batch; a batch of which nothing is left is skipped. At most
-    `num_workers + 2` batches are held at a time. Iteration may be abandoned at any point: its threads end.
+    recorded in `failures` and left out of its batch. Of a batch of which nothing is left, a shuffled loader
+    serves the next one's galaxies instead, for devices that train in step need equally many batches; any other
+    loader skips it. At most `num_workers + 2` batches are held at a time. Iteration may be abandoned at any point: its threads end.
 
     Args:
         catalog: The galaxies.
@@ -128,7 +129,7 @@ class GalaxyLoader:
         self.cache_dir = cache_dir
         self._needs = ViewNeeds.of(preprocessing, augmentation)
         self._cache = None if cache_dir is None else PixelCache(cache_dir, preprocessing, augmentation)
-        self._epoch = self._view = 0
+        self._epoch = self._view = self._first_batch = 0
         self._failures: dict[int, Failure] = {}
         self._labels = None if catalog.labels is None else np.asarray(catalog.labels, dtype=np.float32)
 
@@ -137,18 +138,20 @@ class GalaxyLoader:
         """The galaxies that could not be read so far, each once, in the order they were met."""
         return list(self._failures.values())
 
-    def set_epoch(self, epoch: int, *, view: int | None = None) -> None:
+    def set_epoch(self, epoch: int, first_batch: int = 0, *, view: int | None = None) -> None:
         """Choose the epoch that the next iteration serves: it decides the order and the views.
 
         Args:
             epoch: Its number, from 0.
+            first_batch: How many of its batches are left out, unread, because they were served before.
             view: The epoch whose views are served; by default the same.
 
         Raises:
             ConfigError: If a number is negative.
         """
         _require_whole(epoch, "epoch", at_least=0)
-        self._epoch = epoch
+        _require_whole(first_batch, "first_batch", at_least=0)
+        self._epoch, self._first_batch = epoch, first_batch
         self._view = epoch if view is None else view
 
     def with_views(self, augmentation: Augmentation | None, *, shuffle: bool) -> GalaxyLoader:
@@ -182,12 +185,14 @@ class GalaxyLoader:
         if self._cache is not None:
             self._cache.refresh()
         plan = self.plan_batches()
+        served = range(self._first_batch, len(plan))
         failed: dict[int, Failure] = {}
-        for number, (batch, batch_failures) in enumerate(self._make_batches(plan, self._view), start=1):
+        made = self._make_batches(plan, served, self._view)
+        for number, (batch, batch_failures) in zip(served, made, strict=True):
             failed.update(batch_failures)
             for index, failure in batch_failures.items():
                 self._failures.setdefault(index, failure)
-            if number == len(plan):  # not after it: who counts batches never asks for more than there are
+            if number == len(plan) - 1:  # not after it: who counts batches never asks for more than there are
                 self._check_failures(list(failed.values()), sum(len(indices) for indices in plan))
             if batch is not None:
                 yield batch
@@ -208,22 +213,20 @@ class GalaxyLoader:
         return np.array_split(order[index::count], min(math.ceil(largest / self.batch_size), smallest))
 
     def _make_batches(
-        self, plan: list[NDArray[np.intp]], epoch: int
+        self, plan: list[NDArray[np.intp]], served: range, epoch: int
     ) -> Iterator[tuple[Batch | None, dict[int, Failure]]]:
         stop = threading.Event()
         if self.num_workers == 0:
-            for indices in plan:
-                yield self._load_batch(indices, epoch, stop, self._make_room(indices))
+            for number in served:
+                yield self._load_planned(plan, number, epoch, stop, self._make_room(plan[number]))
             return
         executor = ThreadPoolExecutor(self.num_workers, thread_name_prefix="zoobot-loader")
         waiting: deque[Future[tuple[Batch | None, dict[int, Failure]]]] = deque()
-        remaining = iter(plan)
         try:
-            for indices in remaining:
-                room = self._make_room(
-                    indices
-                )  # here, for memory that a worker frees goes back to the system
-                waiting.append(executor.submit(self._load_batch, indices, epoch, stop, room))
+            for number in served:
+                # here, for memory that a worker frees goes back to the system
+                room = self._make_room(plan[number])
+                waiting.append(executor.submit(self._load_planned, plan, number, epoch, stop, room))
                 if len(waiting) == self.num_workers + _BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -237,6 +240,19 @@ class GalaxyLoader:
         """Memory for the images of a batch, which are of 8 bits until one is not."""
         size_pix, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
         return np.empty((len(indices), size_pix, size_pix, channels), np.uint8)
+
+    def _load_planned(
+        self, plan: list[NDArray[np.intp]], number: int, epoch: int, stop: threading.Event, room: NDArray
+    ) -> tuple[Batch | None, dict[int, Failure]]:
+        """A batch of the plan; in training, the next one that can be read where nothing of it can be."""
+        batch, failures = self._load_batch(plan[number], epoch, stop, room)
+        if self.shuffle:
+            for indices in (*plan[number + 1 :], *plan[:number]):
+                if batch is not None or stop.is_set():
+                    break
+                batch, more = self._load_batch(indices, epoch, stop, self._make_room(indices))
+                failures |= more
+        return batch, failures
 
     def _load_batch(
         self, indices: NDArray[np.intp], epoch: int, stop: threading.Event, images: NDArray

@@ -42,8 +42,18 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         raise CheckpointError(msg) from error
 
 
-def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_tensors(
+    path: str | Path, arrays: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write arrays by name to a safetensors file that NumPy, torch and timm read.
+
+    Args:
+        path: The file.
+        arrays: By name.
+        metadata: Text by name, for the file's header.
+
+    Raises:
+        OSError: If it can't be written.
 
     Example:
         >>> import tempfile
@@ -52,11 +62,15 @@ def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         >>> read_tensors(path)["bias"].tolist()
         [0.0, 0.0, 0.0]
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     # order="C" and not ascontiguousarray, which would give scalars an axis
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    save_file(dense, path, metadata={"format": "pt"})
+    try:
+        save_file(dense, path, metadata={"format": "pt", **(metadata or {})})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _as_plain(array: np.ndarray) -> np.ndarray:

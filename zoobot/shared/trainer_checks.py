@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.optional import import_optional
 
@@ -22,6 +23,7 @@ def check_trainer_options(
     accumulate_batches: int = 1,
     ema_decay: float = 0.0,
     num_nodes: int = 1,
+    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
 ) -> None:
     """Raise unless a trainer can be made so.
 
@@ -47,6 +49,9 @@ def check_trainer_options(
         raise ConfigError(msg)
     if not 0 <= ema_decay < 1:
         msg = f"ema_decay must be in [0, 1), 0 for no average, got {ema_decay!r}"
+        raise ConfigError(msg)
+    if not checkpoint_minutes > 0:
+        msg = f"checkpoint_minutes must be above 0, got {checkpoint_minutes!r}"
         raise ConfigError(msg)
     for name in loggers:
         if name not in _LOGGERS:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.safe_files import write_safely
 
 __all__ = ["EpochLog"]
 
@@ -51,12 +52,12 @@ class EpochLog:
         """Add one epoch; a column seen for the first time is blank in earlier rows.
 
         Rows of this epoch or later ones, left by a run that was killed and is now resumed, are replaced.
+
+        Raises:
+            WriteError: If the file can't be written; the older one stays.
         """
         before = self.read()
         if "epoch" in before:
             before = before[before["epoch"] < row["epoch"]]
         rows = [*before.to_dict("records"), dict(row)]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
-        pd.DataFrame(rows).to_csv(temporary, index=False, encoding="utf-8")
-        temporary.replace(self.path)
+        write_safely(self.path, pd.DataFrame(rows).to_csv(index=False))

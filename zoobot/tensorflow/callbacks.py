@@ -11,15 +11,16 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.counting_bar import counting_bar
-from zoobot.shared.finetune_settings import seed_of_epoch
+from zoobot.shared.finetune_settings import seed_of_batch
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training_log import EpochLog
-from zoobot.shared.validation import ValidatedBatch, refuse_non_finite, validation_scores
+from zoobot.shared.validation import ValidatedBatch, validation_scores
 from zoobot.tensorflow.strategies import agree_on
 
 if TYPE_CHECKING:
     from zoobot.shared.best_epoch import BestEpoch
     from zoobot.tensorflow.data import TensorBatches
+    from zoobot.tensorflow.last_checkpoint import Progress as RunProgress
 
 __all__ = [
     "BestModel",
@@ -27,7 +28,6 @@ __all__ = [
     "EpochMetrics",
     "EpochStart",
     "GatheredSteps",
-    "NonFiniteGuard",
     "Progress",
     "ScheduledLearningRate",
     "Validation",
@@ -41,19 +41,30 @@ class EpochStart(keras.callbacks.Callback):
     """Tell the data which epoch it is, and seed dropout by it, so that a resumed run draws the same.
 
     Args:
-        trainer: Is told the epoch.
+        trainer: Is told the epoch, and the batch with which it begins here.
+        resumed: How far the run had come that is resumed.
     """
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Any, resumed: RunProgress) -> None:
         super().__init__()
         self.trainer = trainer
+        self.resumed = resumed
 
     def on_epoch_begin(self, epoch: int, logs: Scores = None) -> None:
-        """Begin the draws of this epoch."""
+        """Begin the epoch, or go on with the one that a killed run was in."""
+        goes_on = epoch == self.resumed.epochs
         self.trainer.current_epoch = epoch
-        self.model.seed_dropout(seed_of_epoch(self.model.settings.seed, epoch))
+        self.trainer.first_batch = self.resumed.batches if goes_on else 0
         if self.model.loss_sums is not None:
             self.model.loss_sums.reset_state()
+        if goes_on and is_first_process():
+            for name, total in self.resumed.sums.items():
+                self.model.loss_variables()[name].assign(total)
+
+    def on_train_batch_begin(self, batch: int, logs: Scores = None) -> None:
+        """Begin the draws of this batch."""
+        place = (self.trainer.current_epoch, self.trainer.first_batch + batch)
+        self.model.seed_dropout(seed_of_batch(self.model.settings.seed, *place))
 
 
 class ScheduledLearningRate(keras.callbacks.Callback):
@@ -105,18 +116,14 @@ class GatheredSteps(keras.callbacks.Callback):
         if self._gathered:
             self._step()
 
+    @property
+    def is_within_step(self) -> bool:
+        """Whether gradients wait for more."""
+        return self._gathered > 0
+
     def _step(self) -> None:
         self.model.step(self.num_batches)
         self._gathered = 0
-
-
-class NonFiniteGuard(keras.callbacks.Callback):
-    """Stop at a training loss that is not finite, and name the galaxies."""
-
-    def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
-        """Look at the last step's losses."""
-        ids = [str(name, "utf-8") for name in self.model.not_finite_ids()]
-        refuse_non_finite(np.full(len(ids), np.nan), ids, "training")
 
 
 class Validation(keras.callbacks.Callback):
@@ -124,12 +131,19 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: The validation galaxies.
+        after_batch: Is called after each of their batches; may raise.
         strategy: How several devices train together.
     """
 
-    def __init__(self, batches: TensorBatches, strategy: tf.distribute.Strategy | None = None) -> None:
+    def __init__(
+        self,
+        batches: TensorBatches,
+        after_batch: Callable[[], None],
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         super().__init__()
         self.batches = batches
+        self.after_batch = after_batch
         self.strategy = strategy
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
@@ -138,9 +152,10 @@ class Validation(keras.callbacks.Callback):
         for images, labels, ids in self.batches:
             losses, predictions = self.model.validate_batch(images, labels)
             validated.append(ValidatedBatch(losses, predictions, labels.numpy(), ids))
+            self.after_batch()
         if logs is not None:
             scores = agree_on(validation_scores(self.model.task, validated), self.strategy)
-            logs.pop("loss")
+            logs.pop("loss", None)  # there is none where a resumed epoch had only its validation left
             logs |= self.model.training_scores() | scores
 
 
@@ -214,14 +229,18 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         num_batches: How many there are in an epoch.
+        trainer: Tells where in a resumed epoch this part of the run began.
     """
 
-    def __init__(self, num_batches: int) -> None:
+    def __init__(self, num_batches: int, trainer: Any) -> None:
         super().__init__()
         self.num_batches = num_batches
+        self.trainer = trainer
 
     def on_train_begin(self, logs: Scores = None) -> None:
-        """Draw the bar."""
+        """Draw the bar, if it is not there from a resumed epoch."""
+        if hasattr(self, "bar"):
+            return
         self.bar = counting_bar(progress=True)
         self.bar.start()
         self.work = self.bar.add_task("Training", total=self.num_batches)
@@ -229,7 +248,12 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Scores = None) -> None:
         """Begin anew."""
-        self.bar.reset(self.work, total=self.num_batches, description=f"Epoch {epoch}{self.losses}")
+        self.bar.reset(
+            self.work,
+            total=self.num_batches,
+            completed=self.trainer.first_batch,
+            description=f"Epoch {epoch}{self.losses}",
+        )
 
     def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
         """Move on."""

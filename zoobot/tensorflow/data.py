@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from zoobot.shared.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.errors import ZoobotError
 from zoobot.shared.feature_loader import FeatureLoader
 from zoobot.shared.galaxy_data import GalaxyData
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from zoobot.shared.loader import Batch, GalaxyLoader
 
 __all__ = ["GalaxyDataModule"]
+
+#: Steps, at most, whose batches TensorFlow has asked for before it takes them.
+_STEPS_AHEAD = 16
 
 
 class GalaxyDataModule(GalaxyData):
@@ -52,10 +57,11 @@ class GalaxyDataModule(GalaxyData):
         part = model.frozen_part() if name != "test" and not self.trainer.strategy else None
         if part is not None:
             features = self.feature_loader(name, part, preprocessing=pixels, progress=self.trainer.progress)
-            return TensorBatches(features, self.trainer)
+            return TensorBatches(features, self.trainer, goes_on=name == "train")
         shards = self.trainer.shards if name == "train" else [(0, 1)]
         loaders = [self.loader(name, preprocessing=pixels, shard=shard) for shard in shards]
-        return TensorBatches(loaders[0] if len(loaders) == 1 else InTurn(loaders), self.trainer)
+        loader = loaders[0] if len(loaders) == 1 else InTurn(loaders)
+        return TensorBatches(loader, self.trainer, goes_on=name == "train")
 
 
 class TensorBatch(NamedTuple):
@@ -82,16 +88,17 @@ class InTurn:
 
     def __init__(self, loaders: Sequence[GalaxyLoader]) -> None:
         self._loaders = loaders
+        self.num_devices, self.batch_size = len(loaders), loaders[0].batch_size
         self.preprocessing, self.catalog = loaders[0].preprocessing, loaders[0].catalog
 
     def __len__(self) -> int:
         """Steps in an epoch, in which every device has a batch."""
         return len(self._loaders[0])
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration serves."""
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Choose the epoch that the next iteration serves, and the step that it begins with."""
         for loader in self._loaders:
-            loader.set_epoch(epoch)
+            loader.set_epoch(epoch, first_batch)
 
     def __iter__(self) -> Iterator[Batch]:
         for batches in zip(*self._loaders, strict=False):
@@ -104,18 +111,29 @@ class TensorBatches:
     Args:
         loader: The shared loader.
         trainer: Tells the epoch; None stays in the first.
+        goes_on: Whether the trainer also tells the batch to begin with, where a run was resumed in an epoch.
 
     Attributes:
         error: What ended an epoch of `to_dataset`; TensorFlow itself hands on no more than its text.
     """
 
-    def __init__(self, loader: GalaxyLoader | InTurn | FeatureLoader, trainer: Any = None) -> None:
+    def __init__(
+        self, loader: GalaxyLoader | InTurn | FeatureLoader, trainer: Any = None, *, goes_on: bool = False
+    ) -> None:
         self.loader = loader
         self.trainer = trainer
+        self.goes_on = goes_on
         self.error: ZoobotError | None = None
+        self._num_devices = loader.num_devices if isinstance(loader, InTurn) else 1
+        steps = STEPS_BETWEEN_CHECKS + _STEPS_AHEAD
+        self._served: deque[tuple[int, int, list[str]]] = deque(maxlen=steps * self._num_devices)
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def ids_of(self, epoch: int, number: int) -> list[list[str]]:
+        """The galaxies of a step of the last few, for each device of this process."""
+        return [ids for e, n, ids in tuple(self._served) if (e, n) == (epoch, number)]
 
     def __iter__(self) -> Iterator[TensorBatch]:
         for images, labels, ids in self._arrays():
@@ -156,8 +174,11 @@ class TensorBatches:
             raise
 
     def _arrays(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
-        self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0)
-        for images, labels, ids in self.loader:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        first = self.trainer.first_batch if self.goes_on else 0
+        self.loader.set_epoch(epoch, first)
+        for place, (images, labels, ids) in enumerate(self.loader):
+            self._served.append((epoch, first + place // self._num_devices, ids))
             yield images, np.empty((len(ids), 0), np.float32) if labels is None else labels, ids
 
 

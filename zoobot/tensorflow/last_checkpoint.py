@@ -1,70 +1,156 @@
-"""last.ckpt: all that a killed run needs to go on as if nothing had happened.
+"""last.ckpt: all that a killed run needs to go on as if nothing had happened, in the middle of an epoch too.
 
 One safetensors file: weights and norm statistics, their average where one is kept, the optimiser's moments
-and count of steps, and, beside them, the finished epochs and the best score. It is written beside the old
-one and moved into its place, so a kill leaves the old one or the new one. Nothing in it is code.
+and count of steps, the sums of losses of the epoch so far, and, beside them, the finished epochs and batches and
+the best score. It is written beside the old one and moved into its place, so a kill or a full disk leaves the
+old one or the new one. Nothing in it is code.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.safe_files import replacing
+from zoobot.shared.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
+from zoobot.shared.tensor_files import write_tensors
 from zoobot.tensorflow import weights
+from zoobot.tensorflow.strategies import has_several_processes, tell_processes, totals_of
 
 if TYPE_CHECKING:
     from zoobot.shared.best_epoch import BestEpoch
     from zoobot.tensorflow.averaged_weights import AveragedWeights
+    from zoobot.tensorflow.bad_steps import NonFiniteGuard
+    from zoobot.tensorflow.callbacks import GatheredSteps
     from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = ["LastCheckpoint", "read_last"]
+__all__ = ["LastCheckpoint", "Progress", "read_last"]
 
-_PARTS = ("encoder", "head", "optimizer", "average")
+_PARTS = ("encoder", "head", "optimizer", "average", "sums")
+
+
+class Progress(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+        epochs: Finished ones.
+        batches: Those learned from in the epoch that is not finished.
+        sums: What the losses of these batches add up to, by name.
+    """
+
+    epochs: int = 0
+    batches: int = 0
+    sums: dict[str, np.ndarray] = {}  # noqa: RUF012  never changed
 
 
 class LastCheckpoint(keras.callbacks.Callback):
-    """Write last.ckpt at the end of each epoch.
+    """Write last.ckpt at the end of each epoch, every few minutes, and before a signal ends the run.
+
+    It stands after all callbacks that change what it writes.
 
     Args:
         path: Where it is.
+        times: Say when.
+        trainer: Tells the epoch, and where in it this part of the run began.
         best: Part of what a resumed run must know.
-        average: Likewise, where one is kept.
+        guard: Keeps what is not finite out of it.
+        average: Part of what a resumed run must know, where one is kept.
+        gathering: Tells whether a batch ended with a step, where not every one does.
     """
 
-    def __init__(self, path: Path, best: BestEpoch, average: AveragedWeights | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        times: SaveTimes,
+        trainer: Any,
+        best: BestEpoch,
+        guard: NonFiniteGuard,
+        average: AveragedWeights | None = None,
+        gathering: GatheredSteps | None = None,
+    ) -> None:
         super().__init__()
         self.path = path
+        self.times = times
+        self.trainer = trainer
         self.best = best
+        self.guard = guard
         self.average = average
+        self.gathering = gathering
+        self._batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Save where it is time, between two steps."""
+        self._batches = self.trainer.first_batch + batch + 1
+        if self.gathering is not None and self.gathering.is_within_step:
+            return
+        steps = self._batches // self.trainer.accumulate_batches
+        if has_several_processes(self.trainer.strategy) and steps % BATCHES_BETWEEN_TALKS:
+            return
+        told, due = tell_processes([self.times.is_told_to_stop, self.times.is_due], self.trainer.strategy)
+        if told or due:
+            self._save_within_epoch()
+        if told:
+            self.times.leave()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Begin to count."""
+        self._batches = self.trainer.first_batch
+
+    def stop_validation(self) -> None:
+        """Don't wait for the end of validation when told to stop; several processes do, to agree on it."""
+        if not self.times.is_told_to_stop or has_several_processes(self.trainer.strategy):
+            return
+        if self.average:
+            self.average.put_back()
+        self._save_within_epoch()
+        self.times.leave()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Write it."""
-        if not is_first_process():
-            return
-        from safetensors.numpy import save_file
+        """Save; stop if told to since the last batch."""
+        self._save(Progress(epoch + 1))
+        if tell_processes([self.times.is_told_to_stop], self.trainer.strategy)[0]:
+            self.times.leave()
 
+    def _save_within_epoch(self) -> None:
+        variables = self.model.loss_variables()
+        sums = dict(zip(variables, totals_of(list(variables.values())), strict=True))
+        self._save(Progress(self.trainer.current_epoch, self._batches, sums))
+
+    def _save(self, progress: Progress) -> None:
+        self.guard.check_losses()
+        parts = _parts_of(self.model)
+        self.guard.check_weights(parts["encoder"] | parts["head"])
+        if is_first_process():
+            self._write(parts, progress)
+        self.times.saved()
+
+    def _write(self, parts: dict[str, dict[str, np.ndarray]], progress: Progress) -> None:
         updates, average = self.average.state() if self.average else (0, {})
-        state = {"epochs": epoch + 1, "best": self.best.state_dict(), "averaged_steps": updates}
+        state = {
+            "epochs": progress.epochs,
+            "batches": progress.batches,
+            "best": self.best.state_dict(),
+            "averaged_steps": updates,
+        }
         arrays = {
             f"{part}/{name}": array
-            for part, named in (_parts_of(self.model) | {"average": average}).items()
+            for part, named in (parts | {"average": average, "sums": progress.sums}).items()
             for name, array in named.items()
         }
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
-        save_file(arrays, temporary, metadata={"format": "pt", "zoobot": json.dumps(state)})
-        temporary.replace(self.path)
+        with replacing(self.path) as draft:
+            write_tensors(draft, arrays, metadata={"zoobot": json.dumps(state)})
 
 
 def read_last(
     path: Path, model: FinetuneableZoobot, best: BestEpoch, average: AveragedWeights | None = None
-) -> int:
-    """Take up a killed run, and return how many epochs it had finished.
+) -> Progress:
+    """Take up a killed run, and return how far it had come.
 
     Args:
         path: A last.ckpt of this engine.
@@ -96,7 +182,7 @@ def read_last(
     if average and parts["average"]:
         average.load_state(state["averaged_steps"], parts["average"])
     best.load_state_dict(state["best"])
-    return int(state["epochs"])
+    return Progress(int(state["epochs"]), int(state["batches"]), parts["sums"])
 
 
 def _parts_of(model: FinetuneableZoobot) -> dict[str, dict[str, np.ndarray]]:

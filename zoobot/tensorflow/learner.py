@@ -123,9 +123,24 @@ class FinetuneableZoobot(keras.Model):
             devices: Their numbers among all that train together.
         """
         self._devices = tuple(devices)
-        with tf.init_scope(), tf.device("CPU"):
-            self._not_finite = tuple(_no_names() for _ in devices)
+        self._recent_losses: tuple[tf.Variable, ...] = ()
         self.forget_graphs()
+
+    def keep_losses(self, steps: int, galaxies: int) -> None:
+        """Keep the losses of the last steps on their devices from now on.
+
+        Args:
+            steps: How many.
+            galaxies: The most that a device's batch has.
+        """
+        with tf.init_scope():
+            zeros = tf.zeros((steps, galaxies), self._float_type)
+            self._recent_losses = tuple(tf.Variable(zeros, trainable=False) for _ in self._devices)
+        self.forget_graphs()
+
+    def recent_losses(self) -> list[np.ndarray]:
+        """The losses of the last steps, (steps, galaxies), of each device, padded with zeros."""
+        return [recent.numpy() for recent in self._recent_losses]
 
     def forget_graphs(self) -> None:
         """Have everything compiled anew, after a change that graphs have taken for constant."""
@@ -227,12 +242,12 @@ class FinetuneableZoobot(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Learn from one batch, (images, labels) or (images, labels, ids), and give the mean loss so far."""
-        images, labels, ids = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         # Keras finds the end of an epoch by one step more, in which what needs no data would run: counters
         with tf.control_dependencies([labels]):
-            return self._learn(images, tf.cast(labels, self._float_type), ids)
+            return self._learn(images, tf.cast(labels, self._float_type))
 
-    def _learn(self, images: Any, labels: tf.Tensor, ids: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    def _learn(self, images: Any, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         variables = [variable.value for variable, _ in self.learning]
         num_galaxies = over_devices("SUM", [tf.cast(tf.shape(labels)[0], self._float_type)])[0]
         features = None if self._encoder_learns else self.features(images, training=True)
@@ -254,8 +269,7 @@ class FinetuneableZoobot(keras.Model):
         self._average_statistics()
         if self.loss_sums is not None:
             self.loss_sums.update_state(parts)
-        if not self.jit_compile:
-            self._note_non_finite(losses, ids)
+        self._note_losses(losses)
         return self._mean_so_far(losses)
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
@@ -307,22 +321,24 @@ class FinetuneableZoobot(keras.Model):
 
     def training_scores(self) -> dict[str, float]:
         """The mean loss of the epoch so far, `train_loss`, and a tree's losses by question and campaign."""
-        sums = [] if self.loss_sums is None else [self.loss_sums.sums]
-        total, count, *sums = totals_of([self._mean_loss.total, self._mean_loss.count, *sums])
+        total, count, *sums = totals_of(list(self.loss_variables().values()))
         of_parts = self.loss_sums.means(sums[0]) if self.loss_sums is not None else {}
         return {"train_loss": float(total / count)} | of_parts
 
-    def _note_non_finite(self, losses: tf.Tensor, ids: tf.Tensor | None) -> None:
-        """Keep the ids of galaxies whose loss is not finite; a graph can't raise an error of ours."""
-        named = tf.as_string(tf.range(tf.size(losses))) if ids is None else ids
+    def loss_variables(self) -> dict[str, Any]:
+        """What the losses of an epoch add up to, by name."""
+        sums = {} if self.loss_sums is None else {"parts": self.loss_sums.sums}
+        return {"total": self._mean_loss.total, "count": self._mean_loss.count} | sums
+
+    def _note_losses(self, losses: tf.Tensor) -> None:
+        """Keep the losses where they are: a graph can't raise an error of ours, and to look would be to wait."""
+        if not self._recent_losses:
+            return
         # a device's own steps are traced by themselves, so its number is known
         device = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group) or 0
-        kept = self._not_finite[device % len(self._devices)]
-        kept.assign(tf.boolean_mask(named, ~tf.math.is_finite(losses)))
-
-    def not_finite_ids(self) -> list[bytes]:
-        """The ids of the galaxies whose loss was not finite in the last training step."""
-        return [name for kept in self._not_finite for name in kept.numpy().tolist()]
+        recent = self._recent_losses[device % len(self._devices)]
+        row = tf.pad(losses, [[0, recent.shape[1] - tf.size(losses)]])
+        recent.assign(tf.concat([recent[1:], row[None]], axis=0))
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
@@ -401,10 +417,6 @@ class FinetuneableZoobot(keras.Model):
             head_tensors=weights.module_state(self.head),
             training=training,
         )
-
-
-def _no_names() -> tf.Variable:
-    return tf.Variable([], shape=(None,), dtype=tf.string, trainable=False)
 
 
 def _sum_like(variable: tf.Variable) -> tf.Variable:

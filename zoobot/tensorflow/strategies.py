@@ -20,7 +20,17 @@ from zoobot.shared.errors import ConfigError
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = ["agree_on", "choose_strategy", "copies_of", "over_devices", "shards_of", "spread", "totals_of"]
+__all__ = [
+    "agree_on",
+    "choose_strategy",
+    "copies_of",
+    "has_several_processes",
+    "over_devices",
+    "shards_of",
+    "spread",
+    "tell_processes",
+    "totals_of",
+]
 
 
 def choose_strategy(accelerator: str, devices: int | str, num_nodes: int) -> tf.distribute.Strategy | None:
@@ -117,6 +127,24 @@ def agree_on(scores: dict[str, float], strategy: tf.distribute.Strategy | None) 
     numbers = tf.constant(list(scores.values()), tf.float64)
     agreed = _run(strategy, lambda: over_devices("MEAN", [tf.identity(numbers)]))[0]
     return {name: float(number) for name, number in zip(scores, agreed, strict=True)}
+
+
+def has_several_processes(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether others train with this process."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def tell_processes(flags: Sequence[bool], strategy: tf.distribute.Strategy | None) -> list[bool]:
+    """Whether any process has raised each of some flags; each waits for all.
+
+    Args:
+        flags: As many in each process.
+        strategy: How the devices train together; None where there is one.
+    """
+    if not has_several_processes(strategy):
+        return list(flags)
+    agreed = agree_on({str(number): float(flag) for number, flag in enumerate(flags)}, strategy)
+    return [share > 0 for share in agreed.values()]
 
 
 def totals_of(variables: Sequence[Any]) -> list[np.ndarray]:

@@ -14,19 +14,22 @@ import keras
 import tensorflow as tf
 
 from zoobot.shared import defaults
+from zoobot.shared.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.finetune_settings import scheduled_factor
 from zoobot.shared.head_start import start_head, wants_start
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.save_times import SaveTimes
 from zoobot.shared.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
+from zoobot.tensorflow.bad_steps import NonFiniteGuard
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
 from zoobot.tensorflow.head_start import head_in_engine
-from zoobot.tensorflow.last_checkpoint import LastCheckpoint, read_last
+from zoobot.tensorflow.last_checkpoint import LastCheckpoint, Progress, read_last
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of, spread
 
@@ -48,6 +51,7 @@ def get_trainer(
     gradient_clip: float | None = None,
     accumulate_batches: int = 1,
     ema_decay: float = 0.0,
+    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
     progress: bool = True,
     loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
     **trainer_kwargs: Any,
@@ -71,6 +75,8 @@ def get_trainer(
             "32-true", "bf16-mixed" and "16-mixed".
         gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
+        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have it
+            written after the step that runs, and end the process.
         ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
@@ -93,6 +99,7 @@ def get_trainer(
         accumulate_batches=accumulate_batches,
         ema_decay=ema_decay,
         num_nodes=num_nodes,
+        checkpoint_minutes=checkpoint_minutes,
     )
     unknown = sorted(set(trainer_kwargs) - {"callbacks"})
     if unknown:
@@ -109,6 +116,7 @@ def get_trainer(
         gradient_clip=gradient_clip,
         accumulate_batches=accumulate_batches,
         ema_decay=ema_decay,
+        checkpoint_minutes=checkpoint_minutes,
         progress=progress,
         loggers=loggers,
         extra_callbacks=trainer_kwargs.get("callbacks", ()),
@@ -129,6 +137,7 @@ class Trainer:
         gradient_clip: Longest gradient; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step.
         ema_decay: The share of the weights' average that stays at each step; 0 keeps no average.
+        checkpoint_minutes: Time between two last.ckpt within an epoch.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to.
         extra_callbacks: Those of the user; they see all scores of an epoch.
@@ -136,6 +145,7 @@ class Trainer:
     Attributes:
         model: The model that is, or was last, fitted.
         current_epoch: The epoch that is running.
+        first_batch: The batch with which this part of the run began that epoch; 0 but where it was resumed.
     """
 
     def __init__(
@@ -151,6 +161,7 @@ class Trainer:
         gradient_clip: float | None,
         accumulate_batches: int,
         ema_decay: float,
+        checkpoint_minutes: float,
         progress: bool,
         loggers: Sequence[str],
         extra_callbacks: Sequence[keras.callbacks.Callback],
@@ -172,11 +183,17 @@ class Trainer:
         self.gradient_clip = gradient_clip
         self.accumulate_batches = accumulate_batches
         self.ema_decay = ema_decay
+        self.checkpoint_minutes = checkpoint_minutes
         self.progress = progress
         self.loggers = tuple(loggers)
         self.extra_callbacks = tuple(extra_callbacks)
         self.model: FinetuneableZoobot | None = None
-        self.current_epoch = 0
+        self.current_epoch = self.first_batch = 0
+
+    @property
+    def world_size(self) -> int:
+        """How many devices share each batch, on all machines together."""
+        return self.shards[0][1]
 
     def fit(
         self, model: FinetuneableZoobot, galaxies: GalaxyDataModule, *, ckpt_path: str | Path | None = None
@@ -192,10 +209,12 @@ class Trainer:
             ConfigError: If the model was made for other label columns, or `monitor` is not logged.
             LabelError: If a label is not what the task needs.
             NonFiniteError: If a loss becomes NaN or infinite; the message names the galaxies.
+            SystemExit: If SIGTERM or SIGUSR1 came; last.ckpt is written.
+            WriteError: If a file can't be written, such as on a full disk.
             CheckpointError: If there is nothing to resume, or it does not fit the model.
         """
         model.meet(galaxies)
-        self.model, self.current_epoch = model, 0
+        self.model, self.current_epoch, self.first_batch = model, 0, 0
         best = BestEpoch(self.monitor)
         galaxies.trainer = self
         try:
@@ -220,32 +239,49 @@ class Trainer:
         if self._last_checkpoint(ckpt_path) is None:
             self._start_head(model, training.loader, validation.loader, best)
         average = AveragedWeights(model, self.ema_decay) if self.ema_decay else None
-        finished = self._resume(model, best, average, ckpt_path)
-        bar = callbacks.Progress(len(training)) if self.progress and is_first_process() else None
+        done = self._resume(model, best, average, ckpt_path)
+        if best.epochs_since >= self.patience:  # the killed run had decided to stop
+            return
+        # one more than a batch, for of too few galaxies two may share one
+        model.keep_losses(STEPS_BETWEEN_CHECKS, training.loader.batch_size + 1)
+        times = SaveTimes(self.checkpoint_minutes)
+        bar = callbacks.Progress(len(training), self) if self.progress and is_first_process() else None
+        made = self._callbacks(model, training, validation, best, average, times, done)
+        times.begin()
         try:
             with warnings.catch_warnings():
                 # what an epoch that ends with its data is told by Keras
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
-                model.fit(
-                    self._dataset(training),
-                    epochs=self.max_epochs,
-                    initial_epoch=finished,
-                    verbose=0,
-                    shuffle=False,
-                    callbacks=[
-                        *self._callbacks(model, training, validation, best, average),
-                        *([bar] if bar else []),
-                    ],
-                )
+                for first, end in self._spans(done):
+                    model.fit(
+                        self._dataset(training),
+                        epochs=end,
+                        initial_epoch=first,
+                        verbose=0,
+                        shuffle=False,
+                        callbacks=[*made, *([bar] if bar else [])],
+                    )
+                    if model.stop_training:
+                        break
         except tf.errors.OpError:
             if training.error is not None:
                 raise training.error from None
             raise
         finally:
+            times.end()
             if average:
                 average.put_back()
             if bar:
                 bar.close()
+
+    def _spans(self, done: Progress) -> list[tuple[int, int]]:
+        """The epochs still to be done, first and end; one that is resumed within is by itself.
+
+        Keras learns the length of an epoch from the first.
+        """
+        spans = [(done.epochs, done.epochs + 1)] if done.batches else []
+        start = done.epochs + len(spans)
+        return [*spans, (start, self.max_epochs)] if start < self.max_epochs else spans
 
     def _dataset(self, training: TensorBatches) -> Any:
         if self.strategy is None:
@@ -258,15 +294,15 @@ class Trainer:
         best: BestEpoch,
         average: AveragedWeights | None,
         ckpt_path: str | Path | None,
-    ) -> int:
-        """Take up what a killed run left, if asked to; how many epochs are finished."""
+    ) -> Progress:
+        """Take up what a killed run left, if asked to; how far it had come."""
         path = self._last_checkpoint(ckpt_path)
         if path is None:
             if ckpt_path is not None:
                 logger.warning(
                     "there is no last.ckpt in %s to go on from: the run starts anew", self.save_dir
                 )
-            return 0
+            return Progress()
         return read_last(path, model, best, average)
 
     def _last_checkpoint(self, ckpt_path: str | Path | None) -> Path | None:
@@ -291,23 +327,30 @@ class Trainer:
         validation: TensorBatches,
         best: BestEpoch,
         average: AveragedWeights | None,
+        times: SaveTimes,
+        done: Progress,
     ) -> list[keras.callbacks.Callback]:
         """In order: what runs at the end of an epoch finds what those before it have made."""
         steps = math.ceil(len(training) / self.accumulate_batches) * self.max_epochs
         factor = scheduled_factor(model.settings, total_steps=steps, max_epochs=self.max_epochs)
         schedule = callbacks.ScheduledLearningRate(factor)
+        guard = NonFiniteGuard(self, training)
+        gathering = callbacks.GatheredSteps(self.accumulate_batches) if self.accumulate_batches > 1 else None
+        last = LastCheckpoint(
+            self.save_dir / "last.ckpt", times, self, best, guard, average=average, gathering=gathering
+        )
         return [
-            callbacks.EpochStart(self),
+            callbacks.EpochStart(self, done),
             schedule,
-            callbacks.NonFiniteGuard(),
-            *([callbacks.GatheredSteps(self.accumulate_batches)] if self.accumulate_batches > 1 else []),
+            guard,
+            *([gathering] if gathering else []),
             *([average, SwapWeights(average)] if average else []),
-            callbacks.Validation(validation, self.strategy),
+            callbacks.Validation(validation, last.stop_validation, self.strategy),
             callbacks.BestModel(self.save_dir / "checkpoint", best),
             *([SwapWeights(average)] if average else []),
             callbacks.EarlyStopping(best, self.patience),
             callbacks.EpochMetrics(self.save_dir / "metrics.csv", schedule),
-            LastCheckpoint(self.save_dir / "last.ckpt", best, average),
+            last,
             *(self._logger(name) for name in (self.loggers if is_first_process() else ())),
             *self.extra_callbacks,
         ]

@@ -188,6 +188,7 @@ def build_trainer(engine: Engine, options: FinetuneOptions | TrainOptions) -> Tr
         "gradient_clip",
         "accumulate_batches",
         "ema_decay",
+        "checkpoint_minutes",
         "progress",
         "loggers",
     )

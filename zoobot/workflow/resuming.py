@@ -16,7 +16,15 @@ __all__ = ["check_same_data", "resumed_options", "unfinished_run"]
 _OPTIONS: dict[str, Any] = {"finetune": FinetuneOptions, "train": TrainOptions, "loop": LoopOptions}
 
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
-_FREE_ON_RESUME = {"num_workers", "cache_dir", "progress", "accelerator", "resume", "overwrite"}
+_FREE_ON_RESUME = {
+    "num_workers",
+    "cache_dir",
+    "checkpoint_minutes",
+    "progress",
+    "accelerator",
+    "resume",
+    "overwrite",
+}
 
 
 def resumed_options(work: str, given: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import shutil
 import sys
@@ -12,7 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import ConfigError, WriteError
+from zoobot.shared.safe_files import draft_of, write_safely
 
 __all__ = [
     "RECORD_FILE",
@@ -23,6 +25,8 @@ __all__ = [
     "open_run",
     "read_record",
 ]
+
+logger = logging.getLogger(__name__)
 
 RECORD_FILE = "run.json"
 
@@ -68,10 +72,7 @@ class RunRecord:
     def update(self, **facts: Any) -> None:
         """Add facts, JSON-ready, and write the file."""
         self.content |= facts
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.draft")
-        draft.write_text(json.dumps(self.content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(self.path)
+        write_safely(self.path, json.dumps(self.content, indent=2, ensure_ascii=False) + "\n")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -79,13 +80,20 @@ class RunRecord:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            self.update(status="interrupted", ended=_now())
+            self._end(status="interrupted")
             raise
         except BaseException as error:
-            self.update(status="failed", ended=_now(), error=f"{type(error).__name__}: {error}")
+            self._end(status="failed", error=f"{type(error).__name__}: {error}")
             raise
         self.content.pop("error", None)
         self.update(status="finished", ended=_now(), versions=loaded_versions())
+
+    def _end(self, **facts: Any) -> None:
+        """Record an ending; where even that can't be written, what ended the run is the news."""
+        try:
+            self.update(ended=_now(), **facts)
+        except WriteError as error:
+            logger.warning("%s", error)
 
 
 def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -191,6 +199,7 @@ def _refuse_occupied(folder: Path, old: RunRecord) -> None:
 def _clear(folder: Path) -> None:
     for name in RUN_FILES:
         path = folder / name
+        draft_of(path).unlink(missing_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -104,6 +104,7 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     engine = load_engine(options.backend)
     trainer = build_trainer(engine, options)  # first of all: it may tell the framework of many machines
     galaxies = build_galaxies(engine, options, labelled)
+    galaxies.check_batch_size(trainer.world_size)
     galaxies.setup()
     model = build_model(engine, options, labelled)
     galaxies.meet(model.task)
@@ -169,7 +170,7 @@ def _train(
         return engine.checkpoint.load(folder / "checkpoint")
     last = _last_checkpoint(options)
     if last is not None:
-        logger.info("Going on from the last finished epoch")
+        logger.info("Going on from last.ckpt")
     trainer.fit(model, galaxies, ckpt_path=last)
     record.update(trained=True)
     return model
@@ -181,6 +182,6 @@ def _help_to_train(trainer: Trainer, options: AnyOptions, model: Any, galaxies: 
 
 
 def _last_checkpoint(options: AnyOptions) -> str | None:
-    """What a trainer is to go on from: "last" where a resumed run had finished an epoch."""
+    """What a trainer is to go on from: "last" where there is a last.ckpt to resume from."""
     there = (Path(options.save_dir).expanduser() / "last.ckpt").exists()
     return "last" if options.resume and there else None

@@ -64,6 +64,11 @@ class LearningOptions(Options):
         at_least=0,
         below=1,
     )
+    checkpoint_minutes: float = setting(
+        defaults.CHECKPOINT_MINUTES,
+        "also save the unfinished run within an epoch, at least this often; SIGTERM and SIGUSR1 save and stop it",
+        above=0,
+    )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     accelerator: str = setting("auto", "auto, cpu, gpu, mps …", metavar="NAME")
     devices: int = setting(1, "devices on each machine; they share each batch", at_least=1)

@@ -48,10 +48,11 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         part = model.frozen_part() if name != "test" and trainer.world_size == 1 else None
         if part is None:
             shard = (trainer.global_rank, trainer.world_size)
-            return TensorBatches(self.loader(name, preprocessing=model.preprocessing, shard=shard), trainer)
+            loader = self.loader(name, preprocessing=model.preprocessing, shard=shard)
+            return TensorBatches(loader, trainer, goes_on=name == "train")
         shows_progress = trainer.progress_bar_callback is not None
         features = self.feature_loader(name, part, preprocessing=model.preprocessing, progress=shows_progress)
-        return TensorBatches(features, trainer)
+        return TensorBatches(features, trainer, goes_on=name == "train")
 
 
 class TensorBatch(NamedTuple):
@@ -75,33 +76,25 @@ class TensorBatches:
     Args:
         loader: The shared loader.
         trainer: Tells the epoch; None stays in the first.
+        goes_on: Whether the trainer also tells the batch to begin with, where a run was resumed in an epoch.
     """
 
-    def __init__(self, loader: GalaxyLoader | FeatureLoader, trainer: pl.Trainer | None) -> None:
+    def __init__(
+        self, loader: GalaxyLoader | FeatureLoader, trainer: Any = None, *, goes_on: bool = False
+    ) -> None:
         self.loader = loader
         self.trainer = trainer
-        self._served = 0
-        self._first_batch = 0
+        self.goes_on = goes_on
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TensorBatch]:
-        first, self._first_batch = self._first_batch, 0
-        return self._batches(first)
-
-    def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were served; Lightning saves it with a run."""
-        return {"served": self._served}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out of the next epoch what the saved run was served of it."""
-        self._first_batch = state["served"]
-
-    def _batches(self, first: int) -> Iterator[TensorBatch]:
-        self.loader.set_epoch(self.trainer.current_epoch if self.trainer else 0, first)
-        self._served = first
+        trainer = self.trainer
+        # Lightning restores how many batches were done, but not always a loader's own state
+        goes_on = self.goes_on and trainer is not None and trainer.training
+        first = trainer.fit_loop.batch_idx + 1 if goes_on else 0
+        self.loader.set_epoch(trainer.current_epoch if trainer else 0, first)
         for images, labels, ids in self.loader:
-            self._served += 1
             known = np.empty((len(ids), 0), np.float32) if labels is None else labels
             yield TensorBatch(torch.from_numpy(images), torch.from_numpy(known), ids)

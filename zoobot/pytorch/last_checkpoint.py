@@ -98,7 +98,7 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: pl.Trainer, model: FinetuneableZoobot) -> None:
         model.check_training()
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self.times.saved()
 
     def on_save_checkpoint(

@@ -25,6 +25,7 @@ _EXPECTED = (
     r"Checkpoint directory .* exists and is not empty",  # run.json and metrics.csv are there already
     r"Found \d+ module\(s\) in eval mode at the start of training",  # the frozen ones
     r"The '.*_dataloader' does not have many workers",  # the shared loader has its own threads
+    r"You're resuming from a checkpoint that ended before the epoch ended",  # the loader goes on there
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between torch and Lightning
 )
 

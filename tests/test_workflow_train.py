@@ -97,6 +97,15 @@ def test_a_run_is_resumed_by_the_command_that_began_it(train, tmp_path, monkeypa
     assert result.epochs == 1
 
 
+def test_a_batch_that_devices_cannot_share_is_refused_before_a_folder_is_made(train, tmp_path, monkeypatch):
+    import zoobot.workflow.training as module
+
+    monkeypatch.setattr(module, "build_trainer", lambda *a: type("T", (), {"world_size": 3})())
+    with pytest.raises(ConfigError, match="shared out evenly among 3 devices, got 16"):
+        train()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_further_process_trains_and_leaves_folder_and_scores_to_the_first(train, tmp_path, monkeypatch):
     import zoobot.workflow.training as module
 

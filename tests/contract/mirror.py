@@ -15,9 +15,12 @@ EXCEPTIONS = {
     "how each framework calls a layer, and keeps its mode": {"call", "forward", "train"},
     "hooks that Lightning calls": {
         "configure_optimizers",
-        "on_train_epoch_end",
+        "on_load_checkpoint",
+        "on_save_checkpoint",
         "on_train_epoch_start",
+        "on_train_start",
         "on_validation_epoch_end",
+        "on_validation_epoch_start",
         "setup",
         "training_step",
         "validation_step",
@@ -25,7 +28,9 @@ EXCEPTIONS = {
     "steps that Keras calls": {"compile", "metrics", "test_step", "train_step"},
     "what the callbacks of Keras ask a model; Lightning's hooks do it inside": {
         "forget_graphs",
-        "not_finite_ids",
+        "keep_losses",
+        "loss_variables",
+        "recent_losses",
         "seed_dropout",
         "seeded_dropout",
         "step",
@@ -33,6 +38,7 @@ EXCEPTIONS = {
         "begin_on",
         "validate_batch",
     },
+    "what Lightning's callback asks a model; those of Keras know it by themselves": {"check_training"},
     "torch keeps parameters under timm's names by itself": {"parameter_shapes", "timm_variables"},
     "set by the trainer; Lightning's base class has it": {"trainer"},
 }

@@ -1,7 +1,7 @@
 """A script: train runs that signals end, which a test process had better not get itself.
 
-Its argument is a JSON object: engine, catalog, and for each run its folder and options, how it dies, and when:
-at which time the run asks whether it is told to stop, or (SIGKILL) at which checkpoint.
+Its argument is a JSON object: engine, catalog, and for each run its folder and options, how it dies, and
+when: at which time the run asks whether it is told to stop, or (SIGKILL) at which checkpoint.
 """
 
 import json
@@ -19,21 +19,23 @@ SCHEMA = Schema.from_pairs(
 #: 16 galaxies learn in 4 batches, 8 validate in 2.
 BATCHES = {"batch_size": 4, "val_fraction": 1 / 3, "num_workers": 1}
 SMALL = {"name": "resnet10t", "preprocessing": {"image_size_pix": 32}, "dropout_prob": 0.3}
-WHOLE_MODEL = {"max_epochs": 3, "accumulate_batches": 2, "ema_decay": 0.5}
-HEAD_ALONE = {"max_epochs": 3}
+TOP_BLOCK = {"max_epochs": 2, "accumulate_batches": 2, "ema_decay": 0.5}
+HEAD_ALONE = {"max_epochs": 2}
 
 
 def make_model(engine, kind):
-    """A tree that learns whole, or a classifier's head on features that are encoded once."""
-    if kind == "whole":
-        return engine.models.ZoobotTree(schema=SCHEMA, learning_rate=1e-3, warmup_epochs=0, **SMALL)
+    """A tree whose top block learns, or a classifier's head on features that are encoded once."""
+    if kind == "blocks":
+        return engine.finetune.FinetuneableZoobotTree(
+            schema=SCHEMA, n_blocks=1, learning_rate=1e-3, warmup_epochs=0, **SMALL
+        )
     return engine.finetune.FinetuneableZoobotClassifier(
         num_classes=2, label_cols=["edge_on"], learning_rate=1e-2, feature_views=2, **SMALL
     )
 
 
 def train(engine, catalog, run, kind, **options):
-    asked = {"progress": False} | (WHOLE_MODEL if kind == "whole" else HEAD_ALONE) | options
+    asked = {"progress": False} | (TOP_BLOCK if kind == "blocks" else HEAD_ALONE) | options
     trainer = engine.finetune.get_trainer(run, accelerator="cpu", **asked)
     galaxies = engine.data.GalaxyDataModule(catalog, **BATCHES)
     trainer.fit(make_model(engine, kind), galaxies, ckpt_path="last" if os.path.exists(run) else None)

@@ -69,6 +69,38 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a.labels, b.labels)
 
 
+class TestGoingOn:
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("shuffle", [False, True])
+    def test_an_epoch_goes_on_where_it_stopped_and_reads_nothing_before(
+        self, catalog, num_workers, shuffle, monkeypatch
+    ):
+        loader = GalaxyLoader(
+            catalog,
+            RECORD,
+            batch_size=4,
+            shuffle=shuffle,
+            augmentation=Augmentation(),
+            num_workers=num_workers,
+        )
+        loader.set_epoch(3)
+        whole, read = list(loader), []
+        load = GalaxyLoader._load_view
+
+        def noted(self, row, *arguments):
+            read.append(self.catalog.ids[row])
+            return load(self, row, *arguments)
+
+        monkeypatch.setattr(GalaxyLoader, "_load_view", noted)
+        loader.set_epoch(3, 4)
+        assert_same(list(loader), whole[4:])
+        assert sorted(read) == sorted(galaxy for batch in whole[4:] for galaxy in batch.ids)
+        loader.set_epoch(3, len(whole))
+        assert list(loader) == []
+        loader.set_epoch(3)
+        assert_same(list(loader), whole)
+
+
 class TestBatches:
     def test_evaluation_keeps_order_and_every_galaxy(self, catalog):
         loader = GalaxyLoader(catalog, RECORD, batch_size=8)
@@ -240,6 +272,23 @@ class TestFailures:
             broken.select([0, 1, 5, 6, 2, 3]), RECORD, batch_size=2, max_failed_fraction=0.5
         )
         assert [b.ids for b in loader] == [["g0", "g1"], ["g2", "g3"]]
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    def test_devices_in_step_have_equally_many_batches_whatever_fails(self, broken, num_workers):
+        """Of batches of one galaxy, those that fail are made of the next one's."""
+        options = {"batch_size": 1, "shuffle": True, "max_failed_fraction": 0.5, "num_workers": num_workers}
+        shards = [list(GalaxyLoader(broken, RECORD, shard=(index, 2), **options)) for index in range(2)]
+        plans = [
+            GalaxyLoader(broken, RECORD, shard=(index, 2), **options).plan_batches() for index in range(2)
+        ]
+        assert [len(batches) for batches in shards] == [len(plan) for plan in plans] == [11, 11]
+        for batches, plan in zip(shards, plans, strict=True):
+            planned = [[broken.ids[row] for row in rows] for rows in plan]
+            lost = [place for place, ids in enumerate(planned) if ids[0] in ("g5", "g6", "g20")]
+            readable = [ids for place, ids in enumerate(planned) if place not in lost]
+            for place, batch in enumerate(batches):
+                after = [ids for ids in planned[place:] if ids in readable] or readable
+                assert set(batch.ids) <= set(after[0])
 
     @pytest.mark.parametrize("num_workers", [0, 2])
     def test_too_many_end_the_epoch_with_an_error(self, broken, num_workers):

@@ -1,4 +1,4 @@
-"""last.ckpt: all that a killed run needs to go on as if nothing had happened, in the middle of an epoch too."""
+"""last.ckpt: all that a killed run needs to go on as if nothing had happened, within an epoch too."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LastCheckpoint(Checkpoint):
             self.times.leave()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
-        """Don't wait for the end of validation when told to stop; devices validate out of step, so they do."""
+        """Don't wait for the end of validation when told to stop; several devices, out of step, do."""
         fitting = trainer.state.fn == TrainerFn.FITTING
         if fitting and trainer.world_size == 1 and self.times.is_told_to_stop:
             self.times.leave()

@@ -270,7 +270,9 @@ class FinetuneableZoobot(pl.LightningModule):
     def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """The mean loss of a batch."""
         # so that a resumed run draws the dropout that an uninterrupted one would have
-        torch.manual_seed(seed_of_batch(self.settings.seed, self.current_epoch, batch_index, self.global_rank))
+        torch.manual_seed(
+            seed_of_batch(self.settings.seed, self.current_epoch, batch_index, self.global_rank)
+        )
         parts = self.loss_parts(self.raw_outputs(network_input(batch.images)), batch.labels)
         losses = parts.sum(dim=1)
         self._add_up(losses.detach(), parts.detach())

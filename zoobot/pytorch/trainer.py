@@ -62,8 +62,8 @@ def get_trainer(
         precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names.
         gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
-        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have it
-            written after the step that runs, and end the process.
+        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have
+            it written after the step that runs, and end the process.
         ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.

@@ -1,4 +1,4 @@
-"""Training steps whose loss is not a number any more: found a few steps late, and named with their galaxies."""
+"""Training steps whose loss is not a number any more: found some steps late, named with their galaxies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STEPS_BETWEEN_CHECKS = 25
 _IDS_SHOWN = 10
 
 _ADVICE = (
-    "The last good checkpoint and the best model so far are kept, but the same steps would end the same: begin "
-    "a run with a lower learning_rate, from the best model if there is one, or look at the images and labels "
-    "of these galaxies"
+    "The last good checkpoint and the best model so far are kept, but the same steps would end the same: "
+    "begin a run with a lower learning_rate, from the best model if there is one, or look at the images and "
+    "labels of these galaxies"
 )
 
 

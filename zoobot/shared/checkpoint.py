@@ -136,7 +136,9 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
         sync(folder.parent)
     except OSError as error:
         kept = "; the older one is kept" if folder.exists() else ""
-        msg = f"can't write the checkpoint {folder}: {error}{kept}. See to the disk's free space and your quota"
+        msg = (
+            f"can't write the checkpoint {folder}: {error}{kept}. See to the disk's free space and your quota"
+        )
         raise CheckpointError(msg) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -161,9 +161,7 @@ class FeatureLoader:
         if (self.is_known[view] | self._is_missing[view]).all():
             yield from self._kept_batches(view)
         else:
-            yield from self._encode_view(
-                view, shuffle=self._loader.shuffle, first_batch=self._first_batch
-            )
+            yield from self._encode_view(view, shuffle=self._loader.shuffle, first_batch=self._first_batch)
 
     def _kept_batches(self, view: int) -> Iterator[Batch]:
         labels = None if self.catalog.labels is None else np.asarray(self.catalog.labels, np.float32)

@@ -67,8 +67,9 @@ class GalaxyLoader:
 
     The same seed gives the same batches whatever the number of workers. A galaxy whose image can't be read is
     recorded in `failures` and left out of its batch. Of a batch of which nothing is left, a shuffled loader
-    serves the next one's galaxies instead, for devices that train in step need equally many batches; any other
-    loader skips it. At most `num_workers + 2` batches are held at a time. Iteration may be abandoned at any point: its threads end.
+    serves the next one's galaxies instead, for devices that train in step need equally many batches; any
+    other loader skips it. At most `num_workers + 2` batches are held at a time. Iteration may be abandoned at
+    any point: its threads end.
 
     Args:
         catalog: The galaxies.

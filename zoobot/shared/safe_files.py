@@ -1,9 +1,9 @@
-"""The files of a run, replaced whole or not at all: a full disk costs the newer ones, and is told in our words."""
+"""The files of a run, replaced whole or not at all: a full disk costs the newer ones alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoobot.shared.errors import WriteError
@@ -48,9 +48,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         msg = f"can't write {path}: {reason}{kept}. See to the disk's free space and your quota, then go on"
         raise WriteError(msg) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # of which there was one already
+            draft.unlink(missing_ok=True)
 
 
 def draft_of(path: Path) -> Path:
-    """Where a file is written before it takes its place: one name, so what killed processes leave stays one."""
+    """Where a file is written before it takes its place: one name, so that killed processes leave one."""
     return path.with_name(f".{path.name}.draft")

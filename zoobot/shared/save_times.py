@@ -1,4 +1,4 @@
-"""When a training run writes its last.ckpt besides at the end of an epoch: every few minutes, and when told to stop."""
+"""When a training run writes last.ckpt within an epoch: every few minutes, and when told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop at a training loss or weight that is not finite, and name the galaxies, without waiting at each step."""
+"""Stop at a training loss or weight that is not finite, and name the galaxies, without slowing steps."""
 
 from __future__ import annotations
 

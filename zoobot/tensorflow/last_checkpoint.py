@@ -1,9 +1,9 @@
 """last.ckpt: all that a killed run needs to go on as if nothing had happened, in the middle of an epoch too.
 
 One safetensors file: weights and norm statistics, their average where one is kept, the optimiser's moments
-and count of steps, the sums of losses of the epoch so far, and, beside them, the finished epochs and batches and
-the best score. It is written beside the old one and moved into its place, so a kill or a full disk leaves the
-old one or the new one. Nothing in it is code.
+and count of steps, the sums of losses of the epoch so far, and, beside them, the finished epochs and
+batches and the best score. It is written beside the old one and moved into its place, so a kill or a full
+disk leaves the old one or the new one. Nothing in it is code.
 """
 
 from __future__ import annotations

@@ -331,7 +331,7 @@ class FinetuneableZoobot(keras.Model):
         return {"total": self._mean_loss.total, "count": self._mean_loss.count} | sums
 
     def _note_losses(self, losses: tf.Tensor) -> None:
-        """Keep the losses where they are: a graph can't raise an error of ours, and to look would be to wait."""
+        """Keep the losses where they are: a graph can't raise an error of ours; to look would be to wait."""
         if not self._recent_losses:
             return
         # a device's own steps are traced by themselves, so its number is known

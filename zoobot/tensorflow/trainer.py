@@ -75,8 +75,8 @@ def get_trainer(
             "32-true", "bf16-mixed" and "16-mixed".
         gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
         accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
-        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have it
-            written after the step that runs, and end the process.
+        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have
+            it written after the step that runs, and end the process.
         ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.

@@ -66,7 +66,8 @@ class LearningOptions(Options):
     )
     checkpoint_minutes: float = setting(
         defaults.CHECKPOINT_MINUTES,
-        "also save the unfinished run within an epoch, at least this often; SIGTERM and SIGUSR1 save and stop it",
+        "save the unfinished run within an epoch too, at least this often; SIGTERM and SIGUSR1 save and "
+        "stop it",
         above=0,
     )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")

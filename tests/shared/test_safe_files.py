@@ -1,0 +1,87 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint
+from zoobot.shared.errors import WriteError, ZoobotError
+from zoobot.shared.safe_files import draft_of, replacing, write_safely
+
+#: The system refuses to let any file grow beyond 20 kB, as a full disk would.
+FULL = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
+    from zoobot.shared.errors import CheckpointError, WriteError
+    from zoobot.shared.safe_files import replacing, write_safely
+    from zoobot.shared.tensor_files import write_tensors
+    from zoobot.shared.training_log import EpochLog
+
+    folder = Path(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    def tensors():
+        with replacing(folder / "last.ckpt") as draft:
+            write_tensors(draft, {"weight": np.zeros(10_000)})
+
+    def checkpoint():
+        write_checkpoint(folder / "checkpoint", NeutralCheckpoint(
+            architecture="a", encoder={"w": np.zeros(10_000)}, num_features=1, pretrained_cfg={}))
+
+    for write, error in (
+        (lambda: write_safely(folder / "run.json", "x" * 30_000), WriteError),
+        (lambda: EpochLog(folder / "metrics.csv").append({"epoch": 1, "x" * 30_000: 0.5}), WriteError),
+        (tensors, WriteError),
+        (checkpoint, CheckpointError),
+    ):
+        try:
+            write()
+        except error as told:
+            print(told)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no files")
+def test_a_full_disk_leaves_every_older_file(tmp_path):
+    older = {"run.json": "{}\n", "metrics.csv": "epoch\n0\n", "last.ckpt": "older"}
+    for name, text in older.items():
+        (tmp_path / name).write_text(text)
+    write_checkpoint(
+        tmp_path / "checkpoint",
+        NeutralCheckpoint(architecture="older", encoder={}, num_features=1, pretrained_cfg={}),
+    )
+    command = [sys.executable, "-c", textwrap.dedent(FULL), str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(said) == 4
+    assert all("File too large" in line and "is kept" in line for line in said)
+    assert {path.name for path in tmp_path.iterdir()} == {*older, "checkpoint"}
+    assert {name: (tmp_path / name).read_text() for name in older} == older
+    assert read_checkpoint(tmp_path / "checkpoint").architecture == "older"
+
+
+def test_text_is_written_as_utf_8_and_into_new_folders(tmp_path):
+    write_safely(tmp_path / "new" / "names.txt", "Zoé\n")
+    assert (tmp_path / "new" / "names.txt").read_bytes() == "Zoé\n".encode()
+
+
+def test_what_ends_a_block_ends_the_draft_and_is_passed_on(tmp_path):
+    path = tmp_path / "file"
+
+    def interrupt():
+        with replacing(path) as draft:
+            draft.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert not path.exists()
+    assert not draft_of(path).exists()
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(WriteError, match=r"can't write .*metrics\.csv: ") as told:
+        write_safely(tmp_path / "run" / "metrics.csv", "")
+    assert isinstance(told.value, ZoobotError)

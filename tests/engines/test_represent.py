@@ -30,6 +30,14 @@ def test_features_are_those_that_predictions_come_from(engine, represented, cata
     assert np.ptp(predicted[0, :, 0]) > 1
 
 
+def test_features_are_no_activations_of_a_model_that_keeps_these(engine, represented, catalog_path):
+    model, found = represented("classification", n_blocks=1, activation_views=1)
+    engine.represent.fit_head(found.features, np.arange(24)[:, None] % 2, model, decay=0.5)
+    table = engine.predict.predict(catalog_path, model, progress=False).table
+    predicted = engine.represent.predict_features(found.features, model)
+    np.testing.assert_allclose(predicted[0], table.iloc[:, 1:], atol=1e-5)
+
+
 def test_a_saved_model_represents_the_same(engine, represented, catalog_path, tmp_path):
     model, found = represented("classification")
     engine.checkpoint.save(model, tmp_path / "c")

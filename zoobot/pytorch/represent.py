@@ -16,11 +16,9 @@ from zoobot.shared import defaults
 from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.head_start import fit_best_head
 from zoobot.shared.prediction_run import choose_batch_size
-from zoobot.shared.representations import Representation, represent_catalog
+from zoobot.shared.representations import Representation, in_pieces, represent_catalog
 
 __all__ = ["fit_head", "predict_features", "represent"]
-
-_GALAXIES_AT_ONCE = 4096
 
 
 def represent(
@@ -92,10 +90,8 @@ def predict_features(
     with ready_on(device, model), torch.random.fork_rng():
         torch.manual_seed(seed)
         parts = [
-            model.predict_images(
-                torch.tensor(features[start : start + _GALAXIES_AT_ONCE], device=device), n_samples=n_samples
-            )
-            for start in range(0, len(features), _GALAXIES_AT_ONCE)
+            model.predict_features(torch.tensor(some, device=device), n_samples=n_samples)
+            for some in in_pieces(features)
         ]
         return torch.cat(parts, dim=1).cpu().numpy()
 

@@ -13,7 +13,7 @@ from zoobot.shared.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.loader import GalaxyLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from zoobot.shared.galaxy_data import CatalogSource
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["Representation", "represent_catalog"]
+__all__ = ["Representation", "in_pieces", "represent_catalog"]
+
+_GALAXIES_AT_ONCE = 4096
 
 
 class Representation(NamedTuple):
@@ -83,3 +85,9 @@ def represent_catalog(
         raise ImageError(msg)
     features = encoded.features[0] if known.all() else encoded.features[0][known]
     return Representation(encoded.known_ids(), features, failures)
+
+
+def in_pieces(features: NDArray) -> Iterator[NDArray]:
+    """The features of some galaxies at a time, so that heads of any size predict from any number."""
+    for start in range(0, len(features), _GALAXIES_AT_ONCE):
+        yield features[start : start + _GALAXIES_AT_ONCE]

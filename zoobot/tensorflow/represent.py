@@ -12,14 +12,12 @@ from zoobot.shared import defaults
 from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.head_start import fit_best_head
 from zoobot.shared.prediction_run import choose_batch_size
-from zoobot.shared.representations import Representation, represent_catalog
+from zoobot.shared.representations import Representation, in_pieces, represent_catalog
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 from zoobot.tensorflow.head_start import head_in_engine
 
 __all__ = ["fit_head", "predict_features", "represent"]
-
-_GALAXIES_AT_ONCE = 4096
 
 
 def represent(
@@ -87,10 +85,8 @@ def predict_features(
     """
     with model.seeded_dropout(seed):
         parts = [
-            model.predict_images(
-                tf.convert_to_tensor(features[start : start + _GALAXIES_AT_ONCE]), n_samples=n_samples
-            )
-            for start in range(0, len(features), _GALAXIES_AT_ONCE)
+            model.predict_features(tf.convert_to_tensor(some), n_samples=n_samples)
+            for some in in_pieces(features)
         ]
         return tf.concat(parts, axis=1).numpy()
 

@@ -22,7 +22,7 @@ from zoobot.shared.bad_steps import (
     refuse_bad_batches,
     refuse_bad_weights,
 )
-from zoobot.shared.blocks import ParameterPlan, plan_training
+from zoobot.shared.blocks import ParameterPlan, lowest_learning_block, plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_batch
@@ -114,13 +114,8 @@ class FinetuneableZoobot(pl.LightningModule):
         """The part of the encoder that is computed once for each view; None if there is no such part."""
         settings = self.settings
         if self._cut is not None:
-            return FrozenPart(
-                partial(self._encode_below, self._cut),
-                self._cut.width,
-                views=settings.activation_views,
-                dtype=np.float16,
-                ahead=False,
-            )
+            encode = partial(self._encode_below, self._cut)
+            return FrozenPart.below(encode, self._cut.width, settings.activation_views)
         if self._encoder_plan or not settings.cache_features:
             return None
         return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
@@ -182,10 +177,9 @@ class FinetuneableZoobot(pl.LightningModule):
 
     def _cut_encoder(self) -> Cut | None:
         """The encoder in two parts, if what the frozen one gives is to be kept."""
-        blocks, learning = self.encoder.blocks, self._encoder_plan
-        if not self.settings.activation_views or all(name in learning for name in blocks[0].parameters):
+        lowest = lowest_learning_block(self.encoder.blocks, self._encoder_plan)
+        if lowest is None or not self.settings.activation_views:
             return None
-        lowest = next(block for block in blocks if block.parameters[0] in learning)
         pixels = self.preprocessing
         shape = (pixels.channels, pixels.image_size_pix, pixels.image_size_pix)
         return Cut(self.encoder.model, lowest, shape)

@@ -21,6 +21,7 @@ __all__ = [
     "check_blocks",
     "count_trainable_blocks",
     "decays",
+    "lowest_learning_block",
     "plan_training",
 ]
 
@@ -88,6 +89,22 @@ def plan_training(
         for name in block.parameters:
             plan[name] = ParameterPlan(lr_decay**depth, decays(name, shapes[name]))
     return plan
+
+
+def lowest_learning_block(blocks: Sequence[Block], plan: Mapping[str, ParameterPlan]) -> Block | None:
+    """The lowest block that learns above a frozen one; None if nothing learns, or everything.
+
+    Args:
+        blocks: The encoder's blocks, bottom to top.
+        plan: What `plan_training` made for them.
+
+    Example:
+        >>> blocks = [Block("stem", ("stem.weight",)), Block("top", ("top.weight",))]
+        >>> lowest_learning_block(blocks, {"top.weight": ParameterPlan(1.0, True)}).name
+        'top'
+    """
+    learning = [block for block in blocks if block.parameters[0] in plan]
+    return learning[0] if 0 < len(learning) < len(blocks) else None
 
 
 def count_trainable_blocks(blocks: Sequence[Block], n_blocks: int | Literal["all"]) -> int:

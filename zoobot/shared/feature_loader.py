@@ -46,6 +46,11 @@ class FrozenPart(NamedTuple):
     dtype: type[np.floating[Any]] = np.float32
     ahead: bool = True
 
+    @classmethod
+    def below(cls, encode: Callable[[NDArray], NDArray], width: int, views: int) -> FrozenPart:
+        """The part below blocks that learn, whose output is many times larger than features."""
+        return cls(encode, width, views=views, dtype=np.float16, ahead=False)
+
 
 class FeatureLoader:
     """Serves the batches that a `GalaxyLoader` would, with what a frozen part makes of them as `images`.

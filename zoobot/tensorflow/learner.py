@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.blocks import ParameterPlan, decays, plan_training
+from zoobot.shared.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.feature_loader import FrozenPart
 from zoobot.shared.finetune_settings import FinetuneSettings
@@ -171,10 +171,9 @@ class FinetuneableZoobot(keras.Model):
 
     def _cut_encoder(self, plan: dict[str, ParameterPlan]) -> Cut | None:
         """The encoder in two parts, if what the frozen one gives is to be kept."""
-        blocks = self.encoder.blocks
-        if not self.settings.activation_views or all(name in plan for name in blocks[0].parameters):
+        lowest = lowest_learning_block(self.encoder.blocks, plan)
+        if lowest is None or not self.settings.activation_views:
             return None
-        lowest = next(block for block in blocks if block.parameters[0] in plan)
         pixels = self.preprocessing
         shape = (pixels.image_size_pix, pixels.image_size_pix, pixels.channels)
         return Cut(self.encoder.model, lowest, shape)
@@ -348,13 +347,8 @@ class FinetuneableZoobot(keras.Model):
         """The part of the encoder that is computed once for each view; None if there is no such part."""
         settings = self.settings
         if self._cut is not None:
-            return FrozenPart(
-                self._encode_below(self._cut),
-                self._cut.width,
-                views=settings.activation_views,
-                dtype=np.float16,
-                ahead=False,
-            )
+            encode = self._encode_below(self._cut)
+            return FrozenPart.below(encode, self._cut.width, settings.activation_views)
         if self._encoder_learns or not settings.cache_features:
             return None
         return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)

@@ -86,11 +86,10 @@ class FeatureLoader:
         self._augmentations: list[Augmentation | None] = [None, *([loader.augmentation] * (views - 1))]
         self.features = _make_table((views, len(loader.catalog), part.width), part.dtype, folder)
         self.is_known = np.zeros((views, len(loader.catalog)), bool)
-        self._is_missing = np.zeros_like(self.is_known)
+        self._passes: list[tuple[int, GalaxyLoader]] = []  # each view, and what read it
         self._epoch = 0
         self._first_batch = 0
         self._rows = {galaxy: row for row, galaxy in enumerate(loader.catalog.ids)}
-        self._failures: dict[str, Failure] = {}
         if part.ahead:
             self._encode_ahead(progress=progress)
 
@@ -105,15 +104,14 @@ class FeatureLoader:
         """Encode one view of every galaxy that can be read, and serve it on the way."""
         loader = self._loader.with_views(self._augmentations[view], shuffle=shuffle)
         loader.set_epoch(self._epoch, first_batch, view=view)
+        self._passes.append((view, loader))
         for images, labels, ids in loader:
-            encoded = self._keep(view, ids, self._part.encode(images))
-            self._note_failures(view, loader.failures)  # here, for who counts batches never comes to the end
-            yield Batch(encoded, labels, ids)
-        self._note_failures(view, loader.failures)
+            yield Batch(self._keep(view, ids, self._part.encode(images)), labels, ids)
 
-    def _note_failures(self, view: int, failures: list[Failure]) -> None:
-        self._failures |= {failure.id_str: failure for failure in failures}
-        self._is_missing[view, [self._rows[failure.id_str] for failure in failures]] = True
+    def _is_whole(self, view: int) -> bool:
+        """Whether a view of each galaxy has been encoded, or can't be; trainers stop before a loader ends."""
+        failed = {failure.id_str for of, loader in self._passes if of == view for failure in loader.failures}
+        return all(self.catalog.ids[row] in failed for row in np.flatnonzero(~self.is_known[view]))
 
     def _keep(self, view: int, ids: list[str], encoded: NDArray) -> NDArray:
         with np.errstate(over="ignore"):
@@ -135,7 +133,8 @@ class FeatureLoader:
     @property
     def failures(self) -> list[Failure]:
         """The galaxies that could not be read."""
-        return list(self._failures.values())
+        failures = (failure for _, loader in self._passes for failure in loader.failures)
+        return list({failure.id_str: failure for failure in failures}.values())
 
     def labelled(self) -> tuple[NDArray, NDArray[np.float32]]:
         """The features of all views, (views * galaxies read, width), and their labels, view after view."""
@@ -163,7 +162,7 @@ class FeatureLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Serve the epoch's batches in order."""
         view = self._epoch % len(self.features)
-        if (self.is_known[view] | self._is_missing[view]).all():
+        if self._is_whole(view):
             yield from self._kept_batches(view)
         else:
             yield from self._encode_view(view, shuffle=self._loader.shuffle, first_batch=self._first_batch)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoobot.shared import defaults
 from zoobot.shared.containers.files import SharedFile
-from zoobot.shared.containers.rows import choose_column, image_bytes, parse_row
+from zoobot.shared.containers.rows import ImageRows
 from zoobot.shared.errors import ImageError
 from zoobot.shared.optional import import_optional
 
@@ -51,26 +51,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ROW_GROUPS.forget)
 
 
-class ParquetImages:
+class ParquetImages(ImageRows):
     """The rows of a Parquet file that has the bytes of an image file in each.
 
-    A member is a row, counted from 0, or `COLUMN:ROW`. A column of images holds binary values, or records of
+    A column of images holds binary values, or records of
     `bytes` and `path` as Hugging Face writes them. To read one row takes its whole row group, which is kept
     for the next: rows in order, or in small row groups, are fast; shuffled ones of large groups are slow.
 
     Args:
         path: The Parquet file.
 
-    Attributes:
-        damage: Always empty: a truncated Parquet file can't be opened at all.
-        columns: The columns that hold images.
-
     Raises:
         OSError: If the file can't be read.
         ImageError: If it is damaged.
     """
 
-    damage = ""
+    kind = "file"
 
     def __init__(self, path: str) -> None:
         arrow = import_optional("pyarrow", needed_for="reading Parquet")
@@ -91,31 +87,9 @@ class ParquetImages:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __contains__(self, member: str) -> bool:
-        try:
-            column, row = parse_row(member)
-        except ImageError:
-            return False
-        return row < len(self) and (column is None or column in self.columns)
-
-    def names(self) -> list[str]:
-        """Every row, as the text of its number."""
-        return list(map(str, range(len(self))))
-
-    def read(self, member: str) -> bytes:
-        """The bytes of the image in a row.
-
-        Raises:
-            ImageError: If there is no such row or column, the row holds no image, or the file is damaged.
-        """
-        wanted, row = parse_row(member)
-        column = choose_column(self.columns, wanted)
-        if row >= len(self):
-            msg = f"row {row:,} is asked for, but the file has {len(self):,} (counted from 0)"
-            raise ImageError(msg)
+    def _read_cell(self, column: str, row: int) -> Any:
         group = bisect.bisect_right(self._starts, row) - 1
-        values = self._read_group(group, column)
-        return image_bytes(values[row - self._starts[group]].as_py())
+        return self._read_group(group, column)[row - self._starts[group]].as_py()
 
     def _read_group(self, group: int, column: str) -> Any:
         key = (self._number, group, column)

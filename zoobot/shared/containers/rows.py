@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
 
-__all__ = ["choose_column", "image_bytes", "parse_row"]
+__all__ = ["ImageRows", "choose_column", "image_bytes", "parse_row"]
+
+
+class ImageRows(ABC):
+    """Rows that hold the bytes of images; a member is a row, counted from 0, or `COLUMN:ROW`.
+
+    Attributes:
+        kind: What it is called in messages.
+        damage: Always empty: such a source can't be opened at all when it is truncated.
+        columns: The columns that hold images.
+    """
+
+    kind: str
+    damage = ""
+    columns: list[str]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    @abstractmethod
+    def _read_cell(self, column: str, row: int) -> Any:
+        """What stands in a cell: binary, or a record of `bytes` and `path`."""
+
+    def __contains__(self, member: str) -> bool:
+        try:
+            column, row = parse_row(member)
+        except ImageError:
+            return False
+        return row < len(self) and (column is None or column in self.columns)
+
+    def names(self) -> list[str]:
+        """Every row, as the text of its number."""
+        return list(map(str, range(len(self))))
+
+    def read(self, member: str) -> bytes:
+        """The bytes of the image in a row.
+
+        Raises:
+            ImageError: If there is no such row or column, the row holds no image, or the source is damaged.
+        """
+        wanted, row = parse_row(member)
+        column = choose_column(self.columns, wanted)
+        if row >= len(self):
+            msg = f"row {row:,} is asked for, but the {self.kind} has {len(self):,} (counted from 0)"
+            raise ImageError(msg)
+        return image_bytes(self._read_cell(column, row))
 
 
 def parse_row(member: str) -> tuple[str | None, int]:

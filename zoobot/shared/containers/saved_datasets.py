@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoobot.shared.containers.rows import choose_column, image_bytes, parse_row
+from zoobot.shared.containers.rows import ImageRows
 from zoobot.shared.errors import ImageError
 from zoobot.shared.optional import import_optional
 
 __all__ = ["SavedDataset", "holds_images", "load_saved_dataset"]
 
 
-class SavedDataset:
-    """The rows of a folder made by `datasets.Dataset.save_to_disk`; a member is a row, or `COLUMN:ROW`.
+class SavedDataset(ImageRows):
+    """The rows of a folder made by `datasets.Dataset.save_to_disk`.
 
     Args:
         folder: The folder.
-
-    Attributes:
-        damage: Always empty: a truncated dataset can't be opened at all.
-        columns: The columns that hold images.
 
     Raises:
         ImageError: If the folder can't be read.
         MissingPackageError: If the package `datasets` is not installed.
     """
 
-    damage = ""
+    kind = "dataset"
 
     def __init__(self, folder: str) -> None:
         rows = load_saved_dataset(folder)
@@ -37,34 +33,12 @@ class SavedDataset:
     def __len__(self) -> int:
         return self._length
 
-    def __contains__(self, member: str) -> bool:
+    def _read_cell(self, column: str, row: int) -> Any:
         try:
-            column, row = parse_row(member)
-        except ImageError:
-            return False
-        return row < len(self) and (column is None or column in self.columns)
-
-    def names(self) -> list[str]:
-        """Every row, as the text of its number."""
-        return list(map(str, range(len(self))))
-
-    def read(self, member: str) -> bytes:
-        """The bytes of the image in a row.
-
-        Raises:
-            ImageError: If there is no such row or column, or the row holds no image.
-        """
-        wanted, row = parse_row(member)
-        column = choose_column(self.columns, wanted)
-        if row >= len(self):
-            msg = f"row {row:,} is asked for, but the dataset has {len(self):,} (counted from 0)"
-            raise ImageError(msg)
-        try:
-            value = self._by_column[column][row][column]
+            return self._by_column[column][row][column]
         except (OSError, ValueError) as error:  # Arrow's own errors are of these kinds
             msg = f"row {row:,} of the dataset is damaged ({error})"
             raise ImageError(msg) from error
-        return image_bytes(value)
 
 
 def load_saved_dataset(folder: str) -> Any:

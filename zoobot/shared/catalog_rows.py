@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.errors import CatalogError, ZoobotError
+from zoobot.shared.errors import CatalogError
 from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
 from zoobot.shared.optional import import_optional
-from zoobot.shared.tables import open_csv, read_csv_header, read_table, refuse_repeated_columns
+from zoobot.shared.tables import open_csv, read_csv_header, read_table, readable, refuse_repeated_columns
 
 __all__ = ["RowChunk", "Rows", "open_rows"]
 
@@ -78,18 +77,6 @@ def open_rows(path: Path, *, folder_columns: Sequence[str]) -> Rows:
     if name.endswith(".parquet"):
         return _ParquetRows([path])
     return _CsvRows(path) if name.endswith((".csv", ".csv.gz")) else _FitsRows(path)
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Say which table is damaged, where reading it fails."""
-    try:
-        yield
-    except ZoobotError:
-        raise
-    except Exception as error:  # csv, zlib, Arrow and astropy each have their own for damaged files
-        msg = f"can't read the table {str(path)!r}: {type(error).__name__}: {error}"
-        raise CatalogError(msg) from error
 
 
 class TableRows:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -15,9 +16,16 @@ from zoobot.shared.errors import CatalogError, ZoobotError
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["TABLE_SUFFIXES", "open_csv", "read_csv_header", "read_table", "refuse_repeated_columns"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "open_csv",
+    "read_csv_header",
+    "read_table",
+    "readable",
+    "refuse_repeated_columns",
+]
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:
@@ -51,15 +59,22 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
         reason = "is a folder" if path.is_dir() else "does not exist"
         msg = f"the table {str(path)!r} {reason}; expected a file"
         raise CatalogError(msg)
-    try:
+    with readable(path):
         table = reader(path, text_cols)
+    refuse_repeated_columns(table.columns, str(path))
+    return table
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say which table is damaged, where reading it fails."""
+    try:
+        yield
     except ZoobotError:
         raise
     except Exception as error:  # csv, zlib, pandas, Arrow and astropy each have their own for damaged files
         msg = f"can't read the table {str(path)!r}: {type(error).__name__}: {error}"
         raise CatalogError(msg) from error
-    refuse_repeated_columns(table.columns, str(path))
-    return table
 
 
 def refuse_repeated_columns(columns: Sequence[Any], name: str) -> None:

@@ -11,6 +11,7 @@ from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.part_files import PartFolder
 from zoobot.shared.part_reading import Parts
+from zoobot.shared.safe_files import write_safely
 from zoobot.shared.shards import read_shard
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
@@ -36,7 +37,7 @@ def predict_into_folder(
     Args:
         options: Everything that was chosen.
         models: The trained models.
-        predict_with: What predicts with them.
+        predict_with: What predicts with them, as was chosen.
         command: How the run was started, for its record.
         tables: Writes further tables from the whole folder.
 
@@ -59,13 +60,8 @@ def predict_into_folder(
             galaxies,
             models,
             save_loc=f"{folder.path}/",
-            n_samples=options.n_samples,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
             part_rows=options.part_rows,
             shard=options.shard,
-            max_failures=options.max_failures,
-            progress=options.progress,
         )
         tables(folder.path)
     return Parts(folder.path)
@@ -80,7 +76,7 @@ def _forgotten_if_refused(path: Path, before: bytes | None) -> Iterator[None]:
         if before is None:
             path.unlink(missing_ok=True)
         else:
-            path.write_bytes(before)
+            write_safely(path, before)
         raise
 
 

@@ -100,11 +100,6 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
             galaxies,
             models,
             save_loc=save_loc,
-            n_samples=options.n_samples,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
-            max_failures=options.max_failures,
-            progress=options.progress,
         )
         failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
         _write_tables(tables, save_loc, task, options)
@@ -164,14 +159,21 @@ def _find_model(place: str) -> Path:
 
 def _load(places: list[Path], options: PredictOptions) -> tuple[list[Any], Callable[..., Predictions]]:
     """The models, and what predicts with them: where all are exported files, no engine is needed."""
+    how: dict[str, Any] = {
+        "n_samples": options.n_samples,
+        "batch_size": options.batch_size,
+        "num_workers": options.num_workers,
+        "max_failures": options.max_failures,
+        "progress": options.progress,
+    }
     if all(is_onnx_file(place) for place in places):
         if options.compile is not None or options.precision != "auto":
             msg = "--compile and --precision are for checkpoints, not for exported files; leave them out"
             raise ConfigError(msg)
-        return [OnnxModel(place) for place in places], predict_exported
+        return [OnnxModel(place) for place in places], partial(predict_exported, **how)
     engine = load_engine(options.backend)
     models = [OnnxModel(p) if is_onnx_file(p) else engine.checkpoint.load(p) for p in places]
-    how = {"seed": options.seed, "precision": options.precision, "compile": options.compile}
+    how |= {"seed": options.seed, "precision": options.precision, "compile": options.compile}
     return models, partial(engine.predict.predict, **how)
 
 

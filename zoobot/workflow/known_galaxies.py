@@ -11,7 +11,9 @@ import pandas as pd
 
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import CatalogError
+from zoobot.shared.safe_files import replacing
 from zoobot.workflow.galaxies import select_galaxies
+from zoobot.workflow.member_predictions import represent_galaxies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,16 +86,9 @@ def encode_known(
         failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
     else:
         logger.info("Encoding %s galaxies of %s, once for all", f"{len(galaxies):,}", galaxies.name)
-        ids, features, failures = engine.represent.represent(
-            galaxies,
-            model,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
-            progress=options.progress,
-        )
-        draft = place.with_name(".features.draft.npz")
-        np.savez(draft, ids=np.array(ids), features=features)
-        draft.replace(place)
+        ids, features, failures = represent_galaxies(engine, model, galaxies, options)
+        with replacing(place) as draft, draft.open("wb") as file:
+            np.savez(file, ids=np.array(ids), features=features)
     row = {galaxy: row for row, galaxy in enumerate(galaxies.ids)}
     labels = np.asarray(galaxies.labels)[[row[galaxy] for galaxy in ids]]
     return KnownGalaxies(ids, features, labels), failures

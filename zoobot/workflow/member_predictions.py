@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import PrioritiseOptions
+    from zoobot.shared.config import EngineOptions, PrioritiseOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.representations import Representation
     from zoobot.shared.tasks import Task
 
-__all__ = ["Members", "ask_models", "read_table"]
+__all__ = ["Members", "ask_models", "read_table", "represent_galaxies"]
 
 logger = logging.getLogger("zoobot")
 
@@ -72,7 +72,7 @@ def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions)
     task = shared_task([model.task for model in models])
     n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
-    found = [_represent(engine, model, galaxies, options) for model in models]
+    found = [represent_galaxies(engine, model, galaxies, options) for model in models]
     read = set.intersection(*(set(one.ids) for one in found))
     ids = [galaxy for galaxy in galaxies.ids if galaxy in read]
     features = [_rows(one, ids) for one in found]
@@ -80,7 +80,7 @@ def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions)
         engine.represent.predict_features(own, model, n_samples=n_samples, seed=options.seed + number)
         for number, (own, model) in enumerate(zip(features, models, strict=True))
     ]
-    away = _represent(engine, models[0], labelled, options).features if len(labelled) else None
+    away = represent_galaxies(engine, models[0], labelled, options).features if len(labelled) else None
     return Members(
         task=task,
         ids=ids,
@@ -132,9 +132,9 @@ def read_table(
     if needs_features and engine is not None:
         wanted = set(ids)
         known = galaxies.select([place for place, one in enumerate(galaxies.ids) if one in wanted])
-        encoded = _represent(engine, model, known, options)
+        encoded = represent_galaxies(engine, model, known, options)
         ids, features, failures = encoded.ids, encoded.features, encoded.failures
-        away = _represent(engine, model, labelled, options).features if len(labelled) else None
+        away = represent_galaxies(engine, model, labelled, options).features if len(labelled) else None
     values = np.concatenate([values for _, values in blocks], axis=1)
     return Members(
         task=task,
@@ -147,7 +147,10 @@ def read_table(
     )
 
 
-def _represent(engine: Engine, model: Any, galaxies: Catalog, options: PrioritiseOptions) -> Representation:
+def represent_galaxies(
+    engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions
+) -> Representation:
+    """Features of galaxies, by the batch size and threads that were chosen."""
     return engine.represent.represent(
         galaxies,
         model,

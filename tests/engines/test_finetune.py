@@ -1,6 +1,8 @@
 """Finetuning, from labels to the best model, in every engine."""
 
 import pickle
+import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -151,6 +153,18 @@ def test_the_same_seed_gives_the_same_model(engine, make_model, fit, catalog_pat
     ]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("learning_rate", [1e-3, 1e30])
+def test_signals_are_handled_after_training_as_they_were_before(learning_rate, make_model, fit, tmp_path):
+    def handlers():
+        return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+
+    before = handlers()
+    model = make_model("regression", learning_rate=learning_rate, n_blocks="all", warmup_epochs=0)
+    with pytest.raises(NonFiniteError) if learning_rate > 1 else nullcontext():
+        fit(model, tmp_path)
+    assert handlers() == before
 
 
 def test_training_stops_early_when_nothing_improves(make_model, fit, tmp_path):

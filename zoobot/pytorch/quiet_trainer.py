@@ -52,9 +52,8 @@ class QuietTrainer(pl.Trainer):
         """
         if options.get("ckpt_path") == "last":
             options["ckpt_path"] = self._last_checkpoint()
-        handler = signal.getsignal(signal.SIGINT)
         try:
-            with _quiet():
+            with _quiet(), _signals_left_alone():
                 super().fit(*arguments, **{**options, "weights_only": True})
         except pickle.UnpicklingError as error:
             reason = "damaged, or asks for code to be run, which is refused"
@@ -64,9 +63,6 @@ class QuietTrainer(pl.Trainer):
             if isinstance(ending.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ending
             raise
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, handler)  # Lightning leaves it switched off
 
     def _last_checkpoint(self) -> Path | None:
         path = Path(self.default_root_dir) / "last.ckpt"
@@ -74,6 +70,20 @@ class QuietTrainer(pl.Trainer):
             return path
         logger.warning("there is no last.ckpt in %s to go on from: the run starts anew", path.parent)
         return None
+
+
+@contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Put the handlers of signals back: Lightning leaves Ctrl-C switched off, and others to itself."""
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGUSR1")]
+    before = {number: signal.getsignal(number) for number in numbers if number is not None}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:  # which was not set from Python, and can't be
+                    signal.signal(number, handler)
 
 
 @contextmanager

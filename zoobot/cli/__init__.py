@@ -1,0 +1,94 @@
+"""The `zoobot` command: parses, loads one engine by way of the workflow, and says what came out.
+
+Heavy imports stand inside the commands, so that help answers at once. An error that Zoobot raises on purpose
+is one line and exit code 2; any other keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobot.cli.parser import COMMANDS, build_parser
+from zoobot.shared.errors import ZoobotError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main", "main_exit"]
+
+
+def main_exit() -> None:
+    """Run the command line and leave with its exit code: the entry point of the installed command."""
+    raise SystemExit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 an error to act on, 130 or 143 interrupted.
+
+    Args:
+        argv: The words after `zoobot`; by default those of the process.
+
+    Example:
+        >>> main(["schemas", "gz_rings"])  # doctest: +SKIP
+        0
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    given = vars(parser.parse_args(words))
+    name = given.pop("command", None)
+    if name is None:
+        parser.print_help()
+        return 0
+    _tell_progress()
+    try:
+        command = COMMANDS[name]
+        command.run(command.read(given), f"zoobot {shlex.join(words)}")
+    except ZoobotError as error:
+        sys.stderr.write(f"zoobot: error: {error}\n")
+        return 2
+    except (KeyboardInterrupt, SystemExit) as ending:
+        sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(name, given)}\n")
+        return _exit_code(ending)
+    except BrokenPipeError:
+        # the reader, such as `head`, has had enough; what is still buffered must go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _tell_progress() -> None:
+    """Let what the library logs appear on stderr, plainly."""
+    logger = logging.getLogger("zoobot")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_PlainFormatter())
+        logger.addHandler(handler)
+        logger.propagate = False
+    logger.setLevel(logging.INFO)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Progress as it is; anything worse with its level in front."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return f"{prefix}{record.getMessage()}"
+
+
+def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:
+    """What a shell expects: 130 after Ctrl-C, 143 after a polite kill, as batch systems send it."""
+    if isinstance(ending, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return ending.code if isinstance(ending.code, int) and ending.code else 128 + signal.SIGTERM
+
+
+def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
+    if command in ("finetune", "train", "loop") and (Path(given.get("save_dir", "")) / "run.json").is_file():
+        return f"Go on with: zoobot {command} --resume --save-dir {shlex.quote(given['save_dir'])}"
+    return "Nothing half-written is left; give the same command again"

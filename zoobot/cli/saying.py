@@ -1,0 +1,36 @@
+"""What commands print, and how they read what was given."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["duration", "failure_lines", "resumed", "say"]
+
+
+def say(*lines: str) -> None:
+    """Print lines to standard output."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list[str]:
+    """How many images failed, where they are listed, and the first; `count` if more than those given."""
+    if len(failures) == 0:
+        return []
+    first = failures.iloc[0]
+    number = len(failures) if count is None else count
+    start = f"{number:,} images could not be read, listed in {path}; the first:"
+    return [f"{start} {first.file_loc}: {first.reason}"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them, such as "2 min 5 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def resumed(work: str, given: dict[str, Any]) -> Any:
+    """The options of the unfinished run of that kind in the folder that was given."""
+    from zoobot.workflow import resumed_options
+
+    return resumed_options(work, given)

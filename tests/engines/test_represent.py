@@ -1,9 +1,12 @@
 """Features over catalogs, and heads fitted to them, in every engine."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from zoobot.shared.errors import CheckpointError, ImageError, LabelError
+from zoobot.shared.errors import ConfigError, EncoderError, ImageError, LabelError, PredictionsError
+from zoobot.shared.feature_tables import read_features
+from zoobot.shared.merging import merge_parts
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_a_saved_model_represents_the_same(engine, represented, catalog_path, tm
     engine.checkpoint.save(model, tmp_path / "c")
     again = engine.represent.represent(catalog_path, tmp_path / "c", batch_size=5, progress=False)
     np.testing.assert_allclose(again.features, found.features, rtol=1e-4, atol=1e-5)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(EncoderError):
         engine.represent.represent(catalog_path, tmp_path / "nothing", progress=False)
 
 
@@ -101,3 +104,93 @@ def test_bad_images_are_failures(engine, make_model, write_galaxies, tmp_path):
         (tmp_path / "survey" / f"{i}.png").write_bytes(b"")
     with pytest.raises(ImageError, match="not one of 6 images"):
         engine.represent.represent(catalog, model, progress=False)
+
+
+def test_a_name_is_an_encoder_and_a_model_gives_what_its_encoder_does(engine, make_model, catalog_path):
+    model = make_model("tree")
+    of_model, of_encoder = (
+        engine.represent.represent(catalog_path, one, progress=False) for one in (model, model.encoder)
+    )
+    np.testing.assert_array_equal(of_model.features, of_encoder.features)
+    task = of_model.origin["task"]
+    assert (task["kind"], task["block"]) == ("features", model.encoder.blocks[-1].name)
+    assert of_model.origin["preprocessing"] == model.preprocessing.to_config()
+
+
+@pytest.mark.parametrize("save_loc", ["parts", "table.parquet", "table.csv", "table.hdf5"])
+def test_features_that_were_written_are_those_in_memory(
+    engine, represented, catalog_path, tmp_path, save_loc
+):
+    model, found = represented("tree")
+    options = {"part_rows": 10} if save_loc == "parts" else {}
+    written = engine.represent.represent(
+        catalog_path, model, save_loc=tmp_path / save_loc, batch_size=8, progress=False, **options
+    )
+    read = read_features(tmp_path / save_loc)
+    for table in (written, read):
+        assert table.ids == found.ids
+        assert table.features.dtype == np.float32
+        np.testing.assert_allclose(table.features, found.features, rtol=1e-5, atol=1e-6)
+    if save_loc != "table.csv":
+        assert read.origin["task"] == found.origin["task"]
+
+
+def test_half_precision_costs_digits_and_saves_space(engine, represented, catalog_path, tmp_path):
+    model, found = represented("tree")
+    for dtype in ("float16", "float32"):
+        engine.represent.represent(
+            catalog_path, model, save_loc=tmp_path / dtype, dtype=dtype, progress=False
+        )
+    half = read_features(tmp_path / "float16").features
+    np.testing.assert_array_equal(half, half.astype(np.float16))
+    np.testing.assert_allclose(half, found.features, rtol=2e-3, atol=1e-6)
+    sizes = [(tmp_path / d / "part-000000.parquet").stat().st_size for d in ("float16", "float32")]
+    assert sizes[0] < sizes[1]
+    merge_parts(tmp_path / "float16", tmp_path / "merged.parquet")
+    assert str(pd.read_parquet(tmp_path / "merged.parquet").dtypes.iloc[-1]) == "float16"
+    merge_parts(tmp_path / "float16", tmp_path / "merged.csv")
+    np.testing.assert_array_equal(read_features(tmp_path / "merged.csv").features, half)
+    with pytest.raises(PredictionsError, match="float16"):
+        engine.represent.represent(
+            catalog_path, model, save_loc=tmp_path / "t.csv", dtype="float16", progress=False
+        )
+
+
+def test_a_run_that_was_cut_up_gives_the_same_bytes_and_no_other_features_join(
+    engine, represented, catalog_path, tmp_path
+):
+    model, _ = represented("tree")
+
+    def run(folder, **options):
+        options = {"part_rows": 10, "batch_size": 4, "progress": False} | options
+        engine.represent.represent(catalog_path, model, save_loc=tmp_path / folder, **options)
+        return {path.name: path.read_bytes() for path in (tmp_path / folder).glob("*.parquet")}
+
+    whole = run("whole")
+    assert len(whole) == 3
+    (tmp_path / "whole" / "part-000001.parquet").unlink()
+    assert run("whole") == whole
+    run("shards", shard="2/2")
+    with pytest.raises(PredictionsError, match="lacks 2 of 3 parts"):
+        read_features(tmp_path / "shards")
+    assert run("shards", shard="1/2") == whole
+    with pytest.raises(PredictionsError, match=r"task\.block"):
+        run("whole", block=0)
+    with pytest.raises(PredictionsError, match=r"task\.dtype"):
+        run("whole", dtype="float16")
+
+
+def test_blocks_are_asked_for_by_name_or_number(engine, make_model, catalog_path):
+    model = make_model("tree")
+    blocks = [block.name for block in model.encoder.blocks]
+
+    def features(block):
+        return engine.represent.represent(catalog_path, model, block=block, progress=False).features
+
+    np.testing.assert_array_equal(features(blocks[1]), features(1))
+    np.testing.assert_array_equal(features(str(1 - len(blocks))), features(1))
+    np.testing.assert_array_equal(features(-1), features(None))
+    assert features(0).shape[1] < features(None).shape[1]
+    for wrong in ("nonsense", len(blocks), -1 - len(blocks), "1.5"):
+        with pytest.raises(ConfigError, match="by name or number: 0 "):
+            features(wrong)

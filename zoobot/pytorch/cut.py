@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoobot.pytorch.activations import activations_into, first_module
 from zoobot.pytorch.encoder import WRONG_USE
 from zoobot.shared import defaults
 from zoobot.shared.blocks import Block
@@ -37,8 +38,7 @@ class Cut:
 
     def __init__(self, model: nn.Module, block: Block, image_shape: tuple[int, int, int]) -> None:
         self._model = model
-        is_path = any(name == block.name for name, _ in model.named_modules())
-        self._first = model.get_submodule(block.name if is_path else block.parameters[0].rpartition(".")[0])
+        self._first = first_module(model, block)
         self._twins: list[tuple[nn.Module, nn.Module]] = []
         weight = next(model.parameters())
         probe = torch.linspace(-1, 1, 2 * math.prod(image_shape), device=weight.device, dtype=weight.dtype)
@@ -55,18 +55,13 @@ class Cut:
             for module in training:
                 module.training = True
 
-    @torch.no_grad()
     def below(self, images: Tensor) -> Tensor:
         """The activations that enter the upper part, (batch, …), from normalised images."""
-        taken = self._first.register_forward_pre_hook(_stop_with_input)
-        try:
-            self._model(images)
-        except _Reached as reached:
-            return reached.activations
-        finally:
-            taken.remove()
-        msg = "the lowest learning part of the encoder takes no part in its features"
-        raise ConfigError(msg)
+        activations = activations_into(self._first, self._model, images)
+        if activations is None:
+            msg = "the lowest learning part of the encoder takes no part in its features"
+            raise ConfigError(msg)
+        return activations
 
     def above(self, activations: Tensor) -> Tensor:
         """Features, (batch, features), from activations, (batch, width) or as `below` gives them."""
@@ -129,13 +124,3 @@ class _LeftOut(nn.Module):
 
     def forward(self, activations: Tensor, *_: Any, **__: Any) -> Tensor:
         return activations
-
-
-class _Reached(Exception):  # noqa: N818 - it is no error: what is above the cut need not run
-    def __init__(self, activations: Tensor) -> None:
-        super().__init__()
-        self.activations = activations
-
-
-def _stop_with_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    raise _Reached(inputs[0])

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    from zoobot.pytorch.learner import FinetuneableZoobot
+from torch import nn
 
 __all__ = ["best_device", "ready_on"]
 
@@ -20,7 +17,7 @@ def best_device() -> torch.device:
 
 
 @contextmanager
-def ready_on(device: torch.device, model: FinetuneableZoobot) -> Iterator[None]:
+def ready_on(device: torch.device, model: nn.Module) -> Iterator[None]:
     """Have a model predict on a device for a while, then leave it as and where it was."""
     home, was_training = next(model.parameters()).device, model.training
     model.to(device).eval()

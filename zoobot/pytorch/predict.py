@@ -15,6 +15,7 @@ from zoobot.pytorch import checkpoint
 from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.pytorch.learner import network_input
+from zoobot.pytorch.transfers import to_device, to_host, to_numpy
 from zoobot.shared import defaults
 from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.compiling import MaybeCompiled, PredictOnDevice
@@ -118,7 +119,7 @@ def predict(
             predict_batch = _predict_batch(m, device, n_samples=n_samples, dtype=dtype)
             maybe_compiled = MaybeCompiled(
                 *predict_batch,
-                _to_numpy,
+                to_numpy,
                 asked=compile,
                 batch_size=batch_size,
                 agreement=expected_agreement(n_samples, mixed_precision=dtype is not None),
@@ -186,36 +187,9 @@ def _start(predict_batch: MaybeCompiled, device: torch.device) -> Start:
     """What has a batch predicted without waiting for the device."""
 
     def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
-        return _to_host(predict_batch(_to_device(images, device), remaining))
+        return to_host(predict_batch(to_device(images, device), remaining))
 
     return start
-
-
-def _to_device(images: np.ndarray, device: torch.device) -> Tensor:
-    """Images on their way to a device; from pinned memory nobody waits for the copy."""
-    tensor = torch.from_numpy(images)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def _to_host(predictions: Tensor) -> Callable[[], np.ndarray]:
-    """Predictions on their way back; what is returned waits for them, and not for work that came later."""
-    if predictions.device.type != "cuda":
-        return lambda: _to_numpy(predictions)
-    copied = predictions.to("cpu", non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-
-    def fetch() -> np.ndarray:
-        arrived.synchronize()
-        return copied.numpy()
-
-    return fetch
-
-
-def _to_numpy(predictions: Tensor) -> np.ndarray:
-    return predictions.cpu().numpy()
 
 
 def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:

@@ -2,77 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoobot.pytorch import checkpoint
+from zoobot.pytorch.block_features import BlockFeatures
 from zoobot.pytorch.devices import best_device, ready_on
+from zoobot.pytorch.encoders import Encoder, load_encoder
 from zoobot.pytorch.head_start import head_in_engine
 from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.pytorch.transfers import to_device, to_host
+from zoobot.pytorch.weights import encoder_fields
 from zoobot.shared import defaults
+from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.checkpoint import NeutralCheckpoint
+from zoobot.shared.feature_tables import FeatureTable
+from zoobot.shared.feature_task import FeatureTask
 from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.head_start import fit_best_head
-from zoobot.shared.prediction_run import choose_batch_size
-from zoobot.shared.representations import Representation, in_pieces, represent_catalog
+from zoobot.shared.model_hash import hash_model
+from zoobot.shared.prediction_members import Fetch, Member, Start
+from zoobot.shared.prediction_run import check_request, choose_batch_size
+from zoobot.shared.representations import Encoding, in_pieces, represent_catalog
+from zoobot.shared.shards import ShardSource
 
 __all__ = ["fit_head", "predict_features", "represent"]
 
 
 def represent(
-    catalog: CatalogSource,
-    model: FinetuneableZoobot | str | Path,
+    catalog: CatalogSource | CatalogStream,
+    model: FinetuneableZoobot | Encoder | str | Path,
     *,
+    block: str | int | None = None,
+    save_loc: str | Path | None = None,
+    dtype: str = "float32",
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
+    part_rows: int | None = None,
+    shard: ShardSource | None = None,
+    max_failures: float | None = None,
     progress: bool = True,
-) -> Representation:
-    """What a model's encoder makes of every galaxy of a catalog: ids, features, and the images that failed.
+) -> FeatureTable:
+    """What an encoder makes of every galaxy of a catalog: ids, features, and the images that failed.
 
-    Images are read as for prediction. The features are those from which the model's head predicts, in
-    float32; more than a gigabyte of them lies in a temporary file, not in memory.
+    Images are read as for prediction, and the network computes in float32 on any device. Memory holds a few
+    batches, whatever the size of the catalog, when `save_loc` is given; without it, more than a gigabyte of
+    features lies in a temporary file.
 
     Args:
-        catalog: A table of ids and image files; labels are not needed.
-        model: A model, or the folder of its checkpoint.
+        catalog: Whatever `predict` takes; labels are not needed.
+        model: A model, an encoder, the folder of a checkpoint, or any name that `load_encoder` takes.
+        block: Which block's features: a name, or a number from 0 at the bottom, or from -1 at the top. None
+            is the top: those from which the model's head predicts. Of other blocks they are means over the
+            positions in the image of what the block hands on.
+        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as features come: `id_str`,
+            `feature_0000`, … A name without such an ending is a folder, for any number of galaxies.
+        dtype: What a .parquet or a folder keeps features as: "float32", or "float16", which halves the space
+            and keeps three digits.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
         batch_size: Galaxies encoded at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
+        part_rows: Where `save_loc` is a folder: galaxies in each part, as for `predict`. The same call goes
+            on after a kill.
+        shard: Where `save_loc` is a folder: "1/8" to "8/8" share its parts among eight processes.
+        max_failures: How many images may fail, or, below 1, which fraction of them; None allows any.
         progress: Whether a progress bar is drawn.
 
+    Returns:
+        The features; those that were written are read when first looked at.
+
     Raises:
-        CheckpointError: If a folder holds no model.
+        EncoderError: If a name or folder gives no encoder.
+        ConfigError: If there is no such block, or an option can't work.
         CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read.
-        NonFiniteError: If a feature is NaN or infinite.
+        ImageError: If not one image could be read, or more failed than may.
+        NonFiniteError: If a feature is NaN, infinite, or too large for float16.
+        PredictionsError: If they can't be written, or a folder holds those of another run.
 
     Example:
         >>> represent("new.csv", "results/rings/checkpoint").features.shape  # doctest: +SKIP
         (1000, 1280)
     """
-    if isinstance(model, (str, Path)):
-        model = checkpoint.load(model)
+    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
+    check_request(save_loc, n_samples=1, **parts)
+    encoder = _as_encoder(model)
     device = best_device()
-    with ready_on(device, model):
+    with ready_on(device, encoder):
+        encode = BlockFeatures(encoder, block)
+        task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
         return represent_catalog(
             catalog,
-            model.encode_images,
-            model.preprocessing,
-            width=model.encoder.num_features,
+            Member(Encoding(task, encoder.preprocessing), _start(encode, device), "pytorch", _hash(encoder)),
+            save_loc=save_loc,
             root=root,
             id_col=id_col,
             file_col=file_col,
             batch_size=choose_batch_size(batch_size, on_gpu=device.type != "cpu"),
             num_workers=num_workers,
             progress=progress,
+            **parts,
         )
+
+
+def _as_encoder(model: FinetuneableZoobot | Encoder | str | Path) -> Encoder:
+    if isinstance(model, (str, Path)):
+        return load_encoder(model)
+    return model if isinstance(model, Encoder) else model.encoder
+
+
+def _start(encode: BlockFeatures, device: torch.device) -> Start:
+    def start(images: np.ndarray, remaining: int) -> Fetch:
+        del remaining
+        return to_host(encode(to_device(images, device))[None])
+
+    return start
+
+
+def _hash(encoder: Encoder) -> Callable[[], str]:
+    return lambda: hash_model(NeutralCheckpoint(**encoder_fields(encoder)))
 
 
 def predict_features(

@@ -20,9 +20,11 @@ from zoobot.shared.options import (
     EngineOptions,
     ImageOptions,
     LearningOptions,
+    RepresentOptions,
     RoundsOptions,
     RunFolderOptions,
     SplitOptions,
+    StreamingOptions,
     TaskOptions,
     WholeModelOptions,
 )
@@ -47,9 +49,11 @@ __all__ = [
     "MergeOptions",
     "PredictOptions",
     "PrioritiseOptions",
+    "RepresentOptions",
     "RoundsOptions",
     "RunFolderOptions",
     "SplitOptions",
+    "StreamingOptions",
     "TaskOptions",
     "TrainOptions",
     "WholeModelOptions",
@@ -86,7 +90,7 @@ class TrainOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(EngineOptions, CatalogOptions):
+class PredictOptions(EngineOptions, StreamingOptions, CatalogOptions):
     """Everything that `zoobot predict` can be told."""
 
     title: ClassVar[str] = "Predictions"
@@ -96,24 +100,6 @@ class PredictOptions(EngineOptions, CatalogOptions):
         "a trained model: the checkpoint folder, the run's folder, or a file of `zoobot export`, which needs "
         "neither PyTorch nor TensorFlow",
         metavar="MODEL",
-    )
-    save_loc: str = setting(
-        MISSING,
-        "the table to write: .parquet, .csv, .hdf5 or .fits; or, without such an ending, a folder of parts: "
-        "for any number of galaxies, and the same command goes on after a kill",
-        metavar="FILE",
-    )
-    part_rows: int | None = setting(
-        None, f"a folder: galaxies in each part; without it, {defaults.PART_ROWS:,}", at_least=1
-    )
-    shard: str | None = setting(
-        None, "a folder: predict only the parts of one of N processes, 1/N, 2/N … N/N", metavar="I/N"
-    )
-    max_failures: int | float | None = setting(
-        None,
-        "give up when more images than this fail: a number, as 100, or a fraction, as 0.01; without it, any "
-        "may, and are listed",
-        at_least=0,
     )
     n_samples: int = setting(
         1, "more than 1: so many dropout samples for each galaxy (MC dropout)", at_least=1
@@ -145,16 +131,6 @@ class PredictOptions(EngineOptions, CatalogOptions):
     interval: Literal["equal-tailed", "highest-density"] = setting(
         "equal-tailed", "as much probability below as above, or the shortest interval"
     )
-    select: str | None = setting(
-        None, "only galaxies whose column holds a value, e.g. split=test", metavar="COLUMN=VALUE"
-    )
-    overwrite: bool = setting(False, "replace the table, or the predictions in the folder")
-
-    def check(self) -> None:  # noqa: D102
-        super().check()
-        if self.shard is not None and self.overwrite:
-            msg = "--overwrite would delete what other shards have done: delete the folder yourself"
-            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +139,9 @@ class MergeOptions(Options):
 
     title: ClassVar[str] = "Merging"
 
-    folder: str = setting(MISSING, "the folder that `zoobot predict` wrote its parts to", metavar="FOLDER")
+    folder: str = setting(
+        MISSING, "the folder that `zoobot predict` or `zoobot represent` wrote its parts to", metavar="FOLDER"
+    )
     save_loc: str = setting(
         MISSING, "the table to write: .parquet, .csv, .hdf5, .h5 or .fits", metavar="FILE"
     )

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.feature_tables import FeatureTable
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
-    from zoobot.shared.representations import Representation
     from zoobot.shared.tasks import Task
 
 __all__ = [
@@ -130,7 +130,7 @@ class _Predict(Protocol):
 class _Represent(Protocol):
     """`engine.represent`."""
 
-    def represent(self, catalog: Any, model: Any, **options: Any) -> Representation:
+    def represent(self, catalog: Any, model: Any, **options: Any) -> FeatureTable:
         """What the encoder of `model` makes of every galaxy of `catalog`, in its order."""
 
     def predict_features(

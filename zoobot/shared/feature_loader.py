@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.errors import ConfigError, NonFiniteError
+from zoobot.shared.large_arrays import large_array
 from zoobot.shared.loader import Batch
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from zoobot.shared.loader import Failure, GalaxyLoader
 
 __all__ = ["FeatureLoader", "FrozenPart"]
-
-#: Larger tables of features are kept in a temporary file, which the system deletes.
-_BYTES_IN_MEMORY = 2**30
 
 
 class FrozenPart(NamedTuple):
@@ -180,19 +177,13 @@ class FeatureLoader:
 
 
 def _make_table(shape: tuple[int, int, int], dtype: Any, folder: str | None) -> NDArray:
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= _BYTES_IN_MEMORY:
-        return np.zeros(shape, dtype)
-    folder = tempfile.gettempdir() if folder is None else folder
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(prefix="zoobot-features-", dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process
-                os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, dtype, "w+", shape=shape)
+        return large_array(shape, dtype, folder)
     except OSError as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         msg = (
-            f"keeping {shape[0]} views of {shape[1]:,} galaxies needs {size / 1e9:.1f} GB in {folder}: "
-            f"{error.strerror or error}; keep fewer views, or choose another folder with cache_dir"
+            f"keeping {shape[0]} views of {shape[1]:,} galaxies needs {size / 1e9:.1f} GB in "
+            f"{folder or tempfile.gettempdir()}: {error.strerror or error}; keep fewer views, or choose "
+            "another folder with cache_dir"
         )
         raise ConfigError(msg) from error

@@ -58,7 +58,9 @@ def merge_parts(folder: str | Path, save_loc: str | Path, *, partial: bool = Fal
     samples = "sample" in names
     columns = [name for name in names if name not in ("id_str", "sample")]
     rows = 0
-    with PredictionWriter(path, columns, samples=samples, metadata=metadata) as writer:
+    half = path.suffix.lower() == ".parquet" and parts.read_dtype() == "float16"
+    dtype = "float16" if half else "float32"
+    with PredictionWriter(path, columns, samples=samples, metadata=metadata, dtype=dtype) as writer:
         for chunk in parts.read_chunks(_ROWS_AT_ONCE):
             values = chunk[columns].to_numpy(dtype=np.float32)
             writer.write(chunk["id_str"].tolist(), values, chunk["sample"].to_numpy() if samples else None)

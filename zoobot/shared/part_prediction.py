@@ -121,7 +121,7 @@ class _PartRun:
     ) -> None:
         self._members, self._folder, self._limit = members, folder, limit
         self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
-        self._columns = shared_task([member.model.task for member in members]).output_columns
+        self._task = shared_task([member.model.task for member in members])
         self._samples = manifest.options["n_samples"] * len(members)
         self._origin = {
             "catalog": manifest.catalog["name"],
@@ -141,7 +141,11 @@ class _PartRun:
                 limit=self._limit,
             )
             with PredictionWriter(
-                path, self._columns, samples=self._samples > 1, metadata=self._origin
+                path,
+                self._task.output_columns,
+                samples=self._samples > 1,
+                metadata=self._origin,
+                dtype=self._task.stored_as,
             ) as writer:
                 for chunk in run:
                     self._hope |= writer.write_samples(chunk.ids, chunk.values) > 0

@@ -80,6 +80,12 @@ class Parts:
         parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
         return list(parquet.read_schema(self.folder.part(self.done[0])).names)
 
+    def read_dtype(self) -> str:
+        """The type that the tables keep numbers in."""
+        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
+        schema = parquet.read_schema(self.folder.part(self.done[0]))
+        return str(schema.types[-1].to_pandas_dtype().__name__)
+
     def count_failures(self) -> int:
         """How many galaxies of the parts that are there failed."""
         return self.folder.count_failures(self.done)

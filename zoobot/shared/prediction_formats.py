@@ -32,7 +32,7 @@ class TableFile(Protocol):
     """A table that is being written."""
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        """Add rows: ids, (rows, columns) float32 and, where the table has samples, (rows,) int32."""
+        """Add rows: ids, (rows, columns) in the file's type and, with samples, (rows,) int32."""
 
     def close(self) -> None:
         """End the file, so that it can be read."""
@@ -45,7 +45,13 @@ class Format(Protocol):
         """Raise a MissingPackageError unless the format can be read and written."""
 
     def create(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> TableFile:
         """A new file with these columns and no rows."""
 
@@ -64,9 +70,15 @@ class _Parquet:
         import_optional("pyarrow.parquet", needed_for="a .parquet table")
 
     def create(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> TableFile:
-        return _ParquetFile(path, columns, samples=samples, metadata=metadata)
+        return _ParquetFile(path, columns, samples=samples, metadata=metadata, dtype=dtype)
 
     def read_table(self, path: Path) -> pd.DataFrame:
         parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
@@ -92,15 +104,23 @@ class _Parquet:
 
 class _ParquetFile:
     def __init__(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> None:
         self._arrow = import_optional("pyarrow", needed_for=f"writing {path.name}")
         parquet = import_optional("pyarrow.parquet", needed_for=f"writing {path.name}")
         fields = [("id_str", self._arrow.string())]
         fields += [("sample", self._arrow.int32())] if samples else []
-        fields += [(column, self._arrow.float32()) for column in columns]
+        number = self._arrow.from_numpy_dtype(np.dtype(dtype))
+        fields += [(column, number) for column in columns]
         self._schema = self._arrow.schema(fields, metadata={_METADATA_KEY: _to_json(metadata)})
-        self._writer = parquet.ParquetWriter(path, self._schema)
+        # hardly a number or an id occurs twice: a dictionary of them would only be larger
+        self._writer = parquet.ParquetWriter(path, self._schema, use_dictionary=["sample"])
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
         arrays: list[Any] = [ids] if samples is None else [ids, samples]
@@ -116,8 +136,15 @@ class _Csv:
         """CSV needs nothing."""
 
     def create(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> TableFile:
+        _refuse_half(dtype)
         del metadata  # a comment line would be no CSV any more
         return _CsvFile(path, columns, samples=samples)
 
@@ -180,8 +207,15 @@ class _Hdf5:
         import_optional("h5py", needed_for="an .hdf5 table")
 
     def create(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> TableFile:
+        _refuse_half(dtype)
         return _Hdf5File(path, columns, samples=samples, metadata=metadata)
 
     def read_table(self, path: Path) -> pd.DataFrame:
@@ -247,8 +281,15 @@ class _Fits:
         check_fits_installed()
 
     def create(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        samples: bool,
+        metadata: dict[str, Any],
+        dtype: str = "float32",
     ) -> TableFile:
+        _refuse_half(dtype)
         check_fits_columns(["id_str", *(["sample"] if samples else []), *columns])
         beside = path.with_name(f"{path.stem}.rows{path.suffix}")
         waiting = _ParquetFile(beside, columns, samples=samples, metadata={})
@@ -287,6 +328,12 @@ def _refuse_texts_with(character: str, texts: Sequence[str], format_name: str) -
         msg = (
             f"a table in {format_name} can't hold the text {odd!r}, with {character!r} in it: write .parquet"
         )
+        raise PredictionsError(msg)
+
+
+def _refuse_half(dtype: str) -> None:
+    if dtype != "float32":
+        msg = f"numbers as {dtype} are for .parquet and folders of parts; take float32 for another table"
         raise PredictionsError(msg)
 
 

@@ -19,8 +19,11 @@ Start = Callable[[np.ndarray, int], Fetch]
 
 
 class _Predicting(Protocol):
-    task: Task
-    preprocessing: Preprocessing
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
 
 
 class Member(NamedTuple):

@@ -34,6 +34,8 @@ __all__ = [
     "choose_compile",
     "expected_agreement",
     "predict_catalog",
+    "refuse_nothing",
+    "with_bar",
 ]
 
 #: What a network may compute in, in Lightning's words.
@@ -175,19 +177,22 @@ def predict_catalog(
     galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
     limit = FailureLimit(max_failures, len(galaxies))
     run = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
-    chunks = _with_bar(run, len(galaxies), progress=progress)
+    chunks = with_bar(run, len(galaxies), progress=progress)
     if save_loc is None:
         table = _in_memory(list(chunks), task.output_columns, total)
-        _refuse_nothing(len(table), run.failures, galaxies)
+        refuse_nothing(len(table), run.failures, galaxies)
         return Predictions(table=table, failures=failure_table(run.failures), save_loc=None)
     origin = {"catalog": galaxies.name, **describe_origin(members, n_samples=total)}
-    with PredictionWriter(save_loc, task.output_columns, samples=total > 1, metadata=origin) as writer:
+    with PredictionWriter(
+        save_loc, task.output_columns, samples=total > 1, metadata=origin, dtype=task.stored_as
+    ) as writer:
         written = sum(writer.write_samples(chunk.ids, chunk.values) for chunk in chunks)
-        _refuse_nothing(written, run.failures, galaxies)
+        refuse_nothing(written, run.failures, galaxies)
     return Predictions(failures=failure_table(run.failures), save_loc=Path(save_loc))
 
 
-def _with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:
+def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:
+    """What a run makes, with a progress bar."""
     with counting_bar(progress=progress, unit="galaxies") as bar:
         work = bar.add_task("Predicting galaxies", total=total)
         for chunk in run:
@@ -195,7 +200,8 @@ def _with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator
             bar.update(work, completed=chunk.done)
 
 
-def _refuse_nothing(written: int, failures: Sequence[Failure], galaxies: Catalog) -> None:
+def refuse_nothing(written: int, failures: Sequence[Failure], galaxies: Catalog) -> None:
+    """Raise an ImageError if images have failed and not one could be read."""
     if not written and failures:
         first = failures[0]
         reason = f"{first.file_loc}: {first.reason}"

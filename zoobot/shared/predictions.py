@@ -137,6 +137,7 @@ class PredictionWriter:
         metadata: JSON-ready facts on the origin of the table (model, versions), stored inside Parquet and
             HDF5.
         missing: Whether a number may be missing (NaN; nothing in CSV).
+        dtype: What numbers are kept as: "float32", or, in Parquet, "float16".
 
     Raises:
         PredictionsError: If the table can't be written there, or the columns can't be told apart.
@@ -158,8 +159,10 @@ class PredictionWriter:
         samples: bool = False,
         metadata: dict[str, Any] | None = None,
         missing: bool = False,
+        dtype: str = "float32",
     ) -> None:
         self.missing = missing
+        self.dtype = np.dtype(dtype)
         self.save_loc = check_save_loc(save_loc)
         self.columns = list(columns)
         self.samples = samples
@@ -176,7 +179,13 @@ class PredictionWriter:
         create = _find_format(self.save_loc).create
         try:
             with writing(self.save_loc):
-                self._file = create(self._partial, self.columns, samples=self.samples, metadata=self.metadata)
+                self._file = create(
+                    self._partial,
+                    self.columns,
+                    samples=self.samples,
+                    metadata=self.metadata,
+                    dtype=self.dtype.name,
+                )
         except BaseException:
             self._partial.unlink(missing_ok=True)
             raise
@@ -187,12 +196,12 @@ class PredictionWriter:
 
         Args:
             ids: The galaxies.
-            values: (batch, outputs), finite (or NaN with `missing=True`); stored as float32.
+            values: (batch, outputs), finite (or NaN with `missing=True`).
             sample: The number of the sample, one for all or (batch,); needed if, and only if, the writer was
                 made with `samples=True`.
 
         Raises:
-            NonFiniteError: If a value is NaN, infinite, or too large for float32; the message names the
+            NonFiniteError: If a value is NaN, infinite, or too large for the type; the message names the
                 galaxies.
             PredictionsError: If the shapes do not fit, or the writer is not open.
         """
@@ -200,7 +209,7 @@ class PredictionWriter:
             msg = "the writer is not open: use it as `with PredictionWriter(...) as writer:`"
             raise PredictionsError(msg)
         with np.errstate(over="ignore"):
-            numbers = np.array(values, dtype=np.float32)  # a copy: the caller may reuse its memory
+            numbers = np.array(values, dtype=self.dtype)  # a copy: the caller may reuse its memory
         if numbers.shape != (len(ids), len(self.columns)):
             msg = (
                 f"values must have the shape (galaxies, columns) = {(len(ids), len(self.columns))}, got "

@@ -5,86 +5,131 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.errors import ImageError
-from zoobot.shared.feature_loader import FeatureLoader, FrozenPart
-from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.failure_limit import FailureLimit
+from zoobot.shared.feature_tables import FeatureTable
+from zoobot.shared.large_arrays import large_array
+from zoobot.shared.part_files import is_folder_of_parts
+from zoobot.shared.prediction_batches import CatalogPrediction
+from zoobot.shared.prediction_members import describe_origin
+from zoobot.shared.prediction_run import predict_catalog, refuse_nothing, with_bar
+from zoobot.shared.predictions import failure_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from zoobot.shared.catalog_stream import CatalogStream
+    from zoobot.shared.feature_task import FeatureTask
     from zoobot.shared.galaxy_data import CatalogSource
+    from zoobot.shared.prediction_members import Member
     from zoobot.shared.preprocessing import Preprocessing
+    from zoobot.shared.shards import ShardSource
 
-__all__ = ["Representation", "in_pieces", "represent_catalog"]
+__all__ = ["Encoding", "in_pieces", "represent_catalog"]
 
 _GALAXIES_AT_ONCE = 4096
 
 
-class Representation(NamedTuple):
-    """Features of galaxies.
+class Encoding(NamedTuple):
+    """What a member of a prediction run says of itself when it has no head.
 
     Attributes:
-        ids: The galaxies that could be read, in the order of the catalog.
-        features: What the encoder makes of each, (galaxies, features), float32.
-        failures: The galaxies that could not be read: `id_str`, `file_loc`, `reason`.
+        task: The features that it gives.
+        preprocessing: How a file becomes its input.
     """
 
-    ids: list[str]
-    features: NDArray[np.float32]
-    failures: pd.DataFrame
+    task: FeatureTask
+    preprocessing: Preprocessing
 
 
 def represent_catalog(
-    catalog: CatalogSource,
-    encode: Callable[[NDArray], NDArray],
-    preprocessing: Preprocessing,
+    catalog: CatalogSource | CatalogStream,
+    member: Member,
     *,
-    width: int,
+    save_loc: str | Path | None,
     root: str | Path | None,
     id_col: str,
     file_col: str,
     batch_size: int,
     num_workers: int,
+    part_rows: int | None,
+    shard: ShardSource | None,
+    max_failures: float | None,
     progress: bool,
-) -> Representation:
-    """Encode every readable galaxy of a catalog, in its order.
+) -> FeatureTable:
+    """Encode every readable galaxy of a catalog, in its order, by the machinery that predicts.
 
     Args:
         catalog: A table of ids and image files.
-        encode: From images, (batch, height, width, channels), to features, (batch, width).
-        preprocessing: How a file becomes the network's input.
-        width: How many features there are.
+        member: An encoder: its `model` is an `Encoding`.
+        save_loc: Where the table goes, or the folder of its parts; None keeps it in memory.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
         batch_size: Galaxies encoded at once.
         num_workers: Threads that read images.
+        part_rows: Galaxies in a part, where `save_loc` is a folder.
+        shard: Which parts, where `save_loc` is a folder.
+        max_failures: How many images may fail, or which fraction of them; None allows any.
         progress: Whether a progress bar is drawn.
 
     Raises:
         CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read.
+        ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a feature is NaN or infinite.
+        PredictionsError: If they can't be written, or a folder holds those of another run.
     """
-    galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
-    loader = GalaxyLoader(
-        galaxies, preprocessing, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
+    places: dict[str, Any] = {"root": root, "id_col": id_col, "file_col": file_col}
+    work: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers}
+    if save_loc is None:
+        return _represent_in_memory(catalog, member, places, work, max_failures, progress=progress)
+    found = predict_catalog(
+        catalog,
+        [member],
+        save_loc=save_loc,
+        n_samples=1,
+        part_rows=part_rows,
+        shard=shard,
+        max_failures=max_failures,
+        decisive={"precision": "float32"},
+        progress=progress,
+        **places,
+        **work,
     )
-    encoded = FeatureLoader(loader, FrozenPart(encode, width), progress=progress)
-    failures: Any = pd.DataFrame(encoded.failures, columns=["id_str", "file_loc", "reason"])
-    known = encoded.is_known[0]
-    if not known.any():
-        first = failures.iloc[0]
-        msg = f"not one of {len(galaxies)} images could be read; the first: {first.file_loc}: {first.reason}"
-        raise ImageError(msg)
-    features = encoded.features[0] if known.all() else encoded.features[0][known]
-    return Representation(encoded.known_ids(), features, failures)
+    failures = None if is_folder_of_parts(save_loc) else found.failures
+    return FeatureTable(failures=failures, save_loc=found.save_loc)
+
+
+def _represent_in_memory(
+    catalog: Any,
+    member: Member,
+    places: dict[str, Any],
+    work: dict[str, Any],
+    max_failures: float | None,
+    *,
+    progress: bool,
+) -> FeatureTable:
+    galaxies = read_catalog(catalog, **places)
+    limit = FailureLimit(max_failures, len(galaxies))
+    run = CatalogPrediction(galaxies, [member], limit=limit, **work)
+    try:
+        features = large_array((len(galaxies), member.model.task.num_outputs), np.float32)
+    except OSError as error:
+        msg = f"features of {len(galaxies):,} galaxies need room in the folder of temporary files: {error}; "
+        msg += "give a save_loc"
+        raise ConfigError(msg) from error
+    ids: list[str] = []
+    for chunk in with_bar(run, len(galaxies), progress=progress):
+        features[len(ids) : len(ids) + len(chunk.ids)] = chunk.values[0]
+        ids += chunk.ids
+    refuse_nothing(len(ids), run.failures, galaxies)
+    origin = {"catalog": galaxies.name, **describe_origin([member], n_samples=1)}
+    return FeatureTable(ids, features[: len(ids)], origin, failure_table(run.failures))
 
 
 def in_pieces(features: NDArray) -> Iterator[NDArray]:

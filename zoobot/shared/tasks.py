@@ -72,6 +72,11 @@ class Task:
         """The names of those numbers in a prediction table, in order."""
         raise NotImplementedError
 
+    @property
+    def stored_as(self) -> str:
+        """The type that tables keep those numbers in."""
+        return "float32"
+
     def bind(self, label_cols: Sequence[str]) -> Task:
         """The same task, told which catalog columns hold its labels.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,7 +12,7 @@ from zoobot.shared.blocks import Block
 from zoobot.shared.errors import ConfigError
 from zoobot.tensorflow.timm_names import named_layers
 
-__all__ = ["Cut"]
+__all__ = ["Cut", "cut_graph"]
 
 
 class Cut:
@@ -31,7 +32,7 @@ class Cut:
     """
 
     def __init__(self, model: keras.layers.Layer, block: Block, image_shape: tuple[int, int, int]) -> None:
-        self._lower, self._upper = _cut_graph(model, block)
+        self._lower, self._upper = cut_graph(model, block)
         self._shape = tuple(self._lower.compute_output_shape((1, *image_shape))[1:])
         self.width = math.prod(self._shape)
 
@@ -44,14 +45,18 @@ class Cut:
         return self._upper(tf.reshape(activations, (-1, *self._shape)), training=training)
 
 
-def _cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, keras.Model]:
-    """The parts of a graph of layers below and above a block."""
+def cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, keras.Model]:
+    """The parts of a graph of layers below and above a block's lower end.
+
+    Raises:
+        ConfigError: If the model is no such graph, or its features need more than what enters the block.
+    """
     members = set(block.parameters)
     reason = "it is no graph of Keras layers"
     if isinstance(model, keras.Model) and hasattr(model, "operations"):
         # the layers of a graph stand in the order in which they run
         first = next(layer for _, layer, variables in named_layers(model) if members & set(variables))
-        entering = first.input
+        entering = _without_padding(first.input)
         while isinstance(entering, keras.KerasTensor):
             try:
                 return keras.Model(model.inputs, entering), keras.Model(entering, model.outputs[0])
@@ -62,6 +67,16 @@ def _cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, ke
             entering = None if isinstance(maker, keras.layers.InputLayer) else maker.input
     msg = (
         f"this encoder can't be cut below {block.name!r} ({reason}): set activation_views=0, which computes "
-        "the frozen part in every epoch"
+        "the frozen part in every epoch, and take the features of its top block"
     )
     raise ConfigError(msg)
+
+
+def _without_padding(entering: Any) -> Any:
+    """What a block takes, before the zeros that its first convolution wants around it."""
+    while isinstance(entering, keras.KerasTensor):
+        maker = entering._keras_history.operation
+        if not isinstance(maker, keras.layers.ZeroPadding2D):
+            break
+        entering = maker.input
+    return entering

@@ -21,6 +21,7 @@ from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.prioritising import PrioritiseResult, prioritise
+from zoobot.workflow.representing import RepresentResult, represent
 from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.training import TrainingResult, finetune, train
 
@@ -32,6 +33,7 @@ __all__ = [
     "LoopResult",
     "PredictResult",
     "PrioritiseResult",
+    "RepresentResult",
     "TrainingResult",
     "calibrate",
     "demo",
@@ -42,6 +44,7 @@ __all__ = [
     "merge",
     "predict",
     "prioritise",
+    "represent",
     "resumed_options",
     "train",
 ]

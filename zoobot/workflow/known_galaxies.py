@@ -86,7 +86,8 @@ def encode_known(
         failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
     else:
         logger.info("Encoding %s galaxies of %s, once for all", f"{len(galaxies):,}", galaxies.name)
-        ids, features, failures = represent_galaxies(engine, model, galaxies, options)
+        encoded = represent_galaxies(engine, model, galaxies, options)
+        ids, features, failures = encoded.ids, encoded.features, encoded.failures
         with replacing(place) as draft, draft.open("wb") as file:
             np.savez(file, ids=np.array(ids), features=features)
     row = {galaxy: row for row, galaxy in enumerate(galaxies.ids)}

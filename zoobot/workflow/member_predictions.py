@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.config import EngineOptions, PrioritiseOptions
     from zoobot.shared.engine import Engine
-    from zoobot.shared.representations import Representation
+    from zoobot.shared.feature_tables import FeatureTable
     from zoobot.shared.tasks import Task
 
 __all__ = ["Members", "ask_models", "read_table", "represent_galaxies"]
@@ -147,9 +147,7 @@ def read_table(
     )
 
 
-def represent_galaxies(
-    engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions
-) -> Representation:
+def represent_galaxies(engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions) -> FeatureTable:
     """Features of galaxies, by the batch size and threads that were chosen."""
     return engine.represent.represent(
         galaxies,
@@ -160,7 +158,7 @@ def represent_galaxies(
     )
 
 
-def _rows(found: Representation, ids: list[str]) -> NDArray:
+def _rows(found: FeatureTable, ids: list[str]) -> NDArray:
     if found.ids == ids:
         return found.features
     row = {galaxy: row for row, galaxy in enumerate(found.ids)}

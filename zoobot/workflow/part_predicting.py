@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,19 @@ from zoobot.shared.shards import read_shard
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
 if TYPE_CHECKING:
-    from zoobot.shared.config import PredictOptions
-    from zoobot.shared.predictions import Predictions
+    from zoobot.shared.config import PredictOptions, RepresentOptions
 
 __all__ = ["predict_into_folder", "refuse_tables_of_a_shard"]
 
 
 def predict_into_folder(
-    options: PredictOptions,
-    models: Sequence[Any],
-    predict_with: Callable[..., Predictions],
+    options: PredictOptions | RepresentOptions,
+    models: Any,
+    predict_with: Callable[..., Any],
     *,
     command: str,
-    tables: Callable[[Path], None],
+    work: str = "predict",
+    tables: Callable[[Path], None] = lambda _: None,
 ) -> Parts:
     """Predict the parts that are missing, and give the folder as it then is.
 
@@ -36,9 +36,10 @@ def predict_into_folder(
 
     Args:
         options: Everything that was chosen.
-        models: The trained models.
+        models: The trained models, or whatever `predict_with` takes as its second argument.
         predict_with: What predicts with them, as was chosen.
         command: How the run was started, for its record.
+        work: What it does, in a word, for its record.
         tables: Writes further tables from the whole folder.
 
     Raises:
@@ -53,7 +54,7 @@ def predict_into_folder(
     name = "run" if shard.total == 1 else f"shard-{shard.number}-of-{shard.total}"
     path = folder.runs / f"{name}.json"
     before = path.read_bytes() if path.exists() else None
-    record = RunRecord(path, {"work": "predict", "status": "running", "command": command})
+    record = RunRecord(path, {"work": work, "status": "running", "command": command})
     record.update(options=options.to_config(), versions=loaded_versions())
     with _forgotten_if_refused(path, before), record.running():
         predict_with(

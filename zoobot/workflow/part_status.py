@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.feature_task import FeatureTask
 from zoobot.shared.part_reading import Parts
 from zoobot.shared.shards import Shard
 
@@ -49,7 +50,7 @@ def describe_parts(folder: str | Path, *, shards: int | None = None) -> str:
     if total > 1:
         lines += _missing_of_shards(missing, total)
     lines += [
-        "What is missing is predicted by giving the same command again:",
+        "What is missing is made by giving the same command again:",
         *_commands(records, missing, total),
     ]
     return "\n".join(lines)
@@ -59,8 +60,9 @@ def _progress(parts: Parts) -> list[str]:
     manifest = parts.manifest
     galaxies = manifest.count(parts.done)
     share = galaxies / manifest.galaxies
+    made = "features" if manifest.task.get("kind") == FeatureTask.kind else "predictions"
     return [
-        f"{parts.folder.path}: predictions of {manifest.catalog['name']}",
+        f"{parts.folder.path}: {made} of {manifest.catalog['name']}",
         f"  parts     {len(parts.done):,} of {manifest.part_count:,}",
         f"  galaxies  {galaxies:,} of {manifest.galaxies:,} ({share:.1%})",
     ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoobot.shared.config import PredictOptions
     from zoobot.shared.predictions import Predictions
 
-__all__ = ["PredictResult", "find_checkpoint", "predict", "save_failures"]
+__all__ = ["PredictResult", "find_checkpoint", "free_place", "predict", "save_failures"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         shard=options.shard,
         max_failures=options.max_failures,
     )
-    save_loc = _free_place(options.save_loc, "--save-loc", options)
+    save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
     tables = _tables_asked_for(options, save_loc)
     places = [_find_model(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
@@ -177,10 +177,15 @@ def _load(places: list[Path], options: PredictOptions) -> tuple[list[Any], Calla
     return models, partial(engine.predict.predict, **how)
 
 
-def _free_place(place: str, flag: str, options: PredictOptions) -> Path:
-    """Where a table goes, once found to be possible and not taken."""
+def free_place(place: str, flag: str, *, overwrite: bool) -> Path:
+    """Where a table goes, once found to be possible and not taken.
+
+    Raises:
+        ConfigError: If it is taken.
+        PredictionsError: If it can't be written there.
+    """
     path = check_save_loc(place)
-    if path.exists() and not options.overwrite:
+    if path.exists() and not overwrite:
         msg = f"{path} exists: choose another {flag}, or replace it with --overwrite"
         raise ConfigError(msg)
     return path
@@ -189,7 +194,11 @@ def _free_place(place: str, flag: str, options: PredictOptions) -> Path:
 def _tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool]:
     """The further tables of a tree, each with whether it is the full one."""
     asked = (("--summary", options.summary, False), ("--full-table", options.full_table, True))
-    tables = {_free_place(place, flag, options): full for flag, place, full in asked if place is not None}
+    tables = {
+        free_place(place, flag, overwrite=options.overwrite): full
+        for flag, place, full in asked
+        if place is not None
+    }
     if save_loc in tables or len(tables) < sum(place is not None for _, place, _ in asked):
         msg = "--save-loc, --summary and --full-table must be different files"
         raise ConfigError(msg)

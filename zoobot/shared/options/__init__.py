@@ -5,7 +5,9 @@ from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
+from zoobot.shared.options.representing import RepresentOptions
 from zoobot.shared.options.results import RunFolderOptions
+from zoobot.shared.options.streaming import StreamingOptions
 from zoobot.shared.options.task import TaskOptions
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "EngineOptions",
     "ImageOptions",
     "LearningOptions",
+    "RepresentOptions",
     "RoundsOptions",
     "RunFolderOptions",
     "SplitOptions",
+    "StreamingOptions",
     "TaskOptions",
     "WholeModelOptions",
 ]

@@ -1,0 +1,118 @@
+"""Ratings on disk, in the order they were given: lines are added, and none is ever changed.
+
+A later rating of the same galaxy counts instead of the earlier one, which stays in the file. A kill while a
+line is written leaves a piece of one, which is known by its missing end and does not count.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import LabelError, WriteError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["RatingLog", "as_rating"]
+
+logger = logging.getLogger("zoobot")
+
+_COLUMNS = ("time", "id_str", "rating")
+
+
+class RatingLog:
+    """The ratings in one CSV file: time, id_str, rating.
+
+    Args:
+        path: The file; it need not exist.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> log = RatingLog(Path(tempfile.mkdtemp()) / "ratings.csv")
+        >>> log.add({"J1": 5.0, "J2": 0.0})
+        >>> log.add({"J1": 3.0})
+        >>> log.read()
+        {'J1': 3.0, 'J2': 0.0}
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, float]:
+        """The rating of each galaxy that has one: its latest.
+
+        Raises:
+            LabelError: If a line can't be what was written.
+        """
+        if not self.path.is_file():
+            return {}
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        found: dict[str, float] = {}
+        try:
+            for line in csv.DictReader(io.StringIO(whole.decode("utf-8"), newline="")):
+                found[line["id_str"]] = as_rating(line["rating"])
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            msg = f"{self.path} is damaged after {len(found):,} galaxies: {error}"
+            raise LabelError(msg) from error
+        return found
+
+    def add(self, ratings: Mapping[str, float]) -> None:
+        """Add ratings, and return once they are on the disk itself.
+
+        Raises:
+            WriteError: If they can't be written.
+        """
+        if not ratings:
+            return
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        if not self.path.is_file() or not self.path.stat().st_size:
+            writer.writerow(_COLUMNS)
+        writer.writerows((now, galaxy, f"{rating:g}") for galaxy, rating in ratings.items())
+        try:
+            self._drop_torn_line()
+            with self.path.open("ab") as file:
+                file.write(text.getvalue().encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            msg = f"can't add to {self.path}: {error.strerror or error}; the ratings in it are kept"
+            raise WriteError(msg) from error
+
+    def _drop_torn_line(self) -> None:
+        """Cut off what a kill left of a line, so that the next one starts anew."""
+        if not self.path.is_file():
+            return
+        content = self.path.read_bytes()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            logger.warning("%s ended in half a line, which does not count: %r", self.path, content[end:])
+            os.truncate(self.path, end)
+
+
+def as_rating(value: Any) -> float:
+    """A rating as a number.
+
+    Raises:
+        LabelError: If it is none from 0 to `defaults.TOP_RATING`.
+    """
+    try:
+        rating = float(value)
+    except (TypeError, ValueError):
+        rating = np.nan
+    if not 0 <= rating <= defaults.TOP_RATING:
+        msg = f"a rating is a number from 0 (dull) to {defaults.TOP_RATING} (most interesting), got {value!r}"
+        raise LabelError(msg)
+    return rating

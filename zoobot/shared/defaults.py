@@ -116,3 +116,6 @@ TOP_RATING = 5
 RATING_COMPONENTS = 40
 RATING_ACQUISITION: Final = "upper-bound"
 MOST_RATINGS_OF_PROCESS = 1000
+
+# A page to look through: about 20 MB of pictures and numbers of a tree
+EXPLORED_GALAXIES = 10_000

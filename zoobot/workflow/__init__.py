@@ -16,6 +16,7 @@ Example:
 from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
+from zoobot.workflow.exploring import ExploreResult, explore
 from zoobot.workflow.exporting import ExportResult, export
 from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
@@ -29,6 +30,7 @@ __all__ = [
     "CalibrateResult",
     "DemoResult",
     "Evaluation",
+    "ExploreResult",
     "ExportResult",
     "LoopResult",
     "PredictResult",
@@ -38,6 +40,7 @@ __all__ = [
     "calibrate",
     "demo",
     "evaluate",
+    "explore",
     "export",
     "finetune",
     "loop",

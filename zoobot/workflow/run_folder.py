@@ -24,6 +24,7 @@ __all__ = [
     "loaded_versions",
     "open_run",
     "read_record",
+    "read_record_file",
 ]
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,15 @@ def read_record(folder: Path) -> RunRecord | None:
     Raises:
         ConfigError: If the file is there but can't be read.
     """
-    path = folder / RECORD_FILE
+    return read_record_file(folder / RECORD_FILE)
+
+
+def read_record_file(path: Path) -> RunRecord | None:
+    """The record in a file; None where there is none.
+
+    Raises:
+        ConfigError: If the file is there but can't be read.
+    """
     if not path.is_file():
         return None
     try:

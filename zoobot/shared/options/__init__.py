@@ -2,6 +2,7 @@
 
 from zoobot.shared.options.choosing import ChoosingOptions, RoundsOptions
 from zoobot.shared.options.engine import EngineOptions
+from zoobot.shared.options.exploring import ExploreOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
@@ -17,6 +18,7 @@ __all__ = [
     "CatalogOptions",
     "ChoosingOptions",
     "EngineOptions",
+    "ExploreOptions",
     "ImageOptions",
     "LearningOptions",
     "RepresentOptions",

@@ -1,0 +1,84 @@
+// One galaxy: its picture, the tree of what is expected of it, what is known of it, and its look-alikes.
+
+const details = find("details");
+
+function openDetails(row, isFocused = false) {
+  state.open = row;
+  details.hidden = false;
+  document.body.classList.add("has-details");
+  details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), drawLegend(), drawTree(row), drawFacts(row), ...drawNeighbours(row));
+  details.scrollTop = 0;
+  for (const place of cards.keys()) markSelected(place);
+  if (isFocused) details.focus();
+}
+
+function closeDetails() {
+  if (details.hidden) return;
+  state.open = -1;
+  details.hidden = true;
+  document.body.classList.remove("has-details");
+  for (const place of cards.keys()) markSelected(place);
+  grid.focus();
+}
+
+function drawHead(row) {
+  const head = make("div", "head");
+  const isSelected = state.selected.has(row);
+  const toggled = button(isSelected ? "Selected ✓" : "Select", "", () => select([row], !state.selected.has(row)));
+  toggled.id = "toggle-open";
+  toggled.setAttribute("aria-pressed", String(isSelected));
+  head.append(make("h2", "", nameOf(row)), toggled, button("✕", "Close", closeDetails));
+  return head;
+}
+
+function drawReason(row) {
+  const reason = page.pictures[row] ? "" : wordOf(page.reasons, row);
+  return reason ? [make("p", "reason", visible(reason))] : [];
+}
+
+function drawFacts(row) {
+  const facts = make("dl", "facts");
+  const charted = new Set(page.charts.flatMap((chart) => [chart.asked, ...chart.bars.flatMap((bar) => [bar.value, bar.label])]));
+  for (const text of page.texts) {
+    facts.append(make("dt", "", visible(text.title)), make("dd", "", visible(wordOf(text, row)) || "–"));
+  }
+  for (const [number, column] of page.columns.entries()) {
+    if (!column.listed || charted.has(number)) continue;
+    facts.append(make("dt", "", visible(column.title)), make("dd", "", written(column.values[row], column.share)));
+  }
+  return facts;
+}
+
+function nearest(row) {
+  const { count: most, rows, distances } = page.neighbours;
+  const near = [];
+  for (let place = row * most; place < (row + 1) * most; place++) {
+    if (rows[place] >= 0) near.push({ row: rows[place], distance: distances[place] });
+  }
+  return near;
+}
+
+function drawNeighbours(row) {
+  if (!page.neighbours) return [];
+  const near = nearest(row);
+  if (!near.length) return [make("h3", "", "Most alike"), make("p", "", "no features of this galaxy")];
+  const heading = make("h3", "", "Most alike");
+  heading.append(button("show these", `Show only the galaxies most like ${nameOf(row)}`, () => showNeighbours(row, near)));
+  const list = make("ul", "neighbours");
+  for (const one of near) {
+    const line = make("li");
+    const words = `${nameOf(one.row)}, distance ${written(one.distance, false)}`;
+    const opened = button("", words, () => openDetails(one.row, true));
+    opened.title = words;
+    opened.append(picture(one.row));
+    line.append(opened);
+    list.append(line);
+  }
+  return [heading, list];
+}
+
+function showNeighbours(row, near) {
+  const rows = new Set([row, ...near.map((one) => one.row)]);
+  state.among = { rows, title: `most like ${nameOf(row).slice(0, 40)}` };
+  update();
+}

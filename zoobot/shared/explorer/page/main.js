@@ -1,0 +1,99 @@
+// The page at work.
+
+function drawSort() {
+  const option = (value, text) => {
+    const made = make("option", "", text);
+    made.value = value;
+    return made;
+  };
+  const choices = [option(-1, "Order of the table"), option(-2, "Id")];
+  for (const group of columnGroups()) {
+    const titled = make("optgroup");
+    titled.label = visible(group.title);
+    titled.append(...group.numbers.map((number) => option(number, visible(shortTitle(group, number)))));
+    choices.push(titled);
+  }
+  find("sort").append(...choices);
+}
+
+function sortBy(column, isDescending) {
+  state.sort = column;
+  state.descending = isDescending;
+  grid.scrollTop = 0;
+  update();
+}
+
+function showState() {
+  const number = (value) => value.toLocaleString("en");
+  const shown = state.order.length === count ? number(count) : `${number(state.order.length)} of ${number(count)}`;
+  const chosen = state.selected.size ? `, ${number(state.selected.size)} selected` : "";
+  find("status").textContent = `${shown} ${count === 1 ? "galaxy" : "galaxies"}${chosen}`;
+  find("sort").value = state.sort;
+  find("direction").textContent = state.descending ? "↓" : "↑";
+  find("direction").ariaLabel = state.descending ? "Descending" : "Ascending";
+  for (const id of ["download", "clear"]) find(id).disabled = !state.selected.size;
+  find("only-selected").disabled = !state.selected.size && !state.onlySelected;
+  find("only-selected").ariaPressed = String(state.onlySelected);
+  find("select-shown").disabled = !state.order.length;
+}
+
+function showSelection() {
+  const isSelected = state.selected.has(state.open);
+  const toggled = find("toggle-open");
+  if (!toggled) return;
+  toggled.textContent = isSelected ? "Selected ✓" : "Select";
+  toggled.ariaPressed = String(isSelected);
+}
+
+function switchTheme() {
+  const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+    (!document.documentElement.style.colorScheme && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.style.colorScheme = isDark ? "light" : "dark";
+}
+
+listeners.push(showState, showSelection, (isOther) => {
+  if (!isOther) {
+    for (const place of cards.keys()) markSelected(place);
+    return;
+  }
+  redraw();
+  drawChips();
+  for (const show of refresh) show();
+});
+state.descending = false;
+
+find("title").textContent = visible(page.title);
+find("search").addEventListener("input", (event) => {
+  state.search = event.target.value.trim().toLowerCase();
+  update();
+});
+find("sort").addEventListener("change", (event) => sortBy(Number(event.target.value), Number(event.target.value) >= 0));
+find("direction").addEventListener("click", () => sortBy(state.sort, !state.descending));
+find("size").addEventListener("input", (event) => {
+  layout.least = Number(event.target.value);
+  redraw();
+});
+find("theme").addEventListener("click", switchTheme);
+find("filters-toggle").addEventListener("click", () => {
+  const isOpen = document.body.classList.toggle("has-filters");
+  find("filters-toggle").ariaExpanded = String(isOpen);
+});
+find("select-shown").addEventListener("click", () => select(state.order, true));
+find("clear").addEventListener("click", () => select([...state.selected], false));
+find("only-selected").addEventListener("click", () => {
+  state.onlySelected = !state.onlySelected;
+  update();
+});
+find("download").addEventListener("click", download);
+find("reset").addEventListener("click", clearFilters);
+grid.addEventListener("scroll", drawCards, { passive: true });
+grid.addEventListener("keydown", pressed);
+grid.addEventListener("click", clicked);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") closeDetails();
+});
+new ResizeObserver(redraw).observe(grid);
+
+drawSort();
+drawFacets();
+update();

@@ -1,0 +1,199 @@
+"""The galaxies of an explorer page: which have predictions, where their images are, what is known of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.catalog import Catalog, check_columns, read_catalog
+from zoobot.shared.errors import CatalogError, LabelError
+from zoobot.shared.explorer import Column, Text
+from zoobot.shared.labels import read_labels
+from zoobot.shared.prediction_samples import read_samples
+from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
+from zoobot.shared.votes import check_votes
+from zoobot.workflow.galaxies import read_classes, select_galaxies
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zoobot.shared.config import ExploreOptions
+    from zoobot.workflow.found_results import FoundResults
+
+__all__ = ["Explored", "choose_galaxies", "list_galaxies", "open_catalogs", "read_chosen"]
+
+logger = logging.getLogger("zoobot")
+
+
+class Explored(NamedTuple):
+    """What a catalog knows of the galaxies of a page.
+
+    Attributes:
+        paths: Where each image is; None of galaxies that are in no catalog.
+        labels: (galaxies, label columns), NaN where unknown.
+        columns: Numbers of the catalog that were asked for.
+        texts: Where the catalog says that images are, and words that were asked for.
+    """
+
+    paths: list[str | None]
+    labels: NDArray
+    columns: list[Column]
+    texts: list[Text]
+
+
+def choose_galaxies(
+    found: FoundResults, options: ExploreOptions, catalogs: Sequence[Catalog]
+) -> tuple[list[str], int]:
+    """The galaxies of the page, in the order of the predictions, and of how many they are a random sample.
+
+    Raises:
+        CatalogError: If none is left.
+    """
+    wanted = None if options.select is None else {galaxy for one in catalogs for galaxy in one.ids}
+    ids = [
+        galaxy
+        for part, _ in read_samples(found.table, found.task.output_columns)
+        for galaxy in part
+        if wanted is None or galaxy in wanted
+    ]
+    if not ids:
+        selected = "" if options.select is None else f" of a galaxy with {options.select}"
+        msg = f"{found.table} holds no prediction{selected}"
+        raise CatalogError(msg)
+    if len(ids) <= options.n:
+        return ids, len(ids)
+    logger.warning("%s galaxies: the page has a random %s of them (--n)", f"{len(ids):,}", f"{options.n:,}")
+    rows = np.sort(np.random.default_rng(options.seed).permutation(len(ids))[: options.n])
+    return [ids[row] for row in rows], len(ids)
+
+
+def read_chosen(found: FoundResults, ids: Sequence[str]) -> NDArray:
+    """The predictions of some galaxies, in their order: (samples, galaxies, outputs)."""
+    row = {galaxy: row for row, galaxy in enumerate(ids)}
+    chosen: NDArray | None = None
+    for part, values in read_samples(found.table, found.task.output_columns):
+        there = [place for place, galaxy in enumerate(part) if galaxy in row]
+        if chosen is None:
+            chosen = np.full((len(values), len(ids), values.shape[-1]), np.nan)
+        chosen[:, [row[part[place]] for place in there]] = values[:, there]
+    if chosen is None:
+        chosen = np.empty((1, 0, len(found.task.output_columns)))
+    return chosen
+
+
+def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]:
+    """The catalogs that were named, or those of the run that predicted; none where nothing says.
+
+    Raises:
+        CatalogError: If one can't be used, or that of the run is no longer there.
+    """
+    sources = found.catalogs if options.catalog is None else [options.catalog]
+    places = found.places if options.catalog is None else options
+    if not sources:
+        for flag, given in (("--select", options.select), ("--columns", options.columns)):
+            if given:
+                msg = f"{flag} needs the catalog, which {found.table} does not name: give it (--catalog)"
+                raise CatalogError(msg)
+        return []
+    opened = []
+    for source in sources:
+        try:
+            galaxies = read_catalog(source, check_files=False, **places.catalog_arguments())
+        except CatalogError as error:
+            if options.catalog is not None:
+                raise
+            msg = (
+                f"the catalog of the run that predicted can't be read: {error}. Start from the folder that "
+                "the run was started from, or give --catalog"
+            )
+            raise CatalogError(msg) from error
+        opened.append(galaxies if options.select is None else select_galaxies(galaxies, options.select))
+    return opened
+
+
+def list_galaxies(
+    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task, options: ExploreOptions, *, file_col: str
+) -> Explored:
+    """What catalogs know of some galaxies; of a galaxy in several the first counts.
+
+    Args:
+        ids: The galaxies.
+        catalogs: The catalogs, or none.
+        task: What was predicted, for the labels.
+        options: Further columns to show.
+        file_col: The column that says where images are.
+
+    Raises:
+        CatalogError: If a column that is asked for is in no catalog.
+    """
+    row = {galaxy: row for row, galaxy in enumerate(ids)}
+    paths: list[str | None] = [None] * len(ids)
+    labels = np.full((len(ids), task.num_label_cols), np.nan)
+    tables = []
+    for catalog in catalogs:
+        there = [k for k, galaxy in enumerate(catalog.ids) if galaxy in row and paths[row[galaxy]] is None]
+        known = catalog.select(there)
+        rows = [row[galaxy] for galaxy in known.ids]
+        for place, path in zip(rows, known.paths, strict=True):
+            paths[place] = path
+        if rows:
+            labels[rows] = _known_labels(task, known)
+            tables.append(known.table.set_axis(rows))
+    if not tables:
+        return Explored(paths, labels, [], [])
+    table = pd.concat(tables).reindex(np.arange(len(ids)))
+    check_columns(table, options.columns, " and ".join(catalog.name for catalog in catalogs))
+    columns: list[Column] = []
+    texts = [Text("file_loc", "Image", _as_text(table[file_col]))]
+    for name in options.columns:
+        if pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name]):
+            columns.append(Column(name, name, table[name].to_numpy(dtype=np.float64, na_value=np.nan)))
+        else:
+            texts.append(Text(name, name, _as_text(table[name])))
+    return Explored(paths, labels, columns, texts)
+
+
+def _as_text(column: pd.Series) -> list[str]:
+    return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+
+
+def _known_labels(task: Task, galaxies: Catalog) -> NDArray:
+    """The labels that a catalog happens to have, NaN for others; those that can't be right are told of."""
+    labels = np.full((len(galaxies), task.num_label_cols), np.nan)
+    there = set(galaxies.table.columns)
+    try:
+        if isinstance(task, ClassificationTask):
+            labels[:, 0] = _known_classes(task, galaxies)
+            return labels
+        groups = [[name] for name in task.label_cols]
+        if isinstance(task, TreeTask):
+            groups = [question.label_cols for question in task.schema.questions]
+        for names in groups:
+            if there.issuperset(names):
+                places = [task.label_cols.index(name) for name in names]
+                labels[:, places] = read_labels(galaxies.table, names, galaxies.ids, galaxies.name)
+        if isinstance(task, TreeTask):
+            check_votes(labels, task.schema, galaxies.ids)
+    except LabelError as error:
+        logger.warning("No labels are shown: %s", error)
+        return np.full_like(labels, np.nan)
+    return labels
+
+
+def _known_classes(task: ClassificationTask, galaxies: Catalog) -> NDArray:
+    """The number of each galaxy's class; NaN where its cell is empty, or the column is absent."""
+    codes = np.full(len(galaxies), np.nan)
+    if not task.label_cols or task.label_cols[0] not in galaxies.table:
+        return codes
+    column = galaxies.table[task.label_cols[0]]
+    known = (column.notna() & (column.astype(str).str.strip() != "")).to_numpy()
+    if known.any():
+        labelled = galaxies.select(known)
+        encoded, _ = read_classes(labelled, task.label_cols[0], task.class_names)
+        codes[known] = np.asarray(encoded.labels)[:, 0]
+    return codes

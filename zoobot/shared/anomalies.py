@@ -17,7 +17,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.feature_space import FeatureSpace, check_features, pieces, sample_rows
+from zoobot.shared.feature_space import FeatureSpace, check_features, pieces, sample_rows, share_of_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def score_anomalies(
         method: One of `METHODS`.
         n_components: Principal components of the standardised features that count.
         neighbours: Of the local outlier factor: how many make the surroundings. A kind of strange galaxy
-            with more members than this is a kind of its own, and not strange.
+            with more members than this is a kind of its own, and not strange. At most a fifth of all.
         fitted_to: Most galaxies, chosen at random, that the others are compared with.
         seed: Of that choice, and of the forest.
 
@@ -108,7 +108,7 @@ def _outlier_factor(reduced: NDArray, sample: NDArray[np.int64], neighbours: int
     """Galaxies of the sample are judged by their neighbours, others by those they would have in it."""
     from sklearn.neighbors import LocalOutlierFactor
 
-    factor = LocalOutlierFactor(n_neighbors=min(neighbours, len(sample) - 1), novelty=True)
+    factor = LocalOutlierFactor(n_neighbors=min(neighbours, share_of_few(len(sample))), novelty=True)
     factor.fit(reduced[sample])
     scores = np.empty(len(reduced))
     others = np.setdiff1d(np.arange(len(reduced)), sample, assume_unique=True)

@@ -12,6 +12,7 @@ from zoobot.shared import defaults
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options import (
+    AnomaliesOptions,
     AugmentationOptions,
     CalibrationOptions,
     CampaignOptions,
@@ -21,6 +22,7 @@ from zoobot.shared.options import (
     ExploreOptions,
     ImageOptions,
     LearningOptions,
+    RateOptions,
     RepresentOptions,
     RoundsOptions,
     RunFolderOptions,
@@ -33,6 +35,7 @@ from zoobot.shared.settings import Options, setting
 from zoobot.shared.strategy_names import read_strategy
 
 __all__ = [
+    "AnomaliesOptions",
     "AugmentationOptions",
     "CalibrateOptions",
     "CalibrationOptions",
@@ -51,6 +54,7 @@ __all__ = [
     "MergeOptions",
     "PredictOptions",
     "PrioritiseOptions",
+    "RateOptions",
     "RepresentOptions",
     "RoundsOptions",
     "RunFolderOptions",

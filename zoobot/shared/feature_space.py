@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FeatureSpace", "check_features", "pieces", "sample_rows"]
+__all__ = ["FeatureSpace", "check_features", "pieces", "sample_rows", "share_of_few"]
 
 _ROWS_AT_ONCE = 16_384
 _SHOWN = 10
@@ -46,15 +46,16 @@ class FeatureSpace(NamedTuple):
 
         Args:
             features: (galaxies, width).
-            n_components: Principal components to keep, at most; there are fewer of few galaxies.
+            n_components: Principal components to keep, at most; of few galaxies one for five of them, for
+                scaled along as many axes as there are, all would lie equally far apart.
         """
         from sklearn.decomposition import PCA
 
         sample = np.asarray(features, np.float64)
         mean, spread = sample.mean(axis=0), sample.std(axis=0)
         scale = np.where(spread > _ROUNDING * np.abs(mean), spread, np.inf)
-        most = min(n_components, len(sample) - 1, int(np.isfinite(scale).sum()))
-        if most < 1:
+        most = min(n_components, share_of_few(len(sample)), int(np.isfinite(scale).sum()))
+        if most < 1 or len(sample) < 2:
             return cls(mean, scale, np.zeros((0, len(mean))))
         found = PCA(most, svd_solver="full").fit((sample - mean) / scale)
         wide = found.explained_variance_ > _ROUNDING * found.explained_variance_[0]
@@ -103,6 +104,11 @@ def check_features(ids: Sequence[str], features: ArrayLike) -> NDArray:
         msg = f"the features of {len(bad):,} galaxies are not finite: {named}"
         raise NonFiniteError(msg)
     return table
+
+
+def share_of_few(count: int) -> int:
+    """A fifth of them, one at least: as many components or neighbours as few galaxies bear."""
+    return max(1, count // 5)
 
 
 def sample_rows(count: int, most: int, seed: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ Example:
     0.87
 """
 
+from zoobot.workflow.anomaly_search import AnomaliesResult, anomalies
 from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
@@ -22,11 +23,13 @@ from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import PredictResult, predict
 from zoobot.workflow.prioritising import PrioritiseResult, prioritise
+from zoobot.workflow.rating import RateResult, rate
 from zoobot.workflow.representing import RepresentResult, represent
 from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.training import TrainingResult, finetune, train
 
 __all__ = [
+    "AnomaliesResult",
     "CalibrateResult",
     "DemoResult",
     "Evaluation",
@@ -35,8 +38,10 @@ __all__ = [
     "LoopResult",
     "PredictResult",
     "PrioritiseResult",
+    "RateResult",
     "RepresentResult",
     "TrainingResult",
+    "anomalies",
     "calibrate",
     "demo",
     "evaluate",
@@ -47,6 +52,7 @@ __all__ = [
     "merge",
     "predict",
     "prioritise",
+    "rate",
     "represent",
     "resumed_options",
     "train",

@@ -3,6 +3,7 @@
 from zoobot.shared.options.choosing import ChoosingOptions, RoundsOptions
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.exploring import ExploreOptions
+from zoobot.shared.options.finding import AnomaliesOptions, RateOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
@@ -12,6 +13,7 @@ from zoobot.shared.options.streaming import StreamingOptions
 from zoobot.shared.options.task import TaskOptions
 
 __all__ = [
+    "AnomaliesOptions",
     "AugmentationOptions",
     "CalibrationOptions",
     "CampaignOptions",
@@ -21,6 +23,7 @@ __all__ = [
     "ExploreOptions",
     "ImageOptions",
     "LearningOptions",
+    "RateOptions",
     "RepresentOptions",
     "RoundsOptions",
     "RunFolderOptions",

@@ -12,6 +12,7 @@ from zoobot.shared.plots.comparisons import (
     regression_scatter,
 )
 from zoobot.shared.plots.confusions import question_confusions
+from zoobot.shared.plots.contact_sheet import contact_sheet
 from zoobot.shared.plots.curves import training_curves
 from zoobot.shared.plots.examples import Bar, example_galaxies
 from zoobot.shared.plots.label_curves import label_curves
@@ -20,6 +21,7 @@ from zoobot.shared.plots.style import question_titles
 __all__ = [
     "Bar",
     "confusion_matrix",
+    "contact_sheet",
     "coverage_dots",
     "example_galaxies",
     "fractions_scatter",

@@ -1,0 +1,61 @@
+"""Many galaxies at a glance, each with a line or two above it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.plots.examples import displayable
+from zoobot.shared.plots.style import GREY, INK, PALE, new_figure, save
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+__all__ = ["contact_sheet"]
+
+_PANEL_INCH = 1.75
+_TITLE_INCH = 0.3
+
+
+def contact_sheet(
+    path: str | Path, images: Sequence[np.ndarray | None], names: Sequence[str], *, columns: int = 6
+) -> Path:
+    """A picture of galaxies in rows, in reading order.
+
+    Args:
+        path: The PNG file to write.
+        images: (height, width, channels) each, uint8 or float in [0, 1]; None where it can't be read.
+        names: What stands above each.
+        columns: Galaxies side by side.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ConfigError: If there are no galaxies, or not one name for each.
+
+    Example:
+        >>> contact_sheet("strange.png", [np.zeros((32, 32, 3))], ["1. J0001"])  # doctest: +SKIP
+    """
+    if not len(images) or len(images) != len(names):
+        msg = f"expected one or more images and as many names, got {len(images)} and {len(names)}"
+        raise ConfigError(msg)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = new_figure(_PANEL_INCH * columns + 0.1, (_PANEL_INCH + _TITLE_INCH) * rows + 0.1)
+    for axes in figure.subplots(rows, columns, squeeze=False).flatten()[len(images) :]:
+        axes.remove()
+    for axes, image, name in zip(figure.axes, images, names, strict=True):
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_title(name, fontsize=7, color=INK, pad=2)
+        if image is None:
+            axes.set(facecolor=PALE, aspect="equal")
+            axes.text(0.5, 0.5, "no image", fontsize=8, color=GREY, ha="center", transform=axes.transAxes)
+        else:
+            axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
+    return save(figure, path)

@@ -6,12 +6,13 @@ import difflib
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared import galaxy_files, galaxy_ids
+from zoobot.shared.catalog_places import describe_place
 from zoobot.shared.errors import CatalogError, LabelError
 from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
 from zoobot.shared.labels import encode_labels, read_labels
@@ -41,6 +42,7 @@ class Catalog:
         label_cols: The columns that the labels were read from, in order.
         table: The rows that the catalog was read from, all columns kept.
         name: Where the catalog came from, for messages.
+        place: Where it can be read again (`zoobot.shared.catalog_places`); None if it was in memory.
 
     Example:
         >>> table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["/a.jpg", "/b.jpg"], "ring": [1, 0]})
@@ -55,6 +57,7 @@ class Catalog:
     label_cols: tuple[str, ...]
     table: pd.DataFrame
     name: str = "catalog"
+    place: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -181,7 +184,12 @@ def read_catalog(
     paths = galaxy_files.read_paths(table[file_col], ids, base, name)
     if check_files and not is_listed and cutouts is None:
         galaxy_files.refuse_missing_files(paths, ids, base, name)
-    return Catalog(ids=ids, paths=paths, labels=labels, label_cols=columns, table=table, name=name)
+    place = describe_place(
+        source, root=root, id_col=id_col, file_col=file_col, image_col=image_col, cutouts=cutouts
+    )
+    return Catalog(
+        ids=ids, paths=paths, labels=labels, label_cols=columns, table=table, name=name, place=place
+    )
 
 
 def _read_source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 
 from zoobot.shared import galaxy_files
 from zoobot.shared.catalog import Catalog, check_columns
+from zoobot.shared.catalog_places import describe_place
 from zoobot.shared.catalog_rows import Rows, TableRows, open_rows
 from zoobot.shared.cutouts import CutoutRows, Cutouts
 from zoobot.shared.errors import CatalogError
@@ -74,6 +75,7 @@ class CatalogStream:
     Attributes:
         name: Where the catalog came from, for messages.
         select: The selection.
+        place: Where it can be read again (`zoobot.shared.catalog_places`); None if it was in memory.
 
     Raises:
         CatalogError: If the source can't be read, or lacks a column.
@@ -101,6 +103,11 @@ class CatalogStream:
         select: str | None = None,
     ) -> None:
         self.select = select
+        self.place = describe_place(
+            source, root=root, id_col=id_col, file_col=file_col, image_col=image_col, cutouts=cutouts
+        )
+        if isinstance(source, Catalog):
+            self.place = source.place
         self._columns = [id_col, file_col]
         self._value: str | None = None
         self._rows, self.name, folder = _open(source, self._columns, image_col, cutouts)
@@ -176,6 +183,20 @@ class CatalogStream:
         if missing or seen > total:
             msg = f"{self.name} changed while it was read: it had {total:,} galaxies. Leave it as it is"
             raise CatalogError(msg)
+
+    def find_paths(self, ids: Collection[str]) -> dict[str, str]:
+        """The paths of some galaxies by their ids; those that the catalog has not are absent.
+
+        Args:
+            ids: Their ids.
+        """
+        wanted = set(ids)
+        found: dict[str, str] = {}
+        for some, paths in self._read():
+            found.update((one, path) for one, path in zip(some, paths, strict=True) if one in wanted)
+            if len(found) == len(wanted):
+                break
+        return found
 
     def _catalog(self, ids: list[str], paths: list[str]) -> Catalog:
         table = pd.DataFrame({"id_str": ids, "file_loc": paths})

@@ -75,7 +75,7 @@ def predict_parts(
         first=folder.first_failures(done),
     )
     limit.check()
-    run = _PartRun(members, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
+    run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
     missing = set(mine) - set(done)
     what = f"shard {shard}" if shard.total > 1 else "galaxies"
     with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
@@ -102,6 +102,7 @@ class _PartRun:
 
     Args:
         members: The models.
+        stream: The galaxies.
         folder: Where the parts go.
         manifest: What was asked.
         limit: Ends the run where too many images fail.
@@ -112,6 +113,7 @@ class _PartRun:
     def __init__(
         self,
         members: Sequence[Member],
+        stream: CatalogStream,
         folder: PartFolder,
         manifest: Manifest,
         limit: FailureLimit,
@@ -123,10 +125,8 @@ class _PartRun:
         self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
         self._task = shared_task([member.model.task for member in members])
         self._samples = manifest.options["n_samples"] * len(members)
-        self._origin = {
-            "catalog": manifest.catalog["name"],
-            **describe_origin(members, n_samples=self._samples),
-        }
+        self._origin = describe_origin(members, stream, n_samples=self._samples)
+        self._origin["catalog"] = manifest.catalog["name"]  # it may have been called from elsewhere before
 
     def predict(self, part: CatalogPart, bar: PartProgress) -> None:
         """Write a part: first its failures, then its predictions, which say that it is done."""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from zoobot import __version__
+from zoobot.shared.catalog import Catalog
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
@@ -89,15 +91,20 @@ def distinct_readings(members: Sequence[Member]) -> list[Preprocessing]:
     return kept
 
 
-def describe_origin(members: Sequence[Member], *, n_samples: int) -> dict[str, Any]:
+def describe_origin(
+    members: Sequence[Member], galaxies: Catalog | CatalogStream, *, n_samples: int
+) -> dict[str, Any]:
     """What a prediction file says of where its numbers come from.
 
     Args:
         members: The models.
+        galaxies: Where their images are.
         n_samples: How many samples they give together.
     """
     configs = [reading.to_config() for reading in distinct_readings(members)]
     return {
+        "catalog": galaxies.name,
+        "place": galaxies.place,
         "zoobot": __version__,
         "task": members[0].model.task.to_config(),
         "preprocessing": configs[0] if len(configs) == 1 else configs,

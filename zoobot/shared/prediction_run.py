@@ -182,7 +182,7 @@ def predict_catalog(
         table = _in_memory(list(chunks), task.output_columns, total)
         refuse_nothing(len(table), run.failures, galaxies)
         return Predictions(table=table, failures=failure_table(run.failures), save_loc=None)
-    origin = {"catalog": galaxies.name, **describe_origin(members, n_samples=total)}
+    origin = describe_origin(members, galaxies, n_samples=total)
     with PredictionWriter(
         save_loc, task.output_columns, samples=total > 1, metadata=origin, dtype=task.stored_as
     ) as writer:

@@ -128,7 +128,7 @@ def _represent_in_memory(
         features[len(ids) : len(ids) + len(chunk.ids)] = chunk.values[0]
         ids += chunk.ids
     refuse_nothing(len(ids), run.failures, galaxies)
-    origin = {"catalog": galaxies.name, **describe_origin([member], n_samples=1)}
+    origin = describe_origin([member], galaxies, n_samples=1)
     return FeatureTable(ids, features[: len(ids)], origin, failure_table(run.failures))
 
 

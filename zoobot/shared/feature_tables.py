@@ -135,28 +135,44 @@ def read_feature_chunks(
         rows: Most galaxies at a time.
 
     Raises:
-        PredictionsError: If there is no such table, or it has several samples of each galaxy.
+        PredictionsError: If there is no such table, it has several samples of each galaxy, or, once all is
+            read, if a galaxy stands in it twice.
         NonFiniteError: If a feature is missing, NaN or infinite; the message names the galaxies.
     """
+    hashes = IdHashes()
     for chunk in read_prediction_chunks(path, rows=rows):
-        columns = list(chunk.columns[1:])
-        if "sample" in columns or not columns:
-            found = "several samples of each galaxy" if columns else "no features"
-            msg = f"{str(path)!r} has {found}: expected id_str, and a column for each feature"
-            raise PredictionsError(msg)
-        other = [name for name in columns if getattr(chunk[name].dtype, "kind", "O") not in "fiu"]
-        if other:
-            msg = f"{str(path)!r}: features must be numbers, but these columns are not: {other[:_SHOWN]}"
-            raise PredictionsError(msg)
-        ids = [str(galaxy) for galaxy in chunk["id_str"]]
-        features = chunk[columns].to_numpy(dtype=np.float32)
-        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(bad):
-            named = [ids[row] for row in bad[:_SHOWN]]
-            msg = f"{str(path)!r}: features must be finite, but those of {len(bad):,} galaxies of some rows "
-            msg += f"are not: {named}"
-            raise NonFiniteError(msg)
+        ids, features = _checked(chunk, path)
+        hashes.add(ids)
         yield ids, features
+    if not len(hashes):
+        msg = f"{str(path)!r} has no galaxies"
+        raise PredictionsError(msg)
+    repeated = hashes.repeated(
+        lambda: ([str(one) for one in chunk["id_str"]] for chunk in read_prediction_chunks(path, rows=rows))
+    )
+    if repeated:
+        msg = f"{str(path)!r} has galaxies more than once; the first: {repeated[:_SHOWN]}"
+        raise PredictionsError(msg)
+
+
+def _checked(chunk: pd.DataFrame, path: str | Path) -> tuple[list[str], NDArray[np.float32]]:
+    columns = list(chunk.columns[1:])
+    if "sample" in columns or not columns:
+        found = "several samples of each galaxy" if columns else "no features"
+        msg = f"{str(path)!r} has {found}: expected id_str, and a column for each feature"
+        raise PredictionsError(msg)
+    other = [name for name in columns if getattr(chunk[name].dtype, "kind", "O") not in "fiu"]
+    if other:
+        msg = f"{str(path)!r}: features must be numbers, but these columns are not: {other[:_SHOWN]}"
+        raise PredictionsError(msg)
+    ids = [str(galaxy) for galaxy in chunk["id_str"]]
+    features = chunk[columns].to_numpy(dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        named = [ids[row] for row in bad[:_SHOWN]]
+        msg = f"{str(path)!r}: features must be finite, but those of some galaxies are not: {named}"
+        raise NonFiniteError(msg)
+    return ids, features
 
 
 def _read_all(path: str) -> tuple[list[str], NDArray[np.float32]]:
@@ -165,7 +181,6 @@ def _read_all(path: str) -> tuple[list[str], NDArray[np.float32]]:
     ids: list[str] = []
     pieces: list[NDArray[np.float32]] = []
     table: NDArray[np.float32] | None = None
-    hashes = IdHashes()
     for some, features in read_feature_chunks(path):
         if total is not None and table is None:
             table = _room_for((total, features.shape[1]), path)
@@ -174,14 +189,6 @@ def _read_all(path: str) -> tuple[list[str], NDArray[np.float32]]:
         else:
             table[len(ids) : len(ids) + len(some)] = features
         ids += some
-        hashes.add(some)
-    if not ids:
-        msg = f"{path!r} has no galaxies"
-        raise PredictionsError(msg)
-    repeated = hashes.repeated(lambda: iter([ids]))
-    if repeated:
-        msg = f"{path!r} has galaxies more than once; the first: {repeated[:_SHOWN]}"
-        raise PredictionsError(msg)
     return ids, np.concatenate(pieces) if table is None else table
 
 

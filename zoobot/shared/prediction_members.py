@@ -107,6 +107,7 @@ def describe_origin(
         "place": galaxies.place,
         "zoobot": __version__,
         "task": members[0].model.task.to_config(),
+        "models": [member.make_hash() for member in members],
         "preprocessing": configs[0] if len(configs) == 1 else configs,
         "n_samples": n_samples,
         "n_members": len(members),

@@ -6,7 +6,17 @@ import argparse
 from itertools import chain
 
 from zoobot import __version__
-from zoobot.cli import choosing, describing, exploring, finding, learning, predicting, representing, scoring
+from zoobot.cli import (
+    choosing,
+    describing,
+    explaining,
+    exploring,
+    finding,
+    learning,
+    predicting,
+    representing,
+    scoring,
+)
 
 __all__ = ["COMMANDS", "build_parser"]
 
@@ -25,7 +35,7 @@ examples:
   zoobot schemas gz_decals_dr5
 """
 
-_GROUPS = (learning, predicting, scoring, choosing, representing, finding, exploring, describing)
+_GROUPS = (learning, predicting, scoring, explaining, choosing, representing, finding, exploring, describing)
 
 #: Every command by its name, in the order of the help.
 COMMANDS = {c.name: c for c in chain.from_iterable(group.COMMANDS for group in _GROUPS)}

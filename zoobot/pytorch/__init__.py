@@ -15,6 +15,7 @@ from zoobot.pytorch import (  # noqa: E402
     posteriors,
     predict,
     represent,
+    saliency,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "posteriors",
     "predict",
     "represent",
+    "saliency",
 ]

@@ -19,6 +19,7 @@ from zoobot.shared.options import (
     CatalogOptions,
     ChoosingOptions,
     EngineOptions,
+    ExplainingOptions,
     ExploreOptions,
     ImageOptions,
     LearningOptions,
@@ -45,6 +46,8 @@ __all__ = [
     "DemoOptions",
     "EngineOptions",
     "EvaluateOptions",
+    "ExplainOptions",
+    "ExplainingOptions",
     "ExploreOptions",
     "ExportOptions",
     "FinetuneOptions",
@@ -206,6 +209,19 @@ class ExportOptions(Options):
         DEFAULT_ENGINE, "engine that converts: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
     )
     overwrite: bool = setting(False, "replace the file if it exists")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions(EngineOptions, ExplainingOptions):
+    """Everything that `zoobot explain` can be told."""
+
+    title: ClassVar[str] = "Model and results"
+
+    checkpoint: str = setting(
+        MISSING, "a trained model: the checkpoint folder, or the run's folder", metavar="MODEL"
+    )
+    save_dir: str = setting(MISSING, "folder for the pictures and the numbers", metavar="FOLDER")
+    overwrite: bool = setting(False, "replace the explanations in --save-dir")
 
 
 @dataclass(frozen=True, kw_only=True)

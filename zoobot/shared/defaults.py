@@ -119,3 +119,8 @@ MOST_RATINGS_OF_PROCESS = 1000
 
 # A page to look through: about 20 MB of pictures and numbers of a tree
 EXPLORED_GALAXIES = 10_000
+
+# Explaining an answer: points on the way from an empty image to the galaxy, and the part of what they add up
+# to by which that may miss the difference they share out before it is told
+SALIENCY_STEPS = 64
+SALIENCY_ERROR = 0.05

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.explanations import Explanations
     from zoobot.shared.feature_tables import FeatureTable
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
@@ -58,6 +59,7 @@ MIRRORED = (
     "posteriors",
     "predict",
     "represent",
+    "saliency",
 )
 
 #: Where other packages announce their engines.
@@ -150,6 +152,13 @@ class _Represent(Protocol):
         """Give `model` the best head for features of labelled galaxies, and return its weight decay."""
 
 
+class _Saliency(Protocol):
+    """`engine.saliency`."""
+
+    def explain(self, catalog: Any, model: Any, **options: Any) -> Explanations:
+        """Which pixels made `model` say so, for every galaxy of `catalog`, in its order."""
+
+
 class _Checkpoint(Protocol):
     """`engine.checkpoint`."""
 
@@ -184,6 +193,7 @@ class Engine(Protocol):
     models: _Models
     predict: _Predict
     represent: _Represent
+    saliency: _Saliency
 
 
 def engine_names() -> list[str]:

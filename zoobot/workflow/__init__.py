@@ -17,6 +17,7 @@ from zoobot.workflow.anomaly_search import AnomaliesResult, anomalies
 from zoobot.workflow.calibrating import CalibrateResult, calibrate
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
+from zoobot.workflow.explaining import ExplainResult, explain
 from zoobot.workflow.exploring import ExploreResult, explore
 from zoobot.workflow.exporting import ExportResult, export
 from zoobot.workflow.looping import LoopResult, loop
@@ -33,6 +34,7 @@ __all__ = [
     "CalibrateResult",
     "DemoResult",
     "Evaluation",
+    "ExplainResult",
     "ExploreResult",
     "ExportResult",
     "LoopResult",
@@ -45,6 +47,7 @@ __all__ = [
     "calibrate",
     "demo",
     "evaluate",
+    "explain",
     "explore",
     "export",
     "finetune",

@@ -14,13 +14,13 @@ from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoobot.shared.config import CatalogOptions
+    from zoobot.shared.options.galaxies import ImagePlaceOptions
 
 __all__ = ["labelled_for", "read_classes", "read_galaxies", "select_galaxies"]
 
 
 def read_galaxies(
-    source: str, options: CatalogOptions, *, label_cols: Sequence[str] = (), select: str | None = None
+    source: str, options: ImagePlaceOptions, *, label_cols: Sequence[str] = (), select: str | None = None
 ) -> Catalog:
     """The galaxies of a table, a folder of images or archives of images, checked.
 

@@ -54,6 +54,8 @@ RUN_FILES = (
     "curves.csv",
     "curves.png",
     "savings.json",
+    "explanations.csv",
+    "explanations",
     RECORD_FILE,
 )
 
@@ -102,7 +104,7 @@ def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite
 
     Args:
         folder: Where the run would leave its results.
-        work: What kind of run: "finetune", "train", "evaluate" or "loop".
+        work: What kind of run: "finetune", "train", "evaluate", "loop" or "explain".
         resume: Whether a run in the folder is continued.
         overwrite: Whether a run in the folder is replaced.
 
@@ -124,7 +126,7 @@ def open_run(
 
     Args:
         folder: Where the run leaves its results.
-        work: What kind of run: "finetune", "train", "evaluate" or "loop".
+        work: What kind of run: "finetune", "train", "evaluate", "loop" or "explain".
         options: What was asked, JSON-ready.
         command: How it was asked, for the record.
         resume: Whether a run in the folder is continued.

@@ -2,6 +2,7 @@
 
 from zoobot.shared.options.choosing import ChoosingOptions, RoundsOptions
 from zoobot.shared.options.engine import EngineOptions
+from zoobot.shared.options.explaining import ExplainingOptions
 from zoobot.shared.options.exploring import ExploreOptions
 from zoobot.shared.options.finding import AnomaliesOptions, RateOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
@@ -20,6 +21,7 @@ __all__ = [
     "CatalogOptions",
     "ChoosingOptions",
     "EngineOptions",
+    "ExplainingOptions",
     "ExploreOptions",
     "ImageOptions",
     "LearningOptions",

@@ -16,6 +16,7 @@ from zoobot.shared.plots.contact_sheet import contact_sheet
 from zoobot.shared.plots.curves import training_curves
 from zoobot.shared.plots.examples import Bar, example_galaxies
 from zoobot.shared.plots.label_curves import label_curves
+from zoobot.shared.plots.saliency import explained_galaxy
 from zoobot.shared.plots.style import question_titles
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "contact_sheet",
     "coverage_dots",
     "example_galaxies",
+    "explained_galaxy",
     "fractions_scatter",
     "label_curves",
     "purity_completeness",

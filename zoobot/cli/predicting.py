@@ -28,6 +28,10 @@ examples:
     zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey
   the same by eight jobs at once, of which this is the third
     zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey --shard 3/8
+  the same by four processes here, by eight SLURM jobs, by the workers of a Dask scheduler
+    zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey --cluster local --workers 4
+    zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey --cluster slurm --workers 8
+    zoobot predict results/gz2 --catalog survey.parquet --save-loc results/survey --cluster tcp://node1:8786
   how far is it? one table at the end
     zoobot status results/survey
     zoobot merge results/survey --save-loc results/survey.fits
@@ -60,10 +64,13 @@ written only if it predicts what the engine does. Besides an engine this needs: 
 
 
 def _predict(given: dict[str, Any], command: str) -> None:
-    options = config.PredictOptions.from_config(given)
+    options = config.PredictAnywhereOptions.from_config(given)
     from zoobot import workflow
 
-    result = workflow.predict(options, command=command)
+    if options.cluster is None:
+        result = workflow.predict(options.prediction(), command=command)
+    else:
+        result = workflow.predict_on_cluster(options.prediction(), options, command=command)
     say(f"{result.galaxies:,} galaxies, {len(result.columns)} columns: {result.save_loc}")
     say(*(f"expected fractions and intervals: {path}" for path in result.tables))
     is_folder = result.save_loc.is_dir()
@@ -118,7 +125,7 @@ COMMANDS = (
         name="predict",
         meaning="predict a catalog, or a folder of images, with a trained model",
         run=_predict,
-        options=config.PredictOptions,
+        options=config.PredictAnywhereOptions,
         epilog=_PREDICT_EPILOG,
         usage="zoobot predict MODEL --catalog FILE --save-loc FILE [options]",
         place=("checkpoint", "MODEL"),

@@ -18,6 +18,7 @@ from zoobot.shared.options import (
     CampaignOptions,
     CatalogOptions,
     ChoosingOptions,
+    ClusterOptions,
     EngineOptions,
     ExplainingOptions,
     ExploreOptions,
@@ -43,6 +44,7 @@ __all__ = [
     "CampaignOptions",
     "CatalogOptions",
     "ChoosingOptions",
+    "ClusterOptions",
     "DemoOptions",
     "EngineOptions",
     "EvaluateOptions",
@@ -55,6 +57,7 @@ __all__ = [
     "LearningOptions",
     "LoopOptions",
     "MergeOptions",
+    "PredictAnywhereOptions",
     "PredictOptions",
     "PrioritiseOptions",
     "RateOptions",
@@ -140,6 +143,17 @@ class PredictOptions(EngineOptions, StreamingOptions, CatalogOptions):
     interval: Literal["equal-tailed", "highest-density"] = setting(
         "equal-tailed", "as much probability below as above, or the shortest interval"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictAnywhereOptions(ClusterOptions, PredictOptions):
+    """A prediction, and where it runs: what the command line takes."""
+
+    title: ClassVar[str] = ""
+
+    def prediction(self) -> PredictOptions:
+        """The same without the place."""
+        return PredictOptions(**{field.name: getattr(self, field.name) for field in fields(PredictOptions)})
 
 
 @dataclass(frozen=True, kw_only=True)

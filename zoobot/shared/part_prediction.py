@@ -87,12 +87,14 @@ def predict_parts(
 
 def _describe(stream: CatalogStream, members: Sequence[Member], options: Mapping[str, Any]) -> Manifest:
     facts = stream.facts
+    # parts must not depend on the folder that a relative name starts from
+    name = stream.place["catalog"] if stream.place else stream.name
     return Manifest(
         models=[member.make_hash() for member in members],
         task=shared_task([member.model.task for member in members]).to_config(),
         preprocessing=[reading.to_config() for reading in distinct_readings(members)],
         options={"engines": [member.engine for member in members], **options},
-        catalog={"name": stream.name, "galaxies": facts.galaxies, "fingerprint": facts.fingerprint},
+        catalog={"name": name, "galaxies": facts.galaxies, "fingerprint": facts.fingerprint},
         versions=decisive_versions(),
     )
 

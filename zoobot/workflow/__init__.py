@@ -15,6 +15,7 @@ Example:
 
 from zoobot.workflow.anomaly_search import AnomaliesResult, anomalies
 from zoobot.workflow.calibrating import CalibrateResult, calibrate
+from zoobot.workflow.dask_prediction import predict_on, predict_on_cluster
 from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
 from zoobot.workflow.explaining import ExplainResult, explain
@@ -22,7 +23,8 @@ from zoobot.workflow.exploring import ExploreResult, explore
 from zoobot.workflow.exporting import ExportResult, export
 from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
-from zoobot.workflow.prediction import PredictResult, predict
+from zoobot.workflow.prediction import predict
+from zoobot.workflow.prediction_result import PredictResult
 from zoobot.workflow.prioritising import PrioritiseResult, prioritise
 from zoobot.workflow.rating import RateResult, rate
 from zoobot.workflow.representing import RepresentResult, represent
@@ -54,6 +56,8 @@ __all__ = [
     "loop",
     "merge",
     "predict",
+    "predict_on",
+    "predict_on_cluster",
     "prioritise",
     "rate",
     "represent",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.simulate import simulate_survey
-from zoobot.workflow.prediction import PredictResult, predict
+from zoobot.workflow.prediction import predict
+from zoobot.workflow.prediction_result import PredictResult
 from zoobot.workflow.run_folder import read_record
 from zoobot.workflow.training import TrainingResult, finetune
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,11 @@ from zoobot.shared.onnx_prediction import predict as predict_exported
 from zoobot.shared.part_files import is_folder_of_parts
 from zoobot.shared.posterior_tables import write_posterior_table
 from zoobot.shared.prediction_run import check_request
-from zoobot.shared.predictions import check_save_loc, failure_table
+from zoobot.shared.predictions import check_save_loc
 from zoobot.shared.tasks import Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder, refuse_tables_of_a_shard
+from zoobot.workflow.prediction_result import PredictResult, result_of_parts
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
 if TYPE_CHECKING:
@@ -30,33 +30,18 @@ if TYPE_CHECKING:
     from zoobot.shared.config import PredictOptions
     from zoobot.shared.predictions import Predictions
 
-__all__ = ["PredictResult", "find_checkpoint", "free_place", "predict", "save_failures"]
+__all__ = [
+    "check_tables",
+    "find_checkpoint",
+    "find_model",
+    "free_place",
+    "predict",
+    "save_failures",
+    "tables_asked_for",
+    "write_tables",
+]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictResult:
-    """What a prediction run made.
-
-    Args:
-        save_loc: The table.
-        galaxies: How many galaxies have a prediction.
-        columns: The predicted columns.
-        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`; of a folder of parts
-            only the first part that has any.
-        failed: How many could not be read.
-        missing_parts: How many parts of a folder are still to be predicted, by other shards.
-        tables: The summary and the full table, where they were asked for.
-    """
-
-    save_loc: Path
-    galaxies: int
-    columns: list[str]
-    failures: pd.DataFrame
-    failed: int
-    missing_parts: int = 0
-    tables: list[Path] = field(default_factory=list)
 
 
 def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict") -> PredictResult:
@@ -83,12 +68,12 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         max_failures=options.max_failures,
     )
     save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
-    tables = _tables_asked_for(options, save_loc)
-    places = [_find_model(place) for place in (options.checkpoint, *options.ensemble)]
+    tables = tables_asked_for(options, save_loc)
+    places = [find_model(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     models, predict_with = _load(places, options)
     task = models[0].task
-    _check_tables(tables, task)
+    check_tables(tables, task)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     record = RunRecord(
@@ -102,7 +87,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
             save_loc=save_loc,
         )
         failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
-        _write_tables(tables, save_loc, task, options)
+        write_tables(tables, save_loc, task, options)
     return PredictResult(
         save_loc=save_loc,
         galaxies=len(galaxies) - len(failures),
@@ -115,36 +100,29 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
 
 def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult:
     refuse_tables_of_a_shard(options)
-    tables = _tables_asked_for(options, Path(options.save_loc))
-    models, predict_with = _load([_find_model(p) for p in (options.checkpoint, *options.ensemble)], options)
+    tables = tables_asked_for(options, Path(options.save_loc))
+    models, predict_with = _load([find_model(p) for p in (options.checkpoint, *options.ensemble)], options)
     task = models[0].task
-    _check_tables(tables, task)
+    check_tables(tables, task)
     parts = predict_into_folder(
         options,
         models,
         predict_with,
         command=command,
-        tables=lambda folder: _write_tables(tables, folder, task, options),
+        tables=lambda folder: write_tables(tables, folder, task, options),
     )
-    failed = parts.count_failures()
-    return PredictResult(
-        save_loc=parts.folder.path,
-        galaxies=parts.manifest.count(parts.done) - failed,
-        columns=task.output_columns,
-        failures=next(parts.read_failures(), failure_table(())),
-        failed=failed,
-        missing_parts=len(parts.missing),
-        tables=list(tables),
-    )
+    return result_of_parts(parts, tables)
 
 
-def _check_tables(tables: dict[Path, bool], task: Task) -> None:
+def check_tables(tables: dict[Path, bool], task: Task) -> None:
+    """Raise a ConfigError if further tables are asked for that only a tree has."""
     if tables and not isinstance(task, TreeTask):
         msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
         raise ConfigError(msg)
 
 
-def _write_tables(tables: dict[Path, bool], predictions: Path, task: Task, options: PredictOptions) -> None:
+def write_tables(tables: dict[Path, bool], predictions: Path, task: Task, options: PredictOptions) -> None:
+    """Write the further tables of a tree from its predictions, a table or a folder of parts."""
     for path, full in tables.items():
         schema = task.schema if isinstance(task, TreeTask) else None
         write_posterior_table(
@@ -152,8 +130,12 @@ def _write_tables(tables: dict[Path, bool], predictions: Path, task: Task, optio
         )
 
 
-def _find_model(place: str) -> Path:
-    """An exported file as it is, or the checkpoint in a folder."""
+def find_model(place: str) -> Path:
+    """An exported file as it is, or the checkpoint in a folder.
+
+    Raises:
+        CheckpointError: If there is no checkpoint.
+    """
     return Path(place).expanduser() if is_onnx_file(place) else find_checkpoint(place)
 
 
@@ -191,8 +173,12 @@ def free_place(place: str, flag: str, *, overwrite: bool) -> Path:
     return path
 
 
-def _tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool]:
-    """The further tables of a tree, each with whether it is the full one."""
+def tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool]:
+    """The further tables of a tree, each with whether it is the full one.
+
+    Raises:
+        ConfigError: If one exists, or two are the same.
+    """
     asked = (("--summary", options.summary, False), ("--full-table", options.full_table, True))
     tables = {
         free_place(place, flag, overwrite=options.overwrite): full

@@ -1,6 +1,7 @@
 """The groups that the options of guided runs are made of: one dataclass for each heading of the help."""
 
 from zoobot.shared.options.choosing import ChoosingOptions, RoundsOptions
+from zoobot.shared.options.cluster import ClusterOptions
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.explaining import ExplainingOptions
 from zoobot.shared.options.exploring import ExploreOptions
@@ -20,6 +21,7 @@ __all__ = [
     "CampaignOptions",
     "CatalogOptions",
     "ChoosingOptions",
+    "ClusterOptions",
     "EngineOptions",
     "ExplainingOptions",
     "ExploreOptions",

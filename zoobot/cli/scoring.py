@@ -22,6 +22,9 @@ _EVALUATE_EPILOG = """\
 examples:
   zoobot evaluate results/rings --catalog rings.csv --save-dir results/rings_test
   zoobot evaluate results/rings --catalog rings.csv --select split=test --save-dir results/rings_test
+  several models, or dropout samples, as one equal mixture
+    zoobot evaluate results/a --ensemble results/b --catalog rings.csv --save-dir results/both_test
+    zoobot evaluate results/a --n-samples 10 --catalog rings.csv --save-dir results/dropout_test
 """
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from zoobot.shared import defaults
 from zoobot.shared.coverage import chance_inside, whole_votes
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.likelihood import dirichlet_multinomial_nll
+from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.posteriors import as_mixture, check_level
 from zoobot.shared.predictive_votes import vote_cdf
 from zoobot.shared.tree import Schema
@@ -141,14 +141,11 @@ class _QuestionVotes(NamedTuple):
 def _most_likely(question: _QuestionVotes) -> float:
     """The factor under which the votes are most likely, by the mixture's likelihood."""
     from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
 
     whole = question.schema.question_slices
 
     def loss(log_factor: float) -> float:
-        factor = np.exp(log_factor)
-        each = [dirichlet_multinomial_nll(factor * a, question.counts, whole)[:, 0] for a in question.alpha]
-        return -float(logsumexp(-np.stack(each), axis=0).mean())
+        return float(mixture_nll(np.exp(log_factor) * question.alpha, question.counts, whole).mean())
 
     bounds = (np.log(_SMALLEST), np.log(_LARGEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

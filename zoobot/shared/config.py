@@ -24,6 +24,7 @@ from zoobot.shared.options import (
     ExploreOptions,
     ImageOptions,
     LearningOptions,
+    MixtureOptions,
     RateOptions,
     RepresentOptions,
     RoundsOptions,
@@ -57,6 +58,7 @@ __all__ = [
     "LearningOptions",
     "LoopOptions",
     "MergeOptions",
+    "MixtureOptions",
     "PredictAnywhereOptions",
     "PredictOptions",
     "PrioritiseOptions",
@@ -102,7 +104,7 @@ class TrainOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(EngineOptions, StreamingOptions, CatalogOptions):
+class PredictOptions(EngineOptions, MixtureOptions, StreamingOptions, CatalogOptions):
     """Everything that `zoobot predict` can be told."""
 
     title: ClassVar[str] = "Predictions"
@@ -112,12 +114,6 @@ class PredictOptions(EngineOptions, StreamingOptions, CatalogOptions):
         "a trained model: the checkpoint folder, the run's folder, or a file of `zoobot export`, which needs "
         "neither PyTorch nor TensorFlow",
         metavar="MODEL",
-    )
-    n_samples: int = setting(
-        1, "more than 1: so many dropout samples for each galaxy (MC dropout)", at_least=1
-    )
-    ensemble: tuple[str, ...] = setting(
-        (), "further models of the same task, which predict together with the first", metavar="MODEL"
     )
     batch_size: int | None = setting(  # type: ignore[assignment]  # the others have a number
         None, "galaxies predicted at once; without it, 32 on a CPU and 256 on a GPU", at_least=1
@@ -173,7 +169,7 @@ class MergeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(EngineOptions, CatalogOptions):
+class EvaluateOptions(EngineOptions, MixtureOptions, CatalogOptions):
     """Everything that `zoobot evaluate` can be told."""
 
     title: ClassVar[str] = "Evaluation"

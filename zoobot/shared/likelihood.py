@@ -24,7 +24,12 @@ from zoobot.shared.votes import check_vote_array, sum_by_question
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["answer_question_index", "dirichlet_multinomial_nll", "dirichlet_multinomial_nll_gradient"]
+__all__ = [
+    "answer_question_index",
+    "dirichlet_multinomial_nll",
+    "dirichlet_multinomial_nll_gradient",
+    "mixture_nll",
+]
 
 FloatArray = NDArray[np.float64]
 ROWS_IN_MESSAGE = 5
@@ -88,6 +93,26 @@ def dirichlet_multinomial_nll(
     )
     log_likelihood = per_question + sum_by_question(per_answer, question_slices)
     return np.where(total_votes > 0, -log_likelihood, 0.0)
+
+
+def mixture_nll(concentrations: FloatArray, votes: ArrayLike, question_slices: Sequence[slice]) -> FloatArray:
+    """The negative log-likelihood of each question's votes under an equal mixture: `(galaxies, questions)`.
+
+    Each question is looked at by itself, though the questions of a mixture are not independent.
+
+    Args:
+        concentrations: Of each sample or model, `(samples, galaxies, answers)`.
+        votes: As for `dirichlet_multinomial_nll`.
+        question_slices: Likewise.
+
+    Raises:
+        SchemaError: As for `dirichlet_multinomial_nll`.
+        LabelError: Likewise.
+        NonFiniteError: Likewise.
+    """
+    each = np.stack([dirichlet_multinomial_nll(alpha, votes, question_slices) for alpha in concentrations])
+    mixed: FloatArray = np.log(len(each)) - _special().logsumexp(-each, axis=0)
+    return mixed
 
 
 def dirichlet_multinomial_nll_gradient(

@@ -48,12 +48,12 @@ def fraction_rmse(
 def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) -> dict[str, float]:
     """Scores of a model of volunteers' votes.
 
-    The predicted answer of a question is the one with the largest concentration; it is right if no other
+    The predicted answer of a question is the one with the largest expected fraction; it is right if no other
     answer got more votes. A galaxy counts for a question if anyone was asked it, and is confident if more
     than 80 % of its votes agree.
 
     Args:
-        concentrations: (galaxies, answers), positive.
+        concentrations: Positive, (galaxies, answers), or (samples, galaxies, answers) for a mixture.
         votes: (galaxies, answers), 0 or more; NaN or no votes at all where a question was not asked.
         schema: The decision tree.
 
@@ -73,18 +73,24 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
     References:
         Walmsley et al. 2022, MNRAS 509, 3966: accuracy on galaxies whose volunteers agree.
     """
-    from zoobot.shared.likelihood import dirichlet_multinomial_nll
+    from zoobot.shared.likelihood import mixture_nll
+    from zoobot.shared.posteriors import expected_fractions
 
-    concentrations, votes = _check(concentrations, votes)
+    samples = np.asarray(concentrations, dtype=np.float64)
+    samples = samples if samples.ndim == 3 else samples[None]
+    for sample in samples:
+        _check(sample, votes)
+    votes = np.asarray(votes, dtype=np.float64)
     if votes.shape[1] != len(schema.label_cols):
         msg = f"schema {schema.name!r} has {len(schema.label_cols)} answers, got {votes.shape[1]} columns"
         raise LabelError(msg)
-    nll = dirichlet_multinomial_nll(concentrations, votes, schema.question_slices)
+    nll = mixture_nll(samples, votes, schema.question_slices)
+    expected = expected_fractions(samples, schema)
     scores = {"nll": _mean(nll.sum(axis=1)), "n": float(len(votes))}
     squared, accuracies, confident_accuracies = [], [], []
     per_question: dict[str, float] = {}
     for position, (question, part) in enumerate(zip(schema.questions, schema.question_slices, strict=True)):
-        predicted, counted = concentrations[:, part], np.nan_to_num(votes[:, part])
+        predicted, counted = expected[:, part], np.nan_to_num(votes[:, part])
         total, most = counted.sum(axis=1), counted.max(axis=1)
         asked = total > 0
         confident = asked & (most > CONFIDENT_FRACTION * total)

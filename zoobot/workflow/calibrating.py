@@ -99,13 +99,14 @@ def calibrate_model(
     schema = model.task.schema
     model.head.set_calibration(np.ones(model.task.num_outputs))
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
-    found = predict_labelled(engine, model, galaxies, options)
-    calibration = fit_calibration(found.predicted, found.labels, schema, objective=objective)
+    found = predict_labelled(engine, [model], galaxies, options)
+    predicted = found.samples[0]
+    calibration = fit_calibration(predicted, found.labels, schema, objective=objective)
     model.head.set_calibration(calibration.factors)
     _keep(checkpoint, calibration, facts or {})
     before, after = (
-        coverage_table(predicted, found.labels, schema, levels=(_LEVEL,))
-        for predicted in (found.predicted, found.predicted * calibration.factors)
+        coverage_table(values, found.labels, schema, levels=(_LEVEL,))
+        for values in (predicted, predicted * calibration.factors)
     )
     table = _table(calibration, before, after)
     return CalibrateResult(

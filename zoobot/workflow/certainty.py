@@ -59,7 +59,7 @@ class Certainty:
 
         Args:
             task: What was predicted.
-            predicted: (galaxies, outputs).
+            predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
             labels: (galaxies, label columns).
             folder: Where the pictures go.
         """
@@ -83,7 +83,7 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
 
     Args:
         task: What was predicted.
-        predicted: (galaxies, outputs).
+        predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
         labels: (galaxies, label columns).
     """
     curves = reliability_curves(task, predicted, labels)

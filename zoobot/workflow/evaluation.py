@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from zoobot.shared.engine import load_engine
+from zoobot.shared.mixtures import mix, plain_expectation
+from zoobot.shared.prediction_members import shared_task
 from zoobot.workflow.certainty import Certainty, judge_certainty
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from zoobot.shared.config import EngineOptions, EvaluateOptions
     from zoobot.shared.engine import Engine
 
-__all__ = ["Evaluation", "evaluate", "evaluate_model"]
+__all__ = ["Evaluation", "evaluate", "evaluate_models"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Evaluation:
 
 
 def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evaluate") -> Evaluation:
-    """Score a trained model on a labelled catalog and leave a folder of results.
+    """Score a model, or the mixture of several, on a labelled catalog and leave a folder of results.
 
     Args:
         options: Everything that can be chosen.
@@ -73,48 +76,55 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     """
     folder = Path(options.save_dir).expanduser()
     check_run_folder(folder, _WORK, overwrite=options.overwrite)
-    checkpoint = find_checkpoint(options.checkpoint)
+    places = [find_checkpoint(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
-    model = engine.checkpoint.load(checkpoint)
-    galaxies = labelled_for(model.task, galaxies)
+    models = [engine.checkpoint.load(place) for place in places]
+    galaxies = labelled_for(shared_task([model.task for model in models]), galaxies)
     record = open_run(folder, _WORK, options.to_config(), command=command)
     with record.running():
         data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
         record.update(data={"catalog": data})
-        evaluation = evaluate_model(engine, model, galaxies, folder, options, part="catalog")
+        evaluation = evaluate_models(
+            engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
+        )
         record.update(scores=evaluation.scores_for_json())
     return evaluation
 
 
-def evaluate_model(
+def evaluate_models(
     engine: Engine,
-    model: Any,
+    models: Sequence[Any],
     galaxies: Catalog,
     folder: Path,
     options: EngineOptions,
     *,
     part: str,
+    n_samples: int = 1,
     failures: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
 
     Args:
         engine: The engine of the model.
-        model: A trained model.
-        galaxies: With the labels of the model's task.
+        models: Trained models of one task: one, or the members of an ensemble.
+        galaxies: With the labels of that task.
         folder: Where everything goes.
         options: Batch size, threads, seed, progress.
         part: "test", "val" or "catalog": what the galaxies are, for the reader.
+        n_samples: More than 1 samples each model's dropout.
         failures: Images that failed before, in training, to be listed too.
     """
     logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
-    found = predict_labelled(engine, model, galaxies, options, save_loc=folder / "predictions.parquet")
-    scored, predicted, labels = found.galaxies, found.predicted, found.labels
-    certainty = judge_certainty(model.task, predicted, labels)
-    scores = model.task.metrics(predicted, labels) | certainty.scores
+    save_loc = folder / "predictions.parquet"
+    found = predict_labelled(engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc)
+    task, scored, labels = models[0].task, found.galaxies, found.labels
+    predicted = mix(task, found.samples)
+    certainty = judge_certainty(task, predicted, labels)
+    scores = task.metrics(predicted, labels) | certainty.scores
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
-    table = score_table(model.task, scores, heading=f"{len(scored):,} {_PART_NAMES[part]}")
+    heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
+    table = score_table(task, scores, heading=heading)
     evaluation = Evaluation(
         scores=scores,
         table="\n\n".join([table, *certainty.sections]),
@@ -122,11 +132,20 @@ def evaluate_model(
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,
     )
-    _write(evaluation, certainty, model.task.kind, part, folder)
-    draw_comparison(model.task, predicted, labels, folder)
-    certainty.draw(model.task, predicted, labels, folder)
-    draw_examples(model, scored, predicted, folder / "predictions.png", seed=options.seed)
+    _write(evaluation, certainty, task.kind, part, folder)
+    expected = plain_expectation(task, predicted)
+    draw_comparison(task, expected, labels, folder)
+    certainty.draw(task, predicted, labels, folder)
+    draw_examples(models[0], scored, expected, folder / "predictions.png", seed=options.seed)
     return evaluation
+
+
+def _mixed(n_models: int, n_samples: int) -> str:
+    """How predictions were made, for the reader, where that is more than one by one."""
+    samples = f"{n_samples} dropout samples" if n_samples > 1 else ""
+    if n_models == 1:
+        return f", by the equal mixture of {samples}" if samples else ""
+    return f", by the equal mixture of {n_models} models" + (f" with {samples} each" if samples else "")
 
 
 def _write(evaluation: Evaluation, certainty: Certainty, kind: str, part: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,27 +24,34 @@ class LabelledPredictions(NamedTuple):
 
     Args:
         galaxies: The galaxies.
-        predicted: (galaxies, outputs).
+        samples: (samples, galaxies, outputs); one sample unless dropout or an ensemble gives more.
         labels: (galaxies, label columns).
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
     """
 
     galaxies: Catalog
-    predicted: np.ndarray
+    samples: np.ndarray
     labels: np.ndarray
     failures: pd.DataFrame
 
 
 def predict_labelled(
-    engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions, *, save_loc: Path | None = None
+    engine: Engine,
+    models: Sequence[Any],
+    galaxies: Catalog,
+    options: EngineOptions,
+    *,
+    n_samples: int = 1,
+    save_loc: Path | None = None,
 ) -> LabelledPredictions:
     """Predict labelled galaxies.
 
     Args:
         engine: The engine of the model.
-        model: A trained model.
-        galaxies: With the labels of the model's task.
+        models: Trained models of one task: one, or the members of an ensemble.
+        galaxies: With the labels of that task.
         options: Batch size, threads, seed, progress.
+        n_samples: More than 1 samples each model's dropout.
         save_loc: Where the predictions are written too.
 
     Raises:
@@ -52,18 +60,22 @@ def predict_labelled(
     """
     predictions = engine.predict.predict(
         galaxies,
-        model,
+        list(models),
         save_loc=save_loc,
+        n_samples=n_samples,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         seed=options.seed,
         progress=options.progress,
     )
-    rows = {galaxy: row for row, galaxy in enumerate(predictions.table["id_str"])}
+    table = predictions.table
+    samples = [table] if "sample" not in table else [part for _, part in table.groupby("sample")]
+    rows = {galaxy: row for row, galaxy in enumerate(samples[0]["id_str"])}
     scored = galaxies.select([place for place, galaxy in enumerate(galaxies.ids) if galaxy in rows])
     if scored.labels is None:
         msg = f"{scored.name} has no labels to compare with"
         raise CatalogError(msg)
-    values = predictions.table.drop(columns="id_str").to_numpy(dtype=np.float64)
-    predicted = values[[rows[galaxy] for galaxy in scored.ids]]
-    return LabelledPredictions(scored, predicted, scored.labels, predictions.failures)
+    order = [rows[galaxy] for galaxy in scored.ids]
+    columns = models[0].task.output_columns
+    values = np.stack([part[columns].to_numpy(dtype=np.float64)[order] for part in samples])
+    return LabelledPredictions(scored, values, scored.labels, predictions.failures)

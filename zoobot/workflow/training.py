@@ -17,7 +17,7 @@ from zoobot.shared.tasks import TreeTask
 from zoobot.shared.training_log import EpochLog
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
-from zoobot.workflow.evaluation import Evaluation, evaluate_model
+from zoobot.workflow.evaluation import Evaluation, evaluate_models
 from zoobot.workflow.pictures import draw_training_curves
 from zoobot.workflow.resuming import check_same_data, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
@@ -140,8 +140,8 @@ def _report(
     log = EpochLog(folder / "metrics.csv").read()
     draw_training_curves(log, model.task, folder)
     part = "test" if "test" in galaxies.galaxies else "val"
-    evaluation = evaluate_model(
-        engine, model, galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
+    evaluation = evaluate_models(
+        engine, [model], galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
     )
     record.update(epochs=len(log), scores=evaluation.scores_for_json())
     return TrainingResult(

@@ -9,6 +9,7 @@ from zoobot.shared.options.finding import AnomaliesOptions, RateOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
 from zoobot.shared.options.images import AugmentationOptions, ImageOptions
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
+from zoobot.shared.options.mixture import MixtureOptions
 from zoobot.shared.options.representing import RepresentOptions
 from zoobot.shared.options.results import RunFolderOptions
 from zoobot.shared.options.streaming import StreamingOptions
@@ -27,6 +28,7 @@ __all__ = [
     "ExploreOptions",
     "ImageOptions",
     "LearningOptions",
+    "MixtureOptions",
     "RateOptions",
     "RepresentOptions",
     "RoundsOptions",

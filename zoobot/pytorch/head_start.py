@@ -60,19 +60,16 @@ def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
 
 
 def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
-    """The model's loss as a function of its head's weights, in float64, without dropout."""
+    """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
+    outputs = model.head.linear.out_features
     head = copy.deepcopy(model.head).double().cpu().eval()
+    head.linear = nn.Linear(outputs, outputs, bias=False, dtype=torch.float64)
+    nn.init.eye_(head.linear.weight)
 
-    def loss(
-        features: NDArray, labels: NDArray, weight: NDArray, bias: NDArray
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        head.linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
-        with torch.no_grad():
-            head.linear.weight.copy_(torch.from_numpy(weight))
-            head.linear.bias.copy_(torch.from_numpy(bias))
-        known = torch.from_numpy(np.asarray(labels, np.float64))
-        losses = model.galaxy_losses(head(torch.from_numpy(features)), known)
-        of_weight, of_bias = torch.autograd.grad(losses.mean(), [head.linear.weight, head.linear.bias])
-        return losses.detach().numpy(), of_weight.numpy(), of_bias.numpy()
+    def loss(given: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
+        leaf = torch.from_numpy(given).requires_grad_()
+        losses = model.galaxy_losses(head(leaf), torch.from_numpy(np.asarray(labels, np.float64)))
+        (slopes,) = torch.autograd.grad(losses.sum(), [leaf])
+        return losses.detach().numpy(), slopes.numpy()
 
     return loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,44 +35,29 @@ def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
 
 
 def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
-    """The model's loss as a function of its head's weights, in float64, without dropout."""
-    graphs: dict[int, Callable[..., Any]] = {}
-
-    def loss(
-        features: NDArray, labels: NDArray, weight: NDArray, bias: NDArray
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        width = weight.shape[1]
-        if width not in graphs:
-            graphs[width] = _make_graph(model, width)
-        given = (np.asarray(array, np.float64) for array in (features, labels, weight, bias))
-        losses, of_weight, of_bias = graphs[width](*given)
-        return losses.numpy(), of_weight.numpy(), of_bias.numpy()
-
-    return loss
-
-
-def _make_graph(model: FinetuneableZoobot, width: int) -> Callable[..., Any]:
-    """Losses and derivatives for features of one width, compiled."""
+    """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
+    outputs = model.head.linear.units
     with _in_float64():
-        head: Any = heads.build_head(model.task, width, dropout_prob=0.0)
+        head: Any = heads.build_head(model.task, outputs, dropout_prob=0.0)
+    head.linear.kernel.assign(np.eye(outputs))
     for name in _TARGET_STATISTICS:
         if hasattr(head, name):
             getattr(head, name).assign(getattr(model.head, name).numpy())
 
-    def compute(features: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) -> Any:
-        kernel, offset = head.linear.kernel.value, head.linear.bias.value
-        kernel.assign(tf.transpose(weight))
-        offset.assign(bias)
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, outputs), tf.float64), tf.TensorSpec((None, None), tf.float64)]
+    )
+    def compute(given: tf.Tensor, labels: tf.Tensor) -> Any:
         with tf.GradientTape() as tape:
-            losses = model.galaxy_losses(head(features, training=False), labels)
-            mean = tf.reduce_mean(losses)
-        of_kernel, of_bias = tape.gradient(mean, [kernel, offset])
-        return losses, tf.transpose(of_kernel), of_bias
+            tape.watch(given)
+            losses = model.galaxy_losses(head(given, training=False), labels)
+        return losses, tape.gradient(losses, given)
 
-    float64 = [
-        tf.TensorSpec(shape, tf.float64) for shape in ((None, width), (None, None), (None, width), (None,))
-    ]
-    return tf.function(compute, input_signature=float64)
+    def loss(given: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
+        losses, slopes = compute(tf.constant(given), tf.constant(labels, tf.float64))
+        return losses.numpy(), slopes.numpy()
+
+    return loss
 
 
 @contextmanager

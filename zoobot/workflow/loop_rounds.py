@@ -64,7 +64,6 @@ def play(
         bought += new
         known = pool.select(np.array(bought))
         decay = engine.represent.fit_head(known.features, known.labels, model, seed=seed)
-        engine.represent.fit_head(known.features, known.labels, model, decay=decay)
         predicted = engine.represent.predict_features(held_out.features, model)[0]
         scores = {n: float(v) for n, v in model.task.metrics(predicted, held_out.labels).items()}
         yield {

@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from zoobot.shared import whole_files
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import NonFiniteError, WriteError
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.save_times import SaveTimes
 
 SCRIPT = Path(__file__).with_name("train_and_die.py")
 _spec = importlib.util.spec_from_file_location("train_and_die", SCRIPT)
@@ -113,6 +115,29 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     scores = pd.read_csv(tmp_path / "metrics.csv")
     assert scores["epoch"].tolist() == [0, 1, 2]
     assert np.isfinite(scores[["train_loss", "val_loss"]].to_numpy()).all()
+
+
+def test_a_trainer_that_failed_leaves_signals_and_hears_them_when_it_trains_again(
+    engine, make_model, make_galaxies, tmp_path, monkeypatch
+):
+    before = signal.getsignal(signal.SIGTERM)
+    heard = []
+
+    def saved_and_fail(times):
+        heard.append(signal.getsignal(signal.SIGTERM))
+        if len(heard) == 1:
+            raise RuntimeError(times)
+
+    monkeypatch.setattr(SaveTimes, "saved", saved_and_fail)
+    trainer = engine.finetune.get_trainer(tmp_path, max_epochs=3, progress=False, accelerator="cpu")
+    model = make_model("classification", n_blocks=1)
+    with pytest.raises(RuntimeError, match="SaveTimes"):
+        trainer.fit(model, make_galaxies())
+    assert signal.getsignal(signal.SIGTERM) == before
+    trainer.fit(model, make_galaxies())
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert len(heard) > 1
+    assert all(isinstance(getattr(handler, "__self__", None), SaveTimes) for handler in heard), heard
 
 
 def test_a_full_disk_leaves_the_older_files_and_nothing_half(make_model, fit, tmp_path, monkeypatch):

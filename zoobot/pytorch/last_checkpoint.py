@@ -88,9 +88,12 @@ class LastCheckpoint(Checkpoint):
             self.times.leave()
 
     def on_exception(self, trainer: pl.Trainer, model: Any, exception: BaseException) -> None:
-        """Save what training had come to where a signal ended its validation."""
-        if trainer.validating and isinstance(exception, SystemExit) and self.times.is_told_to_stop:
-            self._save(trainer, model)
+        """Save what training had come to where a signal ended its validation; leave signals alone again."""
+        try:
+            if trainer.validating and isinstance(exception, SystemExit) and self.times.is_told_to_stop:
+                self._save(trainer, model)
+        finally:
+            self.times.end()  # after an exception Lightning asks for no teardown
 
     def teardown(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
         """Leave signals alone again."""

@@ -1,3 +1,4 @@
+import json
 import logging
 
 import numpy as np
@@ -91,6 +92,35 @@ def test_a_cached_model_needs_no_network(hub, prefix):
         source = resolve_encoder(prefix + name, ARCHITECTURES)
         assert source.architecture == "resnet18"
         assert source.description == f"hf_hub:{name}"
+
+
+def forget_zoobot(folder):
+    """Leave what timm writes when a model is published."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["zoobot"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_encoders_of_zoobot_2_get_the_pixels_they_learned_from(hub, tmp_path):
+    revision = "c" * 40
+    repository = hub / "models--mwalmsley--zoobot-encoder-resnet18"
+    cached = repository / "snapshots" / revision
+    forget_zoobot(write_encoder(cached))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    copied = tmp_path / "zoobot-encoder-resnet18"
+    forget_zoobot(write_encoder(copied))
+    name = "hf_hub:mwalmsley/zoobot-encoder-resnet18"
+    for source in (name, f"{name}@{revision}", copied, cached):
+        preprocessing = resolve_encoder(source, ARCHITECTURES).preprocessing
+        assert (preprocessing.mean, preprocessing.std) == ((0, 0, 0), (1, 1, 1)), source
+        assert (preprocessing.image_size_pix, preprocessing.channels) == (96, 3)
+
+
+def test_other_encoders_get_what_their_files_say(tmp_path):
+    for folder in (tmp_path / "zoobot-encoder-x" / "other", tmp_path / "my-zoobot-encoder-x"):
+        forget_zoobot(write_encoder(folder))
+        assert resolve_encoder(folder, ARCHITECTURES).preprocessing.mean == (0.5, 0.5, 0.5)
 
 
 def test_without_network_the_error_says_what_to_do(hub):

@@ -14,7 +14,13 @@ from torch import nn
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
 from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
 from zoobot.shared.encoder_names import resolve_encoder
-from zoobot.shared.encoder_source import MODULE_PREFIX, EncoderSource
+from zoobot.shared.encoder_source import (
+    MODULE_PREFIX,
+    PLAIN_MEAN,
+    PLAIN_STD,
+    EncoderSource,
+    learned_from_plain_pixels,
+)
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.input_channels import adapt_preprocessing
 from zoobot.shared.preprocessing import Preprocessing
@@ -124,6 +130,8 @@ def encoder_from_module(
         size = image_size_pix or _timm_image_size(model_args, timm_config)
         described = Preprocessing(image_size_pix=size or Preprocessing().image_size_pix)
         described = described.with_changes(**{k: timm_config[k] for k in ("mean", "std") if k in timm_config})
+        if learned_from_plain_pixels(timm_config.get("hf_hub_id") or ""):
+            described = described.with_changes(mean=PLAIN_MEAN, std=PLAIN_STD)
         preprocessing = adapt_preprocessing(described, channels)
     architecture = timm_config.get("architecture") or MODULE_PREFIX + _class_name(module)
     model_args["in_chans"] = preprocessing.channels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,25 @@ from zoobot.shared.tensor_files import read_tensors
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MODULE_PREFIX", "EncoderSource", "source_from_folder"]
+__all__ = [
+    "MODULE_PREFIX",
+    "PLAIN_MEAN",
+    "PLAIN_STD",
+    "EncoderSource",
+    "learned_from_plain_pixels",
+    "source_from_folder",
+]
+
+logger = logging.getLogger("zoobot")
+
+#: Encoders published by Zoobot 2, as they are called on the Hub, in its cache, or in a folder of that name.
+_OF_ZOOBOT_2 = re.compile(r"(^|/|mwalmsley--)zoobot-encoder-[\w.-]+(@[^/]+|/snapshots/\w+)?$")
 
 #: An encoder that was a module in memory has no timm name; its checkpoint says what class it was.
 MODULE_PREFIX = "module:"
+
+#: The normalisation of pixels in [0, 1] that changes nothing.
+PLAIN_MEAN, PLAIN_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 _TIMM_DEFAULT_SIZE = (3, 224, 224)
 # What timm's builder takes for itself: where else to look for weights. A stranger's file has no say in that.
@@ -94,6 +111,9 @@ def source_from_folder(folder: str | Path, description: str = "") -> EncoderSour
         read_tensors(weights)  # raises, and says what is there instead
     timm_config = config["pretrained_cfg"] or {}
     model_args = config.get("model_args") or {}
+    if learned_from_plain_pixels(description or str(folder)) and not config.get("zoobot"):
+        logger.info("encoder %s: pixels stay in [0, 1], as it learned from them", description or folder)
+        timm_config = {**timm_config, "mean": PLAIN_MEAN, "std": PLAIN_STD}
     channels, size = _input_size(timm_config, model_args, folder)
     return EncoderSource(
         architecture=architecture,
@@ -104,6 +124,25 @@ def source_from_folder(folder: str | Path, description: str = "") -> EncoderSour
         classifier=_names(timm_config.get("classifier"), folder),
         description=description or str(folder),
     )
+
+
+def learned_from_plain_pixels(name: str) -> bool:
+    """Whether an encoder is one of those of Zoobot 2, whose config.json says another normalisation.
+
+    They learned from pixels in [0, 1], neither shifted nor scaled (`normalize=False` in the views of
+    galaxy-datasets, with which Zoobot 2 also finetunes them). What timm wrote beside them when they were
+    published is the mean and scatter of its own weights of that architecture.
+
+    Args:
+        name: Of the model on the Hub, with or without revision, or of a folder.
+
+    Example:
+        >>> learned_from_plain_pixels("hf_hub:mwalmsley/zoobot-encoder-convnext_nano")
+        True
+        >>> learned_from_plain_pixels("hf_hub:timm/convnext_nano.in12k")
+        False
+    """
+    return _OF_ZOOBOT_2.search(name) is not None
 
 
 def _input_size(timm_config: dict[str, Any], model_args: dict[str, Any], folder: Path) -> tuple[int, int]:

@@ -34,6 +34,7 @@ def encoded(both_engines, make_model, catalog_path, tmp_path_factory):
 def test_features_and_fitted_heads_are_the_same(both_engines, encoded, kind):
     (first, ours), (second, theirs) = encoded(kind).values()
     assert ours.ids == theirs.ids
+    assert ours.origin == theirs.origin  # the same model by its hash, block, pixels and catalog
     assert np.ptp(ours.features, axis=0).max() > 1e-3
     np.testing.assert_allclose(ours.features, theirs.features, atol=1e-4)
     predicted = []

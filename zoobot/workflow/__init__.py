@@ -27,8 +27,10 @@ from zoobot.workflow.prediction import predict
 from zoobot.workflow.prediction_result import PredictResult
 from zoobot.workflow.prioritising import PrioritiseResult, prioritise
 from zoobot.workflow.rating import RateResult, rate
+from zoobot.workflow.reducing import ReduceResult, reduce
 from zoobot.workflow.representing import RepresentResult, represent
 from zoobot.workflow.resuming import resumed_options
+from zoobot.workflow.similarity_search import SimilarResult, similar
 from zoobot.workflow.training import TrainingResult, finetune, train
 
 __all__ = [
@@ -43,7 +45,9 @@ __all__ = [
     "PredictResult",
     "PrioritiseResult",
     "RateResult",
+    "ReduceResult",
     "RepresentResult",
+    "SimilarResult",
     "TrainingResult",
     "anomalies",
     "calibrate",
@@ -60,7 +64,9 @@ __all__ = [
     "predict_on_cluster",
     "prioritise",
     "rate",
+    "reduce",
     "represent",
     "resumed_options",
+    "similar",
     "train",
 ]

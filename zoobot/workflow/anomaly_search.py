@@ -58,7 +58,7 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
     """
     save_loc = list_place(options.save_loc, overwrite=options.overwrite)
     features = read_features(options.features)
-    file_locs = find_images(features.ids, options)
+    file_locs = find_images(features.ids, options, features.origin)
     record = RunRecord(
         save_loc.with_suffix(".run.json"), {"work": "anomalies", "status": "running", "command": command}
     )

@@ -6,11 +6,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.augment import make_view
+from zoobot.shared.catalog_places import place_arguments
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.plots import contact_sheet
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.workflow.galaxies import read_galaxies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,16 +26,21 @@ __all__ = ["draw_sheet", "find_images"]
 logger = logging.getLogger("zoobot")
 
 
-def find_images(ids: Sequence[str], options: ShownGalaxiesOptions) -> list[str]:
+def find_images(ids: Sequence[str], options: ShownGalaxiesOptions, origin: Mapping[str, Any]) -> list[str]:
     """Where the images of galaxies are, by their catalog; empty where it has none.
 
+    Args:
+        ids: The galaxies.
+        options: Their catalog, if it was given.
+        origin: Where their features come from: its `place` tells of a catalog, if none was given.
+
     Raises:
-        CatalogError: If the catalog can't be used, or has none of the galaxies.
+        CatalogError: If the catalog that was given can't be used, or has none of the galaxies.
     """
-    if options.catalog is None:
+    galaxies = _open_catalog(options, origin)
+    if galaxies is None:
         return [""] * len(ids)
-    galaxies = read_galaxies(options.catalog, options)  # type: ignore[arg-type]  # it has a catalog
-    places = dict(zip(galaxies.ids, galaxies.paths, strict=True))
+    places = galaxies.find_paths(ids)
     found = [places.get(galaxy, "") for galaxy in ids]
     absent = found.count("")
     if absent == len(ids):
@@ -46,7 +52,13 @@ def find_images(ids: Sequence[str], options: ShownGalaxiesOptions) -> list[str]:
 
 
 def draw_sheet(
-    path: Path, file_locs: Sequence[str], names: Sequence[str], origin: Mapping[str, Any]
+    path: Path,
+    file_locs: Sequence[str],
+    names: Sequence[str],
+    origin: Mapping[str, Any],
+    *,
+    columns: int = 6,
+    marked: Sequence[int] = (),
 ) -> Path | None:
     """A picture of galaxies, as the network saw them; None where it is not known where any image is.
 
@@ -55,6 +67,8 @@ def draw_sheet(
         file_locs: Their images; empty where unknown.
         names: What stands above each.
         origin: Where their features come from: its `preprocessing` says how images are read.
+        columns: Galaxies side by side.
+        marked: Which of them have a frame.
 
     Raises:
         ConfigError: If that is no record of preprocessing.
@@ -62,7 +76,22 @@ def draw_sheet(
     if not any(file_locs):
         return None
     preprocessing = _preprocessing(origin)
-    return contact_sheet(path, [_view(place, preprocessing) for place in file_locs], names)
+    views = [_view(place, preprocessing) for place in file_locs]
+    return contact_sheet(path, views, names, columns=columns, marked=marked)
+
+
+def _open_catalog(options: ShownGalaxiesOptions, origin: Mapping[str, Any]) -> CatalogStream | None:
+    """The catalog that was given, or else that which the features are of, if it is still there."""
+    if options.catalog is not None:
+        return CatalogStream(options.catalog, **options.catalog_arguments())
+    place = origin.get("place")
+    if place is None:
+        return None
+    try:
+        return CatalogStream(place["catalog"], **place_arguments(place))
+    except CatalogError as error:
+        logger.warning("The catalog of these features can't be read any more; give --catalog: %s", error)
+        return None
 
 
 def _preprocessing(origin: Mapping[str, Any]) -> Preprocessing:

@@ -102,7 +102,7 @@ def _open(options: RateOptions) -> RatingSession:
         session = RatingSession(folder)
         session.check_same(features.ids, features.features)
         return session
-    file_locs = find_images(features.ids, options)
+    file_locs = find_images(features.ids, options, features.origin)
     logger.info("Starting a session with %s galaxies in %s", f"{len(features):,}", folder)
     origin = {"features": options.features, **features.origin}
     return RatingSession.start(

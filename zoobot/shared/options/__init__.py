@@ -12,6 +12,7 @@ from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, 
 from zoobot.shared.options.mixture import MixtureOptions
 from zoobot.shared.options.representing import RepresentOptions
 from zoobot.shared.options.results import RunFolderOptions
+from zoobot.shared.options.similar import ReduceOptions, SimilarOptions
 from zoobot.shared.options.streaming import StreamingOptions
 from zoobot.shared.options.task import TaskOptions
 
@@ -30,9 +31,11 @@ __all__ = [
     "LearningOptions",
     "MixtureOptions",
     "RateOptions",
+    "ReduceOptions",
     "RepresentOptions",
     "RoundsOptions",
     "RunFolderOptions",
+    "SimilarOptions",
     "SplitOptions",
     "StreamingOptions",
     "TaskOptions",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.plots.examples import displayable
-from zoobot.shared.plots.style import GREY, INK, PALE, new_figure, save
+from zoobot.shared.plots.style import ACCENT, GREY, INK, PALE, new_figure, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +21,21 @@ _TITLE_INCH = 0.3
 
 
 def contact_sheet(
-    path: str | Path, images: Sequence[np.ndarray | None], names: Sequence[str], *, columns: int = 6
+    path: str | Path,
+    images: Sequence[np.ndarray | None],
+    names: Sequence[str],
+    *,
+    columns: int = 6,
+    marked: Sequence[int] = (),
 ) -> Path:
     """A picture of galaxies in rows, in reading order.
 
     Args:
         path: The PNG file to write.
         images: (height, width, channels) each, uint8 or float in [0, 1]; None where it can't be read.
-        names: What stands above each.
+        names: What stands above each; a place without image and name stays empty.
         columns: Galaxies side by side.
+        marked: Which of them, counted from 0, have a frame.
 
     Returns:
         The path of the picture.
@@ -48,10 +54,13 @@ def contact_sheet(
     figure = new_figure(_PANEL_INCH * columns + 0.1, (_PANEL_INCH + _TITLE_INCH) * rows + 0.1)
     for axes in figure.subplots(rows, columns, squeeze=False).flatten()[len(images) :]:
         axes.remove()
-    for axes, image, name in zip(figure.axes, images, names, strict=True):
+    for place, (axes, image, name) in enumerate(zip(figure.axes, images, names, strict=True)):
+        if image is None and not name:
+            axes.set_axis_off()
+            continue
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
-            spine.set_visible(False)
+            spine.set(visible=place in marked, color=ACCENT, linewidth=2.5)
         axes.set_title(name, fontsize=7, color=INK, pad=2)
         if image is None:
             axes.set(facecolor=PALE, aspect="equal")

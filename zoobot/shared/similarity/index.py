@@ -84,6 +84,12 @@ class SimilarityIndex:
         parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
         return parquet.read_table(self.folder / building.IDS_FILE)["id_str"].combine_chunks()
 
+    def knows(self, galaxy: str) -> bool:
+        """Whether a galaxy has features."""
+        arrow = import_optional("pyarrow", needed_for="an index of features")
+        compute = import_optional("pyarrow.compute", needed_for="an index of features")
+        return bool(compute.index(self._ids, arrow.scalar(galaxy, self._ids.type)).as_py() >= 0)
+
     def find(self, ids: Sequence[str]) -> NDArray[np.intp]:
         """The rows of galaxies, in the order of the ids.
 

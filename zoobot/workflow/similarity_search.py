@@ -1,0 +1,160 @@
+"""The guided search for more galaxies like some: features, an index, lists and a picture."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.image_locations import SEPARATOR
+from zoobot.shared.safe_files import replacing
+from zoobot.shared.similarity import SimilarityIndex, open_index
+from zoobot.workflow.contact_sheets import draw_sheet, find_images
+from zoobot.workflow.query_images import encode_images
+from zoobot.workflow.run_folder import RunRecord, loaded_versions
+
+if TYPE_CHECKING:
+    from zoobot.shared.config import SimilarOptions
+
+__all__ = ["SimilarResult", "similar"]
+
+logger = logging.getLogger("zoobot")
+
+#: Galaxies drawn of one list, and of each of several; and lists drawn.
+_DRAWN = 23
+_DRAWN_OF_SEVERAL = 7
+_LISTS_DRAWN = 12
+_COLUMNS = 6
+_TITLE_LENGTH = 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarResult:
+    """Galaxies like those that were asked about.
+
+    Args:
+        table: `query`, `rank` (from 1), `id_str`, `similarity` (cosine, at most 1), `file_loc` (empty where
+            unknown).
+        looked_at: How many galaxies have features.
+        exact: Whether all of them were compared.
+        save_loc: The list, if it was written.
+        picture: The picture, if there is one.
+    """
+
+    table: pd.DataFrame
+    looked_at: int
+    exact: bool
+    save_loc: Path | None
+    picture: Path | None
+
+
+def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar") -> SimilarResult:
+    """List the galaxies of a table of features that are most like some, which may be images of others.
+
+    The index is kept inside of the folder of features, or beside their table. Beside the list `NAME.csv` lie
+    `NAME.png`, where it is known where images are, and `NAME.run.json`.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the features, the model or an image can't be used, an id is unknown, or the list
+            exists.
+    """
+    save_loc = None if options.save_loc is None else _list_place(options.save_loc, options.overwrite)
+    index = open_index(options.features, components=options.pca, search=options.search)
+    images = [one for one in options.like if not index.knows(one) and _is_image(one)]
+    ids = [one for one in options.like if one not in images]
+    index.find(ids)
+    if images and options.together:
+        msg = f"--together is for galaxies with features, but these are images: {images}"
+        raise ConfigError(msg)
+    tables = [index.like_galaxies(ids, options.k, together=options.together)] if ids else []
+    if images:
+        encoded = encode_images(images, index, options)
+        tables.append(index.like_features(encoded, options.k, names=images))
+    table = pd.concat(tables, ignore_index=True)
+    file_locs = dict(zip(images, images, strict=True)) | _places([*ids, *table["id_str"]], index, options)
+    table["file_loc"] = [file_locs[galaxy] for galaxy in table["id_str"]]
+    picture = None
+    if save_loc is not None:
+        with replacing(save_loc) as draft:
+            if save_loc.suffix.lower() == ".csv":
+                table.to_csv(draft, index=False, encoding="utf-8")
+            else:
+                table.to_parquet(draft, index=False)
+        _record(save_loc, index, options, command)
+        if options.picture:
+            asked = [ids] if options.together else [[one] for one in [*ids, *images]]
+            picture = _draw(save_loc.with_suffix(".png"), table, asked, file_locs, index.origin)
+    return SimilarResult(
+        table=table, looked_at=len(index), exact=index.is_exact, save_loc=save_loc, picture=picture
+    )
+
+
+def _is_image(text: str) -> bool:
+    return SEPARATOR in text or Path(text).expanduser().is_file()
+
+
+def _places(ids: list[str], index: SimilarityIndex, options: SimilarOptions) -> dict[str, str]:
+    unique = list(dict.fromkeys(ids))
+    return dict(zip(unique, find_images(unique, options, index.origin), strict=True))
+
+
+def _draw(
+    path: Path,
+    table: pd.DataFrame,
+    asked: list[list[str]],
+    file_locs: dict[str, str],
+    origin: dict[str, Any],
+) -> Path | None:
+    """Each list in rows of its own: what was asked about, marked, and the galaxies most like it."""
+    several = len(asked) > 1
+    columns = 1 + _DRAWN_OF_SEVERAL if several else _COLUMNS
+    places: list[str] = []
+    names: list[str] = []
+    marked: list[int] = []
+    for galaxies in asked[:_LISTS_DRAWN]:
+        found = table[table["query"] == ", ".join(galaxies)]
+        found = found.head(_DRAWN_OF_SEVERAL if several else _DRAWN)
+        marked += range(len(places), len(places) + len(galaxies))
+        places += [file_locs[galaxy] for galaxy in galaxies] + found["file_loc"].tolist()
+        names += [f"like this\n{_short(galaxy)}" for galaxy in galaxies]
+        names += [
+            f"{row.rank}. {_short(str(row.id_str))}\n{row.similarity:.3f}" for row in found.itertuples()
+        ]
+        missing = -len(places) % columns if several else 0
+        places += [""] * missing
+        names += [""] * missing
+    picture = draw_sheet(path, places, names, origin, columns=columns, marked=marked)
+    if picture is None:
+        logger.warning("No picture: the features do not say where their images are; give --catalog")
+    return picture
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _TITLE_LENGTH else f"…{name[1 - _TITLE_LENGTH :]}"
+
+
+def _record(save_loc: Path, index: SimilarityIndex, options: SimilarOptions, command: str) -> None:
+    path = save_loc.with_suffix(".run.json")
+    record = RunRecord(path, {"work": "similar", "status": "running", "command": command})
+    facts = {"source": options.features, "galaxies": len(index), "origin": index.origin}
+    record.update(options=options.to_config(), data={"features": facts}, versions=loaded_versions())
+    record.update(exact=index.is_exact, status="finished")
+
+
+def _list_place(save_loc: str, overwrite: bool) -> Path:
+    path = Path(save_loc).expanduser().absolute()
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        msg = f"the list must end in .csv or .parquet, got {save_loc!r}"
+        raise ConfigError(msg)
+    if path.is_dir() or (path.exists() and not overwrite):
+        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
+        raise ConfigError(msg)
+    return path

@@ -310,3 +310,36 @@ def test_a_phone_shows_filters_and_details_over_the_galaxies(open_page):
     assert page.locator("#details").bounding_box()["width"] == 390
     page.get_by_role("button", name="Close").tap()
     assert page.locator("#details").is_hidden()
+
+
+def test_a_plot_opens_and_filters_galaxies(open_page):
+    task = RegressionTask(num_targets=1, label_cols=("T",))
+    truth = np.linspace(-5, 10, 31)
+    described = describe_predictions(task, truth[None, :, None] + 0.1, truth[:, None], level=0.9)
+    contents = Contents(
+        title="T", facts=[], ids=[f"g{k}" for k in range(31)], columns=described.columns,
+        charts=described.charts, thumbnails=Thumbnails.none(31, "why"),
+    )  # fmt: skip
+    page = open_page(contents)
+    page.click("#plot-toggle")
+    assert page.locator("#plot-x").input_value() == "1"
+    assert page.locator("#plot-y").input_value() == "0"
+    box = page.locator("#points").bounding_box()
+    left, right, top, bottom = (
+        box["x"] + 56,
+        box["x"] + box["width"] - 16,
+        box["y"] + 16,
+        box["y"] + box["height"] - 46,
+    )
+    middle = (left + right) / 2, (top + bottom) / 2
+    page.mouse.click(*middle)
+    assert page.locator("#details h2").inner_text() == "g15"
+    page.get_by_role("button", name="Close").click()
+    page.mouse.move(left - 5, bottom + 5)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 2, middle[1] - 2, steps=4)
+    page.mouse.up()
+    assert status(page) == "16 of 31 galaxies"
+    page.click("#plot-toggle")
+    assert page.locator("#plot").is_hidden()
+    assert order(page)[-1] == "g15"

@@ -88,7 +88,8 @@ def _tree(task: TreeTask, samples: NDArray, labels: NDArray, level: float, kind:
             label = len(columns) if has_votes else None
             if has_votes:
                 column = observed[:, answer.index]
-                columns.append(Column(f"{answer.label_col}_label_fraction", "", column, True, False))
+                title = f"{titles[number]}: {answer.pretty}, label"
+                columns.append(Column(f"{answer.label_col}_label_fraction", title, column, True, False))
             bars.append(Bar(answer.pretty, value, ends[0], ends[1], label))
         charts.append(Chart(titles[number], bars, asked))
     charts = [

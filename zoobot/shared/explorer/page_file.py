@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["page_text", "write_page"]
 
-_SCRIPTS = ("data.js", "shown.js", "charts.js", "grid.js", "facets.js", "details.js", "csv.js", "main.js")
+_SCRIPTS = (
+    "data.js",
+    "shown.js",
+    "charts.js",
+    "grid.js",
+    "facets.js",
+    "details.js",
+    "csv.js",
+    "plot.js",
+    "main.js",
+)
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 

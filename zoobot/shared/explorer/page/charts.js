@@ -1,6 +1,7 @@
 // Bars with intervals and labels: a few on a card, the whole tree in the details.
 
-const CARD_LINES = 4;
+const MOST_LINES = 4;
+const CARD_LINES = Math.min(MOST_LINES, page.charts.length > 1 ? page.charts.length : page.charts[0].bars.length);
 
 const isAsked = (chart, row) => chart.bars.some((bar) => !Number.isNaN(valueOf(bar.value, row)));
 
@@ -38,7 +39,7 @@ function drawBar(chart, bar, row) {
   const label = labelOf(chart, bar, row);
   if (!Number.isNaN(label)) {
     const mark = make("i", "mark");
-    mark.style.left = `${placeOf(chart, label)}%`;
+    mark.style.left = `${Math.min(Math.max(placeOf(chart, label), 0.6), 99.4)}%`; // whole at either end
     track.append(mark);
   }
   return track;
@@ -63,12 +64,14 @@ function drawCardLines(row) {
   if (first) bars = [first, ...bars.filter(([, bar]) => bar !== first[1])];
   const lines = make("div", "lines");
   for (const [chart, bar] of bars.slice(0, CARD_LINES)) {
-    const line = make("div", bar.value === state.sort ? "line sorted" : "line");
+    const line = make("div", "line");
+    line.classList.toggle("sorted", bar.value === state.sort);
+    line.classList.toggle("labelled", isLabel(chart, bar, row));
     const words = make("span", "words");
     if (page.charts.length > 1) words.append(make("span", "question", visible(chart.title)));
     words.append(make("span", "answer", visible(bar.title)));
     const column = page.columns[bar.value];
-    line.append(words, make("b", "", written(column.values[row], column.share)), drawBar(chart, bar, row));
+    line.append(words, make("b", "", written(column.values[row], column)), drawBar(chart, bar, row));
     lines.append(line);
   }
   if (!bars.length) lines.append(make("div", "line", "no prediction"));
@@ -81,16 +84,16 @@ function drawChartBars(chart, row) {
     const column = page.columns[bar.value];
     const value = column.values[row];
     const line = make("li");
-    let words = written(value, column.share);
+    let words = written(value, column);
     if (bar.lower !== null && !Number.isNaN(value)) {
-      const ends = [bar.lower, bar.upper].map((end) => written(valueOf(end, row), column.share));
-      words += ` (${ends[0].replace("%", "")}–${ends[1].replace("%", "")})`;
+      const ends = [bar.lower, bar.upper].map((end) => written(valueOf(end, row), column));
+      words += column.share ? ` (${ends.join("–").replaceAll("%", "")})` : ` (${ends.join(" to ")})`;
     }
     const text = make("div", "words");
     text.append(make("span", "answer", visible(bar.title)), make("b", "", words));
     const label = labelOf(chart, bar, row);
     if (!Number.isNaN(label)) {
-      const said = bar.label === null ? "label" : `label ${written(label, column.share)}`;
+      const said = bar.label === null ? "label" : `label ${written(label, column)}`;
       text.append(make("span", "label", said));
     }
     line.append(text, drawBar(chart, bar, row));
@@ -120,7 +123,7 @@ function drawTree(row) {
     const block = make("section", "chart");
     const heading = make("h3", "", visible(chart.title));
     if (chart.asked !== null && chart.parents.length) {
-      heading.append(make("span", "asked", `asked ${written(valueOf(chart.asked, row), true)}`));
+      heading.append(make("span", "asked", `asked ${written(valueOf(chart.asked, row), { share: true })}`));
     }
     block.append(heading, drawChartBars(chart, row));
     blocks.set(number, block);

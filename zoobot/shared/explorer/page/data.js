@@ -27,9 +27,29 @@ const visible = (text) =>
     .replace(/[\u007f-\u009f]/g, "\u2421");
 const nameOf = (row) => visible(page.ids[row]);
 
-function written(number, isShare) {
+// Where a column's numbers lie: fractions between 0 and 1, all others between the least and the most.
+function rangeOf(column) {
+  if (column.share) return [0, 1];
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of column.values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+// As many digits as tell a hundredth of a column's range apart.
+function digitsOf(column) {
+  const [low, high] = rangeOf(column);
+  return Math.min(Math.max(2 - Math.floor(Math.log10(high - low || 1)), 0), 12);
+}
+
+for (const column of page.columns) column.digits = digitsOf(column);
+
+function written(number, { share = false, digits = 2 }) {
   if (Number.isNaN(number)) return "–";
-  return isShare ? `${Math.round(100 * number)}%` : String(Number(number.toPrecision(4)));
+  if (share) return `${Math.round(100 * number)}%`;
+  return (Math.abs(number) < 1e15 ? number.toFixed(digits) : String(number)).replace("-", "−");
 }
 
 const find = (id) => document.getElementById(id);

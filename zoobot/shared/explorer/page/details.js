@@ -8,6 +8,7 @@ function openDetails(row, isFocused = false) {
   document.body.classList.add("has-details");
   details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), drawLegend(), drawTree(row), drawFacts(row), ...drawNeighbours(row));
   details.scrollTop = 0;
+  drawPlot();
   for (const place of cards.keys()) markSelected(place);
   if (isFocused) details.focus();
 }
@@ -44,7 +45,7 @@ function drawFacts(row) {
   }
   for (const [number, column] of page.columns.entries()) {
     if (!column.listed || charted.has(number)) continue;
-    facts.append(make("dt", "", visible(column.title)), make("dd", "", written(column.values[row], column.share)));
+    facts.append(make("dt", "", visible(column.title)), make("dd", "", written(column.values[row], column)));
   }
   return facts;
 }
@@ -67,7 +68,7 @@ function drawNeighbours(row) {
   const list = make("ul", "neighbours");
   for (const one of near) {
     const line = make("li");
-    const words = `${nameOf(one.row)}, distance ${written(one.distance, false)}`;
+    const words = `${nameOf(one.row)}, distance ${written(one.distance, {})}`;
     const opened = button("", words, () => openDetails(one.row, true));
     opened.title = words;
     opened.append(picture(one.row));

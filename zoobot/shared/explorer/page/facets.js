@@ -4,16 +4,6 @@ const BINS = 40;
 const MOST_WORDS = 30;
 const refresh = []; // of each filter drawn: shows the range that holds now
 
-function rangeOf(column) {
-  if (column.share) return [0, 1];
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of column.values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  return low <= high ? [low, high] : [0, 1];
-}
-
 function drawHistogram(column, [low, high]) {
   const bins = new Array(BINS).fill(0);
   for (const value of column.values) {
@@ -47,8 +37,7 @@ function drawRange(number, title) {
     Object.assign(slider, { type: "range", min: low, max: high, step: (high - low) / 200 || 1, value: end ? high : low });
     slider.setAttribute("aria-label", `${visible(column.title)}, ${word}`);
     const typed = make("input");
-    Object.assign(typed, { type: "number", step: "any", placeholder: written(end ? high : low, false) });
-    if (column.share) typed.placeholder = end ? "100" : "0";
+    Object.assign(typed, { type: "number", step: "any", placeholder: String(Number(((end ? high : low) * factor).toPrecision(4))) });
     typed.setAttribute("aria-label", `${visible(column.title)}, ${word}${column.share ? ", percent" : ""}`);
     sliders.append(slider);
     return { slider, typed };
@@ -157,11 +146,11 @@ function drawFacets() {
 function drawChips() {
   const chips = [];
   for (const [number, [least, most]] of state.ranges) {
-    const { title, share } = page.columns[number];
+    const column = page.columns[number];
     const words = [];
-    if (least > -Infinity) words.push(`≥ ${written(least, share)}`);
-    if (most < Infinity) words.push(`≤ ${written(most, share)}`);
-    chips.push([`${visible(title)} ${words.join(", ")}`, () => setRange(number, -Infinity, Infinity)]);
+    if (least > -Infinity) words.push(`≥ ${written(least, column)}`);
+    if (most < Infinity) words.push(`≤ ${written(most, column)}`);
+    chips.push([`${visible(column.title)} ${words.join(", ")}`, () => setRange(number, -Infinity, Infinity)]);
   }
   for (const [number, chosen] of state.words) {
     const words = [...chosen].map((word) => visible(word) || "none").join(" or ");

@@ -55,7 +55,7 @@ function drawCard(place) {
   const leads = cardBars(row).slice(0, CARD_LINES);
   const said = leads.map(([chart, bar]) => {
     const column = page.columns[bar.value];
-    return `${titleOf(chart, bar)} ${written(column.values[row], column.share)}`;
+    return `${titleOf(chart, bar)} ${written(column.values[row], column)}`;
   });
   card.ariaLabel = [nameOf(row).slice(0, 100), ...said.map(visible)].join(", ");
   const left = GAP + (place % layout.columns) * (layout.width + GAP);

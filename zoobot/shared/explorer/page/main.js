@@ -1,19 +1,23 @@
 // The page at work.
 
-function drawSort() {
-  const option = (value, text) => {
-    const made = make("option", "", text);
-    made.value = value;
-    return made;
-  };
-  const choices = [option(-1, "Order of the table"), option(-2, "Id")];
-  for (const group of columnGroups()) {
+function makeOption(value, text) {
+  const made = make("option", "", text);
+  made.value = value;
+  return made;
+}
+
+// Columns to choose from, in groups; those that are not listed too, if asked for.
+function columnOptions(isAlso = () => false) {
+  const groups = columnGroups();
+  const listed = new Set(groups.flatMap((group) => group.numbers));
+  const others = [...page.columns.keys()].filter((number) => !listed.has(number) && isAlso(number));
+  if (others.length) groups.push({ title: "Labels", numbers: others });
+  return groups.map((group) => {
     const titled = make("optgroup");
     titled.label = visible(group.title);
-    titled.append(...group.numbers.map((number) => option(number, visible(shortTitle(group, number)))));
-    choices.push(titled);
-  }
-  find("sort").append(...choices);
+    titled.append(...group.numbers.map((number) => makeOption(number, visible(shortTitle(group, number)))));
+    return titled;
+  });
 }
 
 function sortBy(column, isDescending) {
@@ -51,7 +55,7 @@ function switchTheme() {
   document.documentElement.style.colorScheme = isDark ? "light" : "dark";
 }
 
-listeners.push(showState, showSelection, (isOther) => {
+listeners.push(showState, showSelection, drawPlot, (isOther) => {
   if (!isOther) {
     for (const place of cards.keys()) markSelected(place);
     return;
@@ -73,7 +77,11 @@ find("size").addEventListener("input", (event) => {
   layout.least = Number(event.target.value);
   redraw();
 });
-find("theme").addEventListener("click", switchTheme);
+find("theme").addEventListener("click", () => {
+  switchTheme();
+  drawPlot();
+});
+find("plot-toggle").addEventListener("click", switchPlot);
 find("filters-toggle").addEventListener("click", () => {
   const isOpen = document.body.classList.toggle("has-filters");
   find("filters-toggle").ariaExpanded = String(isOpen);
@@ -92,8 +100,12 @@ grid.addEventListener("click", clicked);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeDetails();
 });
-new ResizeObserver(redraw).observe(grid);
+new ResizeObserver(() => {
+  redraw();
+  drawPlot();
+}).observe(grid);
 
-drawSort();
+find("sort").append(makeOption(-1, "Order of the table"), makeOption(-2, "Id"), ...columnOptions());
+chooseAxes();
 drawFacets();
 update();

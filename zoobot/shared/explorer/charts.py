@@ -78,7 +78,7 @@ def _tree(task: TreeTask, samples: NDArray, labels: NDArray, level: float, kind:
     charts: list[Chart] = []
     place: dict[str, tuple[int, int]] = {}
     for number, question in enumerate(schema.questions):
-        asked = _add(columns, table, f"{question.text}_asked", f"{titles[number]}: asked")
+        asked = _add(columns, table, f"{question.text}_asked", f"{titles[number]}: Asked")
         bars: list[Bar] = []
         for answer in question.answers:
             name = f"{answer.label_col}_fraction"

@@ -6,7 +6,7 @@ function openDetails(row, isFocused = false) {
   state.open = row;
   details.hidden = false;
   document.body.classList.add("has-details");
-  details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), drawLegend(), drawTree(row), drawFacts(row), ...drawNeighbours(row));
+  details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), ...drawNeighbours(row), drawLegend(), drawTree(row), drawFacts(row));
   details.scrollTop = 0;
   drawPlot();
   for (const place of cards.keys()) markSelected(place);

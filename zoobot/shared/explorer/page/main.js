@@ -15,7 +15,7 @@ function columnOptions(isAlso = () => false) {
   return groups.map((group) => {
     const titled = make("optgroup");
     titled.label = visible(group.title);
-    titled.append(...group.numbers.map((number) => makeOption(number, visible(shortTitle(group, number)))));
+    titled.append(...group.numbers.map((number) => makeOption(number, visible(page.columns[number].title))));
     return titled;
   });
 }

@@ -181,9 +181,10 @@ def look(page: Path, frames: int) -> dict[str, Any] | str:
             "chromium": browser.version,
             "until_first_cards_s": time.perf_counter() - start,
         }
-        found["idle"] = frame_times(opened.evaluate(SCROLL, [frames, 0]))
-        found["scrolling"] = frame_times(opened.evaluate(SCROLL, [frames, 120]))
-        found["scrolling_fast"] = frame_times(opened.evaluate(SCROLL, [frames, 400]))
+        for name, step in (("idle", 0), ("scrolling", 120), ("scrolling_fast", 400)):
+            before = cpu_seconds(browser)
+            found[name] = frame_times(opened.evaluate(SCROLL, [frames, step]))
+            found[name]["cpu_ms"] = 1e3 * (cpu_seconds(browser) - before) / frames
         found["sort_ms"] = opened.evaluate(CHANGE, ["#sort", "change", "1"])
         found["search_ms"] = opened.evaluate(CHANGE, ["#search", "input", "J"])
         found["filter_ms"] = opened.evaluate(CHANGE, [".facet input[type=number]", "change", "40"])
@@ -192,6 +193,12 @@ def look(page: Path, frames: int) -> dict[str, Any] | str:
         found["heap_mb"] = opened.evaluate("performance.memory.usedJSHeapSize / 1e6")
         browser.close()
     return found
+
+
+def cpu_seconds(browser: Any) -> float:
+    """CPU time of all the browser's processes so far."""
+    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    return sum(process["cpuTime"] for process in told["processInfo"])
 
 
 def frame_times(times: list[float]) -> dict[str, float]:

@@ -205,16 +205,17 @@ def test_labels_that_are_no_votes_are_refused():
 
 def test_neighbours_are_those_of_brute_force():
     draws = np.random.default_rng(3)
-    features = draws.normal(size=(40, 6)) * [1, 10, 100, 1, 1, 1]
+    features = draws.normal(size=(40, 6)) * [1, 10, 100, 1, 1, 1] + 5
     known = [f"g{k}" for k in range(40)]
     ids = [*known[::-1], "unknown"]
     found = find_neighbours(ids, known, features, count=5)
-    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    centred = features - features.mean(axis=0)
+    vectors = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     for place, galaxy in enumerate(ids[:-1]):
-        distances = np.linalg.norm(scaled - scaled[known.index(galaxy)], axis=1)
-        nearest = np.argsort(distances)[1:6]
+        alike = vectors @ vectors[known.index(galaxy)]
+        nearest = np.argsort(-alike)[1:6]
         assert [ids[row] for row in found.rows[place]] == [known[k] for k in nearest]
-        np.testing.assert_allclose(found.distances[place], distances[nearest], rtol=1e-4)
+        np.testing.assert_allclose(found.similarities[place], alike[nearest], rtol=1e-4)
     assert found.rows[-1].tolist() == [-1] * 5
 
 

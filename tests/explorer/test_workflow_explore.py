@@ -235,3 +235,37 @@ def test_the_command_line_says_what_it_made(tree_table, tiny_survey, capsys):
     said = capsys.readouterr().out
     assert "5 galaxies (a random sample of 24)" in said
     assert "new.html" in said
+
+
+def test_a_catalog_of_other_galaxies_is_refused(tree_table, galaxies, tmp_path):
+    galaxies["id_str"] = [f"other-{galaxy}" for galaxy in galaxies["id_str"]]
+    galaxies.to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(CatalogError, match="has none of the 24 galaxies"):
+        explore(tree_table, catalog=tmp_path / "other.csv")
+
+
+def test_predictions_that_cannot_be_used_are_told_of(tree_table, tiny_survey, caplog, tmp_path):
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(tree_table)
+    values = table.to_pandas()
+    values.iloc[1, 1:] = np.nan
+    values.iloc[2, 3] = -1.0
+    frame = type(table).from_pandas(values, preserve_index=False)
+    parquet.write_table(frame.replace_schema_metadata(table.schema.metadata), tree_table)
+    with caplog.at_level("WARNING", "zoobot"):
+        data = data_of(explore(tree_table, catalog=tiny_survey, heading="<b>mine"))
+    assert "predictions of 2 galaxies can't be used" in caplog.text
+    assert data["title"] == "<b>mine"
+    first = column(data, f"{schemas.get('gz_decals_dr5').label_cols[0]}_fraction")
+    assert np.flatnonzero(np.isnan(first)).tolist() == [1, 2]
+
+
+def test_a_table_says_where_its_catalog_is(write_table, galaxies, tiny_survey, monkeypatch, tmp_path):
+    place = {"catalog": str(tiny_survey), "root": None, "id_col": "id_str", "file_col": "file_loc"}
+    task = RegressionTask(label_cols=("dec",))
+    predictions = write_table(task, galaxies[["dec"]].to_numpy(), place=place)
+    monkeypatch.chdir(tmp_path)
+    data = data_of(explore(predictions))
+    assert all(data["pictures"])
+    np.testing.assert_allclose(column(data, "dec_label"), galaxies["dec"], rtol=1e-6)

@@ -37,7 +37,8 @@ def _explore(given: dict[str, Any], command: str) -> None:
 
     result = workflow.explore(options)
     of_all = "" if result.galaxies == result.predicted else f" (a random sample of {result.predicted:,})"
-    say("", f"{result.galaxies:,} galaxies{of_all}, {result.megabytes:.1f} MB: {result.save_loc}")
+    galaxies = "1 galaxy" if result.galaxies == 1 else f"{result.galaxies:,} galaxies"
+    say("", f"{galaxies}{of_all}, {result.megabytes:.1f} MB: {result.save_loc}")
     say(*failure_lines(result.failures, result.save_loc.with_suffix(".failures.csv")))
 
 

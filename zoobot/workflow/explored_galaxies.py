@@ -92,8 +92,9 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
     Raises:
         CatalogError: If one can't be used, or that of the run is no longer there.
     """
-    sources = found.catalogs if options.catalog is None else [options.catalog]
-    places = found.places if options.catalog is None else options
+    sources = found.catalogs
+    if options.catalog is not None:
+        sources = [(options.catalog, options.catalog_arguments())]
     if not sources:
         for flag, given in (("--select", options.select), ("--columns", options.columns)):
             if given:
@@ -101,9 +102,9 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
                 raise CatalogError(msg)
         return []
     opened = []
-    for source in sources:
+    for source, arguments in sources:
         try:
-            galaxies = read_catalog(source, check_files=False, **places.catalog_arguments())
+            galaxies = read_catalog(source, check_files=False, **arguments)
         except CatalogError as error:
             if options.catalog is not None:
                 raise
@@ -117,7 +118,7 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
 
 
 def list_galaxies(
-    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task, options: ExploreOptions, *, file_col: str
+    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task, options: ExploreOptions
 ) -> Explored:
     """What catalogs know of some galaxies; of a galaxy in several the first counts.
 
@@ -126,14 +127,14 @@ def list_galaxies(
         catalogs: The catalogs, or none.
         task: What was predicted, for the labels.
         options: Further columns to show.
-        file_col: The column that says where images are.
 
     Raises:
-        CatalogError: If a column that is asked for is in no catalog.
+        CatalogError: If the catalogs have none of the galaxies, or not a column that is asked for.
     """
     row = {galaxy: row for row, galaxy in enumerate(ids)}
     paths: list[str | None] = [None] * len(ids)
     labels = np.full((len(ids), task.num_label_cols), np.nan)
+    places = [""] * len(ids)
     tables = []
     for catalog in catalogs:
         there = [k for k, galaxy in enumerate(catalog.ids) if galaxy in row and paths[row[galaxy]] is None]
@@ -142,20 +143,41 @@ def list_galaxies(
         for place, path in zip(rows, known.paths, strict=True):
             paths[place] = path
         if rows:
+            for place, spelled in zip(rows, _as_text(known.table[_file_col(known)]), strict=True):
+                places[place] = spelled
             labels[rows] = _known_labels(task, known)
             tables.append(known.table.set_axis(rows))
-    if not tables:
+    if not catalogs:
         return Explored(paths, labels, [], [])
+    _tell_missing(paths, catalogs)
     table = pd.concat(tables).reindex(np.arange(len(ids)))
-    check_columns(table, options.columns, " and ".join(catalog.name for catalog in catalogs))
+    check_columns(table, options.columns, _names(catalogs))
     columns: list[Column] = []
-    texts = [Text("file_loc", "Image", _as_text(table[file_col]))]
+    texts = [Text("file_loc", "Image", places)]
     for name in options.columns:
         if pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name]):
             columns.append(Column(name, name, table[name].to_numpy(dtype=np.float64, na_value=np.nan)))
         else:
             texts.append(Text(name, name, _as_text(table[name])))
     return Explored(paths, labels, columns, texts)
+
+
+def _tell_missing(paths: Sequence[str | None], catalogs: Sequence[Catalog]) -> None:
+    missing = paths.count(None)
+    if missing == len(paths):
+        msg = f"{_names(catalogs)} has none of the {missing:,} galaxies that were predicted"
+        raise CatalogError(msg)
+    if missing:
+        logger.warning("%s galaxies are not in %s: no pictures of them", f"{missing:,}", _names(catalogs))
+
+
+def _names(catalogs: Sequence[Catalog]) -> str:
+    return " and ".join(catalog.name for catalog in catalogs)
+
+
+def _file_col(catalog: Catalog) -> str:
+    """The column that says where images are, as the catalog was read."""
+    return "file_loc" if catalog.place is None else catalog.place["file_col"]
 
 
 def _as_text(column: pd.Series) -> list[str]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoobot.shared.config import ExploreOptions
+    from zoobot.shared.explorer.charts import Described
     from zoobot.workflow.found_results import FoundResults
 
 __all__ = ["ExploreResult", "explore"]
@@ -75,15 +76,15 @@ def explore(options: ExploreOptions) -> ExploreResult:
     found = find_results(options.results, checkpoint=options.checkpoint)
     catalogs = open_catalogs(found, options)
     ids, predicted = choose_galaxies(found, options, catalogs)
-    file_col = found.places.file_col if options.catalog is None else options.file_col
-    known = list_galaxies(ids, catalogs, found.task, options, file_col=file_col)
+    known = list_galaxies(ids, catalogs, found.task, options)
     described = describe_predictions(
         found.task, read_chosen(found, ids), known.labels, level=options.level, kind=options.interval
     )
+    _tell_unusable(described)
     neighbours = _neighbours(ids, known.paths, found, options)
     thumbnails = _thumbnails(known.paths, found, options, has_catalog=bool(catalogs))
     contents = Contents(
-        title=_name_of(options.results),
+        title=options.heading or _name_of(options.results),
         facts=_facts(found, catalogs, options, len(ids), predicted),
         ids=ids,
         columns=[*described.columns, *known.columns],
@@ -109,6 +110,16 @@ def explore(options: ExploreOptions) -> ExploreResult:
         megabytes=save_loc.stat().st_size / 1e6,
         failures=save_failures(failures, save_loc.with_suffix(".failures.csv")),
     )
+
+
+def _tell_unusable(described: Described) -> None:
+    """Warn of galaxies of which nothing is shown: their predictions are no finite numbers, or impossible."""
+    bars = [described.columns[bar.value].values for chart in described.charts for bar in chart.bars]
+    unusable = int(np.isnan(bars).all(axis=0).sum())
+    if unusable:
+        logger.warning(
+            "The predictions of %s galaxies can't be used: they are shown without", f"{unusable:,}"
+        )
 
 
 def _free_place(options: ExploreOptions) -> Path:

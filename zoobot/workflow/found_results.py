@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoobot.shared import tasks
+from zoobot.shared.catalog_places import place_arguments
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.options.galaxies import ImagePlaceOptions
@@ -32,8 +33,8 @@ class FoundResults(NamedTuple):
         task: What was predicted.
         preprocessing: How the model reads images; None where nothing says.
         checkpoint: The model's folder; None where nothing says.
-        catalogs: Where its galaxies are listed, if the record says.
-        places: Where their images are, as that run was told.
+        catalogs: Where its galaxies are listed, if the table or the record says: the catalog, and the other
+            arguments of `read_catalog`.
         samples: How many predictions there are of each galaxy; 1 where nothing says.
     """
 
@@ -41,8 +42,7 @@ class FoundResults(NamedTuple):
     task: Task
     preprocessing: Preprocessing | None
     checkpoint: str | None
-    catalogs: list[str]
-    places: ImagePlaceOptions
+    catalogs: list[tuple[str, dict[str, Any]]]
     samples: int
 
 
@@ -75,14 +75,13 @@ def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundRe
             raise PredictionsError(msg)
     if isinstance(preprocessing, list):  # of an ensemble whose members read images in several ways
         preprocessing = preprocessing[0]
-    known = {f.name for f in fields(ImagePlaceOptions)}
+    place_of_catalog = facts.get("place")
     return FoundResults(
         table=table,
         task=tasks.from_config(task),
         preprocessing=None if preprocessing is None else Preprocessing.from_config(preprocessing),
         checkpoint=checkpoint,
-        catalogs=_catalogs(options),
-        places=ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known}),
+        catalogs=_catalogs_of_record(options) if place_of_catalog is None else [_catalog(place_of_catalog)],
         samples=int(facts.get("n_samples", 1)),
     )
 
@@ -115,7 +114,11 @@ def _checkpoint_of_run(folder: Path | None, options: dict[str, Any]) -> str | No
     return named if isinstance(named, str) else None
 
 
-def _catalogs(options: dict[str, Any]) -> list[str]:
+def _catalog(place: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return place["catalog"], place_arguments(place)
+
+
+def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """All that a run was given: of a finetuning, any of them may hold the galaxies that were scored on."""
     found: list[str] = []
     for name in ("catalog", "val_catalog", "test_catalog"):
@@ -124,4 +127,6 @@ def _catalogs(options: dict[str, Any]) -> list[str]:
     if not all(isinstance(one, str) for one in found):
         msg = f"the record of the run names catalogs that are no texts: {found!r}"
         raise ConfigError(msg)
-    return found
+    known = {f.name for f in fields(ImagePlaceOptions)}
+    places = ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known})
+    return [(one, places.catalog_arguments()) for one in found]

@@ -117,7 +117,7 @@ def _as_json(contents: Contents) -> dict[str, Any]:
         and {
             "count": near.rows.shape[1],
             "rows": _packed(near.rows, "<i4"),
-            "distances": _packed(near.distances, "<f4"),
+            "similarities": _packed(near.similarities, "<f4"),
         },
     }
 

@@ -29,6 +29,9 @@ class ExploreOptions(EngineOptions, ImagePlaceOptions):
     save_loc: str | None = setting(
         None, "the page to write: .html; without it, beside the results under their name", metavar="FILE"
     )
+    heading: str | None = setting(
+        None, "what stands above the page; without it, the name of the results", metavar="TEXT"
+    )
     catalog: str | None = setting(
         None,
         "galaxies with their images and, if known, labels; without it, that of the run which predicted",

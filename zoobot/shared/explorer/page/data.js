@@ -14,7 +14,7 @@ for (const column of page.columns) column.values = unpack(column.values, Float32
 for (const text of [...page.texts, page.reasons]) text.codes = unpack(text.codes, Int32Array);
 if (page.neighbours) {
   page.neighbours.rows = unpack(page.neighbours.rows, Int32Array);
-  page.neighbours.distances = unpack(page.neighbours.distances, Float32Array);
+  page.neighbours.similarities = unpack(page.neighbours.similarities, Float32Array);
 }
 
 const valueOf = (column, row) => page.columns[column].values[row];

@@ -51,10 +51,10 @@ function drawFacts(row) {
 }
 
 function nearest(row) {
-  const { count: most, rows, distances } = page.neighbours;
+  const { count: most, rows, similarities } = page.neighbours;
   const near = [];
   for (let place = row * most; place < (row + 1) * most; place++) {
-    if (rows[place] >= 0) near.push({ row: rows[place], distance: distances[place] });
+    if (rows[place] >= 0) near.push({ row: rows[place], similarity: similarities[place] });
   }
   return near;
 }
@@ -68,7 +68,7 @@ function drawNeighbours(row) {
   const list = make("ul", "neighbours");
   for (const one of near) {
     const line = make("li");
-    const words = `${nameOf(one.row)}, distance ${written(one.distance, {})}`;
+    const words = `${nameOf(one.row)}, similarity ${written(one.similarity, {})}`;
     const opened = button("", words, () => openDetails(one.row, true));
     opened.title = words;
     opened.append(picture(one.row));

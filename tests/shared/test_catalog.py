@@ -11,6 +11,7 @@ import pytest
 
 from zoobot.shared import galaxy_files
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
+from zoobot.shared.catalog_stream import CatalogStream
 from zoobot.shared.errors import CatalogError, LabelError, MissingPackageError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.tables import read_table
@@ -521,3 +522,17 @@ def test_classes_that_only_look_like_numbers_keep_one_order():
         assert encode_labels(pd.DataFrame({"kind": kinds}), "kind")[1] == ("001", "01", "1")
     long = "1" * 5000  # Python reads no integer of so many digits
     assert encode_labels(pd.DataFrame({"kind": [long, "2"]}), "kind")[1] == (long, "2")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_thousands_of_columns_cost_no_digit_and_no_name(tmp_path, suffix):
+    ids = [1237648720693755918 + i for i in range(3)]
+    wide = pd.DataFrame({f"c {i} é": np.arange(3, dtype=np.int8) for i in range(5000)})
+    table = pd.concat([pd.DataFrame({"id_str": ids, "file_loc": "a.jpg"}), wide], axis=1)
+    (tmp_path / "a.jpg").touch()
+    path = tmp_path / f"wide ☃{suffix}"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path, index=False)
+    catalog = read_catalog(path)
+    assert catalog.ids == list(map(str, ids))
+    assert list(catalog.table)[2:] == list(wide)
+    assert CatalogStream(path).facts.galaxies == 3

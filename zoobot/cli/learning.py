@@ -90,7 +90,8 @@ def _demo(given: dict[str, Any], command: str) -> None:
         *(f"  {path:<{width}}  {meaning}" for path, meaning in made.items()),
         "",
         "Next, on the same simulated galaxies: which have a ring? This starts from the model just trained.",
-        f"  zoobot finetune --catalog {catalog} --labels ring --encoder {folder}/training "
+        f"  zoobot finetune --catalog {shlex.quote(str(catalog))} --labels ring "
+        f"--encoder {shlex.quote(str(folder / 'training'))} "
         "--save-dir results/rings",
         "With your own: a CSV file with the columns id_str, file_loc and a label.",
         "  zoobot finetune --catalog mine.csv --labels my_label --save-dir results/mine",
@@ -131,7 +132,8 @@ def _tell_training(result: TrainingResult | None) -> None:
         "  metrics.csv, run.json the epochs, and the record of the run",
         "",
         "Next: predict new galaxies",
-        f"  zoobot predict {shlex.quote(str(folder))} --catalog NEW.csv --save-loc {folder}/new.parquet",
+        f"  zoobot predict {shlex.quote(str(folder))} --catalog NEW.csv "
+        f"--save-loc {shlex.quote(str(folder / 'new.parquet'))}",
     )
 
 

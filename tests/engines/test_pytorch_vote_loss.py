@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from zoobot.pytorch import dirichlet_multinomial  # noqa: E402  needs torch
+from zoobot.shared import likelihood  # noqa: E402
 
 SLICES = [slice(0, 3), slice(3, 5), slice(5, 6)]
 VOTES = torch.tensor([[3.0, 0.0, 1.5, 0.0, 0.0, 4.0], [0.0, 7.0, 0.0, 2.0, 40.0, float("nan")]])
@@ -36,6 +37,17 @@ def test_form_for_accelerators_agrees_value_and_gradient():
     torch.testing.assert_close(dense.grad, voted.grad, rtol=0, atol=1e-12)
     assert from_all[0, 1].item() == from_all[0, 2].item() == from_all[1, 2].item() == 0
     assert dense.grad[0, 3:].abs().max() == 0
+
+
+@pytest.mark.parametrize("most", [20, 100_000])
+def test_whole_votes_few_or_many_meet_the_reference(most):
+    """Few enough have their factorials looked up."""
+    votes = np.random.default_rng(1).integers(0, most, (50, 6)).astype(float)
+    concentrations = np.random.default_rng(2).uniform(1, 101, votes.shape)
+    given = torch.from_numpy(concentrations), torch.from_numpy(votes)
+    loss = dirichlet_multinomial.dirichlet_multinomial_nll(*given, SLICES)
+    reference = likelihood.dirichlet_multinomial_nll(concentrations, votes, SLICES)
+    np.testing.assert_allclose(loss.numpy(), reference, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

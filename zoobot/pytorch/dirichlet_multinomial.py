@@ -79,19 +79,19 @@ class _VotedLoss(torch.autograd.Function):
     def forward(
         ctx: Any, concentrations: Tensor, votes: Tensor, question: Tensor, num_questions: int
     ) -> Tensor:
-        flat, flat_votes = concentrations.reshape(-1).double(), votes.reshape(-1).double()
+        flat, flat_votes = concentrations.reshape(-1).double(), votes.reshape(-1)
         num_cells = len(votes) * num_questions
         # NumPy's search takes a third of the time of torch.nonzero.
-        voted = torch.from_numpy(np.flatnonzero(flat_votes.numpy() > 0))
+        voted = torch.from_numpy(np.flatnonzero((flat_votes > 0).numpy()))
         voted_question = question.index_select(0, voted)
-        counts = flat_votes.index_select(0, voted)
+        counts = flat_votes.index_select(0, voted).double()
         totals = _sum_into(num_cells, voted_question, counts)
         asked = torch.from_numpy(np.flatnonzero(totals.numpy() > 0))
         concentration_sums = _sum_into(num_cells, question, flat)
 
         x = torch.cat((flat.index_select(0, voted), concentration_sums.index_select(0, asked)))
         c = torch.cat((counts, totals.index_select(0, asked)))
-        of_answers, of_questions = _log_coefficient(x, c).split((len(voted), len(asked)))
+        of_answers, of_questions = _log_coefficient_on_cpu(x, c).split((len(voted), len(asked)))
         loss = _sum_into(num_cells, voted_question, -of_answers)
         loss.index_add_(0, asked, of_questions)
         ctx.save_for_backward(x, c, voted, voted_question, asked, question)
@@ -104,10 +104,13 @@ class _VotedLoss(torch.autograd.Function):
         x, c, voted, voted_question, asked, question = ctx.saved_tensors
         of_answers, of_questions = (torch.digamma(x + c) - torch.digamma(x)).split((len(voted), len(asked)))
         grad_loss = grad_loss.reshape(-1)
+        of_answers = of_answers * grad_loss.index_select(0, voted_question)
         by_question = _sum_into(ctx.num_cells, asked, of_questions * grad_loss.index_select(0, asked))
-        gradient = by_question.index_select(0, question)
-        gradient.index_add_(0, voted, of_answers * grad_loss.index_select(0, voted_question), alpha=-1)
-        return gradient.view(ctx.shape).to(ctx.dtype), None, None, None
+        # what has no votes gets only rounded values, in the type of the result
+        gradient = by_question.to(ctx.dtype).index_select(0, question)
+        at_voted = (by_question.index_select(0, voted_question) - of_answers).to(ctx.dtype)
+        gradient.scatter_(0, voted, at_voted)
+        return gradient.view(ctx.shape), None, None, None
 
 
 def _dense_loss(concentrations: Tensor, votes: Tensor, membership: Tensor) -> Tensor:
@@ -120,9 +123,28 @@ def _dense_loss(concentrations: Tensor, votes: Tensor, membership: Tensor) -> Te
 
 def _log_coefficient(x: Tensor, c: Tensor) -> Tensor:
     """v(x, c) of the module's docstring."""
-    # One call for all three: log-gamma goes parallel early, and each time may wait for a busy core.
-    log_gamma_sum, log_gamma_x, log_factorial = torch.lgamma(torch.stack((x + c, x, c + 1)))
-    return log_gamma_sum - log_gamma_x - log_factorial
+    return torch.lgamma(x + c) - torch.lgamma(x) - torch.lgamma(c + 1)
+
+
+def _log_coefficient_on_cpu(x: Tensor, c: Tensor) -> Tensor:
+    """The same by SciPy's log-gamma, which takes two thirds of the time of torch's on one core."""
+    from scipy.special import gammaln
+
+    log_gamma_sum, log_gamma_x = torch.from_numpy(gammaln(torch.stack((x + c, x)).numpy()))
+    return log_gamma_sum - log_gamma_x - _log_factorial(c)
+
+
+def _log_factorial(counts: Tensor) -> Tensor:
+    """lnΓ(c + 1) on a CPU, looked up where all counts are whole and not many."""
+    table, whole = _log_factorials(), counts.long()
+    if len(whole) and whole.max() < len(table) and torch.equal(whole.to(counts.dtype), counts):
+        return table.index_select(0, whole)
+    return torch.lgamma(counts + 1)
+
+
+@lru_cache(maxsize=1)
+def _log_factorials() -> Tensor:
+    return torch.lgamma(torch.arange(1, 1025, dtype=torch.float64))
 
 
 def _sum_into(num_cells: int, cell: Tensor, values: Tensor) -> Tensor:

@@ -36,33 +36,11 @@ def browser():
         chromium.close()
 
 
-class OpenPage:
-    """A page in a browser, with all that it asks for and complains of."""
-
-    def __init__(self, browser, path, **options):
-        self.context = browser.new_context(accept_downloads=True, **options)
-        self.page = self.context.new_page()
-        self.complaints = []
-        self.requests = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_function("document.getElementById('status').textContent !== ''")
-
-    def check(self):
-        """Nothing was complained of, and nothing asked for but the page itself."""
-        assert self.complaints == []
-        assert [url for url in self.requests if not url.startswith(("data:", "blob:"))] == [
-            self.page.url.partition("#")[0]
-        ]
-        assert self.page.evaluate("window.hacked") is None
-
-
 @pytest.fixture
 def open_page(browser, tmp_path):
     """Write contents as a page, or take one that is there, and open it; it is checked in the end."""
+    from opened_page import OpenedPage
+
     from zoobot.shared.explorer import write_page
 
     opened = []
@@ -72,7 +50,7 @@ def open_page(browser, tmp_path):
         if not isinstance(contents, Path):
             path = tmp_path / f"page{len(opened)}.html"
             write_page(path, contents)
-        opened.append(OpenPage(browser, path, **options))
+        opened.append(OpenedPage(browser, path, **options))
         return opened[-1].page
 
     yield open_contents

@@ -6,8 +6,9 @@ import io
 import numpy as np
 import pytest
 from explorer_contents import HOSTILE, make_contents
+from opened_page import OpenedPage
 
-from zoobot.shared.explorer import Column, Contents, Text, Thumbnails, describe_predictions
+from zoobot.shared.explorer import Column, Contents, Text, Thumbnails, describe_predictions, write_page
 from zoobot.shared.schemas import get
 from zoobot.shared.tasks import ClassificationTask, RegressionTask, TreeTask
 
@@ -343,3 +344,32 @@ def test_a_plot_opens_and_filters_galaxies(open_page):
     page.click("#plot-toggle")
     assert page.locator("#plot").is_hidden()
     assert order(page)[-1] == "g15"
+
+
+def test_the_policy_stops_what_gets_into_a_page(browser, tmp_path):
+    path = tmp_path / "page.html"
+    write_page(path, make_contents(3))
+    opened = OpenedPage(browser, path)
+    for tag, attribute, value in (
+        ("script", "textContent", "window.hacked = 1"),
+        ("script", "src", "http://127.0.0.1:9/a.js"),
+        ("img", "src", "http://127.0.0.1:9/a.png"),
+        ("link", "href", "http://127.0.0.1:9/a.css"),
+        ("iframe", "src", "http://127.0.0.1:9/"),
+    ):
+        opened.page.evaluate(
+            """([tag, attribute, value]) => {
+              const one = document.createElement(tag);
+              if (tag === 'link') one.rel = 'stylesheet';
+              one[attribute] = value;
+              document.body.append(one);
+            }""",
+            [tag, attribute, value],
+        )
+    reached = opened.page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'reached', () => 'stopped')")
+    assert reached == "stopped"
+    assert len([text for text in opened.complaints if "Content Security Policy" in text]) >= 6
+    asked = {url for url in opened.requests if url.startswith("http")}
+    assert asked == {url for url, reason in opened.blocked if reason == "csp"}
+    assert opened.page.evaluate("window.hacked") is None
+    opened.context.close()

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
-from zoobot.shared.errors import CatalogError, LabelError
+from zoobot.shared.errors import CatalogError
 from zoobot.shared.explorer import Column, Text
-from zoobot.shared.labels import read_labels
 from zoobot.shared.prediction_samples import read_samples
-from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
-from zoobot.shared.votes import check_votes
-from zoobot.workflow.galaxies import read_classes, select_galaxies
+from zoobot.workflow.galaxies import select_galaxies
+from zoobot.workflow.known_labels import known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.config import ExploreOptions
+    from zoobot.shared.tasks import Task
     from zoobot.workflow.found_results import FoundResults
 
 __all__ = ["Explored", "choose_galaxies", "list_galaxies", "open_catalogs", "read_chosen"]
@@ -145,7 +144,7 @@ def list_galaxies(
         if rows:
             for place, spelled in zip(rows, _as_text(known.table[_file_col(known)]), strict=True):
                 places[place] = spelled
-            labels[rows] = _known_labels(task, known)
+            labels[rows] = known_labels(task, known)
             tables.append(known.table.set_axis(rows))
     if not catalogs:
         return Explored(paths, labels, [], [])
@@ -182,40 +181,3 @@ def _file_col(catalog: Catalog) -> str:
 
 def _as_text(column: pd.Series) -> list[str]:
     return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
-
-
-def _known_labels(task: Task, galaxies: Catalog) -> NDArray:
-    """The labels that a catalog happens to have, NaN for others; those that can't be right are told of."""
-    labels = np.full((len(galaxies), task.num_label_cols), np.nan)
-    there = set(galaxies.table.columns)
-    try:
-        if isinstance(task, ClassificationTask):
-            labels[:, 0] = _known_classes(task, galaxies)
-            return labels
-        groups = [[name] for name in task.label_cols]
-        if isinstance(task, TreeTask):
-            groups = [question.label_cols for question in task.schema.questions]
-        for names in groups:
-            if there.issuperset(names):
-                places = [task.label_cols.index(name) for name in names]
-                labels[:, places] = read_labels(galaxies.table, names, galaxies.ids, galaxies.name)
-        if isinstance(task, TreeTask):
-            check_votes(labels, task.schema, galaxies.ids)
-    except LabelError as error:
-        logger.warning("No labels are shown: %s", error)
-        return np.full_like(labels, np.nan)
-    return labels
-
-
-def _known_classes(task: ClassificationTask, galaxies: Catalog) -> NDArray:
-    """The number of each galaxy's class; NaN where its cell is empty, or the column is absent."""
-    codes = np.full(len(galaxies), np.nan)
-    if not task.label_cols or task.label_cols[0] not in galaxies.table:
-        return codes
-    column = galaxies.table[task.label_cols[0]]
-    known = (column.notna() & (column.astype(str).str.strip() != "")).to_numpy()
-    if known.any():
-        labelled = galaxies.select(known)
-        encoded, _ = read_classes(labelled, task.label_cols[0], task.class_names)
-        codes[known] = np.asarray(encoded.labels)[:, 0]
-    return codes

@@ -11,37 +11,23 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalog import Catalog
-from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
-from zoobot.shared.explorer import (
-    Contents,
-    Neighbours,
-    Thumbnails,
-    describe_predictions,
-    find_neighbours,
-    make_thumbnails,
-    write_page,
-)
-from zoobot.shared.feature_tables import read_features
-from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.explorer import Contents, Described, describe_predictions, write_page
 from zoobot.workflow.explored_galaxies import choose_galaxies, list_galaxies, open_catalogs, read_chosen
+from zoobot.workflow.explored_looks import draw_thumbnails, find_look_alikes
 from zoobot.workflow.found_results import find_results
-from zoobot.workflow.member_predictions import represent_galaxies
-from zoobot.workflow.prediction import find_checkpoint, save_failures
+from zoobot.workflow.prediction import save_failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoobot.shared.config import ExploreOptions
-    from zoobot.shared.explorer.charts import Described
-    from zoobot.workflow.found_results import FoundResults
+    from zoobot.workflow.explored_looks import draw_thumbnails, find_look_alikes
+from zoobot.workflow.found_results import FoundResults
 
 __all__ = ["ExploreResult", "explore"]
 
 logger = logging.getLogger("zoobot")
-
-_NO_CATALOG = "nothing says where its image is"
-_NOT_ASKED_FOR = "no pictures were asked for"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +67,8 @@ def explore(options: ExploreOptions) -> ExploreResult:
         found.task, read_chosen(found, ids), known.labels, level=options.level, kind=options.interval
     )
     _tell_unusable(described)
-    neighbours = _neighbours(ids, known.paths, found, options)
-    thumbnails = _thumbnails(known.paths, found, options, has_catalog=bool(catalogs))
+    neighbours = find_look_alikes(ids, known.paths, found, options)
+    thumbnails = draw_thumbnails(known.paths, found, options, has_catalog=bool(catalogs))
     contents = Contents(
         title=options.heading or _name_of(options.results),
         facts=_facts(found, catalogs, options, len(ids), predicted),
@@ -138,56 +124,6 @@ def _free_place(options: ExploreOptions) -> Path:
 def _name_of(results: str) -> str:
     path = Path(results).expanduser().absolute()
     return path.name if path.is_dir() else path.stem
-
-
-def _thumbnails(
-    paths: Sequence[str | None], found: FoundResults, options: ExploreOptions, *, has_catalog: bool
-) -> Thumbnails:
-    if not options.images:
-        return Thumbnails.none(len(paths), _NOT_ASKED_FOR)
-    if not has_catalog:
-        logger.warning("%s names no catalog: a page without pictures (--catalog)", found.table)
-        return Thumbnails.none(len(paths), _NO_CATALOG)
-    reading = found.preprocessing or Preprocessing()
-    crop = options.crop_fraction or reading.crop_fraction
-    reading = reading.with_changes(image_size_pix=options.thumbnail_pix, crop_fraction=crop)
-    return make_thumbnails(paths, reading, num_workers=options.num_workers, progress=options.progress)
-
-
-def _neighbours(
-    ids: list[str], paths: Sequence[str | None], found: FoundResults, options: ExploreOptions
-) -> Neighbours | None:
-    """The look-alikes of each galaxy, where there are features, or a model to encode with."""
-    if options.encode:
-        if found.checkpoint is None:
-            msg = f"--encode needs the model, which {found.table} does not name: give it (--checkpoint)"
-            raise ConfigError(msg)
-        engine = load_engine(options.backend)
-        model = engine.checkpoint.load(find_checkpoint(found.checkpoint))
-        galaxies = _catalog_of(ids, paths, found)
-        logger.info("Encoding %s galaxies", f"{len(galaxies):,}")
-        encoded = represent_galaxies(engine, model, galaxies, options)
-        return find_neighbours(ids, encoded.ids, encoded.features, count=options.neighbours)
-    if options.features is None:
-        return None
-    table = read_features(options.features)
-    missing = len(set(ids) - set(table.ids))
-    if missing == len(ids):
-        msg = f"{options.features} has features of none of the {len(ids):,} galaxies"
-        raise PredictionsError(msg)
-    if missing:
-        logger.warning("%s galaxies have no features, and no look-alikes", f"{missing:,}")
-    return find_neighbours(ids, table.ids, table.features, count=options.neighbours)
-
-
-def _catalog_of(ids: Sequence[str], paths: Sequence[str | None], found: FoundResults) -> Catalog:
-    """The galaxies whose images someone knows."""
-    there = [(galaxy, path) for galaxy, path in zip(ids, paths, strict=True) if path is not None]
-    if not there:
-        msg = f"--encode needs images, but no catalog has those of {found.table} (--catalog)"
-        raise CatalogError(msg)
-    names, places = map(list, zip(*there, strict=True))
-    return Catalog(names, places, None, (), pd.DataFrame(index=np.arange(len(names))), str(found.table))
 
 
 def _facts(

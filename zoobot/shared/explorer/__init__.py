@@ -5,7 +5,7 @@ look-alikes, and `page_file` puts it all, safely, into the HTML, CSS and JavaScr
 """
 
 from zoobot.shared.explorer.charts import describe_predictions
-from zoobot.shared.explorer.contents import Bar, Chart, Column, Contents, Text
+from zoobot.shared.explorer.contents import Bar, Chart, Column, Contents, Described, Text
 from zoobot.shared.explorer.neighbours import Neighbours, find_neighbours
 from zoobot.shared.explorer.page_file import write_page
 from zoobot.shared.explorer.thumbnails import Thumbnails, make_thumbnails
@@ -15,6 +15,7 @@ __all__ = [
     "Chart",
     "Column",
     "Contents",
+    "Described",
     "Neighbours",
     "Text",
     "Thumbnails",

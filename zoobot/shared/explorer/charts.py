@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from zoobot.shared.explorer.contents import Bar, Chart, Column, Text
-from zoobot.shared.plots import question_titles
-from zoobot.shared.posterior_tables import summary_table
+from zoobot.shared.explorer.contents import Bar, Chart, Column, Described, Text
+from zoobot.shared.explorer.label_differences import ERROR_NAME, ERROR_TITLE, root_mean_square
+from zoobot.shared.explorer.tree_charts import describe_tree
 from zoobot.shared.posteriors import IntervalKind, check_level
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
-from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Described", "describe_predictions"]
-
-_ERROR_NAME = "label_difference"
-_ERROR_TITLE = "Difference from the label"
-
-
-class Described(NamedTuple):
-    """Predictions as a page shows them.
-
-    Attributes:
-        columns: Numbers.
-        texts: Words.
-        charts: What is drawn; they point to columns and texts by number.
-    """
-
-    columns: list[Column]
-    texts: list[Text]
-    charts: list[Chart]
+__all__ = ["describe_predictions"]
 
 
 def describe_predictions(
@@ -61,50 +42,9 @@ def describe_predictions(
     """
     check_level(level)
     if isinstance(task, TreeTask):
-        return _tree(task, samples, labels, level, kind)
+        return describe_tree(task, samples, labels, level, kind)
     describe = _DESCRIBE[task.kind]
     return describe(task, *_mean_and_interval(samples, level), labels)
-
-
-def _tree(task: TreeTask, samples: NDArray, labels: NDArray, level: float, kind: IntervalKind) -> Described:
-    schema = task.schema
-    good = (np.isfinite(samples) & (samples > 0)).all(axis=(0, 2))
-    table = summary_table(samples[:, good], schema, level=level, kind=kind)
-    table = table.set_axis(np.flatnonzero(good)).reindex(np.arange(len(good)))
-    observed = fractions_from_votes(labels, schema)
-    titles = question_titles(schema)
-    has_votes = bool(np.isfinite(observed).any())
-    columns: list[Column] = []
-    charts: list[Chart] = []
-    place: dict[str, tuple[int, int]] = {}
-    for number, question in enumerate(schema.questions):
-        asked = _add(columns, table, f"{question.text}_asked", f"{titles[number]}: Asked")
-        bars: list[Bar] = []
-        for answer in question.answers:
-            name = f"{answer.label_col}_fraction"
-            place[answer.label_col] = (number, len(bars))
-            value = _add(columns, table, name, f"{titles[number]}: {answer.pretty}")
-            ends = [_add(columns, table, f"{name}_{end}", "", listed=False) for end in ("lower", "upper")]
-            label = len(columns) if has_votes else None
-            if has_votes:
-                column = observed[:, answer.index]
-                title = f"{titles[number]}: {answer.pretty}, label"
-                columns.append(Column(f"{answer.label_col}_label_fraction", title, column, True, False))
-            bars.append(Bar(answer.pretty, value, ends[0], ends[1], label))
-        charts.append(Chart(titles[number], bars, asked))
-    charts = [
-        chart._replace(parents=[place[parent] for parent in question.parents])
-        for chart, question in zip(charts, schema.questions, strict=True)
-    ]
-    if has_votes:
-        shown = table[[f"{name}_fraction" for name in schema.label_cols]].to_numpy()
-        columns.append(Column(_ERROR_NAME, _ERROR_TITLE, _root_mean_square(shown - observed), True))
-    return Described(columns, [], charts)
-
-
-def _add(columns: list[Column], table: pd.DataFrame, name: str, title: str, *, listed: bool = True) -> int:
-    columns.append(Column(name, title, table[name].to_numpy(), is_share=True, is_listed=listed))
-    return len(columns) - 1
 
 
 def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
@@ -126,7 +66,7 @@ def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labe
     names = [task.class_names[k] if ok else "" for k, ok in zip(codes, is_labelled, strict=True)]
     texts.append(Text("label", "Label", names))
     error = np.where(is_labelled, 1 - mean[np.arange(len(mean)), codes], np.nan)
-    columns.append(Column(_ERROR_NAME, _ERROR_TITLE, error, True))
+    columns.append(Column(ERROR_NAME, ERROR_TITLE, error, True))
     return Described(columns, texts, [Chart(title, bars, label=len(texts) - 1)])
 
 
@@ -135,7 +75,7 @@ def _yes_or_no(task: MultiLabelTask, mean: NDArray, ends: NDArray | None, labels
     columns, bars = _columns_with_ends(task.output_columns, names, mean, ends, is_share=True)
     if np.isfinite(labels).any():
         bars = _with_labels(columns, bars, names, labels, is_share=True)
-        columns.append(Column(_ERROR_NAME, _ERROR_TITLE, _root_mean_square(mean - labels), True))
+        columns.append(Column(ERROR_NAME, ERROR_TITLE, root_mean_square(mean - labels), True))
     return Described(columns, [], [Chart("Labels", bars)])
 
 
@@ -146,7 +86,7 @@ def _numbers(task: RegressionTask, mean: NDArray, ends: NDArray | None, labels: 
         bars = _with_labels(columns, bars, names, labels, is_share=False)
         for number, name in enumerate(names):
             error = np.abs(mean[:, number] - labels[:, number])
-            columns.append(Column(f"{name}_{_ERROR_NAME}", f"{name}: difference from the label", error))
+            columns.append(Column(f"{name}_{ERROR_NAME}", f"{name}: difference from the label", error))
     charts = []
     for name, bar in zip(names, bars, strict=True):
         drawn = [columns[k].values for k in (bar.value, bar.lower, bar.upper, bar.label) if k is not None]
@@ -196,14 +136,6 @@ def _with_labels(
     for number, name in enumerate(names):
         columns.append(Column(f"{name}_label", f"{name}: label", labels[:, number], is_share))
     return marked
-
-
-def _root_mean_square(differences: NDArray) -> NDArray:
-    """Over what is known of each galaxy; NaN where nothing is."""
-    known = np.isfinite(differences)
-    total = np.where(known, differences, 0.0) ** 2
-    count = known.sum(axis=1)
-    return np.sqrt(np.divide(total.sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0))
 
 
 def _range(values: NDArray) -> tuple[float, float]:

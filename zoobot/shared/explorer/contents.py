@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zoobot.shared.explorer.neighbours import Neighbours
     from zoobot.shared.explorer.thumbnails import Thumbnails
 
-__all__ = ["Bar", "Chart", "Column", "Contents", "Text"]
+__all__ = ["Bar", "Chart", "Column", "Contents", "Described", "Text"]
 
 
 class Column(NamedTuple):
@@ -82,6 +82,20 @@ class Chart(NamedTuple):
     parents: list[tuple[int, int]] = []  # noqa: RUF012  never changed
     label: int | None = None
     scale: tuple[float, float] = (0.0, 1.0)
+
+
+class Described(NamedTuple):
+    """Predictions as a page shows them.
+
+    Attributes:
+        columns: Numbers.
+        texts: Words.
+        charts: What is drawn; they point to columns and texts by number.
+    """
+
+    columns: list[Column]
+    texts: list[Text]
+    charts: list[Chart]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from zoobot.shared import anomalies
 from zoobot.shared.anomalies import METHODS, score_anomalies
 from zoobot.shared.errors import ConfigError, NonFiniteError
-from zoobot.shared.feature_space import FeatureSpace, sample_rows
+from zoobot.shared.feature_space import reduce_features, sample_rows
 
 
 def make_features(n=400, width=12, strange=4, seed=0):
@@ -84,13 +84,13 @@ def test_what_can_not_work_is_said():
         score_anomalies(ids[:2], features[:2] * 0 + 1, method="magic")
 
 
-def test_a_space_is_of_one_width():
+def test_reduced_features_are_apart_and_of_one_spread():
     _, features = make_features()
-    space = FeatureSpace.fit(features, 4)
-    reduced = space.apply(features)
+    reduced = reduce_features(features, np.arange(len(features)), 4)
     np.testing.assert_allclose(np.cov(reduced.T), np.eye(4), atol=1e-4)
-    with pytest.raises(ConfigError, match="12 wide"):
-        space.apply(features[:, :5])
+    flat = np.outer(np.arange(50.0), np.ones(3))
+    assert reduce_features(flat, np.arange(50), 4).shape == (50, 1)  # they differ in one direction
+    assert reduce_features(features, np.arange(10), 4).shape == (400, 2)
 
 
 def test_samples_are_in_order_and_seeded():

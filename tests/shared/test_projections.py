@@ -78,6 +78,12 @@ def test_only_directions_that_vary_are_kept(features, components):
         fit_projection(pieces(features), components=components)
 
 
+def test_fewer_components_do_where_galaxies_differ_in_fewer_directions(features):
+    more = np.hstack([features, np.full((len(features), 2), 0.1, np.float32)])  # whose mean is rounded
+    assert fit_projection([more], components=15, at_most=True).num_outputs == 12
+    assert fit_projection([more], components=3, at_most=True).num_outputs == 3
+
+
 def test_wrong_features_and_files_are_refused(features, tmp_path):
     fitted = fit_projection([features])
     with pytest.raises(ConfigError, match="another model or block"):

@@ -64,17 +64,23 @@ def test_ratings_given_twice_are_kept_once(session):
     assert len((session.folder / "ratings.csv").read_text().splitlines()) == 4
 
 
-@pytest.mark.parametrize("ratings", [{}, {"g3": 2}, {"g3": 0, "g4": 0, "g5": 0}])
+@pytest.mark.parametrize("ratings", [{}, {"g3": 5}, {"g3": 0, "g4": 0, "g5": 0}])
 def test_ratings_that_do_not_differ_leave_the_strangest_first(session, ratings):
     session.rate(ratings)
     ranking = session.ranking()
     assert ranking["anomaly"].is_monotonic_decreasing
     assert ranking["expected"].isna().all()
-    asked = session.propose(10)
-    strangest = [galaxy for galaxy in ranking["id_str"] if galaxy not in ratings]
-    assert asked["id_str"].tolist()[:5] == strangest[:5]
-    assert len(set(asked["id_str"])) == 10
-    assert not set(asked["id_str"]) & set(ratings)
+    asked = session.propose(10)["id_str"].tolist()
+    assert len(set(asked)) == 10
+    assert not set(asked) & set(ratings)
+    assert (asked[:5] == ranking["id_str"].tolist()[:5]) == (not ratings)
+
+
+def test_examples_alone_are_followed_by_those_most_like_them(session):
+    session.rate({"g3": 5, "g200": 5})
+    asked = session.propose(9)["id_str"].tolist()
+    distances = np.linalg.norm(session.reduced[:, None] - session.reduced[[3, 200]], axis=2).min(axis=1)
+    assert asked == [f"g{row}" for row in np.argsort(distances)[2:11]]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ Find the galaxies that interest you: rate a few, and all others are ranked by wh
 The first call starts a session, a folder. Each call takes in new ratings, ranks all galaxies anew
 (ranking.csv, ranking.png), and says which to rate next: next.csv, with an empty column to fill in, and
 next.png. Ratings go from 0 (dull) to 5 (most interesting). All are kept, in ratings.csv; rate a galaxy again
-to change your mind. An example of what you look for, if you know one, is the best first rating.
+to change your mind. If you know an example of what you look for, begin with it.
 """
 
 _RATE_EPILOG = """\

@@ -17,7 +17,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.feature_space import FeatureSpace, check_features, pieces, sample_rows, share_of_few
+from zoobot.shared.feature_space import check_features, pieces, reduce_features, sample_rows, share_of_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +63,8 @@ def score_anomalies(
     """
     table = check_features(ids, features)
     sample = sample_rows(len(table), fitted_to, seed)
-    space = FeatureSpace.fit(table[sample], n_components)
-    return score_reduced(space.apply(table), method=method, neighbours=neighbours, sample=sample, seed=seed)
+    reduced = reduce_features(table, sample, n_components)
+    return score_reduced(reduced, method=method, neighbours=neighbours, sample=sample, seed=seed)
 
 
 def score_reduced(
@@ -75,7 +75,7 @@ def score_reduced(
     sample: NDArray[np.int64],
     seed: int,
 ) -> NDArray[np.float64]:
-    """As `score_anomalies`, of features that `FeatureSpace` has reduced.
+    """As `score_anomalies`, of features that `reduce_features` has reduced.
 
     Args:
         reduced: (galaxies, components).

@@ -7,75 +7,40 @@ components and scaled again (whitened), a few dozen numbers say nearly as much, 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobot.shared.errors import ConfigError, NonFiniteError
+from zoobot.shared.projections import fit_projection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FeatureSpace", "check_features", "pieces", "sample_rows", "share_of_few"]
+__all__ = ["check_features", "pieces", "reduce_features", "sample_rows", "share_of_few"]
 
 _ROWS_AT_ONCE = 16_384
 _SHOWN = 10
-# Of float32 features, a spread below this share of the value is what rounding leaves of a constant.
-_ROUNDING = 1e-6
 
 
-class FeatureSpace(NamedTuple):
-    """How features are standardised and reduced.
+def reduce_features(features: NDArray, sample: NDArray[np.int64], n_components: int) -> NDArray[np.float32]:
+    """Features as a few numbers on which galaxies have a spread of 1, (galaxies, components).
 
-    Attributes:
-        mean: What is subtracted of each feature, (width,).
-        scale: What each is divided by: its standard deviation, infinite where it is constant, (width,).
-        axes: Directions of the standardised features on which galaxies have a spread of 1, the widest
-            first, (components, width).
+    Args:
+        features: (galaxies, width).
+        sample: Rows of the galaxies that the components are of.
+        n_components: Principal components to keep, at most; fewer where galaxies differ in fewer directions,
+            and of few galaxies one for five of them: scaled along as many directions as there are, all would
+            lie equally far apart. None is left where all are alike.
     """
-
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    axes: NDArray[np.float64]
-
-    @classmethod
-    def fit(cls, features: ArrayLike, n_components: int) -> FeatureSpace:
-        """The space of a sample of galaxies; features that do not vary count for nothing.
-
-        Args:
-            features: (galaxies, width).
-            n_components: Principal components to keep, at most; of few galaxies one for five of them, for
-                scaled along as many axes as there are, all would lie equally far apart.
-        """
-        from sklearn.decomposition import PCA
-
-        sample = np.asarray(features, np.float64)
-        mean, spread = sample.mean(axis=0), sample.std(axis=0)
-        scale = np.where(spread > _ROUNDING * np.abs(mean), spread, np.inf)
-        most = min(n_components, share_of_few(len(sample)), int(np.isfinite(scale).sum()))
-        if most < 1 or len(sample) < 2:
-            return cls(mean, scale, np.zeros((0, len(mean))))
-        found = PCA(most, svd_solver="full").fit((sample - mean) / scale)
-        wide = found.explained_variance_ > _ROUNDING * found.explained_variance_[0]
-        axes = found.components_[wide] / np.sqrt(found.explained_variance_[wide])[:, None]
-        return cls(mean, scale, axes)
-
-    def apply(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Features in this space, (galaxies, components), worked out a piece at a time.
-
-        Raises:
-            ConfigError: If they are not as wide as those it was fitted on.
-        """
-        table = np.asarray(features)
-        if table.ndim != 2 or table.shape[1] != len(self.mean):
-            msg = f"expected features that are {len(self.mean)} wide, (galaxies, width), got {table.shape}"
-            raise ConfigError(msg)
-        reduced = np.empty((len(table), len(self.axes)), np.float32)
-        for rows in pieces(len(table)):
-            reduced[rows] = ((table[rows] - self.mean) / self.scale) @ self.axes.T
-        return reduced
+    known = features[sample]
+    if (known == known[0]).all():
+        return np.zeros((len(features), 0), np.float32)
+    wanted = min(n_components, share_of_few(len(sample)))
+    projection = fit_projection([known], components=wanted, whiten=True, at_most=True)
+    return np.concatenate([projection.apply(features[rows]) for rows in pieces(len(features))])
 
 
 def check_features(ids: Sequence[str], features: ArrayLike) -> NDArray:

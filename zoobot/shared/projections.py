@@ -27,6 +27,9 @@ _METADATA_KEY = "zoobot"
 #: Smaller variances, over the largest one, are rounding.
 _NEGLIGIBLE = 1e-12
 
+#: A smaller spread, over the mean, is rounding: features are float32.
+_ROUNDING = 1e-7
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Projection:
@@ -146,6 +149,7 @@ def fit_projection(
     components: int | None = None,
     standardise: bool = True,
     whiten: bool = False,
+    at_most: bool = False,
     origin: dict[str, Any] | None = None,
 ) -> Projection:
     """Standardise features, and find their principal components, exactly, in one pass at constant memory.
@@ -159,6 +163,7 @@ def fit_projection(
         components: How many principal components to keep; None keeps all features, and rotates nothing.
         standardise: Whether features count alike, whatever their spread.
         whiten: Whether components do.
+        at_most: Whether fewer components do, where galaxies differ in fewer directions.
         origin: What features these are, JSON-ready, for the record.
 
     Raises:
@@ -178,7 +183,12 @@ def fit_projection(
         msg = "a projection is fitted to features of galaxies, and there were none"
         raise ConfigError(msg)
     spread = moments.spread()
-    scale = np.where(spread > 0, spread, 1.0) if standardise else np.ones_like(spread)
+    # a constant feature has the rounding of its mean as its spread
+    scale = (
+        np.where(spread > _ROUNDING * np.abs(moments.mean), spread, 1.0)
+        if standardise
+        else np.ones_like(spread)
+    )
     shared: dict[str, Any] = {"mean": moments.mean, "scale": scale, "galaxies": moments.count}
     shared["origin"] = dict(origin or {})
     if components is None:
@@ -186,6 +196,7 @@ def fit_projection(
     variances, vectors = np.linalg.eigh(moments.covariance() / np.outer(scale, scale))
     variances, vectors = variances[::-1], vectors.T[::-1]
     rank = int((variances > _NEGLIGIBLE * variances[0]).sum())
+    components = min(components, rank) if at_most else components
     if not 1 <= components <= rank:
         msg = (
             f"components must be a number from 1 to {rank}: so many directions there are in which these "

@@ -17,7 +17,7 @@ from zoobot import __version__
 from zoobot.shared import defaults
 from zoobot.shared.anomalies import score_reduced
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.feature_space import FeatureSpace, check_features, sample_rows
+from zoobot.shared.feature_space import check_features, pieces, reduce_features, sample_rows
 from zoobot.shared.rated_interest import Interest, acquisition, predict_ratings
 from zoobot.shared.rating_folder import (
     RATINGS_FILE,
@@ -100,7 +100,7 @@ class RatingSession:
         refuse_occupied(folder)
         table = check_features(ids, features)
         sample = sample_rows(len(table), defaults.ANOMALY_SAMPLE, seed)
-        reduced = FeatureSpace.fit(table[sample], defaults.RATING_COMPONENTS).apply(table)
+        reduced = reduce_features(table, sample, defaults.RATING_COMPONENTS)
         anomaly = score_reduced(
             reduced[:, : defaults.ANOMALY_COMPONENTS],
             method=defaults.ANOMALY_METHOD,
@@ -178,7 +178,9 @@ class RatingSession:
     ) -> pd.DataFrame:
         """The galaxies to rate next, at most `n`, first first: `id_str`, `file_loc`, `expected`, `anomaly`.
 
-        While no two ratings differ, half of them are the strangest and half are drawn at random.
+        While no two ratings differ, nothing can be learned from them. Then the galaxies are those most like
+        the interesting ones that are known; where all were dull, some drawn at random; and of those to begin
+        with half are drawn, and half are the strangest.
 
         Args:
             n: How many.
@@ -188,7 +190,7 @@ class RatingSession:
         interest = self._interest(model)
         left = np.setdiff1d(np.arange(len(self.table)), self._rated())
         if interest is None:
-            rows = self._strange_and_random(left, n)
+            rows = self._first_to_ask(left, n)
             expected = np.full(len(rows), np.nan)
         else:
             hope = acquisition(interest, max(self._given.values()), ask_for)
@@ -197,11 +199,24 @@ class RatingSession:
         found = self.table.iloc[rows].assign(expected=expected)
         return found[["id_str", "file_loc", "expected", "anomaly"]].reset_index(drop=True)
 
-    def _strange_and_random(self, left: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    def _first_to_ask(self, left: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """What to ask about while no two ratings differ."""
+        if self._given and max(self._given.values()) >= defaults.TOP_RATING / 2:
+            return left[np.argsort(self._distances()[left], kind="stable")[:n]]
         strangest = left[np.argsort(-self.table["anomaly"].to_numpy()[left], kind="stable")]
-        first, others = np.split(strangest, [-(-n // 2)])
+        first, others = np.split(strangest, [0 if self._given else -(-n // 2)])
         rng = np.random.default_rng([self.settings["seed"], len(self._given)])
         return np.concatenate([first, rng.permutation(np.sort(others))[: n - len(first)]])
+
+    def _distances(self) -> NDArray[np.float64]:
+        """From each galaxy to the nearest that is rated."""
+        from sklearn.neighbors import NearestNeighbors
+
+        if not self.reduced.shape[1]:  # all galaxies are alike
+            return np.zeros(len(self.reduced))
+        nearest = NearestNeighbors(n_neighbors=1).fit(self.reduced[self._rated()])
+        found = [nearest.kneighbors(self.reduced[some])[0][:, 0] for some in pieces(len(self.reduced))]
+        return np.concatenate(found)
 
     def _interest(self, model: str | None) -> Interest | None:
         """What is learned from the ratings; None while no two of them differ."""

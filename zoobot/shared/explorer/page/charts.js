@@ -68,7 +68,7 @@ function drawCardLines(row) {
     line.classList.toggle("sorted", bar.value === state.sort);
     line.classList.toggle("labelled", isLabel(chart, bar, row));
     const words = make("span", "words");
-    if (page.charts.length > 1) words.append(make("span", "question", visible(chart.title)));
+    if (page.charts.length > 1 || chart.bars.length === 1) words.append(make("span", "question", visible(chart.title)));
     words.append(make("span", "answer", visible(bar.title)));
     const column = page.columns[bar.value];
     line.append(words, make("b", "", written(column.values[row], column)), drawBar(chart, bar, row));

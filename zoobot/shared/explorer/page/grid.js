@@ -4,6 +4,7 @@ const grid = find("grid");
 const cards = new Map(); // place among the galaxies shown → its card
 const GAP = 10;
 const LINE = 25;
+const ROWS_AHEAD = 2; // drawn before they come in sight
 const layout = { columns: 1, width: 0, height: 0, least: 172, hasLines: true };
 const active = { place: 0, anchor: 0 };
 
@@ -28,8 +29,8 @@ function redraw() {
 
 function drawCards() {
   const step = layout.height + GAP;
-  const first = Math.max(0, Math.floor(grid.scrollTop / step) - 1) * layout.columns;
-  const below = Math.ceil((grid.scrollTop + grid.clientHeight) / step) + 1;
+  const first = Math.max(0, Math.floor(grid.scrollTop / step) - ROWS_AHEAD) * layout.columns;
+  const below = Math.ceil((grid.scrollTop + grid.clientHeight) / step) + ROWS_AHEAD;
   const last = Math.min(state.order.length, below * layout.columns);
   for (const [place, card] of cards) {
     if (place >= first && place < last) continue;

@@ -53,7 +53,10 @@ class EngineWork:
         return timing.take_samples(self._step, repeats)
 
     def epoch(self, repeats: int) -> timing.Samples:
-        """Finetuning by the epoch, files to metrics, as `fit` does it, but for the first, which compiles."""
+        """Finetuning by the epoch as `fit` does it, but for the first, which compiles and encodes.
+
+        From files to metrics; where only the head learns, from the features kept of them.
+        """
         wall: list[float] = []
         cpu: list[float] = []
 
@@ -108,18 +111,19 @@ def tensorflow_forward(model: Any, images: np.ndarray) -> Callable[[], object]:
 
 
 def pytorch_step(model: Any, images: np.ndarray, votes: np.ndarray) -> Callable[[], object]:
-    """What Lightning does in a step, without Lightning: its own bookkeeping is in the epochs."""
+    """The model's own step, without Lightning's bookkeeping around it, which is in the epochs."""
     import torch
 
-    planes, targets = torch.from_numpy(images), torch.from_numpy(votes)
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-5, fused=True)
+    from zoobot.pytorch.data import TensorBatch
+
+    ids = [str(number) for number in range(len(images))]
+    batch = TensorBatch(torch.from_numpy(images), torch.from_numpy(votes), ids)
+    optimizer = torch.optim.AdamW(model._parameter_groups(), lr=model.settings.learning_rate, fused=True)
 
     def step() -> float:
         model.train()
         optimizer.zero_grad()
-        pixels = planes.permute(0, 3, 1, 2).float().div_(255)
-        loss = model.galaxy_losses(model.raw_outputs(pixels), targets).mean()
+        loss = model.training_step(batch, 0)
         loss.backward()
         optimizer.step()
         return float(loss.detach())

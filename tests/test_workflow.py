@@ -516,12 +516,15 @@ def test_an_ensemble_with_a_summary(tree_run, tiny_survey, engine_name, tmp_path
         workflow.predict(PredictOptions(**options, summary=tmp_path / "p.csv", overwrite=True))
 
 
-def test_only_trees_are_summarised_and_calibrated(finished, tiny_survey, engine_name, tmp_path):
+def test_only_trees_are_summarised_and_covered(finished, tiny_survey, engine_name, tmp_path):
     common = {"checkpoint": finished.save_dir, "catalog": tiny_survey, "backend": engine_name, **PREDICTING}
     with pytest.raises(ConfigError, match="of a classification task"):
         workflow.predict(PredictOptions(save_loc=tmp_path / "p.csv", summary=tmp_path / "s.csv", **common))
-    with pytest.raises(ConfigError, match="of a classification task"):
-        workflow.calibrate(CalibrateOptions(**common))
+    with pytest.raises(ConfigError, match="coverage is for trees; this model is of a classification task"):
+        workflow.calibrate(CalibrateOptions(objective="coverage", **common))
+    record = record_of(finished.save_dir)["calibration"]
+    assert record["factors"] == {"most likely class": 1.0}  # too few galaxies to fit one to
+    assert record == read_checkpoint(finished.checkpoint).training["calibration"]
 
 
 def test_a_catalog_of_one_campaign_is_enough_for_a_joined_tree(tiny_survey):

@@ -1,5 +1,6 @@
-"""Scoring the equal mixtures that dropout samples and ensembles make, once for every engine."""
+"""Scoring and calibrating models, and the equal mixtures that they make, once for every engine."""
 
+import functools
 import importlib.util
 import json
 from pathlib import Path
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from zoobot import workflow
-from zoobot.shared.config import EvaluateOptions, PredictOptions
+from zoobot.shared.config import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.prediction_samples import read_samples
 from zoobot.shared.schemas import Schema
+from zoobot.shared.temperature import fit_temperature, sharpen
 
 _spec = importlib.util.spec_from_file_location("galaxies", Path(__file__).parent / "engines" / "galaxies.py")
 galaxies = importlib.util.module_from_spec(_spec)
@@ -91,3 +93,47 @@ def test_models_of_other_tasks_are_refused(make_checkpoint, engine_name, catalog
             )
         )
     assert not (tmp_path / "e").exists()
+
+
+def test_classes_are_calibrated_and_the_error_before_is_told(
+    make_checkpoint, engine, engine_name, catalog, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "zoobot.workflow.calibrating.fit_temperature", functools.partial(fit_temperature, min_galaxies=5)
+    )
+    common = {"catalog": catalog, "backend": engine_name, **COMMON}
+    folders = [make_checkpoint("classification", seed) for seed in (1, 2)]
+    asked = {"checkpoint": folders[0], "ensemble": (folders[1],), **common}
+    before = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "before", **asked))
+    assert "ece_uncalibrated" not in before.scores
+    results = [workflow.calibrate(CalibrateOptions(checkpoint=folder, **common)) for folder in folders]
+    factors = [result.calibration.factors for result in results]
+    assert all(factor != 1 for factor in factors)
+    assert "error before" in results[0].table
+    after = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "after", **asked))
+    assert after.scores["ece_uncalibrated"] == pytest.approx(before.scores["ece"], abs=1e-5)
+    assert "the same without calibration" in after.table
+    task = engine.checkpoint.load(folders[0]).task
+    samples = [
+        np.concatenate(
+            [v for _, v in read_samples(tmp_path / n / "predictions.parquet", task.output_columns)], 1
+        )
+        for n in ("before", "after")
+    ]
+    for first, second, factor in zip(*samples, factors, strict=True):
+        np.testing.assert_allclose(second, sharpen(task, first, factor), atol=1e-5)
+    again = workflow.calibrate(CalibrateOptions(checkpoint=folders[0], **common))
+    np.testing.assert_allclose(again.calibration.factors, factors[0], rtol=1e-3)  # replaced, not multiplied
+
+
+def test_numbers_have_no_calibration(engine, engine_name, catalog, tmp_path):
+    model = engine.finetune.FinetuneableZoobotRegressor(
+        name="resnet10t", preprocessing={"image_size_pix": 32}, label_cols=["axis_ratio"]
+    )
+    folder = engine.checkpoint.save(model, tmp_path / "numbers")
+    with pytest.raises(ConfigError, match="this model is of a regression task"):
+        workflow.calibrate(
+            CalibrateOptions(checkpoint=folder, catalog=catalog, backend=engine_name, **COMMON)
+        )
+    with pytest.raises(ConfigError, match="coverage is for --task tree"):
+        FinetuneOptions(catalog="a.csv", labels=("ring",), save_dir="r", calibration_objective="coverage")

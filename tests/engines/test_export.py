@@ -35,6 +35,8 @@ def make_lively(make_model, set_linear):
 @pytest.mark.parametrize("kind", ["classification", "multi-label", "regression", "tree"])
 def test_a_file_predicts_what_the_engine_does(kind, engine, make_lively, catalog_path, tmp_path):
     model = make_lively(kind, name="test_efficientnet")
+    if model.task.num_factors:
+        model.head.set_calibration(np.linspace(0.5, 2, model.task.num_factors))
     path = engine.checkpoint.export(model, tmp_path / "model.onnx")
     exported = OnnxModel(path)
     assert exported.task == model.task

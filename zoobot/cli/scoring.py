@@ -13,9 +13,11 @@ __all__ = ["COMMANDS"]
 _CALIBRATE_EPILOG = """\
 examples:
   zoobot calibrate results/gz2 --catalog votes.csv --select split=val
+  zoobot calibrate results/rings --catalog rings.csv --select split=val
 
 `zoobot finetune` does it by itself, on the validation galaxies. The catalog's galaxies must not have been
-trained on. Only the certainty of the checkpoint's predictions changes; expected fractions stay.
+trained on. Only the certainty of the checkpoint's predictions changes; a tree's expected fractions stay, and
+so does the most likely class.
 """
 
 _EVALUATE_EPILOG = """\
@@ -50,7 +52,7 @@ def _evaluate(given: dict[str, Any], command: str) -> None:
 COMMANDS = (
     Command(
         name="calibrate",
-        meaning="fit how sure a trained tree model may be, on a labelled catalog",
+        meaning="fit how sure a trained model may be, on a labelled catalog",
         run=_calibrate,
         options=config.CalibrateOptions,
         epilog=_CALIBRATE_EPILOG,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from zoobot.shared.head_checks import (
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["ClassificationHead", "DirichletHead", "MultiLabelHead", "RegressionHead", "build_head"]
 
@@ -50,8 +51,37 @@ class _Head(nn.Module):
         return self.linear(self.dropout(features))
 
 
-class ClassificationHead(_Head):
+class _CalibratedHead(_Head):
+    """A head whose predictions are made of its raw outputs times factors, which are not trained."""
+
+    calibration: Tensor
+
+    def __init__(self, num_features: int, num_outputs: int, dropout_prob: float, num_factors: int) -> None:
+        super().__init__(num_features, num_outputs, dropout_prob)
+        self.register_buffer("calibration", torch.ones(num_factors))
+
+    def set_calibration(self, factors: ArrayLike) -> None:
+        """Multiply what predictions are made of by these factors from now on, (factors,).
+
+        `zoobot.shared.calibration` finds those of a tree, one for each answer; `zoobot.shared.temperature`
+        the one of all classes, and those of labels, one for each.
+
+        Raises:
+            LabelError: If there are not so many finite numbers above 0.
+        """
+        given = checked_calibration(factors, len(self.calibration))
+        self.calibration.copy_(torch.from_numpy(given))
+
+    def get_calibration(self) -> NDArray[np.float64]:
+        """The factors, (factors,)."""
+        return self.calibration.double().cpu().numpy()
+
+
+class ClassificationHead(_CalibratedHead):
     """One of several classes: logits for the loss, probabilities that add up to 1 as predictions.
+
+    Predictions are made of the logits times `calibration`, one factor, which is 1 until it is set, is not
+    trained, and is saved with the weights.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -70,7 +100,7 @@ class ClassificationHead(_Head):
     def __init__(
         self, num_features: int, num_classes: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_classes, dropout_prob)
+        super().__init__(num_features, num_classes, dropout_prob, num_factors=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits, (batch, classes), from features, (batch, features)."""
@@ -78,11 +108,13 @@ class ClassificationHead(_Head):
 
     def to_predictions(self, raw: Tensor) -> Tensor:
         """Probabilities, (batch, classes), from logits."""
-        return raw.softmax(dim=1)
+        return (raw * self.calibration).softmax(dim=1)
 
 
-class MultiLabelHead(_Head):
+class MultiLabelHead(_CalibratedHead):
     """Any number of yes/no labels: logits for the loss, each label's probability as predictions.
+
+    Predictions are made of the logits times `calibration`, a factor for each label, as for classes.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -101,7 +133,7 @@ class MultiLabelHead(_Head):
     def __init__(
         self, num_features: int, num_labels: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_labels, dropout_prob)
+        super().__init__(num_features, num_labels, dropout_prob, num_factors=num_labels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits, (batch, labels), from features, (batch, features)."""
@@ -109,7 +141,7 @@ class MultiLabelHead(_Head):
 
     def to_predictions(self, raw: Tensor) -> Tensor:
         """Probabilities, (batch, labels), from logits."""
-        return raw.sigmoid()
+        return (raw * self.calibration).sigmoid()
 
 
 class RegressionHead(_Head):
@@ -181,7 +213,7 @@ class RegressionHead(_Head):
         return values.clamp(0, 1) if self.unit_interval else values
 
 
-class DirichletHead(_Head):
+class DirichletHead(_CalibratedHead):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
     Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
@@ -204,13 +236,10 @@ class DirichletHead(_Head):
         Walmsley et al. 2022, MNRAS 509, 3966.
     """
 
-    calibration: Tensor
-
     def __init__(
         self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_answers, dropout_prob)
-        self.register_buffer("calibration", torch.ones(num_answers))
+        super().__init__(num_features, num_answers, dropout_prob, num_factors=num_answers)
 
     def forward(self, features: Tensor) -> Tensor:
         """Concentrations, (batch, answers), from features, (batch, features)."""
@@ -230,15 +259,6 @@ class DirichletHead(_Head):
     def to_predictions(self, raw: Tensor) -> Tensor:
         """The calibrated concentrations, (batch, answers)."""
         return raw * self.calibration
-
-    def set_calibration(self, factors: ArrayLike) -> None:
-        """Multiply every prediction by these factors, (answers,), as `zoobot.shared.calibration` fits them.
-
-        Raises:
-            LabelError: If there is not one finite number above 0 for each answer.
-        """
-        given = checked_calibration(factors, self.linear.out_features)
-        self.calibration.copy_(torch.from_numpy(given))
 
 
 def build_head(

@@ -58,6 +58,10 @@ class Calibration:
         """The factor of each answer, (answers,), for `head.set_calibration`."""
         return np.repeat(self.by_question, [len(question.answers) for question in self.schema.questions])
 
+    def apply(self, predicted: ArrayLike) -> FloatArray:
+        """Calibrated concentrations from those without calibration, (galaxies, answers)."""
+        return np.asarray(predicted, dtype=np.float64) * self.factors
+
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint's training record says of it, JSON-ready."""
         names = [question.text for question in self.schema.questions]

@@ -92,6 +92,11 @@ class FinetuneOptions(
 ):
     """Everything that `zoobot finetune` can be told."""
 
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.task != "tree" and self.calibration_objective == "coverage":
+            _refuse(f"--calibration-objective coverage is for --task tree, got --task {self.task}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(
@@ -196,7 +201,8 @@ class CalibrateOptions(EngineOptions, CatalogOptions):
 
     checkpoint: str = setting(
         MISSING,
-        "a trained tree model: the checkpoint folder, or the run's folder; it is changed",
+        "a trained model of a tree, classes or labels: the checkpoint folder, or the run's folder; it is "
+        "changed",
         metavar="FOLDER",
     )
     select: str | None = setting(
@@ -204,8 +210,8 @@ class CalibrateOptions(EngineOptions, CatalogOptions):
     )
     objective: Literal["auto", "likelihood", "coverage"] = setting(
         defaults.CALIBRATION_OBJECTIVE,
-        "fit the likelihood of the votes, the coverage of 90% intervals, or (auto) the likelihood unless "
-        "that leaves the coverage off",
+        "tree: fit the likelihood of the votes, the coverage of 90% intervals, or (auto) the likelihood "
+        "unless that leaves the coverage off; classes and labels: always the likelihood",
     )
 
 

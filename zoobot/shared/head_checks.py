@@ -66,19 +66,19 @@ def checked_target_statistics(
     return mean, std
 
 
-def checked_calibration(factors: ArrayLike, num_answers: int) -> NDArray[np.float64]:
-    """The factors that calibrate concentrations, (answers,), found to be usable.
+def checked_calibration(factors: ArrayLike, num_factors: int) -> NDArray[np.float64]:
+    """The factors that calibrate a head, (factors,), found to be usable.
 
     Raises:
-        LabelError: If there is not one finite number above 0 for each answer.
+        LabelError: If they are not so many finite numbers above 0.
 
     Example:
         >>> checked_calibration([0.5, 0.5], 2).tolist()
         [0.5, 0.5]
     """
     given = np.asarray(factors, dtype=np.float64)
-    if given.shape != (num_answers,) or not (np.isfinite(given) & (given > 0)).all():
-        msg = f"need {num_answers} finite factors above 0, one an answer, got {given}"
+    if given.shape != (num_factors,) or not (np.isfinite(given) & (given > 0)).all():
+        msg = f"need {num_factors} finite factors above 0, got {given}"
         raise LabelError(msg)
     return given
 

@@ -81,11 +81,11 @@ def _check_parts(neutral: NeutralCheckpoint, folder: str | Path) -> None:
 
 
 def _with_calibration(neutral: NeutralCheckpoint) -> NeutralCheckpoint:
-    """A tree model's checkpoint as it is now written: earlier ones have no calibration, which is none."""
+    """A checkpoint as it is now written: earlier ones have no calibration, which is none."""
     task = tasks.from_config(neutral.task or {})
-    if not isinstance(task, tasks.TreeTask) or "calibration" in neutral.head_tensors:
+    if not task.num_factors or "calibration" in neutral.head_tensors:
         return neutral
-    ones = np.ones(task.num_outputs, dtype=np.float32)
+    ones = np.ones(task.num_factors, dtype=np.float32)
     return replace(neutral, head_tensors={**neutral.head_tensors, "calibration": ones})
 
 

@@ -68,6 +68,11 @@ class Task:
         return self.num_label_cols
 
     @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be; see `zoobot.shared.temperature`."""
+        return 0
+
+    @property
     def output_columns(self) -> list[str]:
         """The names of those numbers in a prediction table, in order."""
         raise NotImplementedError
@@ -131,6 +136,11 @@ class ClassificationTask(Task):
         return len(self.class_names)
 
     @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be."""
+        return 1
+
+    @property
     def output_columns(self) -> list[str]:
         """The names of those numbers in a prediction table, in order."""
         stem = f"{self.label_cols[0]}_" if self.label_cols else ""
@@ -166,6 +176,11 @@ class MultiLabelTask(Task):
     @property
     def num_label_cols(self) -> int:
         """How many catalog columns hold the labels of one galaxy."""
+        return self.num_labels
+
+    @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be."""
         return self.num_labels
 
     @property
@@ -253,6 +268,11 @@ class TreeTask(Task):
     def num_label_cols(self) -> int:
         """How many catalog columns hold the labels of one galaxy."""
         return len(self.schema.label_cols)
+
+    @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be."""
+        return self.num_outputs
 
     @property
     def output_columns(self) -> list[str]:

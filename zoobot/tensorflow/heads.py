@@ -25,7 +25,7 @@ from zoobot.shared.head_checks import (
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["ClassificationHead", "DirichletHead", "MultiLabelHead", "RegressionHead", "build_head"]
 
@@ -58,8 +58,36 @@ class _Head(keras.layers.Layer):
         return self.linear(self.dropout(features, training=training))
 
 
-class ClassificationHead(_Head):
+class _CalibratedHead(_Head):
+    """A head whose predictions are made of its raw outputs times factors, which are not trained."""
+
+    def __init__(self, num_features: int, num_outputs: int, dropout_prob: float, num_factors: int) -> None:
+        super().__init__(num_features, num_outputs, dropout_prob)
+        self.calibration = self.add_weight(
+            name="calibration", shape=(num_factors,), initializer="ones", trainable=False
+        )
+
+    def set_calibration(self, factors: ArrayLike) -> None:
+        """Multiply what predictions are made of by these factors from now on, (factors,).
+
+        `zoobot.shared.calibration` finds those of a tree, one for each answer; `zoobot.shared.temperature`
+        the one of all classes, and those of labels, one for each.
+
+        Raises:
+            LabelError: If there are not so many finite numbers above 0.
+        """
+        self.calibration.assign(checked_calibration(factors, self.calibration.shape[0]))
+
+    def get_calibration(self) -> NDArray[np.float64]:
+        """The factors, (factors,)."""
+        return self.calibration.numpy().astype(np.float64)
+
+
+class ClassificationHead(_CalibratedHead):
     """One of several classes: logits for the loss, probabilities that add up to 1 as predictions.
+
+    Predictions are made of the logits times `calibration`, one factor, which is 1 until it is set, is not
+    trained, and is saved with the weights.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -78,7 +106,7 @@ class ClassificationHead(_Head):
     def __init__(
         self, num_features: int, num_classes: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_classes, dropout_prob)
+        super().__init__(num_features, num_classes, dropout_prob, num_factors=1)
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Logits, (batch, classes), from features, (batch, features)."""
@@ -86,11 +114,13 @@ class ClassificationHead(_Head):
 
     def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
         """Probabilities, (batch, classes), from logits."""
-        return tf.nn.softmax(raw)
+        return tf.nn.softmax(raw * self.calibration)
 
 
-class MultiLabelHead(_Head):
+class MultiLabelHead(_CalibratedHead):
     """Any number of yes/no labels: logits for the loss, each label's probability as predictions.
+
+    Predictions are made of the logits times `calibration`, a factor for each label, as for classes.
 
     Args:
         num_features: Length of the encoder's feature vector.
@@ -109,7 +139,7 @@ class MultiLabelHead(_Head):
     def __init__(
         self, num_features: int, num_labels: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_labels, dropout_prob)
+        super().__init__(num_features, num_labels, dropout_prob, num_factors=num_labels)
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Logits, (batch, labels), from features, (batch, features)."""
@@ -117,7 +147,7 @@ class MultiLabelHead(_Head):
 
     def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
         """Probabilities, (batch, labels), from logits."""
-        return tf.sigmoid(raw)
+        return tf.sigmoid(raw * self.calibration)
 
 
 class RegressionHead(_Head):
@@ -194,7 +224,7 @@ class RegressionHead(_Head):
         return tf.clip_by_value(values, 0, 1) if self.unit_interval else values
 
 
-class DirichletHead(_Head):
+class DirichletHead(_CalibratedHead):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
     Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
@@ -220,10 +250,7 @@ class DirichletHead(_Head):
     def __init__(
         self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
     ) -> None:
-        super().__init__(num_features, num_answers, dropout_prob)
-        self.calibration = self.add_weight(
-            name="calibration", shape=(num_answers,), initializer="ones", trainable=False
-        )
+        super().__init__(num_features, num_answers, dropout_prob, num_factors=num_answers)
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Concentrations, (batch, answers), from features, (batch, features)."""
@@ -241,14 +268,6 @@ class DirichletHead(_Head):
     def to_predictions(self, raw: tf.Tensor) -> tf.Tensor:
         """The calibrated concentrations, (batch, answers)."""
         return raw * self.calibration
-
-    def set_calibration(self, factors: ArrayLike) -> None:
-        """Multiply every prediction by these factors, (answers,), as `zoobot.shared.calibration` fits them.
-
-        Raises:
-            LabelError: If there is not one finite number above 0 for each answer.
-        """
-        self.calibration.assign(checked_calibration(factors, self.linear.units))
 
 
 def build_head(

@@ -1,11 +1,11 @@
-"""Calibrate a trained tree model on labelled galaxies, and keep the factors in its checkpoint."""
+"""Calibrate a trained model on labelled galaxies, and keep the factors in its checkpoint."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,9 @@ from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.coverage import coverage_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.tasks import TreeTask
+from zoobot.shared.reliability import expected_calibration_error, reliability_curves
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
+from zoobot.shared.temperature import Temperature, class_losses, fit_temperature
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.prediction import find_checkpoint
@@ -40,12 +42,13 @@ class CalibrateResult:
     Args:
         checkpoint: The checkpoint that now holds the factors.
         calibration: The factors.
-        table: Coverage of 90 % intervals before and after, question by question, as a text to read.
+        table: Before and after, as a text to read: coverage of 90 % intervals of each question of a tree,
+            calibration error and loss of classes and labels.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
     """
 
     checkpoint: Path
-    calibration: Calibration
+    calibration: Calibration | Temperature
     table: str
     failures: pd.DataFrame
 
@@ -58,21 +61,28 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
         command: How the run was started, for the checkpoint's record.
 
     Raises:
-        ConfigError: If the model is none of a decision tree.
+        ConfigError: If it is a model of numbers, or the objective is not for its task.
         ZoobotError: If the checkpoint or the catalog can't be used.
     """
     checkpoint = find_checkpoint(options.checkpoint)
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     model = engine.checkpoint.load(checkpoint)
-    if not isinstance(model.task, TreeTask):
-        msg = f"only models of a decision tree are calibrated, {checkpoint} is of a {model.task.kind} task"
-        raise ConfigError(msg)
+    _check(model.task, options.objective)
     galaxies = labelled_for(model.task, galaxies)
     facts = {"catalog": galaxies.name, "fingerprint": galaxies.fingerprint(), "command": command}
     return calibrate_model(
         engine, model, galaxies, checkpoint, options, objective=options.objective, facts=facts
     )
+
+
+def _check(task: Task, objective: CalibrationObjective) -> None:
+    if not task.num_factors:
+        msg = f"trees, classes and labels are calibrated; this model is of a {task.kind} task"
+        raise ConfigError(msg)
+    if objective == "coverage" and not isinstance(task, TreeTask):
+        msg = f"--objective coverage is for trees; this model is of a {task.kind} task"
+        raise ConfigError(msg)
 
 
 def calibrate_model(
@@ -85,36 +95,44 @@ def calibrate_model(
     objective: CalibrationObjective,
     facts: dict[str, Any] | None = None,
 ) -> CalibrateResult:
-    """Fit the factors of a tree model, give them to it, and write them into its checkpoint.
+    """Fit the factors of a model, give them to it, and write them into its checkpoint.
 
     Args:
         engine: The engine of the model.
-        model: A trained tree model; an earlier calibration is replaced.
-        galaxies: With votes; not trained on.
+        model: A trained model of a tree, classes or labels; an earlier calibration is replaced.
+        galaxies: With labels; not trained on.
         checkpoint: The model's checkpoint.
         options: Batch size, threads, seed, progress.
-        objective: What is fitted; see `zoobot.shared.calibration.fit_calibration`.
+        objective: What is fitted of a tree; see `zoobot.shared.calibration.fit_calibration`.
         facts: What else the checkpoint's record says of the calibration.
     """
-    schema = model.task.schema
-    model.head.set_calibration(np.ones(model.task.num_outputs))
+    task = model.task
+    model.head.set_calibration(np.ones(task.num_factors))
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
     found = predict_labelled(engine, [model], galaxies, options)
-    predicted = found.samples[0]
-    calibration = fit_calibration(predicted, found.labels, schema, objective=objective)
+    predicted, labels = found.samples[0], found.labels
+    calibration = _fit(task, predicted, labels, objective)
     model.head.set_calibration(calibration.factors)
     _keep(checkpoint, calibration, facts or {})
-    before, after = (
-        coverage_table(values, found.labels, schema, levels=(_LEVEL,))
-        for values in (predicted, predicted * calibration.factors)
-    )
-    table = _table(calibration, before, after)
+    tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
+    heading, rows = tabulate(calibration, predicted, calibration.apply(predicted), labels)
     return CalibrateResult(
-        checkpoint=checkpoint, calibration=calibration, table=table, failures=found.failures
+        checkpoint=checkpoint,
+        calibration=calibration,
+        table="\n".join([heading, "", *aligned(rows)]),
+        failures=found.failures,
     )
 
 
-def _keep(checkpoint: Path, calibration: Calibration, facts: dict[str, Any]) -> None:
+def _fit(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective
+) -> Calibration | Temperature:
+    if isinstance(task, (ClassificationTask, MultiLabelTask)):
+        return fit_temperature(task, predicted, labels)
+    return fit_calibration(predicted, labels, cast("TreeTask", task).schema, objective=objective)
+
+
+def _keep(checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any]) -> None:
     """Only the factors and the record change; weights stay bit for bit."""
     old = read_checkpoint(checkpoint)
     factors = calibration.factors.astype(old.head_tensors["linear.bias"].dtype)
@@ -123,14 +141,36 @@ def _keep(checkpoint: Path, calibration: Calibration, facts: dict[str, Any]) -> 
     write_checkpoint(checkpoint, replace(old, head_tensors=tensors, training=record))
 
 
-def _table(calibration: Calibration, before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """A row for each question that anybody was asked."""
+def _coverage_rows(
+    calibration: Any, before: np.ndarray, after: np.ndarray, labels: np.ndarray
+) -> tuple[str, list[list[str]]]:
+    """A heading, and a row for each question that anybody was asked."""
+    tables = [
+        coverage_table(values, labels, calibration.schema, levels=(_LEVEL,)) for values in (before, after)
+    ]
     rows = [["question", "galaxies", "factor", "before", "after"]]
     for position, factor in enumerate(calibration.by_question):
         if not calibration.n[position]:
             continue
-        shares = (number(float(table["votes"][position])) for table in (before, after))
+        shares = (number(float(table["votes"][position])) for table in tables)
         n = f"{calibration.n[position]:,}"
-        rows.append([before["question"][position], n, f"{factor:.2f}", *shares])
-    heading = "Share of votes inside 90% intervals (randomised), before and after calibration"
-    return "\n".join([heading, "", *aligned(rows)])
+        rows.append([tables[0]["question"][position], n, f"{factor:.2f}", *shares])
+    return "Share of votes inside 90% intervals (randomised), before and after calibration", rows
+
+
+def _error_rows(
+    calibration: Any, before: np.ndarray, after: np.ndarray, labels: np.ndarray
+) -> tuple[str, list[list[str]]]:
+    """A heading, and a row for all classes, or for each label."""
+    task = calibration.task
+    errors = [
+        [expected_calibration_error(curve) for curve in reliability_curves(task, values, labels).values()]
+        for values in (before, after)
+    ]
+    losses = [np.nanmean(class_losses(task, values, labels), axis=0) for values in (before, after)]
+    rows = [["", "galaxies", "temperature", "error before", "after", "loss before", "after"]]
+    for place, name in enumerate(calibration.names):
+        pairs = (number(float(values[place])) for values in (*errors, *losses))
+        n, temperature = f"{calibration.n[place]:,}", f"{1 / calibration.factors[place]:.2f}"
+        rows.append([name, n, temperature, *pairs])
+    return "Expected calibration error, and loss (nats a galaxy), before and after calibration", rows

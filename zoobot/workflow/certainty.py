@@ -25,7 +25,7 @@ from zoobot.workflow.score_table import aligned, number
 if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
 
-__all__ = ["Certainty", "judge_certainty"]
+__all__ = ["Certainty", "judge_certainty", "mean_calibration_error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,8 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
     """
     curves = reliability_curves(task, predicted, labels)
     errors = {name: expected_calibration_error(curve) for name, curve in curves.items()}
-    known = [error for error in errors.values() if not np.isnan(error)]
-    scores = {"ece": float(np.mean(known))} if known else {}
+    mean = _mean_known(errors)
+    scores = {} if np.isnan(mean) else {"ece": mean}
     if len(errors) > 1:
         scores |= {f"ece_{name}": error for name, error in errors.items()}
     if not isinstance(task, TreeTask):
@@ -116,6 +116,23 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
         _coverage_section(coverage, errors),
     )
     return Certainty(scores=scores, sections=sections, curves=curves, coverage=coverage)
+
+
+def mean_calibration_error(task: Task, predicted: np.ndarray, labels: np.ndarray) -> float:
+    """The expected calibration error, as a mean over labels or questions; NaN without any.
+
+    Args:
+        task: What was predicted.
+        predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
+        labels: (galaxies, label columns).
+    """
+    curves = reliability_curves(task, predicted, labels)
+    return _mean_known({name: expected_calibration_error(curve) for name, curve in curves.items()})
+
+
+def _mean_known(errors: dict[str, float]) -> float:
+    known = [error for error in errors.values() if not np.isnan(error)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 _LEVEL = 0.9

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.mixtures import mix, plain_expectation
 from zoobot.shared.prediction_members import shared_task
-from zoobot.workflow.certainty import Certainty, judge_certainty
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.temperature import sharpen
+from zoobot.workflow.certainty import Certainty, judge_certainty, mean_calibration_error
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.pictures import draw_comparison, draw_examples
@@ -122,6 +125,9 @@ def evaluate_models(
     predicted = mix(task, found.samples)
     certainty = judge_certainty(task, predicted, labels)
     scores = task.metrics(predicted, labels) | certainty.scores
+    uncalibrated = _without_calibration(models, found.samples)
+    if uncalibrated is not None:
+        scores["ece_uncalibrated"] = mean_calibration_error(task, uncalibrated, labels)
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
     heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
     table = score_table(task, scores, heading=heading)
@@ -138,6 +144,23 @@ def evaluate_models(
     certainty.draw(task, predicted, labels, folder)
     draw_examples(models[0], scored, expected, folder / "predictions.png", seed=options.seed)
     return evaluation
+
+
+def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarray | None:
+    """What models of classes or labels would predict without their calibration; None if they have none.
+
+    Args:
+        models: Trained models of one task.
+        samples: What they predict, (samples, galaxies, outputs): all samples of the first model come first.
+    """
+    task = models[0].task
+    if not isinstance(task, (ClassificationTask, MultiLabelTask)):
+        return None
+    factors = [model.head.get_calibration() for model in models]
+    if all((factor == 1).all() for factor in factors):
+        return None
+    of_models = zip(np.split(samples, len(models)), factors, strict=True)
+    return mix(task, np.concatenate([sharpen(task, own, 1 / factor) for own, factor in of_models]))
 
 
 def _mixed(n_models: int, n_samples: int) -> str:

@@ -28,16 +28,19 @@ _RANKING = (
     ("purity_at_90_completeness", "purity at 90% completeness"),
 )
 _ERROR = ("ece", "calibration error")
+_ERROR_BEFORE = ("ece_uncalibrated", "the same without calibration")
 _LAYOUTS = {
     "classification": _Layout(
         "class",
         (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
-         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), _ERROR, *_RANKING),
+         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), _ERROR, _ERROR_BEFORE,
+         *_RANKING),
         (("n", "galaxies"), ("precision", "purity"), ("recall", "completeness"), ("f1", "F1")),
     ),
     "multi-label": _Layout(
         "label",
-        (("accuracy", "accuracy"), ("f1_macro", "F1 (mean of labels)"), _ERROR, *_RANKING),
+        (("accuracy", "accuracy"), ("f1_macro", "F1 (mean of labels)"), _ERROR, _ERROR_BEFORE,
+         *_RANKING),
         (("n", "galaxies"), ("accuracy", "accuracy"), ("f1", "F1"), *_RANKING[:2]),
     ),
     "regression": _Layout(

@@ -13,7 +13,6 @@ import pandas as pd
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.tasks import TreeTask
 from zoobot.shared.training_log import EpochLog
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
@@ -127,7 +126,7 @@ def _report(
 ) -> TrainingResult:
     """Calibrate the trained model, score it, and draw how it learned."""
     folder = record.path.parent
-    if options.calibrate and isinstance(model.task, TreeTask):
+    if options.calibrate and model.task.num_factors:
         calibrated = calibrate_model(
             engine,
             model,

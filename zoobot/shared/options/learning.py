@@ -108,14 +108,15 @@ class WholeModelOptions(LearningOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions(Options):
-    """How sure a tree model may be."""
+    """How sure a model may be."""
 
     title: ClassVar[str] = "Calibration"
 
     calibrate: bool = setting(
         True,
-        "tree: after training, scale each question's certainty so that intervals hold what they say on the "
-        "validation galaxies; expected fractions stay",
+        "after training, scale how sure the model is so that the validation galaxies bear it out: a tree's "
+        "intervals, question by question, and the probabilities of classes and labels (a temperature); "
+        "expected fractions, and which class is most likely, stay",
     )
     calibration_objective: Literal["auto", "likelihood", "coverage"] = setting(
         defaults.CALIBRATION_OBJECTIVE,

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoobot.shared.errors import CatalogError
+from zoobot.shared.catalog import read_catalog
+from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.galaxy_data import GalaxyData
+from zoobot.shared.tasks import ClassificationTask
 
 
 @pytest.fixture
@@ -40,3 +42,18 @@ def test_a_split_by_sky_takes_the_names_of_the_coordinates(galaxies):
 def test_a_split_by_sky_without_coordinates_names_the_missing_column(galaxies):
     with pytest.raises(CatalogError, match="'ra'"):
         GalaxyData(galaxies, split="sky").setup()
+
+
+def test_a_catalog_that_knows_its_labels_need_not_name_them_again(galaxies):
+    galaxies["ring"] = np.arange(40) % 2
+    galaxies["T"] = 3.0
+    catalog = read_catalog(galaxies, label_cols=["ring"])
+    data = GalaxyData(catalog, val_fraction=0.3)
+    assert data.meet(ClassificationTask(class_names=("no", "yes"))).label_cols == ("ring",)
+    assert data.train_galaxies.label_cols == ("ring",)
+    other = GalaxyData(
+        train_catalog=catalog.select(np.arange(20)),
+        val_catalog=read_catalog(galaxies[20:], label_cols=["T"]),
+    )
+    with pytest.raises(ConfigError, match="no label columns"):
+        other.meet(ClassificationTask(class_names=("no", "yes")))

@@ -34,7 +34,8 @@ class GalaxyData:
         train_catalog: Galaxies to learn from. Without `val_catalog`, it is split like `catalog`.
         val_catalog: Galaxies that choose the best epoch.
         test_catalog: Galaxies kept for the final score.
-        label_cols: The columns that hold the labels; None takes those the model was made for.
+        label_cols: The columns that hold the labels; None takes those the model was made for, or else those
+            that a `Catalog` was read with.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
@@ -172,7 +173,7 @@ class GalaxyData:
             LabelError: If a label is not what the task needs.
         """
         if self.label_cols is None:
-            self.label_cols = task.label_cols
+            self.label_cols = task.label_cols or self._label_cols_of_catalogs()
         if not self.label_cols:
             msg = "no label columns: give label_cols to the data module or to the model"
             raise ConfigError(msg)
@@ -183,6 +184,12 @@ class GalaxyData:
                 self.galaxies[name] = read_catalog(galaxies, label_cols=task.label_cols, check_files=False)
             task.check_labels(labels_of(self.galaxies[name]), self.galaxies[name].ids)
         return task
+
+    def _label_cols_of_catalogs(self) -> tuple[str, ...]:
+        """The label columns that the catalogs were read with, where they are `Catalog`s that agree."""
+        sources = [self._whole, *self._sources.values()]
+        known = {source.label_cols for source in sources if isinstance(source, Catalog)}
+        return known.pop() if len(known) == 1 else ()
 
     def check_batch_size(self, devices: int) -> None:
         """Raise unless so many devices can share each batch out evenly.

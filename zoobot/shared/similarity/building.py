@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -133,12 +134,20 @@ def _write_vectors(features: str | Path, draft: Path, projection: Projection, dt
     parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
     shape = (projection.galaxies, projection.num_outputs)
     vectors = np.lib.format.open_memmap(draft / VECTORS_FILE, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    _reserve(draft / VECTORS_FILE)
     schema = arrow.schema([("id_str", arrow.string())])
     with parquet.ParquetWriter(draft / IDS_FILE, schema, use_dictionary=False) as ids_file:
         for start, ids, values in _numbered(features):
             vectors[start : start + len(ids)] = unit_vectors(projection.apply(values))
             ids_file.write_table(arrow.table([ids], schema))
     vectors.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Have the disk keep the room of a file: if it filled up later, the process would be killed."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _numbered(features: str | Path) -> Iterator[tuple[int, list[str], Any]]:

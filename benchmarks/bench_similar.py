@@ -8,9 +8,9 @@ classes. zoobot-mini learned these classes, among others, from the train galaxie
 galaxies. Besides what `zoobot similar` compares, other ways to compare the same features are shown. Engines:
 the largest difference between features of the same galaxies.
 
-Speed: features of made-up galaxies, an index of them, and searches for the 20 most similar, in processes of
-their own, whose memory is what they held at most, with and without the pages of the index that the system
-keeps for them while there is room.
+Speed: searches for the 20 most similar among made-up galaxies, in processes of their own, whose memory is
+what they held at most, and what of it is their own: the rest are pages of the index, which the system keeps
+for them while there is room. "first" is the first search, for which an index is opened, or made of a table.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from zoobot.shared.engine import ENGINES, load_engine
 from zoobot.shared.feature_tables import read_features
 from zoobot.shared.predictions import PredictionWriter
 from zoobot.shared.projections import fit_projection
-from zoobot.shared.similarity import building, open_index
+from zoobot.shared.similarity import SimilarityIndex, building, open_index
 from zoobot.shared.similarity.exact import nearest
 
 ENCODERS = {"zoobot-mini": "zoobot-mini", "imagenet": "imagenet-lite0"}
@@ -67,7 +69,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder where features are kept, for another call")
     parser.add_argument("--quick", action="store_true", help="few galaxies: does it run at all?")
     parser.add_argument("--json", type=Path, help="write the figures there; those of other parts are kept")
-    parser.add_argument("--search", nargs=2, metavar=("TABLE", "HOW"), help=argparse.SUPPRESS)
+    parser.add_argument("--search", nargs=2, metavar=("HOW", "PLACE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.search:
         print(json.dumps(search(*args.search)))
@@ -156,48 +158,77 @@ def encode(engine: str, encoder: str, data: Path, work: Path, *, quick: bool) ->
 
 
 def measure_speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """How long an index and its searches take, in how much memory."""
+    """How long searches take, in how much memory: of an index that is there, and of one that is made."""
     speed: dict[str, Any] = {}
-    for count, hows in ((args.galaxies, ("float32", "float16")), (args.grouped, ("exact", "approximate"))):
-        table = folder / f"{count}.parquet"
-        _make_features(table, count, args.width)
-        for how in hows:
-            command = [sys.executable, __file__, "--search", str(table), how]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            row = f"{count:,} × {args.width}, {how}"
-            speed[row] = json.loads(answer.splitlines()[-1])
-            print(row, json.dumps(speed[row]), flush=True)
-        table.unlink()
+    for dtype in ("float32", "float16"):
+        _make_index(folder / "index", args.galaxies, args.width, dtype)
+        row = f"{args.galaxies:,} × {args.width}, {dtype}, exact"
+        speed[row] = _in_its_own_process("search", folder / "index")
+        print(row, json.dumps(speed[row]), flush=True)
+    shutil.rmtree(folder / "index")
+    _make_table(folder / "features.parquet", args.grouped, args.width)
+    for how in ("exact", "approximate"):
+        row = f"{args.grouped:,} × {args.width}, index made, {how}"
+        speed[row] = _in_its_own_process(how, folder / "features.parquet")
+        print(row, json.dumps(speed[row]), flush=True)
     return speed
 
 
-def _make_features(table: Path, count: int, width: int) -> None:
+def _in_its_own_process(how: str, place: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--search", how, str(place)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(answer.splitlines()[-1]))
+
+
+def _made_up(count: int, width: int) -> Iterator[tuple[list[str], NDArray]]:
     """Features of low rank and some noise, none below zero: as those of a network are."""
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(16, width)).astype(np.float32)
+    for start in range(0, count, 20_000):
+        size = min(20_000, count - start)
+        hidden = rng.standard_normal((size, 16), np.float32)
+        noise = 0.3 * rng.standard_normal((size, width), np.float32)
+        yield [f"g{start + place}" for place in range(size)], np.maximum(hidden @ mixing + noise, 0)
+
+
+def _make_table(table: Path, count: int, width: int) -> None:
     with PredictionWriter(table, [f"feature_{i:04d}" for i in range(width)], dtype="float16") as writer:
-        for start in range(0, count, 20_000):
-            size = min(20_000, count - start)
-            hidden = rng.normal(size=(size, 16)).astype(np.float32)
-            noise = rng.normal(scale=0.3, size=(size, width)).astype(np.float32)
-            writer.write([f"g{start + i}" for i in range(size)], np.maximum(hidden @ mixing + noise, 0))
+        for ids, features in _made_up(count, width):
+            writer.write(ids, features)
 
 
-def search(table: str, how: str) -> dict[str, Any]:
-    """In a process of its own: make an index if there is none, and search it."""
-    dtype: Any = how if how.startswith("float") else "float32"
-    kind: Any = how if how in ("exact", "approximate") else "exact"
-    if how == "float16":  # that of float32 is there
-        building.build(table, building.index_folder(table, None), components=None, dtype=dtype)
+def _make_index(folder: Path, count: int, width: int, dtype: str) -> None:
+    """The files that `zoobot similar` would make, without the table that it would make them of."""
+    folder.mkdir(exist_ok=True)
+    projection = fit_projection([next(_made_up(2000, width))[1]], standardise=False)
+    replace(projection, galaxies=count).save(folder / building.PROJECTION_FILE)
+    vectors = np.lib.format.open_memmap(
+        folder / building.VECTORS_FILE, "w+", np.dtype(dtype), shape=(count, width)
+    )
+    names: list[str] = []
+    for ids, features in _made_up(count, width):
+        vectors[len(names) : len(names) + len(ids)] = building.unit_vectors(projection.apply(features))
+        names += ids
+    vectors.flush()
+    pd.DataFrame({"id_str": names}).to_parquet(folder / building.IDS_FILE)
+    facts = {"format": building.FORMAT, "features": "made up", "galaxies": count, "origin": {}}
+    (folder / building.FACTS_FILE).write_text(json.dumps(facts))
+
+
+def search(how: str, place: str) -> dict[str, Any]:
+    """In a process of its own: search the index in a folder, or make one of a table and search that."""
     begun, cpu = time.perf_counter(), time.process_time()
-    index = open_index(table, dtype=dtype, search=kind)
+    kind: Any = "exact" if how == "search" else how
+    index = SimilarityIndex(Path(place), search=kind) if how == "search" else open_index(place, search=kind)
     index.like_galaxies(["g7"], SEARCHED)  # groups are made by the first search
-    made = {"wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
-    asked = [f"g{place}" for place in range(0, len(index), max(1, len(index) // 100))][:100]
-    times = measure(lambda: index.like_galaxies(asked[:1], SEARCHED), repeats=10, warmup=1)
-    found: dict[str, Any] = {"made": made, "one": times, "memory": _memory()}
+    found: dict[str, Any] = {
+        "first": {"wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu},
+        "one": measure(lambda: index.like_galaxies(["g77"], SEARCHED), repeats=10, warmup=1),
+        "memory": _memory(),
+    }
     if kind == "approximate":
-        true = open_index(table, search="exact").like_galaxies(asked, SEARCHED)
+        asked = [f"g{galaxy}" for galaxy in range(0, len(index), max(1, len(index) // 100))][:100]
+        true = open_index(place, search="exact").like_galaxies(asked, SEARCHED)
         near = index.like_galaxies(asked, SEARCHED)
         found["found"] = len(true.merge(near, on=["query", "id_str"])) / len(true)
     return found

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
 
@@ -47,7 +48,8 @@ def nearest(
 
     rows_found = np.zeros((len(queries), 0), np.intp)
     values = np.zeros((len(queries), 0), np.float32)
-    with ThreadPoolExecutor(max(1, threads)) as pool:
+    # blocks share the cores; threads of each product would wait for one another on them
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(1, threads)) as pool:
         for some in pool.map(search_block, range(0, len(vectors), rows)):
             candidates = np.concatenate([rows_found, some[0]], axis=1)
             rows_found, values = largest(candidates, np.concatenate([values, some[1]], axis=1), k)

@@ -41,13 +41,20 @@ _GROUPS = (learning, predicting, scoring, explaining, choosing, representing, fi
 COMMANDS = {c.name: c for c in chain.from_iterable(group.COMMANDS for group in _GROUPS)}
 
 
+class _CommandList(argparse.RawDescriptionHelpFormatter):
+    """Help in which every command stands on the line of its meaning."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=4 + max(map(len, COMMANDS)) + 2)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; what it parses names the command in `command`."""
     parser = argparse.ArgumentParser(
         prog="zoobot",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_CommandList,
     )
     parser.add_argument("--version", action="version", version=f"zoobot {__version__}")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -4,9 +4,10 @@ const grid = find("grid");
 const cards = new Map(); // place among the galaxies shown → its card
 const GAP = 10;
 const LINE = 25;
-const ROWS_AHEAD = 2; // drawn before they come in sight
+const ROWS_AHEAD = 2; // drawn before they come in sight,
+const CARDS_AHEAD = 3; // so many of them in a frame, so that none takes long
 const layout = { columns: 1, width: 0, height: 0, least: 172, hasLines: true };
-const active = { place: 0, anchor: 0 };
+const active = { place: 0, anchor: 0, waiting: 0 };
 
 function measure() {
   const room = grid.clientWidth - GAP;
@@ -29,20 +30,27 @@ function redraw() {
 
 function drawCards() {
   const step = layout.height + GAP;
-  const first = Math.max(0, Math.floor(grid.scrollTop / step) - ROWS_AHEAD) * layout.columns;
-  const below = Math.ceil((grid.scrollTop + grid.clientHeight) / step) + ROWS_AHEAD;
-  const last = Math.min(state.order.length, below * layout.columns);
+  const top = Math.floor(grid.scrollTop / step);
+  const below = Math.ceil((grid.scrollTop + grid.clientHeight) / step);
+  const placeOfRow = (row) => Math.min(Math.max(row * layout.columns, 0), state.order.length);
+  const [first, last] = [placeOfRow(top - ROWS_AHEAD), placeOfRow(below + ROWS_AHEAD)];
+  const [inSight, outOfSight] = [placeOfRow(top), placeOfRow(below)];
   for (const [place, card] of cards) {
     if (place >= first && place < last) continue;
     card.remove();
     cards.delete(place);
   }
   const made = document.createDocumentFragment();
+  let spare = CARDS_AHEAD;
   for (let place = first; place < last; place++) {
-    if (!cards.has(place)) made.append(drawCard(place));
+    if (cards.has(place)) continue;
+    const isInSight = place >= inSight && place < outOfSight;
+    if (isInSight || spare-- > 0) made.append(drawCard(place));
   }
   find("cards").append(made);
   markActive();
+  cancelAnimationFrame(active.waiting);
+  if (spare < 0) active.waiting = requestAnimationFrame(drawCards);
 }
 
 function drawCard(place) {

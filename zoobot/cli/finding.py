@@ -21,7 +21,7 @@ __all__ = ["COMMANDS"]
 _ANOMALIES_DESCRIPTION = """\
 Which galaxies are unlike all others? A list, the strangest first, by the features of an encoder alone.
 
-The list has a row for each galaxy: rank, id_str, file_loc (where the catalog is given), score (the higher,
+The list has a row for each galaxy: rank, id_str, file_loc (of its image, where known), score (the higher,
 the stranger; of a local outlier factor 1 is ordinary). What is strange need not be interesting: `zoobot rate`
 finds what is.
 """
@@ -29,7 +29,7 @@ finds what is.
 _ANOMALIES_EPILOG = """\
 examples:
   zoobot represent zoobot-mini --catalog new.csv --save-loc results/features.parquet
-  zoobot anomalies results/features.parquet --catalog new.csv --save-loc results/strange.csv
+  zoobot anomalies results/features.parquet --save-loc results/strange.csv
   by another method
     zoobot anomalies results/features.parquet --method isolation-forest --save-loc results/isolated.csv
 """
@@ -45,8 +45,8 @@ to change your mind. If you know an example of what you look for, begin with it.
 
 _RATE_EPILOG = """\
 examples:
-  start, with images for the pictures
-    zoobot rate strange --features results/features.parquet --catalog new.csv
+  start
+    zoobot rate strange --features results/features.parquet
   fill the column `rating` of strange/next.csv, then
     zoobot rate strange
   galaxies that you know already; a table of ratings

@@ -106,14 +106,13 @@ SHORTLIST = 10
 # Strange galaxies: how they are told, principal components of the features that count, neighbours that make
 # the surroundings, and most galaxies that the others are compared with
 ANOMALY_METHOD: Final = "local-outlier-factor"
-ANOMALY_COMPONENTS = 20
+ANOMALY_COMPONENTS = 40
 ANOMALY_NEIGHBOURS = 100
 ANOMALY_SAMPLE = 20_000
 
-# Ratings: from 0 to this; components that they are learned from; what is asked next; and the most that a
-# Gaussian process learns from: a million galaxies then take minutes
+# Ratings: from 0 to this; what is asked next; and the most that a Gaussian process learns from: a million
+# galaxies then take minutes
 TOP_RATING = 5
-RATING_COMPONENTS = 40
 RATING_ACQUISITION: Final = "upper-bound"
 MOST_RATINGS_OF_PROCESS = 1000
 

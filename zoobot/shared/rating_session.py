@@ -100,9 +100,9 @@ class RatingSession:
         refuse_occupied(folder)
         table = check_features(ids, features)
         sample = sample_rows(len(table), defaults.ANOMALY_SAMPLE, seed)
-        reduced = reduce_features(table, sample, defaults.RATING_COMPONENTS)
+        reduced = reduce_features(table, sample, defaults.ANOMALY_COMPONENTS)
         anomaly = score_reduced(
-            reduced[:, : defaults.ANOMALY_COMPONENTS],
+            reduced,
             method=defaults.ANOMALY_METHOD,
             neighbours=defaults.ANOMALY_NEIGHBOURS,
             sample=sample,

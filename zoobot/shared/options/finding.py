@@ -20,7 +20,10 @@ class ShownGalaxiesOptions(ImagePlaceOptions):
     title: ClassVar[str] = "Images, for the list and its picture"
 
     catalog: str | None = setting(
-        None, "the catalog that the features are of: it says where the images are", metavar="FILE"
+        None,
+        "the catalog that the features are of, which says where the images are; without it, the one that the "
+        "features remember",
+        metavar="FILE",
     )
 
 

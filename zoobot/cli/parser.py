@@ -45,7 +45,8 @@ class _CommandList(argparse.RawDescriptionHelpFormatter):
     """Help in which every command stands on the line of its meaning."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=4 + max(map(len, COMMANDS)) + 2)
+        super().__init__(prog)
+        self._action_max_length = 4 + max(map(len, COMMANDS))  # argparse forgets that they are indented
 
 
 def build_parser() -> argparse.ArgumentParser:

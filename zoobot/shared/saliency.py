@@ -4,6 +4,9 @@ Integrated gradients share out the difference that an image makes, beside one wi
 pixels: what they get adds up to that difference. Grad-CAM looks at the last feature maps of an encoder and
 weighs each by how much the answer would rise with it: coarser, and steadier to look at.
 
+A network of ReLU units has kinks. Where a point of the way lies on one, as nearly as rounding can tell, the
+engines may take different sides, and the gradients at that point differ by what the unit adds.
+
 References:
     Sundararajan, Taly & Yan 2017, ICML (arXiv:1703.01365): integrated gradients.
     Selvaraju et al. 2017, ICCV (arXiv:1610.02391): Grad-CAM.

@@ -25,8 +25,8 @@ GROUPS_FILE = "groups.faiss"
 
 #: Groups are found on so many vectors for each; of all groups this share is looked at, and at least so many.
 _SAMPLE_PER_GROUP = 40
-_LOOKED_AT = 1 / 64
-_FEWEST = 32
+_LOOKED_AT = 1 / 16
+_FEWEST = 128
 _ROWS_AT_ONCE = 65_536
 _SEED = 0
 

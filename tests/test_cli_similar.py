@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from zoobot import cli
+from zoobot.shared import feature_maps
 from zoobot.shared.feature_tables import read_features
 from zoobot.shared.predictions import PredictionWriter
 
@@ -172,3 +173,20 @@ def test_a_map_is_drawn_of_what_was_reduced(tmp_path, monkeypatch, capsys):
     )
     assert run(*words, "--umap", 11, "--save-loc", tmp_path / "large.csv") == 2
     assert "a map takes 13 galaxies or more" in capsys.readouterr().err
+
+
+def test_drawing_a_map_loads_no_framework(tmp_path, monkeypatch):
+    """As umap-learn would: TensorFlow, and then whatever Keras computes with."""
+    (tmp_path / "umap").mkdir()
+    (tmp_path / "umap" / "__init__.py").write_text(
+        "try:\n    import tensorflow\n    found = True\nexcept ImportError:\n    found = False\n"
+    )
+    (tmp_path / "tensorflow.py").write_text("")
+    for name in ("umap", "tensorflow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with feature_maps._without("tensorflow"):
+        import umap
+    assert umap.found is False
+    assert "tensorflow" not in sys.modules
+    monkeypatch.delitem(sys.modules, "umap")

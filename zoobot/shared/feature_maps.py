@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["draw_map"]
@@ -39,7 +43,8 @@ def draw_map(
     References:
         McInnes, Healy & Melville 2018, arXiv:1802.03426.
     """
-    umap = import_optional("umap", needed_for="a map of features (UMAP)", package="umap-learn")
+    with _without("tensorflow"):
+        umap = import_optional("umap", needed_for="a map of features (UMAP)", package="umap-learn")
     if len(features) < max(_FEWEST, dimensions + 2):
         msg = f"a map takes {max(_FEWEST, dimensions + 2)} galaxies or more, got {len(features)}"
         raise ConfigError(msg)
@@ -50,3 +55,21 @@ def draw_map(
         n_jobs=1,
     )
     return np.asarray(mapper.fit_transform(features), np.float32)
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Have a package seem absent for a while, unless it is loaded.
+
+    umap-learn loads TensorFlow for a kind of map that is not drawn here; after it torch, which Keras may then
+    load, ends the process (`zoobot.shared.import_order`).
+    """
+    modules: dict[str, Any] = sys.modules
+    if package in modules:
+        yield
+        return
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]

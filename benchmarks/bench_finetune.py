@@ -24,13 +24,11 @@ from typing import Any
 
 import pandas as pd
 import timing
+from speed_rows import HEAD, PEER_HEAD, STAGE, STAGE_ANEW
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import ENGINES
 from zoobot.shared.simulate.survey import simulate_survey
-
-CACHED, PEER = "zoobot, head, encoded once", "public zoobot, head"
-RECOMPUTED, KEPT = "zoobot, top block and head", "zoobot, top block and head, activations below kept"
 
 
 def main() -> None:
@@ -118,10 +116,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ours = stack.enter_context(timing.Worker(sys.executable, here / "finetune_worker.py", arguments)).ask
         slow = {"epochs": options.slow_epochs}
         ways: dict[str, dict[str, Any]] = {
-            CACHED: {"epochs": options.epochs},
+            HEAD: {"epochs": options.epochs},
             "zoobot, head, encoded in every epoch": {**slow, "cache_features": False},
-            RECOMPUTED: {**slow, "n_blocks": 1},
-            f"{KEPT} ({options.views} views)": {
+            STAGE_ANEW: {**slow, "n_blocks": 1},
+            STAGE: {
                 "epochs": options.epochs,
                 "n_blocks": 1,
                 "activation_views": options.views,
@@ -134,7 +132,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 timing.Worker(options.peer_python, here / "peer_finetune.py", arguments)
             ).ask
             for rate in options.peer_rates:
-                name = f"{PEER}, learning rate {rate:g}"
+                name = f"{PEER_HEAD}, learning rate {rate:g}"
                 ways[name], asked[name] = {**slow, "learning_rate": rate}, peer
         for name, settings in ways.items():  # the first epoch of a process also imports and allocates
             asked[name]("finetune", **{**settings, "epochs": 1})

@@ -110,7 +110,7 @@ def test_finetuning_is_compared_with_the_best_of_the_peer_over_as_many_epochs(dr
         "zoobot, head, encoded once": run(10),
         "public zoobot, head, learning rate 0.1": run(300),
         "public zoobot, head, learning rate 0.2": run(20, epochs=2),
-        "zoobot, top block and head": run(30),
+        "zoobot, top block and head, activations kept": run(30),
         "zoobot, top block and head, encoded in every epoch": run(90),
     }
     other = {**settings, "encoder": "convnext_atto"}

@@ -1,5 +1,6 @@
 """The command line, run in this process, once for every engine where one is needed."""
 
+import io
 import json
 import logging
 import signal
@@ -165,6 +166,15 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch, tmp_path):
     (tmp_path / "my results").mkdir()
     (tmp_path / "my results" / "run.json").write_text("{}")
     assert f"zoobot finetune --resume --save-dir '{tmp_path / 'my results'}'" in run("finetune", *words)[2]
+
+
+def test_progress_goes_to_the_stderr_of_the_moment(monkeypatch):
+    for _ in range(2):
+        with io.StringIO() as stderr:  # each is closed before the next command runs
+            monkeypatch.setattr(sys, "stderr", stderr)
+            cli.main(["schemas", "gz_rings"])
+            logging.getLogger("zoobot").info("reading")
+            assert stderr.getvalue() == "reading\n"
 
 
 def test_a_polite_kill_ends_with_its_own_code(run, monkeypatch):

@@ -66,11 +66,19 @@ def _tell_progress() -> None:
     """Let what the library logs appear on stderr, plainly."""
     logger = logging.getLogger("zoobot")
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = _ToStderr()
         handler.setFormatter(_PlainFormatter())
         logger.addHandler(handler)
         logger.propagate = False
     logger.setLevel(logging.INFO)
+
+
+class _ToStderr(logging.StreamHandler):
+    """Writes to what stderr is by then: notebooks and tests replace it, and close the former one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _PlainFormatter(logging.Formatter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ import tensorflow as tf
 import zoobot.tensorflow as engine
 from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.tensorflow.dirichlet_multinomial import _dense_loss, _voted_loss
+from zoobot.tensorflow.strategies import totals_of
 
 SIZE_PIX = 32
 
@@ -165,3 +168,15 @@ def test_the_vote_loss_in_a_graph_of_any_batch_size(jit_compile):
         concentrations, votes = rng.uniform(1, 50, (batch, 4)), rng.integers(0, 9, (batch, 4)).astype(float)
         want = _dense_loss(tf.constant(concentrations), tf.constant(votes), question, 2)
         np.testing.assert_allclose(graph(concentrations, votes), want, rtol=1e-9, atol=1e-10)
+
+
+def test_sums_of_an_epoch_are_read_without_a_word(caplog):
+    """TensorFlow warns of graphs that are traced again and again."""
+    variable = keras.Variable(2.5)
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)
+    try:
+        assert [float(totals_of([variable])[0]) for _ in range(8)] == [2.5] * 8
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records

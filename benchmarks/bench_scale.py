@@ -1,6 +1,6 @@
 """Does prediction at survey scale keep its word: constant memory, any kill survived, every broken file named?
 
-    python benchmarks/bench_scale.py --rows 1000000 --kills 10 --json benchmarks/results/scale.json
+    python benchmarks/bench_scale.py --rows 1000000 --kills 20 --json benchmarks/results/scale.json
 
 A catalog repeats a few thousand small images; one row in a hundred names a file broken in one of ten ways.
 It is predicted into a folder of parts by `zoobot predict` with a tiny network: once undisturbed, watched, and

@@ -80,7 +80,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--backend", choices=sorted(ENGINES), default="pytorch", help="engine to measure")
     parser.add_argument("--encoder", default="test_resnet", metavar="NAME", help="a tiny one")
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="of the catalog")
-    parser.add_argument("--kills", type=int, default=10, metavar="N")
+    parser.add_argument("--kills", type=int, default=20, metavar="N")
     parser.add_argument("--files", type=int, default=3000, metavar="N", help="images that the rows repeat")
     parser.add_argument("--part-rows", type=int, default=2000, metavar="N")
     parser.add_argument("--image-size", type=int, default=32, metavar="PIX", help="of the network's input")

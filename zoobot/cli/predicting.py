@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 from zoobot.cli.command import Command
-from zoobot.cli.saying import failure_lines, say
+from zoobot.cli.saying import missing_lines, say, table_failure_lines
 from zoobot.shared import config
 
 __all__ = ["COMMANDS"]
@@ -73,18 +72,11 @@ def _predict(given: dict[str, Any], command: str) -> None:
         result = workflow.predict_on_cluster(options.prediction(), options, command=command)
     say(f"{result.galaxies:,} galaxies, {len(result.columns)} columns: {result.save_loc}")
     say(*(f"expected fractions and intervals: {path}" for path in result.tables))
-    is_folder = result.save_loc.is_dir()
-    listed = result.save_loc / "_failures" if is_folder else result.save_loc.with_suffix(".failures.csv")
-    say(*failure_lines(result.failures, listed, count=result.failed))
-    if is_folder:
-        say(*_next_of_folder(result.save_loc, result.missing_parts))
-
-
-def _next_of_folder(folder: Path, missing: int) -> list[str]:
-    place = shlex.quote(str(folder))
-    if missing:
-        return [f"{missing:,} parts are still missing; how far is it?", f"  zoobot status {place}"]
-    return ["Next: one table of all parts", f"  zoobot merge {place} --save-loc {place}.parquet"]
+    say(*table_failure_lines(result))
+    if result.save_loc.is_dir():
+        place = shlex.quote(str(result.save_loc))
+        merge = ["Next: one table of all parts", f"  zoobot merge {place} --save-loc {place}.parquet"]
+        say(*(missing_lines(result.save_loc, result.missing_parts) or merge))
 
 
 def _status(given: dict[str, Any], command: str) -> None:

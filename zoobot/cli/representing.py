@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 from zoobot.cli.command import Command
-from zoobot.cli.saying import failure_lines, say
+from zoobot.cli.saying import missing_lines, say, table_failure_lines
 from zoobot.shared import config
 
 __all__ = ["COMMANDS"]
@@ -72,18 +71,7 @@ def _represent(given: dict[str, Any], command: str) -> None:
 
     result = workflow.represent(options, command=command)
     say(f"features of {result.galaxies:,} galaxies: {result.save_loc}")
-    is_folder = result.save_loc.is_dir()
-    listed = result.save_loc / "_failures" if is_folder else result.save_loc.with_suffix(".failures.csv")
-    say(*failure_lines(result.failures, listed, count=result.failed))
-    if result.missing_parts:
-        say(*_missing(result.save_loc, result.missing_parts))
-
-
-def _missing(folder: Path, parts: int) -> list[str]:
-    return [
-        f"{parts:,} parts are still missing; how far is it?",
-        f"  zoobot status {shlex.quote(str(folder))}",
-    ]
+    say(*table_failure_lines(result), *missing_lines(result.save_loc, result.missing_parts))
 
 
 def _similar(given: dict[str, Any], command: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["duration", "failure_lines", "resumed", "say"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["duration", "failure_lines", "missing_lines", "resumed", "say", "table_failure_lines"]
 
 
 def say(*lines: str) -> None:
@@ -21,6 +25,23 @@ def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list
     number = len(failures) if count is None else count
     start = f"{number:,} images could not be read, listed in {path}; the first:"
     return [f"{start} {first.file_loc}: {first.reason}"]
+
+
+def table_failure_lines(result: Any) -> list[str]:
+    """The images that failed on the way to a table, or to a folder of parts, which lists them elsewhere."""
+    place = result.save_loc
+    listed = place / "_failures" if place.is_dir() else place.with_suffix(".failures.csv")
+    return failure_lines(result.failures, listed, count=result.failed)
+
+
+def missing_lines(folder: Path, parts: int) -> list[str]:
+    """How many parts a folder still lacks, if any, and how to look."""
+    if not parts:
+        return []
+    return [
+        f"{parts:,} parts are still missing; how far is it?",
+        f"  zoobot status {shlex.quote(str(folder))}",
+    ]
 
 
 def duration(seconds: float) -> str:

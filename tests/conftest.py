@@ -7,7 +7,9 @@ frameworks: `to_tensor`, `to_numpy`, `gradient`, `apply` and `set_linear`.
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
+import sys
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # one test process for each core: threads of their own would only wait for each other
@@ -166,3 +168,21 @@ def tiny_survey(tmp_path_factory):
     from zoobot.shared.simulate import simulate_survey
 
     return simulate_survey(tmp_path_factory.mktemp("tiny") / "survey", n_galaxies=24, image_size_pix=32)
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch):
+    """Loads a script of `benchmarks` by its name, as a module for the length of a test."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.exists():
+        pytest.skip("the tests were moved away from the benchmarks")
+
+    def load(name):
+        monkeypatch.syspath_prepend(str(folder))
+        spec = spec_from_file_location(name, folder / f"{name}.py")
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,28 +1,15 @@
 """The benchmark of strange galaxies runs, and counts what it says it counts."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-pytestmark = pytest.mark.skipif(
-    not BENCHMARKS.exists(), reason="the tests were moved away from the benchmarks"
-)
-
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("bench_anomalies", BENCHMARKS / "bench_anomalies.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_anomalies", module)
-    spec.loader.exec_module(module)
-    return module
+def bench(load_benchmark):
+    return load_benchmark("bench_anomalies")
 
 
 def test_the_gain_is_that_over_a_random_hundredth(bench):

@@ -1,24 +1,11 @@
 """The benchmark of explorer pages runs on galaxies made here."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
-
-import pytest
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-pytestmark = pytest.mark.skipif(
-    not BENCHMARKS.exists(), reason="the tests were moved away from the benchmarks"
-)
 
 
-def test_a_quick_run_leaves_figures(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("bench_explorer", BENCHMARKS / "bench_explorer.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+def test_a_quick_run_leaves_figures(load_benchmark, tmp_path, monkeypatch, capsys):
+    bench = load_benchmark("bench_explorer")
     monkeypatch.setattr(bench, "CHROMIUM", ())  # what it does in a browser is in tests/explorer
     monkeypatch.setattr(sys, "argv", ["bench_explorer.py", "--quick", "--json", str(tmp_path / "found.json")])
     bench.main()

@@ -1,9 +1,7 @@
 """The benchmark of loops runs on galaxies made here, and goes on where it was."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,21 +9,10 @@ import pytest
 
 from zoobot.shared.strategy_names import read_strategy
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-pytestmark = pytest.mark.skipif(
-    not BENCHMARKS.exists(), reason="the tests were moved away from the benchmarks"
-)
-
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("bench_loop", BENCHMARKS / "bench_loop.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_loop", module)
-    spec.loader.exec_module(module)
-    return module
+def bench(load_benchmark):
+    return load_benchmark("bench_loop")
 
 
 def test_every_game_can_be_played(bench):

@@ -1,28 +1,15 @@
 """The benchmark of similarity runs on features made here, and scores as it says."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-pytestmark = pytest.mark.skipif(
-    not BENCHMARKS.exists(), reason="the tests were moved away from the benchmarks"
-)
-
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("bench_similar", BENCHMARKS / "bench_similar.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_similar", module)
-    spec.loader.exec_module(module)
-    return module
+def bench(load_benchmark):
+    return load_benchmark("bench_similar")
 
 
 def test_precision_is_a_mean_over_galaxies_and_over_classes(bench):

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.engine import ENGINES, load_engine
+from zoobot.shared.schemas import Schema
 
 if find_spec("tensorflow") and find_spec("triton"):
     import triton  # noqa: F401  TensorFlow loaded before it would end the process
@@ -186,3 +187,22 @@ def load_benchmark(monkeypatch):
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def tree_checkpoint(tmp_path_factory):
+    """A small tree model's checkpoint by the name of its engine, made when first asked for."""
+    schema = Schema.from_pairs({"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"})
+    made = {}
+
+    def checkpoint(engine_name):
+        if engine_name not in made:
+            engine = load_engine(engine_name)
+            model = engine.finetune.FinetuneableZoobotTree(
+                name="test_resnet", schema=schema, dropout_prob=0.5, preprocessing={"image_size_pix": 32}
+            )
+            made[engine_name] = tmp_path_factory.mktemp("model") / engine_name
+            engine.checkpoint.save(model, made[engine_name])
+        return made[engine_name]
+
+    return checkpoint

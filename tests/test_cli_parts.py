@@ -16,10 +16,8 @@ import pytest
 from zoobot import cli
 from zoobot.shared import merging
 from zoobot.shared.predictions import read_predictions
-from zoobot.shared.schemas import Schema
 
 N_GALAXIES, PART_ROWS = 230, 20
-SCHEMA = Schema.from_pairs({"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"})
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +36,11 @@ def survey(tmp_path_factory):
     return folder / "catalog.csv"
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A small checkpoint of each engine, made when first asked for."""
-    from zoobot.shared.engine import load_engine
-
-    made = {}
-
-    def checkpoint(engine_name):
-        if engine_name not in made:
-            engine = load_engine(engine_name)
-            model = engine.finetune.FinetuneableZoobotTree(
-                name="test_resnet", schema=SCHEMA, dropout_prob=0.5, preprocessing={"image_size_pix": 32}
-            )
-            made[engine_name] = tmp_path_factory.mktemp("model") / engine_name
-            engine.checkpoint.save(model, made[engine_name])
-        return made[engine_name]
-
-    return checkpoint
-
-
 @pytest.fixture
-def words(engine_name, models, survey):
+def words(engine_name, tree_checkpoint, survey):
     """The words of a prediction, without --save-loc."""
     how = ["--backend", engine_name, "--no-progress", "--batch-size", 8, "--n-samples", 2]
-    return ["predict", models(engine_name), "--catalog", survey, "--part-rows", PART_ROWS, *how]
+    return ["predict", tree_checkpoint(engine_name), "--catalog", survey, "--part-rows", PART_ROWS, *how]
 
 
 @pytest.fixture

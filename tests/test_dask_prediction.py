@@ -13,12 +13,10 @@ import pytest
 from zoobot import cli, workflow
 from zoobot.shared.config import ClusterOptions, PredictOptions
 from zoobot.shared.errors import ConfigError, ImageError, MissingPackageError, PredictionsError
-from zoobot.shared.schemas import Schema
 from zoobot.workflow import dask_cluster
 
 pytest.importorskip("distributed")
 
-SCHEMA = Schema.from_pairs({"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"})
 N_PARTS, PART_ROWS = 24, 10
 
 
@@ -41,29 +39,10 @@ def catalog(tiny_survey):
     return path
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    from zoobot.shared.engine import load_engine
-
-    made = {}
-
-    def checkpoint(engine_name):
-        if engine_name not in made:
-            engine = load_engine(engine_name)
-            model = engine.finetune.FinetuneableZoobotTree(
-                name="test_resnet", schema=SCHEMA, dropout_prob=0.5, preprocessing={"image_size_pix": 32}
-            )
-            made[engine_name] = tmp_path_factory.mktemp("model") / engine_name
-            engine.checkpoint.save(model, made[engine_name])
-        return str(made[engine_name])
-
-    return checkpoint
-
-
 @pytest.fixture
-def options(engine_name, models, catalog, tmp_path):
+def options(engine_name, tree_checkpoint, catalog, tmp_path):
     return PredictOptions(
-        checkpoint=models(engine_name),
+        checkpoint=str(tree_checkpoint(engine_name)),
         backend=engine_name,
         catalog=str(catalog),
         save_loc=str(tmp_path / "shared"),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -71,9 +72,15 @@ def test_many_processes_make_one_manifest(folder):
     errors = [process.communicate()[1] for process in processes]
     failed = [number for number, error in enumerate(errors) if error]
     won = read_manifest(folder).options["seed"]
-    assert failed == [number for number in range(6) if number % 2 != won]
+    assert failed == [number for number in range(6) if number % 2 != won], errors
     assert all("options.seed" in errors[number] for number in failed)
     assert [path.name for path in folder.path.iterdir()] == ["_manifest.json"]
+
+
+def test_a_partial_manifest_that_its_process_removes_meanwhile(folder, monkeypatch):
+    gone = folder.path / f".{folder.manifest.name}.1{module.PARTIAL_SUFFIX}"
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
+    assert claim_folder(folder, MANIFEST) == MANIFEST
 
 
 def test_a_file_system_without_links(folder, monkeypatch):

@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -142,10 +143,9 @@ def _create(path: Path, text: str) -> None:
 
 def _forget_partial(folder: PartFolder) -> None:
     for path in folder.path.glob(f".{folder.manifest.name}.*{PARTIAL_SUFFIX}"):
-        if (
-            time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S
-        ):  # else another process may be about to link it
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process removed its own meanwhile
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:  # else it may be about to be linked
+                path.unlink()
 
 
 def read_manifest(folder: PartFolder) -> Manifest:

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,5 +172,6 @@ def _publish(draft: Path, folder: Path) -> None:
 def _forget_drafts(folder: Path) -> None:
     """Delete what killed processes left; another one may be about to finish a younger draft."""
     for path in folder.parent.glob(f".{folder.name}.draft-*"):
-        if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process finished or removed its own meanwhile
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)

@@ -23,9 +23,9 @@ from galaxy_tasks import TASKS
 from timing import write_record
 
 from zoobot import workflow
+from zoobot.shared.choosing.label_curves import savings
 from zoobot.shared.config import LoopOptions
 from zoobot.shared.engine import engine_names
-from zoobot.shared.label_curves import savings
 from zoobot.shared.plots import label_curves
 
 ENCODER = "imagenet-lite0"

@@ -33,11 +33,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from timing import measure, write_record
 
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.engine import ENGINES, load_engine
-from zoobot.shared.feature_tables import read_features
+from zoobot.shared.features.projections import fit_projection
+from zoobot.shared.features.tables import read_features
 from zoobot.shared.predictions import PredictionWriter
-from zoobot.shared.projections import fit_projection
 from zoobot.shared.similarity import SimilarityIndex, building, open_index
 from zoobot.shared.similarity.exact import nearest
 

@@ -18,7 +18,7 @@ from PIL import Image
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.picture_formats import decode_jpeg
+from zoobot.shared.pixels.picture_formats import decode_jpeg
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

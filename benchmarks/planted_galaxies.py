@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.feature_tables import FeatureTable, read_features
+from zoobot.shared.features.tables import FeatureTable, read_features
 from zoobot.shared.simulate import simulate_survey
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import timing
 
-from zoobot.shared import onnx_prediction
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import load_engine
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.onnx_model import OnnxModel
+from zoobot.shared.onnx import prediction as onnx_prediction
+from zoobot.shared.onnx.model import OnnxModel
 
 SCHEMA = "gz_decals_dr5"
 

@@ -19,7 +19,7 @@ import zoobot
 from zoobot import workflow
 from zoobot.shared.checkpoint import ENCODER_FILE, HEAD_FILE, read_checkpoint, write_checkpoint
 from zoobot.shared.config import CalibrateOptions
-from zoobot.shared.tensor_files import write_tensors
+from zoobot.shared.files.tensors import write_tensors
 
 BUNDLED = Path(zoobot.__file__).parent / "bundled" / "zoobot-mini"
 MOST_BYTES = 8 * 10**6

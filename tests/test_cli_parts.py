@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from zoobot import cli
-from zoobot.shared import merging
+from zoobot.shared.parts import merging
 from zoobot.shared.predictions import read_predictions
 
 N_GALAXIES, PART_ROWS = 230, 20
@@ -207,7 +207,7 @@ def test_overwriting_and_other_refusals(words, run, tmp_path):
 
 
 def test_a_full_disk_leaves_no_half_part(words, run, tmp_path, monkeypatch):
-    from zoobot.shared import whole_files
+    from zoobot.shared.files import whole as whole_files
 
     calls = []
 

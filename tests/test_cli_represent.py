@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoobot import cli
-from zoobot.shared.feature_tables import read_features
+from zoobot.shared.features.tables import read_features
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from zoobot import cli
-from zoobot.shared import feature_maps
-from zoobot.shared.feature_tables import read_features
+from zoobot.shared.features import maps as feature_maps
+from zoobot.shared.features.tables import read_features
 from zoobot.shared.predictions import PredictionWriter
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from zoobot import workflow
 from zoobot.shared import schemas
-from zoobot.shared.calibration import fit_calibration
+from zoobot.shared.certainty.calibration import fit_calibration
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import (
     CalibrateOptions,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from zoobot import workflow
+from zoobot.shared.certainty.temperature import fit_temperature, sharpen
 from zoobot.shared.config import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.prediction_samples import read_samples
+from zoobot.shared.predicting.samples import read_samples
 from zoobot.shared.schemas import Schema
-from zoobot.shared.temperature import fit_temperature, sharpen
 
 _spec = importlib.util.spec_from_file_location("galaxies", Path(__file__).parent / "engines" / "galaxies.py")
 galaxies = importlib.util.module_from_spec(_spec)

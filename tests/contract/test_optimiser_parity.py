@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoobot.shared.blocks import ParameterPlan
+from zoobot.shared.training.blocks import ParameterPlan
 
 STEPS = 10
 RATE, DECAY = 1e-3, 0.05

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.onnx_model import OnnxModel
+from zoobot.shared.onnx.model import OnnxModel
 from zoobot.shared.predictions import read_prediction_metadata
 
 pytest.importorskip("onnx")

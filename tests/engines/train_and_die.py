@@ -10,8 +10,8 @@ import signal
 import sys
 
 from zoobot.shared.engine import load_engine
-from zoobot.shared.save_times import SaveTimes
 from zoobot.shared.schemas import Schema
+from zoobot.shared.training.save_times import SaveTimes
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"}, name="tiny"

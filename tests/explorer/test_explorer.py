@@ -24,10 +24,10 @@ from zoobot.shared.explorer import (
     write_page,
 )
 from zoobot.shared.explorer.page_file import page_text
-from zoobot.shared.posterior_tables import summary_table
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.schemas import Schema, get
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
+from zoobot.shared.trees.posterior_tables import summary_table
 
 
 class Elements(HTMLParser):

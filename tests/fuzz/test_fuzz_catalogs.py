@@ -17,11 +17,11 @@ from fuzz_inputs import attempt, extreme_numbers, fresh_folder, fuzz, hostile_te
 from hypothesis import strategies as st
 
 from zoobot.shared import schemas
-from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog, split_catalog
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.catalogs.tables import TABLE_SUFFIXES, read_table
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.tables import TABLE_SUFFIXES, read_table
 
 pytest.importorskip("astropy")
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")

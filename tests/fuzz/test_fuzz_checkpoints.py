@@ -17,13 +17,13 @@ from safetensors.numpy import save
 
 from zoobot.shared import schemas, tasks
 from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, HEAD_FILE
-from zoobot.shared.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.neutral_model import model_options, read_whole_model
+from zoobot.shared.files.tensors import read_tensors
+from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
+from zoobot.shared.models.neutral import model_options, read_whole_model
+from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tensor_files import read_tensors
-from zoobot.shared.torch_pickle import read_torch_pickle
 
 TASKS = [
     tasks.ClassificationTask(class_names=("no", "yes"), label_cols=("ring",)),

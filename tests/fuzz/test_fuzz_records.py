@@ -27,14 +27,14 @@ from fuzz_inputs import (
 from hypothesis import strategies as st
 
 from zoobot.shared import config
-from zoobot.shared.manifest import FORMAT
-from zoobot.shared.onnx_model import METADATA_KEY, OnnxModel
-from zoobot.shared.part_files import MANIFEST_FILE
-from zoobot.shared.part_reading import Parts
+from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
+from zoobot.shared.parts.files import MANIFEST_FILE
+from zoobot.shared.parts.manifest import FORMAT
+from zoobot.shared.parts.reading import Parts
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.settings import add_arguments
 from zoobot.shared.tasks import RegressionTask
-from zoobot.shared.training_log import EpochLog
+from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run
 
 RECORD = {

@@ -6,10 +6,10 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
-from zoobot.shared import anomalies
-from zoobot.shared.anomalies import METHODS, score_anomalies
 from zoobot.shared.errors import ConfigError, NonFiniteError
-from zoobot.shared.feature_space import reduce_features, sample_rows
+from zoobot.shared.features import anomalies
+from zoobot.shared.features.anomalies import METHODS, score_anomalies
+from zoobot.shared.features.space import reduce_features, sample_rows
 
 
 def make_features(n=400, width=12, strange=4, seed=0):

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from zoobot.shared.augment import Augmentation, draw_erasure, draw_warp, make_view
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.warp import apply_warp
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.warp import apply_warp
 
 KEY = {"seed": 42, "epoch": 3, "galaxy_id": "J1234+56"}
 ROTATE_ONLY = Augmentation(flip=False, zoom=(1, 1), shift=0)

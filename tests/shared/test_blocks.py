@@ -1,7 +1,7 @@
 import pytest
 
-from zoobot.shared.blocks import Block, check_blocks, count_trainable_blocks, decays, plan_training
 from zoobot.shared.errors import ConfigError, EncoderError
+from zoobot.shared.training.blocks import Block, check_blocks, count_trainable_blocks, decays, plan_training
 
 SHAPES = {
     "stem.weight": (8, 3, 4, 4),

@@ -22,8 +22,8 @@ from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import ImageError
 from zoobot.shared.images import read_image
-from zoobot.shared.prediction_members import Member
-from zoobot.shared.prediction_run import predict_catalog
+from zoobot.shared.predicting.members import Member
+from zoobot.shared.predicting.run import predict_catalog
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import RegressionTask
 

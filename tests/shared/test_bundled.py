@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoobot.shared import bundled
-from zoobot.shared.bundled import bundled_checkpoint, bundled_encoder, bundled_names
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, MissingPackageError
-from zoobot.shared.tensor_files import read_tensors, write_tensors
-from zoobot.shared.torch_pickle import read_torch_pickle
+from zoobot.shared.files.tensors import read_tensors, write_tensors
+from zoobot.shared.models import bundled
+from zoobot.shared.models.bundled import bundled_checkpoint, bundled_encoder, bundled_names
+from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.workflow.prediction import find_checkpoint
 
 needs_package = pytest.mark.skipif(

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared import coverage
-from zoobot.shared.calibration import fit_calibration
+from zoobot.shared.certainty import coverage
+from zoobot.shared.certainty.calibration import fit_calibration
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.schemas import Schema
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared import galaxy_files
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs import galaxy_files
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, LabelError, MissingPackageError
 from zoobot.shared.optional import import_optional
-from zoobot.shared.tables import read_table
 
 SDSS_IDS = [587739505552785605, 587739505552785606, 588017703996096547]
 

@@ -6,9 +6,9 @@ import os
 import pandas as pd
 
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalog_places import describe_place, place_arguments
-from zoobot.shared.catalog_stream import CatalogStream
-from zoobot.shared.cutouts import Cutouts
+from zoobot.shared.catalogs.cutouts import Cutouts
+from zoobot.shared.catalogs.places import describe_place, place_arguments
+from zoobot.shared.catalogs.stream import CatalogStream
 
 
 def test_images_are_found_again_from_anywhere(tmp_path, monkeypatch):

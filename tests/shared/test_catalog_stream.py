@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared import catalog_rows, unique_ids
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs import rows as catalog_rows
+from zoobot.shared.catalogs import unique_ids
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.catalogs.unique_ids import IdHashes, hash_ids
 from zoobot.shared.errors import CatalogError, ConfigError
-from zoobot.shared.unique_ids import IdHashes, hash_ids
 
 IDS = ["587739505552785605", "007", "NGC 1300", "é 星系 🌌", 'a,"b"', "1e5", "a b", "-", "+5", "x" * 300]
 N = 23

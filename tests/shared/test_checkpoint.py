@@ -16,11 +16,11 @@ from zoobot.shared.checkpoint import (
     read_config,
     write_checkpoint,
 )
-from zoobot.shared.encoder_source import source_from_folder
 from zoobot.shared.errors import CheckpointError, EncoderError
-from zoobot.shared.neutral_model import read_whole_model
+from zoobot.shared.files.tensors import read_tensors
+from zoobot.shared.models.encoder_source import source_from_folder
+from zoobot.shared.models.neutral import read_whole_model
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tensor_files import read_tensors
 
 PREPROCESSING = Preprocessing(image_size_pix=64, channels=5, colour="as-is", mean=(0.1,) * 5, std=(0.2,) * 5)
 

@@ -7,10 +7,11 @@ import logging
 import numpy as np
 import pytest
 
-from zoobot.shared import compiling, defaults
-from zoobot.shared.agreement import largest_difference
-from zoobot.shared.compiling import MaybeCompiled, compiling_pays
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models import compiling
+from zoobot.shared.models.agreement import largest_difference
+from zoobot.shared.models.compiling import MaybeCompiled, compiling_pays
 
 BATCH = 4
 

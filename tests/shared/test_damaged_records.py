@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
-from zoobot.shared.part_files import MANIFEST_FILE
-from zoobot.shared.part_reading import Parts
+from zoobot.shared.parts.files import MANIFEST_FILE
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.pixels.stretch import stretch_linear, stretch_lupton
 from zoobot.shared.predictions import PredictionWriter, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.stretch import stretch_linear, stretch_lupton
-from zoobot.shared.training_log import EpochLog
+from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.run_folder import RECORD_FILE, read_record
 
 

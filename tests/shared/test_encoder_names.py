@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.encoder_names import resolve_encoder
 from zoobot.shared.errors import EncoderError, MissingPackageError
+from zoobot.shared.models.encoder_names import resolve_encoder
 from zoobot.shared.preprocessing import Preprocessing
 
 ARCHITECTURES = ["convnext_atto", "convnext_nano", "resnet18"]

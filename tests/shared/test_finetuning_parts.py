@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from zoobot.shared import label_statistics, tasks
+from zoobot.shared import tasks
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.finetune_settings import FinetuneSettings, learning_rate_factor
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.schemas import Schema
-from zoobot.shared.training_log import EpochLog
+from zoobot.shared.training import label_statistics
+from zoobot.shared.training.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.training.log import EpochLog
 
 
 @pytest.mark.parametrize(

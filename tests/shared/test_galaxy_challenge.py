@@ -5,7 +5,7 @@ import pytest
 
 from zoobot.shared import schemas
 from zoobot.shared.errors import LabelError, SchemaError
-from zoobot.shared.galaxy_challenge import (
+from zoobot.shared.trees.galaxy_challenge import (
     CHALLENGE_COLUMNS,
     challenge_fractions,
     challenge_from_concentrations,

@@ -5,8 +5,9 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from zoobot.shared import head_optimum, likelihood, principal_directions
-from zoobot.shared.head_optimum import find_best_head
+from zoobot.shared import likelihood
+from zoobot.shared.training import head_optimum, principal_directions
+from zoobot.shared.training.head_optimum import find_best_head
 
 
 def logistic(logits, labels):

@@ -12,8 +12,8 @@ from PIL import Image
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.prediction_members import Member
-from zoobot.shared.prediction_run import predict_catalog
+from zoobot.shared.predicting.members import Member
+from zoobot.shared.predicting.run import predict_catalog
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import RegressionTask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoobot.shared.errors import ImageError
-from zoobot.shared.image_locations import Cutout, Location, split_location, watched_file
+from zoobot.shared.pixels.locations import Cutout, Location, split_location, watched_file
 
 
 def test_a_file_has_no_member(tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from zoobot.shared import plots
+from zoobot.shared.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, savings
+from zoobot.shared.choosing.label_strategies import next_galaxies
+from zoobot.shared.choosing.strategy_names import read_strategy
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.label_curves import labels_to_match, lower_is_better, mean_curve, savings
-from zoobot.shared.label_strategies import next_galaxies
-from zoobot.shared.strategy_names import read_strategy
 from zoobot.shared.tasks import ClassificationTask
 
 CLASSES = ClassificationTask(class_names=("a", "b"))

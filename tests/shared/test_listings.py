@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.cutouts import Cutouts
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.config import FinetuneOptions, PredictOptions
-from zoobot.shared.cutouts import Cutouts
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing

@@ -12,11 +12,11 @@ from astropy.coordinates import SkyCoord  # noqa: E402
 from astropy.nddata import Cutout2D  # noqa: E402
 from astropy.wcs import WCS  # noqa: E402
 
-from zoobot.shared.containers import mosaics  # noqa: E402
-from zoobot.shared.containers.opening import open_container  # noqa: E402
 from zoobot.shared.errors import ImageError  # noqa: E402
 from zoobot.shared.images import read_image  # noqa: E402
-from zoobot.shared.pixel_cache import PixelCache  # noqa: E402
+from zoobot.shared.pixels.cache import PixelCache  # noqa: E402
+from zoobot.shared.pixels.containers import mosaics  # noqa: E402
+from zoobot.shared.pixels.containers.opening import open_container  # noqa: E402
 from zoobot.shared.preprocessing import Preprocessing  # noqa: E402
 
 RA, DEC, SCALE = 189.0, 26.0, 0.5

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zoobot.shared import onnx_export
 from zoobot.shared.errors import CheckpointError, ConfigError, ExportError, MissingPackageError
-from zoobot.shared.onnx_export import check_export, write_onnx
-from zoobot.shared.onnx_model import METADATA_KEY, OnnxModel
-from zoobot.shared.onnx_prediction import predict
+from zoobot.shared.onnx import export as onnx_export
+from zoobot.shared.onnx.export import check_export, write_onnx
+from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
+from zoobot.shared.onnx.prediction import predict
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import RegressionTask
 

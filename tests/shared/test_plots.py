@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from zoobot.shared import plots, schemas
+from zoobot.shared.certainty.reliability import reliability_curve
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.plots import Bar, calibration, comparisons, confusions, curves, examples, style
-from zoobot.shared.reliability import reliability_curve
 
 SCHEMA = schemas.get("gz_decals_dr5")
 

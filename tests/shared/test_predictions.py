@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from zoobot.shared import predictions as module
-from zoobot.shared import whole_files
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
+from zoobot.shared.files import whole as whole_files
 from zoobot.shared.predictions import (
     Predictions,
     PredictionWriter,

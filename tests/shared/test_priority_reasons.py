@@ -8,9 +8,9 @@ import pytest
 
 from zoobot.shared import schemas
 from zoobot.shared.acquisition import only_parts, score_galaxies
+from zoobot.shared.choosing.priority_list import COLUMNS, check_list_place, write_list
+from zoobot.shared.choosing.priority_reasons import explain, worth_asking
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.priority_list import COLUMNS, check_list_place, write_list
-from zoobot.shared.priority_reasons import explain, worth_asking
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
 
 

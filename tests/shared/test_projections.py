@@ -6,8 +6,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.shared.feature_moments import FeatureMoments
-from zoobot.shared.projections import Projection, fit_projection
+from zoobot.shared.features.moments import FeatureMoments
+from zoobot.shared.features.projections import Projection, fit_projection
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_wrong_features_and_files_are_refused(features, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CheckpointError, match="damaged"):
         Projection.load(path)
-    from zoobot.shared.tensor_files import write_tensors
+    from zoobot.shared.files.tensors import write_tensors
 
     write_tensors(path, {"mean": np.zeros(3), "scale": np.ones(2)}, metadata={"zoobot": '{"format": 1}'})
     with pytest.raises(CheckpointError, match="no projection"):

@@ -6,7 +6,7 @@ import pytest
 
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint
 from zoobot.shared.errors import WriteError, ZoobotError
-from zoobot.shared.safe_files import draft_of, replacing, write_safely
+from zoobot.shared.files.safe import draft_of, replacing, write_safely
 
 #: The system refuses to let any file grow beyond 20 kB, as a full disk would.
 FULL = """
@@ -15,9 +15,9 @@ FULL = """
     import numpy as np
     from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
     from zoobot.shared.errors import CheckpointError, WriteError
-    from zoobot.shared.safe_files import replacing, write_safely
-    from zoobot.shared.tensor_files import write_tensors
-    from zoobot.shared.training_log import EpochLog
+    from zoobot.shared.files.safe import replacing, write_safely
+    from zoobot.shared.files.tensors import write_tensors
+    from zoobot.shared.training.log import EpochLog
 
     folder = Path(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.errors import ConfigError, EncoderError
-from zoobot.shared.saliency import class_activation_map, integrated_gradients, make_baseline
+from zoobot.shared.explaining.saliency import class_activation_map, integrated_gradients, make_baseline
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((6, 5, 3)).astype(np.float32)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zoobot.shared import schemas, tree
+from zoobot.shared import schemas
 from zoobot.shared.errors import LabelError, MissingPackageError, SchemaError
 from zoobot.shared.schemas import Answer, Question, Schema
+from zoobot.shared.trees import tree
 
 PAIRS = {
     "smooth-or-featured": ["_smooth", "_featured", "_artifact"],

@@ -16,7 +16,7 @@ from scipy import ndimage, stats
 from zoobot.shared import schemas, simulate
 from zoobot.shared.errors import ConfigError, SchemaError
 from zoobot.shared.simulate import drawing, opinions, profiles
-from zoobot.shared.tree import Schema
+from zoobot.shared.trees.tree import Schema
 
 EMPTY_SKY = dataclasses.replace(simulate.get_look("decals"), stars_per_arcmin2=0.0, galaxies_per_arcmin2=0.0)
 

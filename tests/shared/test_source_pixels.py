@@ -10,9 +10,9 @@ from PIL import Image
 
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.images import read_image
+from zoobot.shared.pixels.scratch import borrow
+from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.scratch import borrow
-from zoobot.shared.source_pixels import ViewNeeds, read_source
 
 GREY = {"channels": 1, "colour": "to-grey", "mean": (0.5,), "std": (0.5,)}
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.catalogs.splits import split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError
-from zoobot.shared.splits import split_catalog
 
 
 def make_catalog(n=200, *, label_cols=(), **columns):
@@ -205,7 +205,7 @@ def test_too_few_groups_are_refused(catalog):
 
 
 def test_sky_cells_are_of_about_the_same_area_and_close_around_the_sphere():
-    from zoobot.shared.splits import _sky_cells
+    from zoobot.shared.catalogs.splits import _sky_cells
 
     rng = np.random.default_rng(3)
     n = 100_000

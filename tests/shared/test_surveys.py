@@ -2,8 +2,9 @@ import doctest
 
 import pytest
 
-from zoobot.shared import schemas, surveys
+from zoobot.shared import schemas
 from zoobot.shared.errors import SchemaError
+from zoobot.shared.trees import surveys
 
 # Questions and answers of each published list, by the public name.
 SIZES = {

@@ -6,10 +6,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
+from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
+from zoobot.shared.certainty.temperature import class_losses, fit_temperature, sharpen
 from zoobot.shared.errors import LabelError
-from zoobot.shared.reliability import expected_calibration_error, reliability_curves
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
-from zoobot.shared.temperature import class_losses, fit_temperature, sharpen
 
 CLASSES = ClassificationTask(class_names=("a", "b", "c"), label_cols=("kind",))
 LABELS = MultiLabelTask(num_labels=2, label_cols=("ring", "bar"))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from zoobot.shared import schemas
-from zoobot.shared.averaging import decay_at
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.loss_parts import mean_losses, part_groups
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, TreeTask
-from zoobot.shared.trainer_checks import check_trainer_options
+from zoobot.shared.training.averaging import decay_at
+from zoobot.shared.training.loss_parts import mean_losses, part_groups
+from zoobot.shared.training.trainer_checks import check_trainer_options
 
 BOTH = schemas.join(
     [

@@ -16,7 +16,7 @@ _REPRESENT_DESCRIPTION = """\
 What an encoder makes of every galaxy: its features, for similarity, clustering, or a model of your own.
 
 The table has a row for each galaxy: id_str, feature_0000, feature_0001 … In Python,
-zoobot.shared.feature_tables.read_features reads it.
+zoobot.shared.features.tables.read_features reads it.
 """
 
 _REPRESENT_EPILOG = """\

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoobot.shared.blocks import Block
+from zoobot.shared.training.blocks import Block
 
 __all__ = ["activations_into", "first_module"]
 

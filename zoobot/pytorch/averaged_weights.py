@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from zoobot.shared.averaging import decay_at
+from zoobot.shared.training.averaging import decay_at
 
 __all__ = ["AveragedWeights"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from zoobot.pytorch.activations import activations_into, first_module
 from zoobot.pytorch.encoder import Encoder
 from zoobot.pytorch.learner import network_input
-from zoobot.shared.block_choice import choose_block
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.block_choice import choose_block
 
 __all__ = ["BlockFeatures"]
 

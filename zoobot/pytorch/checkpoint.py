@@ -10,7 +10,7 @@ from torch import nn
 from zoobot.pytorch import encoders, finetune, weights
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.onnx_graph import export_onnx
-from zoobot.shared.neutral_model import model_options, read_whole_model
+from zoobot.shared.models.neutral import model_options, read_whole_model
 
 __all__ = ["export", "load", "save"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from zoobot.pytorch.activations import activations_into, first_module
 from zoobot.pytorch.encoder import WRONG_USE
 from zoobot.shared import defaults
-from zoobot.shared.blocks import Block
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.training.blocks import Block
 
 __all__ = ["Cut"]
 

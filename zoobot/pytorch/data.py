@@ -9,9 +9,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from zoobot.shared.feature_loader import FeatureLoader
-from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.training.feature_loader import FeatureLoader
+from zoobot.shared.training.galaxy_data import GalaxyData
 
 __all__ = ["GalaxyDataModule"]
 
@@ -19,8 +19,8 @@ __all__ = ["GalaxyDataModule"]
 class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
     """Labelled galaxies as a LightningDataModule.
 
-    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either engine; each
-    batch is a `TensorBatch`.
+    Arguments, checks and pixels are those of `zoobot.shared.training.galaxy_data.GalaxyData`, in either
+    engine; each batch is a `TensorBatch`.
 
     Example:
         >>> galaxies = GalaxyDataModule("rings.csv", label_cols=["ring"])  # doctest: +SKIP

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zoobot.shared.likelihood import answer_question_index
-from zoobot.shared.loss_checks import check_votes_shape
+from zoobot.shared.training.loss_checks import check_votes_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from zoobot.shared.errors import EncoderError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from zoobot.shared.blocks import Block
     from zoobot.shared.preprocessing import Preprocessing
+    from zoobot.shared.training.blocks import Block
 
 __all__ = ["WRONG_USE", "Encoder"]
 

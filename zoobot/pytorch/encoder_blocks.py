@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from zoobot.shared.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
+from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

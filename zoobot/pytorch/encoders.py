@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
-from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
-from zoobot.shared.encoder_names import resolve_encoder
-from zoobot.shared.encoder_source import (
+from zoobot.shared.errors import EncoderError
+from zoobot.shared.models.encoder_input import adapt_weights, requested_preprocessing
+from zoobot.shared.models.encoder_names import resolve_encoder
+from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
     PLAIN_MEAN,
     PLAIN_STD,
     EncoderSource,
     learned_from_plain_pixels,
 )
-from zoobot.shared.errors import EncoderError
-from zoobot.shared.input_channels import adapt_preprocessing
+from zoobot.shared.models.input_channels import adapt_preprocessing
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from zoobot.pytorch import losses
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.trainer import get_trainer
 from zoobot.shared import defaults
-from zoobot.shared.finetune_settings import FinetuneSettings
-from zoobot.shared.label_statistics import (
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.schemas import Schema
+from zoobot.shared.tasks import ClassificationTask, TreeTask, classification_task, regression_task, tree_task
+from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.label_statistics import (
     balanced_weights,
     prior_concentrations,
     read_class_weights,
     target_statistics,
 )
-from zoobot.shared.loss_checks import check_classification_options, check_regression_options
-from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.schemas import Schema
-from zoobot.shared.tasks import ClassificationTask, TreeTask, classification_task, regression_task, tree_task
+from zoobot.shared.training.loss_checks import check_classification_options, check_regression_options
 
 __all__ = [
     "FinetuneableZoobotClassifier",
@@ -49,7 +49,7 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
             (untrained).
         encoder: An encoder in memory, instead of `name`.
         preprocessing: How files become pixels, or a dict of changes to the encoder's own record.
-        **settings: How the weights learn: see `zoobot.shared.finetune_settings.FinetuneSettings`.
+        **settings: How the weights learn: see `zoobot.shared.training.finetune_settings.FinetuneSettings`.
 
     Raises:
         ConfigError: If an option is unknown or can't work.
@@ -132,7 +132,7 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
         name: The encoder, as for the classifier.
         encoder: An encoder in memory, instead of `name`.
         preprocessing: How files become pixels, or a dict of changes to the encoder's own record.
-        **settings: How the weights learn: see `zoobot.shared.finetune_settings.FinetuneSettings`.
+        **settings: How the weights learn: see `zoobot.shared.training.finetune_settings.FinetuneSettings`.
 
     Raises:
         ConfigError: If an option is unknown or can't work.
@@ -185,7 +185,7 @@ class FinetuneableZoobotTree(FinetuneableZoobot):
         name: The encoder, as for the classifier.
         encoder: An encoder in memory, instead of `name`.
         preprocessing: How files become pixels, or a dict of changes to the encoder's own record.
-        **settings: How the weights learn: see `zoobot.shared.finetune_settings.FinetuneSettings`.
+        **settings: How the weights learn: see `zoobot.shared.training.finetune_settings.FinetuneSettings`.
 
     Raises:
         ConfigError: If an option is unknown or can't work.

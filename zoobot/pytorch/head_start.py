@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from zoobot.shared.head_optimum import HeadLoss
-from zoobot.shared.head_start import HeadInEngine, start_head, wants_start
+from zoobot.shared.training.head_optimum import HeadLoss
+from zoobot.shared.training.head_start import HeadInEngine, start_head, wants_start
 
 if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot

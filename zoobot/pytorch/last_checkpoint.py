@@ -12,8 +12,8 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from zoobot.shared.safe_files import replacing
-from zoobot.shared.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
+from zoobot.shared.files.safe import replacing
+from zoobot.shared.training.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
 
 if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot

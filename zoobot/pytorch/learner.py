@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import TensorBatch
-from zoobot.shared.bad_steps import (
+from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
+from zoobot.shared.models.neutral import asked_of_encoder, describe_model
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import Task
+from zoobot.shared.training.bad_steps import (
     STEPS_BETWEEN_CHECKS,
     TrainedBatch,
     refuse_bad_batches,
     refuse_bad_weights,
 )
-from zoobot.shared.blocks import ParameterPlan, lowest_learning_block, plan_training
-from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.feature_loader import FrozenPart
-from zoobot.shared.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_batch
-from zoobot.shared.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.loss_parts import mean_losses, part_groups
-from zoobot.shared.neutral_model import asked_of_encoder, describe_model
-from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tasks import Task
-from zoobot.shared.validation import ValidatedBatch, validation_scores
+from zoobot.shared.training.blocks import ParameterPlan, lowest_learning_block, plan_training
+from zoobot.shared.training.feature_loader import FrozenPart
+from zoobot.shared.training.finetune_settings import FinetuneSettings, scheduled_factor, seed_of_batch
+from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.training.loss_parts import mean_losses, part_groups
+from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 
 __all__ = ["FinetuneableZoobot", "network_input"]
 

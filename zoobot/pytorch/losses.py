@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from zoobot.pytorch.dirichlet_multinomial import dirichlet_multinomial_nll
 from zoobot.shared import defaults
-from zoobot.shared.loss_checks import (
+from zoobot.shared.training.loss_checks import (
     check_class_labels,
     check_class_weights_shape,
     check_classification_options,

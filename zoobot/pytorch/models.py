@@ -8,9 +8,9 @@ from torch import nn
 
 from zoobot.pytorch.finetune import FinetuneableZoobotTree
 from zoobot.shared import defaults
-from zoobot.shared.finetune_settings import TrainSettings
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.schemas import Schema
+from zoobot.shared.training.finetune_settings import TrainSettings
 
 __all__ = ["ZoobotTree"]
 
@@ -28,7 +28,7 @@ class ZoobotTree(FinetuneableZoobotTree):
             `hf_hub:owner/name`, or a checkpoint's folder.
         encoder: An encoder in memory, instead of `name`.
         preprocessing: How files become pixels, or a dict of changes to the encoder's own record.
-        **settings: How the weights learn: see `zoobot.shared.finetune_settings.TrainSettings`.
+        **settings: How the weights learn: see `zoobot.shared.training.finetune_settings.TrainSettings`.
 
     Raises:
         ConfigError: If an option is unknown or can't work.

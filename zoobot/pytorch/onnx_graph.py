@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoobot.shared.onnx_export import INPUT_NAME, OPSET, OUTPUT_NAME, check_export, write_onnx
+from zoobot.shared.onnx.export import INPUT_NAME, OPSET, OUTPUT_NAME, check_export, write_onnx
 
 if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot

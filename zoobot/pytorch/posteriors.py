@@ -19,8 +19,8 @@ from zoobot.shared.posteriors import (
     fraction_intervals,
     probability_asked,
 )
-from zoobot.shared.predictive_votes import vote_intervals
-from zoobot.shared.tree import Schema
+from zoobot.shared.trees.predictive_votes import vote_intervals
+from zoobot.shared.trees.tree import Schema
 
 __all__ = ["TreePosterior"]
 

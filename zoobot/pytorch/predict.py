@@ -17,13 +17,13 @@ from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.pytorch.learner import network_input
 from zoobot.pytorch.transfers import to_device, to_host, to_numpy
 from zoobot.shared import defaults
-from zoobot.shared.catalog_stream import CatalogStream
-from zoobot.shared.compiling import MaybeCompiled, PredictOnDevice
-from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.model_hash import hash_model
-from zoobot.shared.onnx_prediction import is_exported, onnx_member
-from zoobot.shared.prediction_members import Member, Start, as_members
-from zoobot.shared.prediction_run import (
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
+from zoobot.shared.models.hash import hash_model
+from zoobot.shared.onnx.prediction import is_exported, onnx_member
+from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.predicting.members import Member, Start, as_members
+from zoobot.shared.predicting.run import (
     check_request,
     choose_batch_size,
     choose_compile,
@@ -31,7 +31,7 @@ from zoobot.shared.prediction_run import (
     predict_catalog,
 )
 from zoobot.shared.predictions import Predictions
-from zoobot.shared.shards import ShardSource
+from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = ["predict"]
 

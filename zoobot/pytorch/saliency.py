@@ -19,10 +19,10 @@ from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.shared import defaults
 from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.explanations import Explanations, Probe
-from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.prediction_run import choose_batch_size
-from zoobot.shared.saliency import METHODS, Baseline, Method
+from zoobot.shared.explaining.explanations import Explanations, Probe
+from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.predicting.run import choose_batch_size
+from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = ["explain", "image_gradients", "map_gradients"]
 
@@ -65,8 +65,8 @@ def explain(
         progress: Whether a progress bar is drawn.
 
     Returns:
-        `zoobot.shared.explanations.Explanations`, which gives an `Explanation` for each galaxy, and lists the
-        images that could not be read in `failures`.
+        `zoobot.shared.explaining.explanations.Explanations`, which gives an `Explanation` for each galaxy,
+        and lists the images that could not be read in `failures`.
 
     Raises:
         CheckpointError: If a folder holds no model.

@@ -19,10 +19,10 @@ from zoobot.pytorch.last_checkpoint import LastCheckpoint, SafeCheckpointIO
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
-from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.trainer_checks import check_trainer_options
-from zoobot.shared.training_log import EpochLog
+from zoobot.shared.training.best_epoch import BestEpoch
+from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.trainer_checks import check_trainer_options
 
 __all__ = ["get_trainer"]
 

@@ -9,8 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from zoobot.shared.encoder_input import timm_config
-from zoobot.shared.weight_checks import check_weights_fit
+from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.weight_checks import check_weights_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

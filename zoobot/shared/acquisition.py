@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zoobot.shared import defaults
-from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.member_information import (
+from zoobot.shared.choosing.member_information import (
     disagreement,
     entropy_of_mean,
     lack_of_confidence,
@@ -32,17 +31,18 @@ from zoobot.shared.member_information import (
     scatter_of_members,
     yes_and_no,
 )
+from zoobot.shared.choosing.strategy_names import SCORES
+from zoobot.shared.choosing.vote_information import vote_information
+from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.posteriors import expected_fractions, probability_asked
-from zoobot.shared.strategy_names import SCORES
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
-from zoobot.shared.vote_information import vote_information
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
-    from zoobot.shared.tree import Schema
+    from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
 __all__ = ["Acquisition", "choose_score", "needs_members", "only_parts", "score_galaxies"]
@@ -115,7 +115,7 @@ def score_galaxies(
             LabelError: If the predictions are not of this task.
 
     Example:
-            >>> from zoobot.shared.strategy_names import SCORES
+            >>> from zoobot.shared.choosing.strategy_names import SCORES
     from zoobot.shared.tasks import ClassificationTask
             >>> rings = ClassificationTask(class_names=("no", "yes"))
             >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()

@@ -12,7 +12,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.warp import apply_warp
+from zoobot.shared.pixels.warp import apply_warp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoobot.shared import galaxy_files, galaxy_ids
-from zoobot.shared.catalog_places import describe_place
+from zoobot.shared.catalogs import galaxy_files, galaxy_ids
+from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, image_names
+from zoobot.shared.catalogs.labels import encode_labels, read_labels
+from zoobot.shared.catalogs.listings import open_listing
+from zoobot.shared.catalogs.places import describe_place
+from zoobot.shared.catalogs.splits import split_catalog
+from zoobot.shared.catalogs.tables import read_table, refuse_repeated_columns
 from zoobot.shared.errors import CatalogError, LabelError
-from zoobot.shared.image_folders import IMAGE_ENDINGS, image_names
-from zoobot.shared.labels import encode_labels, read_labels
-from zoobot.shared.listings import open_listing
-from zoobot.shared.splits import split_catalog
-from zoobot.shared.tables import read_table, refuse_repeated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-    from zoobot.shared.cutouts import Cutouts
+    from zoobot.shared.catalogs.cutouts import Cutouts
 
 __all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_catalog"]
 
@@ -37,12 +37,12 @@ class Catalog:
     Args:
         ids: Name of each galaxy, all different, exactly as the source spells them.
         paths: Where each galaxy's image is: an absolute path, or a location inside of a file
-            (`zoobot.shared.image_locations`).
+            (`zoobot.shared.pixels.locations`).
         labels: (galaxies, label columns), float64, NaN where missing; None without label columns.
         label_cols: The columns that the labels were read from, in order.
         table: The rows that the catalog was read from, all columns kept.
         name: Where the catalog came from, for messages.
-        place: Where it can be read again (`zoobot.shared.catalog_places`); None if it was in memory.
+        place: Where it can be read again (`zoobot.shared.catalogs.places`); None if it was in memory.
 
     Example:
         >>> table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["/a.jpg", "/b.jpg"], "ring": [1, 0]})
@@ -131,13 +131,13 @@ def read_catalog(
 ) -> Catalog:
     """A checked catalog from a table, a DataFrame, archives of images, or a catalog read before.
 
-    In a table, an image may be a file or lie inside of one: see `zoobot.shared.image_locations`.
+    In a table, an image may be a file or lie inside of one: see `zoobot.shared.pixels.locations`.
 
     Args:
         source: A CSV (also .csv.gz), Parquet, FITS or VOTable file; a DataFrame; archives whose images are
-            the galaxies (`zoobot.shared.listings.open_listing`: "shards/*.tar", "survey.zip", a Parquet file
-            or a Hugging Face dataset with images in its rows); a folder of images; or a `Catalog`, which was
-            checked when it was read: of it only other label columns are looked up.
+            the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", "survey.zip", a
+            Parquet file or a Hugging Face dataset with images in its rows); a folder of images; or a
+            `Catalog`, which was checked when it was read: of it only other label columns are looked up.
         label_cols: Columns that hold the labels: numbers, or empty where unknown.
         root: Folder that relative image paths start from. By default the folder of the table file; for a
             DataFrame, the current folder.

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.tensor_files import read_tensors, write_tensors
-from zoobot.shared.whole_files import sync
+from zoobot.shared.files.tensors import read_tensors, write_tensors
+from zoobot.shared.files.whole import sync
 
 __all__ = [
     "CONFIG_FILE",

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
+from zoobot.shared.choosing.strategy_names import read_strategy
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options import (
@@ -37,7 +38,6 @@ from zoobot.shared.options import (
     WholeModelOptions,
 )
 from zoobot.shared.settings import Options, setting
-from zoobot.shared.strategy_names import read_strategy
 
 __all__ = [
     "AnomaliesOptions",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.explanations import Explanations
-    from zoobot.shared.feature_tables import FeatureTable
+    from zoobot.shared.explaining.explanations import Explanations
+    from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task

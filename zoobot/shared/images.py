@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from zoobot.shared import defaults
-from zoobot.shared.containers.mosaics import Mosaic
-from zoobot.shared.containers.opening import open_container
 from zoobot.shared.errors import ImageError
-from zoobot.shared.fits_images import read_fits
-from zoobot.shared.image_locations import split_location
-from zoobot.shared.picture_formats import decode_jpeg, decode_picture, find_format
-from zoobot.shared.stretch import to_unit_range
+from zoobot.shared.pixels.containers.mosaics import Mosaic
+from zoobot.shared.pixels.containers.opening import open_container
+from zoobot.shared.pixels.fits_images import read_fits
+from zoobot.shared.pixels.locations import split_location
+from zoobot.shared.pixels.picture_formats import decode_jpeg, decode_picture, find_format
+from zoobot.shared.pixels.stretch import to_unit_range
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def read_image(
     Colour turned to grey is luminance (Rec. 601) in pictures and the mean of the bands in FITS.
 
     Args:
-        path: The file, or where in an archive, table or mosaic it lies (`image_locations`).
+        path: The file, or where in an archive, table or mosaic it lies (`pixels.locations`).
         preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
             come later, in `augment.make_view`.
         least_side_pix: A JPEG may come at half, a quarter or an eighth of its size, which is faster, where

@@ -14,8 +14,8 @@ import numpy as np
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.errors import ConfigError, ImageError
-from zoobot.shared.pixel_cache import PixelCache
-from zoobot.shared.source_pixels import ViewNeeds, read_source
+from zoobot.shared.pixels.cache import PixelCache
+from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

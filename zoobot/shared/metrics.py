@@ -12,7 +12,7 @@ import numpy as np
 
 from zoobot.shared.errors import LabelError, NonFiniteError
 from zoobot.shared.optional import import_optional
-from zoobot.shared.vote_metrics import fraction_rmse, tree_metrics
+from zoobot.shared.trees.vote_metrics import fraction_rmse, tree_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

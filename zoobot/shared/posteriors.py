@@ -3,7 +3,7 @@
 One question's fractions follow a Dirichlet distribution, so one answer's follows a beta distribution: means
 and intervals need no sampling. Concentrations are (galaxies, answers), or (samples, galaxies, answers): then
 a galaxy's posterior is the equal mixture of its samples, from MC dropout or from the members of an ensemble.
-Votes are in `predictive_votes`; the engines' `posteriors` give the distributions themselves.
+Votes are in `trees.predictive_votes`; the engines' `posteriors` give the distributions themselves.
 
 References:
     Walmsley et al. 2022, MNRAS 509, 3966, section 4.3.
@@ -16,9 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zoobot.shared.beta_intervals import beta_highest_density, beta_quantiles, mixture_highest_density
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.tree import Schema
+from zoobot.shared.trees.beta_intervals import beta_highest_density, beta_quantiles, mixture_highest_density
+from zoobot.shared.trees.tree import Schema
 from zoobot.shared.votes import FloatArray, sum_by_question
 
 __all__ = [

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import NonFiniteError, PredictionsError, ZoobotError
+from zoobot.shared.files.whole import partial_name, publish
 from zoobot.shared.loader import Failure
-from zoobot.shared.part_files import writing
-from zoobot.shared.part_reading import Parts
-from zoobot.shared.prediction_formats import FORMATS, Format, TableFile
-from zoobot.shared.whole_files import partial_name, publish
+from zoobot.shared.parts.files import writing
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.predicting.formats import FORMATS, Format, TableFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

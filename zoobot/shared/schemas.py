@@ -1,14 +1,15 @@
-"""The schema of every Galaxy Zoo campaign, by name; `zoobot.shared.tree` has what a schema can do."""
+"""The schema of every Galaxy Zoo campaign, by name; `zoobot.shared.trees.tree` has what a schema can do."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING
 
-from zoobot.shared import surveys, tree_text
 from zoobot.shared.errors import SchemaError
-from zoobot.shared.tree import Answer, Question, Schema
-from zoobot.shared.tree_checks import not_found
+from zoobot.shared.trees import surveys
+from zoobot.shared.trees import text as tree_text
+from zoobot.shared.trees.checks import not_found
+from zoobot.shared.trees.tree import Answer, Question, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def get(name: str, *, legacy: bool = False) -> Schema:
     Args:
         name: Our name (see `names`) or a public one, such as `decals_dr5_ortho_schema`.
         legacy: Give the parents as published, at most one each and a few wrong, instead of the corrected
-            ones. `zoobot.shared.surveys` says what differs; label columns are the same.
+            ones. `zoobot.shared.trees.surveys` says what differs; label columns are the same.
 
     Raises:
         SchemaError: If no campaign has that name; the message lists near names.

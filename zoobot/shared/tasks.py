@@ -69,7 +69,7 @@ class Task:
 
     @property
     def num_factors(self) -> int:
-        """How many factors say how sure a model of this task may be; see `zoobot.shared.temperature`."""
+        """How many factors say how sure a model may be; see `zoobot.shared.certainty.temperature`."""
         return 0
 
     @property

@@ -18,7 +18,7 @@ from zoobot.shared.errors import LabelError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zoobot.shared.tree import Schema
+    from zoobot.shared.trees.tree import Schema
 
 __all__ = [
     "asked",

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.averaging import decay_at
+from zoobot.shared.training.averaging import decay_at
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoobot.shared.bad_steps import (
+from zoobot.shared.training.bad_steps import (
     STEPS_BETWEEN_CHECKS,
     TrainedBatch,
     refuse_bad_batches,

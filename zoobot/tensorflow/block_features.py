@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from zoobot.shared.architectures import VisionTransformer
-from zoobot.shared.block_choice import choose_block
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.block_choice import choose_block
 from zoobot.tensorflow.cut import cut_graph
 from zoobot.tensorflow.data import network_input
 from zoobot.tensorflow.encoder import Encoder

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from zoobot.shared.neutral_model import model_options, read_whole_model
+from zoobot.shared.models.neutral import model_options, read_whole_model
 from zoobot.tensorflow import encoders, finetune, weights
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.onnx_graph import export_onnx

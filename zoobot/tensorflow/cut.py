@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from zoobot.shared.blocks import Block
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.training.blocks import Block
 from zoobot.tensorflow.timm_names import named_layers
 
 __all__ = ["Cut", "cut_graph"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.errors import ZoobotError
-from zoobot.shared.feature_loader import FeatureLoader
-from zoobot.shared.galaxy_data import GalaxyData
+from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
+from zoobot.shared.training.feature_loader import FeatureLoader
+from zoobot.shared.training.galaxy_data import GalaxyData
 
 if TYPE_CHECKING:
     from zoobot.shared.loader import Batch, GalaxyLoader
@@ -26,8 +26,8 @@ _STEPS_AHEAD = 16
 class GalaxyDataModule(GalaxyData):
     """Labelled galaxies as batches of tensors, or as a `tf.data.Dataset`.
 
-    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either engine; each
-    batch is a `TensorBatch`.
+    Arguments, checks and pixels are those of `zoobot.shared.training.galaxy_data.GalaxyData`, in either
+    engine; each batch is a `TensorBatch`.
 
     Example:
         >>> galaxies = GalaxyDataModule("rings.csv", label_cols=["ring"])  # doctest: +SKIP

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.likelihood import answer_question_index
-from zoobot.shared.loss_checks import check_votes_shape
+from zoobot.shared.training.loss_checks import check_votes_shape
 from zoobot.tensorflow.shapes import known_shapes
 
 __all__ = ["dirichlet_multinomial_nll"]

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 from zoobot.shared.errors import EncoderError
+from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 

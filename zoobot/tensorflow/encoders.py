@@ -15,12 +15,12 @@ from zoobot.shared.architectures import (
     architecture_names,
     get_architecture,
 )
-from zoobot.shared.encoder_input import adapt_weights, requested_preprocessing
-from zoobot.shared.encoder_names import resolve_encoder
-from zoobot.shared.encoder_source import MODULE_PREFIX
 from zoobot.shared.errors import CheckpointError, EncoderError
-from zoobot.shared.input_channels import adapt_preprocessing
-from zoobot.shared.position_embeddings import resample_positions
+from zoobot.shared.models.encoder_input import adapt_weights, requested_preprocessing
+from zoobot.shared.models.encoder_names import resolve_encoder
+from zoobot.shared.models.encoder_source import MODULE_PREFIX
+from zoobot.shared.models.input_channels import adapt_preprocessing
+from zoobot.shared.models.position_embeddings import resample_positions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.tensorflow.encoder import Encoder
 from zoobot.tensorflow.families import Network, build_network

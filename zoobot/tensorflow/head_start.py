@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zoobot.shared.head_optimum import HeadLoss
-from zoobot.shared.head_start import HeadInEngine
+from zoobot.shared.training.head_optimum import HeadLoss
+from zoobot.shared.training.head_start import HeadInEngine
 from zoobot.tensorflow import heads
 
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ import keras
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
+from zoobot.shared.files.safe import replacing
+from zoobot.shared.files.tensors import write_tensors
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.safe_files import replacing
-from zoobot.shared.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
-from zoobot.shared.tensor_files import write_tensors
+from zoobot.shared.training.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
 from zoobot.tensorflow import weights
 from zoobot.tensorflow.strategies import has_several_processes, tell_processes, totals_of
 
 if TYPE_CHECKING:
-    from zoobot.shared.best_epoch import BestEpoch
+    from zoobot.shared.training.best_epoch import BestEpoch
     from zoobot.tensorflow.averaged_weights import AveragedWeights
     from zoobot.tensorflow.bad_steps import NonFiniteGuard
     from zoobot.tensorflow.callbacks import GatheredSteps

@@ -12,15 +12,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.feature_loader import FrozenPart
-from zoobot.shared.finetune_settings import FinetuneSettings
-from zoobot.shared.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.loss_parts import part_groups
-from zoobot.shared.neutral_model import asked_of_encoder, describe_model
+from zoobot.shared.models.neutral import asked_of_encoder, describe_model
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
+from zoobot.shared.training.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
+from zoobot.shared.training.feature_loader import FrozenPart
+from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.training.loss_parts import part_groups
 from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.cut import Cut
 from zoobot.tensorflow.data import network_input

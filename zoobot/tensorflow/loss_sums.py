@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.loss_parts import mean_losses
+from zoobot.shared.training.loss_parts import mean_losses
 
 __all__ = ["LossSums"]
 
@@ -17,7 +17,7 @@ class LossSums(keras.metrics.Metric):
     """Sums of the parts of a loss, and of how many galaxies each is a sum of.
 
     Args:
-        names: A name for each sum, from `zoobot.shared.loss_parts.part_groups`.
+        names: A name for each sum, from `zoobot.shared.training.loss_parts.part_groups`.
         members: Which parts each sum adds up, (parts, sums), of ones and zeros.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared import defaults
-from zoobot.shared.loss_checks import (
+from zoobot.shared.training.loss_checks import (
     check_class_labels,
     check_class_weights_shape,
     check_classification_options,

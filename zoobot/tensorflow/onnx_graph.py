@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.onnx_export import INPUT_NAME, OPSET, check_export, write_onnx
+from zoobot.shared.onnx.export import INPUT_NAME, OPSET, check_export, write_onnx
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from zoobot.shared.blocks import ParameterPlan
+from zoobot.shared.training.blocks import ParameterPlan
 
 __all__ = ["AdamW"]
 

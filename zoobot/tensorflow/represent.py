@@ -12,17 +12,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoobot.shared import defaults
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.checkpoint import NeutralCheckpoint
-from zoobot.shared.feature_tables import FeatureTable
-from zoobot.shared.feature_task import FeatureTask
-from zoobot.shared.galaxy_data import CatalogSource
-from zoobot.shared.head_start import fit_best_head
-from zoobot.shared.model_hash import hash_model
-from zoobot.shared.prediction_members import Fetch, Member, Start
-from zoobot.shared.prediction_run import check_request, choose_batch_size
-from zoobot.shared.representations import Encoding, in_pieces, represent_catalog
-from zoobot.shared.shards import ShardSource
+from zoobot.shared.features.representations import Encoding, in_pieces, represent_catalog
+from zoobot.shared.features.tables import FeatureTable
+from zoobot.shared.models.hash import hash_model
+from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.predicting.feature_task import FeatureTask
+from zoobot.shared.predicting.members import Fetch, Member, Start
+from zoobot.shared.predicting.run import check_request, choose_batch_size
+from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.training.head_start import fit_best_head
 from zoobot.tensorflow.block_features import BlockFeatures
 from zoobot.tensorflow.encoders import Encoder, load_encoder
 from zoobot.tensorflow.finetune import FinetuneableZoobot

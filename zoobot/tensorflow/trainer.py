@@ -14,15 +14,15 @@ import keras
 import tensorflow as tf
 
 from zoobot.shared import defaults
-from zoobot.shared.bad_steps import STEPS_BETWEEN_CHECKS
-from zoobot.shared.best_epoch import BestEpoch
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.finetune_settings import scheduled_factor
-from zoobot.shared.head_start import start_head, wants_start
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.save_times import SaveTimes
-from zoobot.shared.trainer_checks import check_trainer_options
+from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
+from zoobot.shared.training.best_epoch import BestEpoch
+from zoobot.shared.training.finetune_settings import scheduled_factor
+from zoobot.shared.training.head_start import start_head, wants_start
+from zoobot.shared.training.save_times import SaveTimes
+from zoobot.shared.training.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
 from zoobot.tensorflow.bad_steps import NonFiniteGuard

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.encoder_input import timm_config
-from zoobot.shared.weight_checks import check_weights_fit
+from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.weight_checks import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables
 

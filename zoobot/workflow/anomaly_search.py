@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.anomalies import score_anomalies
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.feature_tables import read_features
-from zoobot.shared.safe_files import replacing
+from zoobot.shared.features.anomalies import score_anomalies
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.safe import replacing
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.calibration import Calibration, CalibrationObjective, fit_calibration
+from zoobot.shared.certainty.calibration import Calibration, CalibrationObjective, fit_calibration
+from zoobot.shared.certainty.coverage import coverage_table
+from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
+from zoobot.shared.certainty.temperature import Temperature, class_losses, fit_temperature
 from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
-from zoobot.shared.coverage import coverage_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.reliability import expected_calibration_error, reliability_curves
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
-from zoobot.shared.temperature import Temperature, class_losses, fit_temperature
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.prediction import find_checkpoint
@@ -103,7 +103,7 @@ def calibrate_model(
         galaxies: With labels; not trained on.
         checkpoint: The model's checkpoint.
         options: Batch size, threads, seed, progress.
-        objective: What is fitted of a tree; see `zoobot.shared.calibration.fit_calibration`.
+        objective: What is fitted of a tree; see `zoobot.shared.certainty.calibration.fit_calibration`.
         facts: What else the checkpoint's record says of the calibration.
     """
     task = model.task

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import plots
-from zoobot.shared.coverage import coverage_table
-from zoobot.shared.galaxy_challenge import (
+from zoobot.shared.certainty.coverage import coverage_table
+from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
+from zoobot.shared.tasks import TreeTask
+from zoobot.shared.trees.galaxy_challenge import (
     challenge_from_concentrations,
     challenge_from_votes,
     challenge_rmse,
     has_challenge_questions,
 )
-from zoobot.shared.question_tables import question_confusions, question_table
-from zoobot.shared.reliability import expected_calibration_error, reliability_curves
-from zoobot.shared.tasks import TreeTask
+from zoobot.shared.trees.question_tables import question_confusions, question_table
 from zoobot.workflow.score_table import aligned, number
 
 if TYPE_CHECKING:

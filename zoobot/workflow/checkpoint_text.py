@@ -7,7 +7,7 @@ from typing import Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
+from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.workflow.prediction import find_checkpoint
 
 __all__ = ["describe_checkpoint"]

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.augment import make_view
-from zoobot.shared.catalog_places import place_arguments
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.places import place_arguments
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.plots import contact_sheet

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobot.shared import tasks
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError, PredictionsError, ZoobotError
-from zoobot.shared.part_files import PartFolder, is_folder_of_parts
-from zoobot.shared.part_reading import Parts
-from zoobot.shared.prediction_run import check_request
+from zoobot.shared.parts.files import PartFolder, is_folder_of_parts
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.predicting.run import check_request
 from zoobot.workflow.dask_cluster import connect, import_distributed
 from zoobot.workflow.dask_progress import FolderWatch
 from zoobot.workflow.prediction import check_tables, find_model, predict, tables_asked_for, write_tables

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from zoobot.shared.failure_limit import FailureLimit
-from zoobot.shared.manifest import read_manifest
-from zoobot.shared.part_progress import PartProgress
+from zoobot.shared.parts.manifest import read_manifest
+from zoobot.shared.parts.progress import PartProgress
+from zoobot.shared.predicting.failure_limit import FailureLimit
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from zoobot.shared.part_files import PartFolder
+    from zoobot.shared.parts.files import PartFolder
 
 __all__ = ["FolderWatch"]
 

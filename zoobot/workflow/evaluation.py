@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
-from zoobot.shared.mixtures import mix, plain_expectation
-from zoobot.shared.prediction_members import shared_task
+from zoobot.shared.predicting.members import shared_task
+from zoobot.shared.predicting.mixtures import mix, plain_expectation
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
-from zoobot.shared.temperature import sharpen
 from zoobot.workflow.certainty import Certainty, judge_certainty, mean_calibration_error
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled

@@ -12,14 +12,14 @@ import pandas as pd
 
 from zoobot.shared import plots
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
-from zoobot.shared.file_names import file_stems
-from zoobot.shared.fits_images import read_fits
-from zoobot.shared.image_folders import IMAGE_ENDINGS
-from zoobot.shared.image_locations import split_location
-from zoobot.shared.onnx_model import is_onnx_file
-from zoobot.shared.safe_files import replacing, write_safely
+from zoobot.shared.files.names import file_stems
+from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.onnx.model import is_onnx_file
+from zoobot.shared.pixels.fits_images import read_fits
+from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.tasks import RegressionTask, Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.prediction import find_checkpoint, save_failures
@@ -28,7 +28,7 @@ from zoobot.workflow.run_folder import check_run_folder, open_run
 if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.config import ExplainOptions
-    from zoobot.shared.explanations import Explanation
+    from zoobot.shared.explaining.explanations import Explanation
 
 __all__ = ["ExplainResult", "explain"]
 

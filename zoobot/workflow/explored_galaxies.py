@@ -11,7 +11,7 @@ import pandas as pd
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.explorer import Column, Text
-from zoobot.shared.prediction_samples import read_samples
+from zoobot.shared.predicting.samples import read_samples
 from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.known_labels import known_labels
 

@@ -12,7 +12,7 @@ from zoobot.shared.catalog import Catalog
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.explorer import Neighbours, Thumbnails, find_neighbours, make_thumbnails
-from zoobot.shared.feature_tables import read_features
+from zoobot.shared.features.tables import read_features
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.member_predictions import represent_galaxies
 from zoobot.workflow.prediction import find_checkpoint

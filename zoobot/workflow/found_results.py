@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoobot.shared import tasks
-from zoobot.shared.catalog_places import place_arguments
+from zoobot.shared.catalogs.places import place_arguments
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.options.galaxies import ImagePlaceOptions
-from zoobot.shared.part_files import MANIFEST_FILE, PartFolder
+from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.prediction import find_checkpoint

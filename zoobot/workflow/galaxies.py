@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoobot.shared.campaigns import join_catalogs
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
+from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalogs.selection import split_selection, where_equal
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.selection import split_selection, where_equal
 from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.safe_files import replacing
+from zoobot.shared.files.safe import replacing
 from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.member_predictions import represent_galaxies
 

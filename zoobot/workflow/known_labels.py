@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoobot.shared.catalogs.labels import read_labels
 from zoobot.shared.errors import LabelError
-from zoobot.shared.labels import read_labels
 from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 from zoobot.shared.votes import check_votes
 from zoobot.workflow.galaxies import read_classes

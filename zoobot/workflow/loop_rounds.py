@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobot.shared.label_strategies import next_galaxies
-from zoobot.shared.strategy_names import read_strategy
+from zoobot.shared.choosing.label_strategies import next_galaxies
+from zoobot.shared.choosing.strategy_names import read_strategy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

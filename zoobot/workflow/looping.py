@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import plots
+from zoobot.shared.choosing.label_curves import MAIN_SCORES, savings
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.label_curves import MAIN_SCORES, savings
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.known_galaxies import encode_known, split_held_out
 from zoobot.workflow.loop_rounds import Round, play
@@ -47,7 +47,7 @@ class LoopResult:
         score: The score that the curves show.
         curves: A row for each strategy, seed and round: `labels`, `decay` and every score.
         savings: What each strategy needs for what random choice reaches in the end: see
-            `zoobot.shared.label_curves.savings`; empty where random was not played.
+            `zoobot.shared.choosing.label_curves.savings`; empty where random was not played.
         table: The same as a text to read.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         seconds: How long it took.

@@ -11,8 +11,8 @@ import pandas as pd
 from zoobot.shared import defaults, tasks
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError
-from zoobot.shared.prediction_members import shared_task
-from zoobot.shared.prediction_samples import read_samples
+from zoobot.shared.predicting.members import shared_task
+from zoobot.shared.predicting.samples import read_samples
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.prediction import find_checkpoint
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.config import EngineOptions, PrioritiseOptions
     from zoobot.shared.engine import Engine
-    from zoobot.shared.feature_tables import FeatureTable
+    from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.tasks import Task
 
 __all__ = ["Members", "ask_models", "read_table", "represent_galaxies"]

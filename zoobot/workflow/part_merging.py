@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.merging import Merged, merge_parts
+from zoobot.shared.parts.merging import Merged, merge_parts
 from zoobot.shared.predictions import check_save_loc
 
 if TYPE_CHECKING:

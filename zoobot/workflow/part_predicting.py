@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.catalog_stream import CatalogStream
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError, PredictionsError
-from zoobot.shared.part_files import PartFolder
-from zoobot.shared.part_reading import Parts
-from zoobot.shared.safe_files import write_safely
-from zoobot.shared.shards import read_shard
+from zoobot.shared.files.safe import write_safely
+from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.parts.shards import read_shard
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.feature_task import FeatureTask
-from zoobot.shared.part_reading import Parts
-from zoobot.shared.shards import Shard
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.parts.shards import Shard
+from zoobot.shared.predicting.feature_task import FeatureTask
 
 __all__ = ["describe_parts"]
 

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.bundled import bundled_checkpoint
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.shared.onnx_model import OnnxModel, is_onnx_file
-from zoobot.shared.onnx_prediction import predict as predict_exported
-from zoobot.shared.part_files import is_folder_of_parts
-from zoobot.shared.posterior_tables import write_posterior_table
-from zoobot.shared.prediction_run import check_request
+from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
+from zoobot.shared.onnx.prediction import predict as predict_exported
+from zoobot.shared.parts.files import is_folder_of_parts
+from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import check_save_loc
 from zoobot.shared.tasks import Task, TreeTask
+from zoobot.shared.trees.posterior_tables import write_posterior_table
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder, refuse_tables_of_a_shard
 from zoobot.workflow.prediction_result import PredictResult, result_of_parts
@@ -48,7 +48,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     """Predict every galaxy of a catalog and write the table, its record, and the failures if there are any.
 
     Beside `NAME.parquet` lie `NAME.run.json` and, where images failed, `NAME.failures.csv`. A name without
-    such an ending is a folder, which gets the predictions in parts (`zoobot.shared.part_prediction`). A
+    such an ending is a folder, which gets the predictions in parts (`zoobot.shared.parts.prediction`). A
     tree's predictions also become a summary, or a full table, where these are asked for.
 
     Args:

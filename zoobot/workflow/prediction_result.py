@@ -13,7 +13,7 @@ from zoobot.shared.predictions import failure_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoobot.shared.part_reading import Parts
+    from zoobot.shared.parts.reading import Parts
 
 __all__ = ["PredictResult", "result_of_parts"]
 

@@ -12,13 +12,13 @@ import pandas as pd
 
 from zoobot.shared.acquisition import Acquisition, choose_score, only_parts, score_galaxies
 from zoobot.shared.catalog import check_columns
-from zoobot.shared.diversity import Chosen, choose_galaxies
+from zoobot.shared.catalogs.galaxy_ids import read_ids
+from zoobot.shared.catalogs.tables import read_table as read_any_table
+from zoobot.shared.choosing.diversity import Chosen, choose_galaxies
+from zoobot.shared.choosing.priority_list import check_list_place, write_list
+from zoobot.shared.choosing.priority_reasons import explain, worth_asking
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.galaxy_ids import read_ids
 from zoobot.shared.posteriors import expected_fractions
-from zoobot.shared.priority_list import check_list_place, write_list
-from zoobot.shared.priority_reasons import explain, worth_asking
-from zoobot.shared.tables import read_table as read_any_table
 from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.member_predictions import Members, ask_models, read_table
@@ -45,7 +45,7 @@ class PrioritiseResult:
 
     Args:
         save_loc: The list.
-        table: A row for each galaxy, the first first: see `zoobot.shared.priority_list.COLUMNS`.
+        table: A row for each galaxy, the first first: see `zoobot.shared.choosing.priority_list.COLUMNS`.
         looked_at: How many galaxies could have been chosen.
         score: How their labels were valued.
         reasons: How often each reason occurs among the chosen, most frequent first.

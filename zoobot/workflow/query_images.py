@@ -9,7 +9,7 @@ import pandas as pd
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
-from zoobot.shared.part_files import PartFolder
+from zoobot.shared.parts.files import PartFolder
 from zoobot.workflow.representing import find_encoder
 from zoobot.workflow.run_folder import read_record_file
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared import defaults
 from zoobot.shared.catalog import check_columns
+from zoobot.shared.catalogs.galaxy_ids import is_missing, read_ids
+from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.feature_tables import read_features
-from zoobot.shared.galaxy_ids import is_missing, read_ids
-from zoobot.shared.rating_folder import is_session
-from zoobot.shared.rating_log import as_rating
-from zoobot.shared.rating_session import RatingSession
-from zoobot.shared.safe_files import replacing
-from zoobot.shared.tables import read_table
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.safe import replacing
+from zoobot.shared.rating.folder import is_session
+from zoobot.shared.rating.log import as_rating
+from zoobot.shared.rating.session import RatingSession
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
 from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, loaded_versions
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.onnx_model import is_onnx_file
-from zoobot.shared.part_files import is_folder_of_parts
-from zoobot.shared.prediction_run import check_request
+from zoobot.shared.onnx.model import is_onnx_file
+from zoobot.shared.parts.files import is_folder_of_parts
+from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import failure_table
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.shared.config import RepresentOptions
-    from zoobot.shared.feature_tables import FeatureTable
+    from zoobot.shared.features.tables import FeatureTable
 
 __all__ = ["RepresentResult", "find_encoder", "represent"]
 
@@ -55,7 +55,7 @@ class RepresentResult:
 def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.represent") -> RepresentResult:
     """Encode every galaxy of a catalog and write the features, their record, and the failures if any.
 
-    As `predict` does, beside `NAME.parquet` or into a folder of parts; `zoobot.shared.feature_tables` reads
+    As `predict` does, beside `NAME.parquet` or into a folder of parts; `zoobot.shared.features.tables` reads
     either.
 
     Args:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import ConfigError, WriteError
-from zoobot.shared.safe_files import draft_of, write_safely
+from zoobot.shared.files.safe import draft_of, write_safely
 
 __all__ = [
     "RECORD_FILE",

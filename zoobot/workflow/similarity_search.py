@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.image_locations import SEPARATOR
-from zoobot.shared.safe_files import replacing
+from zoobot.shared.files.safe import replacing
+from zoobot.shared.pixels.locations import SEPARATOR
 from zoobot.shared.similarity import SimilarityIndex, open_index
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
 from zoobot.workflow.query_images import encode_images

@@ -13,7 +13,7 @@ import pandas as pd
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.training_log import EpochLog
+from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_models

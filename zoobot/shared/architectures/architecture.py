@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from zoobot.shared.blocks import Block, check_blocks
 from zoobot.shared.errors import EncoderError
+from zoobot.shared.training.blocks import Block, check_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

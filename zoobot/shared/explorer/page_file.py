@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobot.shared.safe_files import write_safely
+from zoobot.shared.files.safe import write_safely
 
 if TYPE_CHECKING:
     from pathlib import Path

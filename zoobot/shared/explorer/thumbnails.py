@@ -13,8 +13,8 @@ from PIL import Image
 from zoobot.shared.augment import make_view
 from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.errors import ImageError
+from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
 from zoobot.shared.plots.examples import displayable
-from zoobot.shared.source_pixels import ViewNeeds, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import numpy as np
 from zoobot.shared.explorer.contents import Bar, Chart, Column, Described
 from zoobot.shared.explorer.label_differences import ERROR_NAME, ERROR_TITLE, root_mean_square
 from zoobot.shared.plots import question_titles
-from zoobot.shared.posterior_tables import summary_table
+from zoobot.shared.trees.posterior_tables import summary_table
 from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ class ImagePlaceOptions(Options):
         """What `read_catalog` is told of them, by the names of its arguments."""
         cutouts = None
         if self.mosaic:
-            from zoobot.shared.cutouts import (
+            from zoobot.shared.catalogs.cutouts import (
                 Cutouts,
             )  # with it comes pandas, for which no help text should wait
 

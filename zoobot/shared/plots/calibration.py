@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoobot.shared.certainty.reliability import expected_calibration_error
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.plots.panels import Panels
 from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, PALE, new_figure, save, tidy
-from zoobot.shared.reliability import expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def reliability_panels(
     """A picture of reliability curves, a panel for each of the twelve with most predictions.
 
     Args:
-        curves: By title, as `zoobot.shared.reliability` gives them.
+        curves: By title, as `zoobot.shared.certainty.reliability` gives them.
         path: The PNG file to write.
         x: What was predicted.
         y: What was seen.
@@ -66,7 +66,7 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
     """A picture of how many votes the intervals of each level hold, a line for each question.
 
     Args:
-        table: As `zoobot.shared.coverage.coverage_table` gives it.
+        table: As `zoobot.shared.certainty.coverage.coverage_table` gives it.
         path: The PNG file to write.
         titles: What each question is called; by default its own text.
 

@@ -29,7 +29,7 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str 
 
     Args:
         counts: For each question, galaxies of each true answer (rows) given each answer (columns), as
-            `zoobot.shared.question_tables.question_confusions` gives them.
+            `zoobot.shared.trees.question_tables.question_confusions` gives them.
         schema: The decision tree.
         path: The PNG file to write.
 

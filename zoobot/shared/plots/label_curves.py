@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zoobot.shared.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
 from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
 
 if TYPE_CHECKING:

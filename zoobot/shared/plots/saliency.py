@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from zoobot.shared.explanations import Explanation
+    from zoobot.shared.explaining.explanations import Explanation
 
 __all__ = ["explained_galaxy"]
 

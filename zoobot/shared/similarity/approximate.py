@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import PredictionsError
+from zoobot.shared.files.safe import replacing
 from zoobot.shared.optional import import_optional
-from zoobot.shared.safe_files import replacing
 from zoobot.shared.similarity.exact import largest
 
 if TYPE_CHECKING:

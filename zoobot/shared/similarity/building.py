@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import PredictionsError, WriteError
-from zoobot.shared.feature_tables import read_feature_chunks
+from zoobot.shared.features.projections import Projection, fit_projection
+from zoobot.shared.features.tables import read_feature_chunks
+from zoobot.shared.files.whole import sync
 from zoobot.shared.optional import import_optional
-from zoobot.shared.part_files import MANIFEST_FILE, PartFolder
+from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.predictions import read_prediction_metadata
-from zoobot.shared.projections import Projection, fit_projection
-from zoobot.shared.whole_files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError, ZoobotError
+from zoobot.shared.features.projections import Projection
 from zoobot.shared.optional import import_optional
-from zoobot.shared.projections import Projection
 from zoobot.shared.similarity import building
 from zoobot.shared.similarity.approximate import ApproximateIndex
 from zoobot.shared.similarity.exact import nearest

@@ -26,7 +26,7 @@ from zoobot.shared.simulate.looks import Look, get_look
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zoobot.shared.tree import Schema
+    from zoobot.shared.trees.tree import Schema
 
 __all__ = ["simulate_survey"]
 

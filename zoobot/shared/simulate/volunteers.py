@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoobot.shared.simulate.structure import Galaxy
-    from zoobot.shared.tree import Question, Schema
+    from zoobot.shared.trees.tree import Question, Schema
 
 __all__ = ["answer_probabilities", "cast_votes", "check_schema"]
 

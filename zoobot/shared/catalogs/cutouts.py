@@ -1,0 +1,166 @@
+"""Galaxies of a table of positions as squares of FITS mosaics: which mosaic holds each, and where."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.catalogs.rows import RowChunk, Rows, Wanted
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError
+from zoobot.shared.pixels.containers.mosaics import Mosaic
+from zoobot.shared.pixels.locations import SEPARATOR, Cutout
+
+__all__ = ["CutoutRows", "Cutouts"]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutouts:
+    """How the images of a catalog are cut from mosaics; give the size in one unit.
+
+    A galaxy that lies in several mosaics is cut from the one in which it is farthest from the edge. Near an
+    edge, the part outside has no value (NaN), and `nan_policy` decides.
+
+    Args:
+        mosaics: FITS files with celestial coordinates (WCS), or patterns of their names.
+        arcsec: Side of the squares on the sky.
+        pix: Side of the squares in pixels of the mosaic.
+        ra_col: Column of right ascension in degrees (ICRS).
+        dec_col: Column of declination in degrees.
+        hdu: The extension whose coordinates decide which mosaic holds a galaxy; None is the first image.
+
+    Raises:
+        ConfigError: If there is no mosaic, or not one size.
+
+    Example:
+        >>> cutouts = Cutouts(mosaics=("tile1.fits", "tile2.fits"), arcsec=20)
+        >>> catalog = read_catalog("positions.csv", cutouts=cutouts)  # doctest: +SKIP
+        >>> catalog.paths[0]  # doctest: +SKIP
+        '/data/tile2.fits::189.0865,25.9877,20arcsec'
+    """
+
+    mosaics: tuple[str, ...]
+    arcsec: float | None = None
+    pix: int | None = None
+    ra_col: str = "ra"
+    dec_col: str = "dec"
+    hdu: int | str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mosaics, (str, Path)) or not self.mosaics:
+            msg = f"mosaics must be a list of FITS files, got {self.mosaics!r}"
+            raise ConfigError(msg)
+        if (self.arcsec is None) == (self.pix is None):
+            msg = f"cutouts need one size, in arcsec or pix, got arcsec={self.arcsec!r}, pix={self.pix!r}"
+            raise ConfigError(msg)
+        size = self.arcsec if self.pix is None else self.pix
+        if not (size and np.isfinite(size) and size > 0):
+            msg = f"the size of cutouts must be positive, got {size!r}"
+            raise ConfigError(msg)
+
+    @cached_property
+    def _opened(self) -> list[tuple[str, Mosaic]]:
+        opened = []
+        for text in self.mosaics:
+            name = str(Path(text).expanduser())
+            found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
+            if not found:
+                msg = f"there is no mosaic {str(text)!r}"
+                raise CatalogError(msg)
+            opened += [str(Path(path).absolute()) for path in found]
+        return [(path, _open(path)) for path in opened]
+
+    def locate(self, table: pd.DataFrame, name: str, first_row: int = 0) -> list[str]:
+        """Where the image of each row of a table lies.
+
+        Args:
+            table: Its columns `ra_col` and `dec_col` are looked at.
+            name: What to call it in messages.
+            first_row: The number of its first row, for messages.
+
+        Raises:
+            CatalogError: If a position is missing, impossible, or in no mosaic; or a mosaic can't be read.
+        """
+        ra_deg, dec_deg = (_degrees(table[column], name, first_row) for column in (self.ra_col, self.dec_col))
+        wrong = ~((np.abs(ra_deg) <= 360) & (np.abs(dec_deg) <= 90))
+        _refuse(wrong, "have no position that can be", ra_deg, dec_deg, name, first_row)
+        margins = np.stack([self._margins(*mosaic, ra_deg, dec_deg) for mosaic in self._opened])
+        best = margins.argmax(axis=0)
+        outside = margins[best, np.arange(len(best))] < 0
+        where = "lie in no mosaic; drop them, or give more with --mosaic (mosaics=)"
+        _refuse(outside, where, ra_deg, dec_deg, name, first_row)
+        unit, size = ("arcsec", self.arcsec) if self.pix is None else ("pix", self.pix)
+        return [
+            f"{self._opened[place][0]}{SEPARATOR}{Cutout(ra, dec, size, unit)}"  # type: ignore[arg-type]
+            for place, ra, dec in zip(best.tolist(), ra_deg.tolist(), dec_deg.tolist(), strict=True)
+        ]
+
+    def _margins(self, path: str, mosaic: Mosaic, ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
+        try:
+            return mosaic.find_margins(ra_deg, dec_deg, self.hdu)
+        except ImageError as error:
+            msg = f"{path}: {error}"
+            raise CatalogError(msg) from error
+
+
+class CutoutRows:
+    """A table of positions with a column of locations in mosaics.
+
+    Args:
+        rows: The table.
+        cutouts: How its images are cut.
+        file_col: What the column of locations is called; one of that name is replaced.
+        name: What to call the table in messages.
+    """
+
+    def __init__(self, rows: Rows, cutouts: Cutouts, *, file_col: str, name: str) -> None:
+        self._rows, self._cutouts, self._file_col, self._name = rows, cutouts, file_col, name
+        has_positions = {cutouts.ra_col, cutouts.dec_col} <= set(rows.names)
+        self.names: Sequence[str] = (
+            list(dict.fromkeys([*rows.names, file_col])) if has_positions else rows.names
+        )
+
+    def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
+        """The rows in order, those left out that are not wanted, where the format lets them be skipped."""
+        positions = [self._cutouts.ra_col, self._cutouts.dec_col]
+        needed = list(dict.fromkeys([*(name for name in columns if name != self._file_col), *positions]))
+        for first, series in self._rows.read(needed, wanted):
+            table = pd.DataFrame({s.name: s.array for s in series}, columns=needed)
+            places = pd.Series(self._cutouts.locate(table, self._name, first), dtype=object)
+            yield RowChunk(first, [places if n == self._file_col else table[n] for n in columns])
+
+
+def _open(path: str) -> Mosaic:
+    try:
+        return Mosaic(path)
+    except (ImageError, OSError) as error:
+        msg = f"can't read the mosaic {path}: {error}"
+        raise CatalogError(msg) from error
+
+
+def _degrees(column: pd.Series, name: str, first_row: int) -> np.ndarray:
+    """Numbers, NaN where there are none."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    odd = np.isnan(values) & column.notna().to_numpy()
+    if odd.any():
+        row = int(np.flatnonzero(odd)[0])
+        got = f"{column.iloc[row]!r} in row {first_row + row}"
+        msg = f"column {column.name!r} of {name} must hold degrees, got {got}"
+        raise CatalogError(msg)
+    return values
+
+
+def _refuse(bad: np.ndarray, what: str, ra_deg: Any, dec_deg: Any, name: str, first_row: int) -> None:
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        shown = ", ".join(f"row {first_row + i}: {ra_deg[i]}, {dec_deg[i]}" for i in rows[:_SHOWN])
+        msg = f"{len(rows):,} galaxies of {name} {what}; the first (rows counted from 0): {shown}"
+        raise CatalogError(msg)

@@ -1,0 +1,124 @@
+"""Where each galaxy's image lies, and whether it is there; fast for millions of images."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from zoobot.shared.catalogs.galaxy_ids import is_missing
+from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.pixels.containers.opening import open_container
+from zoobot.shared.pixels.locations import SEPARATOR, split_location
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = ["read_paths", "refuse_missing_files"]
+
+_SHOWN = 10
+# Listing a folder costs less than asking for this many of its files one by one.
+_LIST_FROM = 200
+
+
+def read_paths(column: pd.Series, ids: Sequence[str], base: Path, name: str) -> list[str]:
+    """The absolute path of each galaxy's image.
+
+    Args:
+        column: Absolute paths, or paths relative to `base`; text or `Path`.
+        ids: The galaxies, for messages.
+        base: Absolute folder.
+        name: The table, for messages.
+
+    Raises:
+        CatalogError: If a path is missing or is no path.
+    """
+    folder = str(base)
+    paths = []
+    missing = []
+    for galaxy, value in zip(ids, column.to_numpy(dtype=object), strict=True):
+        text = _path_text(value)
+        if not text.strip():
+            missing.append(galaxy)
+        paths.append(os.path.join(folder, text))  # which leaves an absolute path as it is
+    if missing:
+        msg = (
+            f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
+            f"path in column {column.name!r}; the first: {missing[:_SHOWN]}"
+        )
+        raise CatalogError(msg)
+    return paths
+
+
+def _path_text(value: object) -> str:
+    """The path as text; empty where it is missing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (os.PathLike, bytes)):
+        return os.fsdecode(value)
+    if is_missing(value):
+        return ""
+    msg = f"image paths must be text or Path, got {value!r} ({type(value).__name__})"
+    raise CatalogError(msg)
+
+
+def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, name: str) -> None:
+    """Raise a CatalogError that counts and names the images which are not there.
+
+    Args:
+        paths: Where each galaxy's image is: an absolute path, or a location inside of a file.
+        ids: The galaxies, for messages.
+        base: What relative paths were relative to, for messages.
+        name: The table, for messages.
+    """
+    wanted: dict[str, list[int]] = defaultdict(list)
+    inside: list[int] = []
+    for row, path in enumerate(paths):
+        if SEPARATOR in path:
+            inside.append(row)
+        else:
+            wanted[os.path.dirname(path)].append(row)
+    missing = [row for folder, rows in wanted.items() for row in _missing_in(folder, rows, paths)]
+    missing = sorted([*missing, *(row for row in inside if not _is_there(paths[row]))])
+    if not missing:
+        return
+    first = "".join(f"\n  {ids[row]}: {paths[row]}" for row in missing[:_SHOWN])
+    hint = (
+        f" Not one image is there: relative paths start from {str(base)!r}; give another folder with root=."
+    )
+    msg = (
+        f"{len(missing):,} of {len(paths):,} images of {name} are "
+        f"missing.{hint if len(missing) == len(paths) else ''} "
+        f"Mend the paths or drop the rows; the first:{first}"
+    )
+    raise CatalogError(msg)
+
+
+def _missing_in(folder: str, rows: Sequence[int], paths: Sequence[str]) -> list[int]:
+    there = _list_files(folder) if len(rows) >= _LIST_FROM else frozenset()
+    # What a listing lacks may still open under that name, as on file systems that ignore letter case.
+    return [
+        row for row in rows if os.path.basename(paths[row]) not in there and not os.path.isfile(paths[row])
+    ]
+
+
+def _is_there(location: str) -> bool:
+    """Whether an archive has a member, or a file has such a name; what can't be opened is told when read."""
+    container, member = split_location(location)
+    if member is None:
+        return os.path.isfile(container)
+    try:
+        return member in open_container(container) or os.path.isfile(location)
+    except ImageError:
+        return True
+
+
+def _list_files(folder: str) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()  # it can't be listed, and each file is asked for instead

@@ -1,0 +1,135 @@
+"""What kind of source of galaxies a name means: archives of images, or something else."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS
+from zoobot.shared.catalogs.listings.cells import ListedDataset, ListedParquet, has_images
+from zoobot.shared.catalogs.listings.members import ListedMembers
+from zoobot.shared.catalogs.listings.rows import Listed, ListedRows
+from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.pixels.containers.tars import TarImages
+from zoobot.shared.pixels.containers.zips import ZipImages
+from zoobot.shared.pixels.locations import is_saved_dataset
+
+__all__ = ["open_listing"]
+
+_ARCHIVES = (".tar", ".zip")
+_SPLITS = {"validation": "val", "valid": "val", "dev": "val"}
+
+
+def open_listing(
+    source: str | Path, *, id_col: str, file_col: str, image_col: str | None = None
+) -> ListedRows | None:
+    """The galaxies of archives of images; None if the source is something else, such as a table.
+
+    Args:
+        source: A tar, a zip, or a Parquet file with images in its rows; a folder of one of these kinds, or of
+            a Hugging Face dataset saved there; or a pattern of file names, such as "shards/*.tar".
+        id_col: What the column of ids is called.
+        file_col: What the column of locations is called. A Parquet file that has it is a table.
+        image_col: The column of images of Parquet files and datasets; None is the only one.
+
+    Raises:
+        CatalogError: If a pattern fits nothing, files are of several kinds, or a folder holds archives and
+            images.
+
+    Example:
+        >>> open_listing("galaxies.csv", id_col="id_str", file_col="file_loc") is None
+        True
+    """
+    path = Path(source).expanduser()
+    archives: list[Callable[[], Listed]] | None
+    if path.is_dir():
+        archives = _of_folder(path, id_col, file_col, image_col)
+    elif path.is_file():
+        archives = _of_files([path], id_col, file_col, image_col) if _is_archive(path, file_col) else None
+    elif glob.has_magic(str(path)):
+        archives = _of_pattern(path, id_col, file_col, image_col)
+    else:
+        archives = None
+    return None if archives is None else ListedRows(archives, id_col=id_col, file_col=file_col)
+
+
+def _of_folder(
+    folder: Path, id_col: str, file_col: str, image_col: str | None
+) -> list[Callable[[], Listed]] | None:
+    folder = folder.absolute()
+    if is_saved_dataset(folder):
+        return [_dataset(folder, id_col, image_col, prefix="")]
+    if (folder / "dataset_dict.json").is_file():
+        splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        return [
+            _dataset(folder / name, id_col, image_col, prefix=f"{name}/", split=_SPLITS.get(name, name))
+            for name in splits
+        ]
+    there = sorted(path for path in folder.iterdir() if path.is_file())
+    files = [path for path in there if _is_archive(path, file_col)]
+    if files and any(path.name.lower().endswith(IMAGE_ENDINGS) for path in there):
+        msg = f"the folder {str(folder)!r} holds images and archives of images; which are the catalog?"
+        raise CatalogError(msg)
+    return _of_files(files, id_col, file_col, image_col) if files else None
+
+
+def _dataset(
+    folder: Path, id_col: str, image_col: str | None, *, prefix: str, split: str | None = None
+) -> Callable[[], Listed]:
+    return partial(ListedDataset, str(folder), id_col=id_col, image_col=image_col, prefix=prefix, split=split)
+
+
+def _of_pattern(
+    pattern: Path, id_col: str, file_col: str, image_col: str | None
+) -> list[Callable[[], Listed]]:
+    files = [Path(found) for found in sorted(glob.glob(str(pattern), recursive=True))]
+    if not files:
+        msg = f"no file fits the pattern {str(pattern)!r}"
+        raise CatalogError(msg)
+    others = [path.name for path in files if not (path.is_file() and _is_archive(path, file_col))]
+    if others:
+        msg = (
+            f"a pattern is for tars, zips and Parquet files with images, but {str(pattern)!r} also fits "
+            f"{others[:5]}"
+        )
+        raise CatalogError(msg)
+    return _of_files(files, id_col, file_col, image_col)
+
+
+def _is_archive(path: Path, file_col: str) -> bool:
+    name = path.name.lower()
+    return name.endswith(_ARCHIVES) or (name.endswith(".parquet") and has_images(path, file_col))
+
+
+def _of_files(
+    files: Sequence[Path], id_col: str, file_col: str, image_col: str | None
+) -> list[Callable[[], Listed]]:
+    kinds = {path.suffix.lower() for path in files}
+    if len(kinds) > 1:
+        msg = f"archives of one catalog must be of one kind, got {sorted(kinds)} in {str(files[0].parent)!r}"
+        raise CatalogError(msg)
+    return [
+        partial(
+            _open_file,
+            str(path.absolute()),
+            id_col=id_col,
+            image_col=image_col,
+            prefix="" if len(files) == 1 else f"{path.stem}/",
+        )
+        for path in files
+    ]
+
+
+def _open_file(path: str, *, id_col: str, image_col: str | None, prefix: str) -> Listed:
+    """The galaxies of one archive."""
+    try:
+        if path.lower().endswith(".parquet"):
+            return ListedParquet(path, id_col=id_col, image_col=image_col, prefix=prefix)
+        archive = TarImages(path) if path.lower().endswith(".tar") else ZipImages(path)
+        return ListedMembers(path, archive, id_col=id_col)
+    except (ImageError, OSError) as error:
+        msg = f"can't read {path}: {error}"
+        raise CatalogError(msg) from error

@@ -1,0 +1,275 @@
+"""A catalog of any size, a part at a time: what is in it, whether it can be used, and any range of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.catalog import Catalog, check_columns
+from zoobot.shared.catalogs import galaxy_files
+from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts
+from zoobot.shared.catalogs.galaxy_ids import exact_ids
+from zoobot.shared.catalogs.listings import open_listing
+from zoobot.shared.catalogs.places import describe_place
+from zoobot.shared.catalogs.rows import Rows, TableRows, open_rows
+from zoobot.shared.catalogs.selection import split_selection, where_equal
+from zoobot.shared.catalogs.unique_ids import IdHashes
+from zoobot.shared.errors import CatalogError
+
+__all__ = ["CatalogFacts", "CatalogPart", "CatalogStream"]
+
+_SHOWN = 10
+
+IdsAndPaths = tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogFacts:
+    """What a first look at all rows says.
+
+    Args:
+        galaxies: How many there are.
+        fingerprint: A SHA-256 of their ids and paths, in order.
+    """
+
+    galaxies: int
+    fingerprint: str
+
+
+class CatalogPart(NamedTuple):
+    """Galaxies of a catalog that follow each other.
+
+    Args:
+        number: Which part they are, counted from 0.
+        galaxies: The galaxies.
+    """
+
+    number: int
+    galaxies: Catalog
+
+
+class CatalogStream:
+    """The galaxies of a table, or of a folder of images, of which only a few are in memory at a time.
+
+    Only the columns of ids, paths and the selection are read. That the images are there is not looked at.
+
+    Args:
+        source: A CSV (also .csv.gz), Parquet or FITS table, a folder of Parquet files, a folder of images, or
+            archives of images (`zoobot.shared.catalogs.listings.open_listing`), of which one at a time is in
+            memory; or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`.
+        root: Folder that relative image paths start from. By default the folder of the table file, or the
+            folder given; for a DataFrame, the current folder.
+        id_col: Column of the galaxies' names, kept exactly, as text.
+        file_col: Column of the image paths, absolute or relative.
+        image_col: Column of the images, of Parquet files and datasets that hold several.
+        cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
+        select: "COLUMN=VALUE" keeps the rows whose column holds that value.
+
+    Attributes:
+        name: Where the catalog came from, for messages.
+        select: The selection.
+        place: Where it can be read again (`zoobot.shared.catalogs.places`); None if it was in memory.
+
+    Raises:
+        CatalogError: If the source can't be read, or lacks a column.
+        ConfigError: If `select` is not of that form.
+        MissingPackageError: If the package that reads this format is not installed.
+
+    Example:
+        >>> table = pd.DataFrame({"id_str": ["a", "b", "c"], "file_loc": ["a.jpg", "b.jpg", "c.jpg"]})
+        >>> stream = CatalogStream(table, root="/data")
+        >>> stream.facts.galaxies
+        3
+        >>> [(part.number, part.galaxies.ids) for part in stream.parts(2)]
+        [(0, ['a', 'b']), (1, ['c'])]
+    """
+
+    def __init__(
+        self,
+        source: Catalog | pd.DataFrame | str | Path,
+        *,
+        root: str | Path | None = None,
+        id_col: str = "id_str",
+        file_col: str = "file_loc",
+        image_col: str | None = None,
+        cutouts: Cutouts | None = None,
+        select: str | None = None,
+    ) -> None:
+        self.select = select
+        self.place = describe_place(
+            source, root=root, id_col=id_col, file_col=file_col, image_col=image_col, cutouts=cutouts
+        )
+        if isinstance(source, Catalog):
+            self.place = source.place
+        self._columns = [id_col, file_col]
+        self._value: str | None = None
+        self._rows, self.name, folder = _open(source, self._columns, image_col, cutouts)
+        self._base = folder if root is None else Path(root).expanduser().absolute()
+        if select is not None:
+            column, self._value = split_selection(select)
+            self._columns = [id_col, file_col, column]
+        names = pd.DataFrame(columns=list(self._rows.names))
+        if cutouts is not None:
+            positions = {"ra_col": cutouts.ra_col, "dec_col": cutouts.dec_col}
+            check_columns(names, list(positions.values()), self.name, **positions)
+        check_columns(names, self._columns, self.name, id_col=id_col, file_col=file_col)
+
+    @cached_property
+    def facts(self) -> CatalogFacts:
+        """How many galaxies there are, and their fingerprint, once every row was found to be usable.
+
+        Raises:
+            CatalogError: If there are none, an id or a path is missing, or an id is repeated.
+        """
+        hashes = IdHashes()
+        digests = hashlib.sha256(), hashlib.sha256()
+        for ids, paths in self._read():
+            self._refuse_other_than_unicode(ids)
+            hashes.add(ids)
+            for digest, texts in zip(digests, (ids, paths), strict=True):
+                # lengths keep "ab", "c" apart from "a", "bc"
+                digest.update("".join(f"{len(t)}:{t}" for t in texts).encode("utf-8", "surrogatepass"))
+        if not len(hashes):
+            self._refuse_empty()
+        repeated = hashes.repeated(lambda: (ids for ids, _ in self._read()))
+        if repeated:
+            msg = (
+                f"every galaxy must stand in {self.name} once, but ids of column {self._columns[0]!r} occur "
+                f"more than once; the first: {repeated[:_SHOWN]}"
+            )
+            raise CatalogError(msg)
+        both = b"".join(digest.digest() for digest in digests)
+        return CatalogFacts(galaxies=len(hashes), fingerprint=hashlib.sha256(both).hexdigest())
+
+    def parts(self, part_rows: int, wanted: Callable[[int], bool] = lambda _: True) -> Iterator[CatalogPart]:
+        """The galaxies in parts of equal size, of which the last may be smaller.
+
+        Args:
+            part_rows: Galaxies in a part.
+            wanted: Which parts, by number, are needed. Others are not even read where the format lets rows be
+                skipped: in Parquet and FITS, without a selection.
+
+        Raises:
+            CatalogError: If the catalog became another one since its `facts` were read.
+        """
+        total = self.facts.galaxies
+
+        def is_needed(start: int, stop: int) -> bool:
+            last = (min(stop, total) - 1) // part_rows
+            return any(wanted(number) for number in range(start // part_rows, last + 1))
+
+        waiting: dict[int, IdsAndPaths] = {}
+        missing = sum(map(wanted, range(-(-total // part_rows))))
+        seen = 0
+        for first, ids, paths in self._read_rows(is_needed):
+            seen = first + len(ids)
+            for number in range(first // part_rows, (seen - 1) // part_rows + 1):
+                if not wanted(number):
+                    continue
+                piece = slice(max(0, number * part_rows - first), (number + 1) * part_rows - first)
+                part = waiting.setdefault(number, ([], []))
+                part[0].extend(ids[piece])
+                part[1].extend(paths[piece])
+                if len(part[0]) == min(part_rows, total - number * part_rows):
+                    missing -= 1
+                    yield CatalogPart(number, self._catalog(*waiting.pop(number)))
+        if missing or seen > total:
+            msg = f"{self.name} changed while it was read: it had {total:,} galaxies. Leave it as it is"
+            raise CatalogError(msg)
+
+    def find_paths(self, ids: Collection[str]) -> dict[str, str]:
+        """The paths of some galaxies by their ids; those that the catalog has not are absent.
+
+        Args:
+            ids: Their ids.
+        """
+        wanted = set(ids)
+        found: dict[str, str] = {}
+        for some, paths in self._read():
+            found.update((one, path) for one, path in zip(some, paths, strict=True) if one in wanted)
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _catalog(self, ids: list[str], paths: list[str]) -> Catalog:
+        table = pd.DataFrame({"id_str": ids, "file_loc": paths})
+        return Catalog(ids=ids, paths=paths, labels=None, label_cols=(), table=table, name=self.name)
+
+    def _read(self) -> Iterator[IdsAndPaths]:
+        return ((ids, paths) for _, ids, paths in self._read_rows(lambda start, stop: True))
+
+    def _read_rows(self, is_needed: Callable[[int, int], bool]) -> Iterator[tuple[int, list[str], list[str]]]:
+        """The number of the first galaxy, ids and paths of some galaxies at a time, counted when selected."""
+        if self._value is None:
+            for first, (ids, paths) in self._rows.read(self._columns, is_needed):
+                yield first, *self._exact(first, ids, paths)
+            return
+        first = 0
+        for _, (ids, paths, values) in self._rows.read(self._columns, lambda start, stop: True):
+            chosen = where_equal(values, self._value)
+            after = first + int(chosen.sum())
+            if after > first and is_needed(first, after):
+                yield first, *self._exact(first, ids[chosen], paths[chosen])
+            first = after
+
+    def _exact(self, first: int, ids: pd.Series, paths: pd.Series) -> IdsAndPaths:
+        texts = exact_ids(ids, self.name, first_row=first)
+        return texts, galaxy_files.read_paths(paths, texts, self._base, self.name)
+
+    def _refuse_other_than_unicode(self, ids: list[str]) -> None:
+        try:
+            "".join(ids).encode()
+        except UnicodeEncodeError:
+            odd = next(text for text in ids if not text.isprintable() and "\\udc" in ascii(text))
+            msg = f"ids must be Unicode, but {self.name} has {odd!a}: rename that file, or give a table"
+            raise CatalogError(msg) from None
+
+    def _refuse_empty(self) -> None:
+        if self._value is None:
+            msg = f"{self.name} has no rows: expected one for each galaxy"
+            raise CatalogError(msg)
+        held: set[str] = set()
+        for _, columns in self._rows.read(self._columns, lambda start, stop: True):
+            held |= {str(value) for value in columns[2].unique()[: _SHOWN + 1]}
+            if len(held) > _SHOWN:
+                break
+        msg = f"--select {self.select}: no galaxy has it; the column holds {sorted(held)[:_SHOWN]}"
+        raise CatalogError(msg)
+
+
+def _open(
+    source: Catalog | pd.DataFrame | str | Path,
+    columns: list[str],
+    image_col: str | None,
+    cutouts: Cutouts | None,
+) -> tuple[Rows, str, Path]:
+    """What reads a source, its name, and the folder that its paths are relative to."""
+    if cutouts is not None:
+        rows, name, folder = _open_table(source, columns)
+        return CutoutRows(rows, cutouts, file_col=columns[1], name=name), name, folder
+    if isinstance(source, (str, Path)):
+        listing = open_listing(source, id_col=columns[0], file_col=columns[1], image_col=image_col)
+        if listing is not None:
+            return listing, str(source), Path.cwd()
+    return _open_table(source, columns)
+
+
+def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str]) -> tuple[Rows, str, Path]:
+    if isinstance(source, Catalog):
+        ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
+        return TableRows(pd.DataFrame({columns[0]: ids, columns[1]: paths})), source.name, Path.cwd()
+    if isinstance(source, pd.DataFrame):
+        return TableRows(source), "the DataFrame", Path.cwd()
+    if not isinstance(source, (str, Path)):
+        msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
+        raise CatalogError(msg)
+    path = Path(source).expanduser()
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
+    return open_rows(path, folder_columns=columns), str(source), folder

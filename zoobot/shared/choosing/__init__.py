@@ -1,0 +1,1 @@
+"""Which galaxies to label next: scores, diversity, strategies, lists with reasons."""

@@ -1,0 +1,240 @@
+"""Which pixels made a model say so, galaxy by galaxy over a catalog, with any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.answers import PickedAnswer, find_answers, most_likely
+from zoobot.shared.catalog import read_catalog
+from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
+from zoobot.shared.explaining.own_geometry import SeenSquare, draw_over, seen_square, share_out
+from zoobot.shared.explaining.saliency import (
+    METHODS,
+    Baseline,
+    IntegratedGradients,
+    Method,
+    class_activation_map,
+    integrated_gradients,
+    make_baseline,
+)
+from zoobot.shared.images import read_image
+from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.predictions import failure_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from zoobot.shared.training.galaxy_data import CatalogSource
+
+__all__ = ["Explanation", "Explanations", "Probe"]
+
+#: Galaxies that are read and predicted at once; they are explained one by one.
+_GALAXIES_AT_ONCE = 8
+
+#: How often the points of integrated gradients are doubled at most.
+_DOUBLINGS = 2
+
+
+class Probe(NamedTuple):
+    """What an engine must do for a model to be explained.
+
+    Images are (batch, height, width, channels), float32 in [0, 1]; `image_gradients` and `map_gradients` are
+    those of the engine's `saliency`.
+
+    Attributes:
+        predict: From images to predictions, (batch, outputs).
+        image_gradients: From images and an answer to its values, (batch,), and their gradients.
+        map_gradients: From images and an answer to the last feature maps and the gradients of its score.
+        ready: Has the model ready for these calls for a while.
+    """
+
+    predict: Callable[[NDArray], NDArray]
+    image_gradients: Callable[[NDArray, PickedAnswer], tuple[NDArray, NDArray]]
+    map_gradients: Callable[[NDArray, PickedAnswer], tuple[NDArray, NDArray]]
+    ready: Callable[[], AbstractContextManager[Any]]
+
+
+class Explanation(NamedTuple):
+    """Why a model gives an answer for a galaxy, in the geometry of the galaxy's own image.
+
+    Attributes:
+        id_str: The galaxy.
+        file_loc: Its image.
+        answer: What is explained.
+        value: What the model says of it: a probability, an expected fraction, or a target.
+        image: The whole image, (height, width, channels), in [0, 1].
+        seen: The square of it that the model sees.
+        maps: By method. "integrated-gradients" has what each pixel adds to the answer, (height, width,
+            channels): the sum is `value` less that of the baseline. "grad-cam", (height, width), says where
+            there is something that speaks for the answer; only its relative size means something.
+        shared: The integrated gradients over what the model sees; None where these were not asked for.
+    """
+
+    id_str: str
+    file_loc: str
+    answer: PickedAnswer
+    value: float
+    image: NDArray[np.float32]
+    seen: SeenSquare
+    maps: dict[Method, NDArray[np.float32]]
+    shared: IntegratedGradients | None
+
+
+class Explanations:
+    """Explains an answer for each galaxy of a catalog, while it is iterated over; one is held at a time.
+
+    Args:
+        catalog: A table of ids and image files.
+        model: Says what it predicts and how images are read.
+        probe: What the engine does.
+        answer: A class, label, target, or a tree's answer; of a tree's question the most likely answer; None
+            is the most likely of all, of a tree's first question, or the only target.
+        methods: Which of `zoobot.shared.explaining.saliency.METHODS`.
+        baseline: What integrated gradients begin with.
+        steps: Points between the baseline and the image; twice or four times as many are taken where these
+            do not add up.
+        batch_size: Points at once.
+        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
+        id_col: Column of the galaxy ids.
+        file_col: Column of the image paths.
+        num_workers: Threads that read images.
+        progress: Whether a progress bar is drawn.
+
+    Raises:
+        CatalogError: If the catalog can't be used.
+        ConfigError: If the model has no such answer, or a method or another option can't work.
+
+    Attributes:
+        failures: The galaxies that could not be read so far: `id_str`, `file_loc`, `reason`.
+    """
+
+    def __init__(
+        self,
+        catalog: CatalogSource,
+        model: Any,
+        probe: Probe,
+        *,
+        answer: str | None,
+        methods: Sequence[Method],
+        baseline: Baseline,
+        steps: int,
+        batch_size: int,
+        root: str | Path | None,
+        id_col: str,
+        file_col: str,
+        num_workers: int,
+        progress: bool,
+    ) -> None:
+        self.methods = _checked_methods(methods)
+        self.answers = find_answers(model.task, answer)
+        self._galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
+        self._pixels = model.preprocessing
+        self._probe = probe
+        self._baseline, self._steps, self._batch_size = baseline, steps, batch_size
+        make_baseline(np.zeros((3, 3, 1), np.float32), baseline)
+        if steps < 1:
+            msg = f"steps must be at least 1, got {steps!r}"
+            raise ConfigError(msg)
+        self._progress = progress
+        self._loader = GalaxyLoader(
+            self._galaxies,
+            self._pixels,
+            batch_size=_GALAXIES_AT_ONCE,
+            num_workers=num_workers,
+            max_failed_fraction=1.0,
+        )
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The galaxies that could not be read so far."""
+        return failure_table(self._loader.failures)
+
+    def __len__(self) -> int:
+        """How many galaxies the catalog has, those included that can't be read."""
+        return len(self._galaxies)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """Explain one galaxy after another, in the order of the catalog.
+
+        Raises:
+            EncoderError: If Grad-CAM finds no feature maps in the encoder.
+            ImageError: At the end, if not one image could be read.
+            NonFiniteError: If a prediction or a map is NaN or infinite.
+        """
+        paths = dict(zip(self._galaxies.ids, self._galaxies.paths, strict=True))
+        done = 0
+        with self._probe.ready(), counting_bar(progress=self._progress) as bar:
+            work = bar.add_task("Explaining galaxies", total=len(self))
+            for batch in self._loader:
+                views = _to_unit_range(batch.images)
+                predictions = self._probe.predict(views)
+                for view, predicted, galaxy in zip(views, predictions, batch.ids, strict=True):
+                    yield self._explain(view, predicted, galaxy, paths[galaxy])
+                    done += 1
+                    bar.advance(work)
+        if not done:
+            first = self.failures.iloc[0]
+            reason = f"the first: {first.file_loc}: {first.reason}"
+            msg = f"not one of {len(self):,} images could be read; {reason}"
+            raise ImageError(msg)
+
+    def _explain(self, view: NDArray, predicted: NDArray, galaxy: str, path: str) -> Explanation:
+        answer = most_likely(self.answers, predicted)
+        image = read_image(path, self._pixels)
+        square = seen_square(self._pixels, image.shape)
+        maps: dict[Method, NDArray[np.float32]] = {}
+        shared = None
+        for method in self.methods:
+            if method == "grad-cam":
+                found, slopes = self._probe.map_gradients(view[None], answer)
+                map_ = draw_over(class_activation_map(found[0], slopes[0]), square, image.shape)
+            else:
+                shared = self._integrate(view, answer)
+                map_ = share_out(shared.attributions, square, image.shape)
+            _refuse_non_finite(map_, galaxy, answer)
+            maps[method] = map_.astype(np.float32)
+        return Explanation(
+            galaxy, path, answer, float(answer.value(predicted)), _to_unit_range(image), square, maps, shared
+        )
+
+    def _integrate(self, view: NDArray[np.float32], answer: PickedAnswer) -> IntegratedGradients:
+        """Integrated gradients, from more points where they do not add up to what they share out."""
+        baseline = make_baseline(view, self._baseline, self._pixels.fill_value)
+        for doublings in range(_DOUBLINGS + 1):
+            found = integrated_gradients(
+                view,
+                baseline,
+                lambda images: self._probe.image_gradients(images, answer),
+                steps=self._steps * 2**doublings,
+                batch_size=self._batch_size,
+            )
+            if found.adds_up:
+                break
+        return found
+
+
+def _checked_methods(methods: Sequence[Method]) -> tuple[Method, ...]:
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown or not methods or len(set(methods)) < len(methods):
+        msg = f"methods must be one or more of {list(METHODS)}, each once, got {list(methods)}"
+        raise ConfigError(msg)
+    return tuple(methods)
+
+
+def _refuse_non_finite(values: NDArray, galaxy: str, answer: PickedAnswer) -> None:
+    if not np.isfinite(values).all():
+        msg = f"the gradient of {answer.name!r} is NaN or infinite for galaxy {galaxy!r}"
+        raise NonFiniteError(msg)
+
+
+def _to_unit_range(images: NDArray) -> NDArray[np.float32]:
+    """8-bit images as float32 in [0, 1]; others are so already."""
+    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images

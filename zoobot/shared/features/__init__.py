@@ -1,0 +1,1 @@
+"""What encoders make of galaxies: tables of features, their scales, projections and maps."""

@@ -1,0 +1,218 @@
+"""Features standardised, or reduced to principal components: fitted, saved, and applied to new galaxies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.features.moments import FeatureMoments
+from zoobot.shared.files.safe import replacing
+from zoobot.shared.files.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Projection", "fit_projection"]
+
+FORMAT = 1
+_METADATA_KEY = "zoobot"
+
+#: Smaller variances, over the largest one, are rounding.
+_NEGLIGIBLE = 1e-12
+
+#: A smaller spread, over the mean, is rounding: features are float32.
+_ROUNDING = 1e-7
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Projection:
+    """A linear map of features: less the mean, over the scale, onto components.
+
+    Args:
+        mean: Of each feature, (width,).
+        scale: What each is divided by, (width,): its standard deviation, or 1.
+        components: Unit vectors, the one of the largest variance first, (components, width); None keeps the
+            features as they are.
+        variances: Of the galaxies along each component, (components,); empty without components.
+        whiten: Whether each component is divided by its standard deviation.
+        explained: Share of all variance that the components have; 1 without components.
+        galaxies: How many it was fitted on.
+        origin: What features it is of, JSON-ready.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    components: NDArray[np.float64] | None = None
+    variances: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    whiten: bool = False
+    explained: float = 1.0
+    galaxies: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """How many features it takes."""
+        return len(self.mean)
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers it gives."""
+        return self.width if self.components is None else len(self.components)
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of these numbers in a table."""
+        stem = "feature" if self.components is None else "pca"
+        return [f"{stem}_{number:04d}" for number in range(self.num_outputs)]
+
+    def apply(self, features: NDArray) -> NDArray[np.float32]:
+        """The projection of features, (galaxies, width), to (galaxies, outputs).
+
+        Raises:
+            ConfigError: If they are of another width.
+        """
+        if features.ndim != 2 or features.shape[1] != self.width:
+            msg = f"the projection is of {self.width:,} features, got an array of shape {features.shape}: "
+            msg += "they come from another model or block"
+            raise ConfigError(msg)
+        values = (np.asarray(features, np.float64) - self.mean) / self.scale
+        if self.components is not None:
+            values = values @ self.components.T
+            if self.whiten:
+                values /= np.sqrt(self.variances)
+        return values.astype(np.float32)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a .safetensors file, whole or not at all; what is no array is JSON in its header.
+
+        Raises:
+            WriteError: If it can't be written.
+        """
+        path = Path(path).expanduser()
+        arrays = {"mean": self.mean, "scale": self.scale, "variances": self.variances}
+        if self.components is not None:
+            arrays["components"] = self.components
+        facts = {
+            "format": FORMAT,
+            "whiten": self.whiten,
+            "explained": self.explained,
+            "galaxies": self.galaxies,
+            "origin": self.origin,
+        }
+        with replacing(path) as draft:
+            write_tensors(draft, arrays, metadata={_METADATA_KEY: json.dumps(facts)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Projection:
+        """The projection back from a file.
+
+        Raises:
+            CheckpointError: If the file is absent, damaged, or no projection.
+        """
+        path = Path(path).expanduser()
+        fields: dict[str, Any] = dict(read_tensors(path))
+        try:
+            fields |= json.loads(_read_header(path)[_METADATA_KEY])
+            number = fields.pop("format")
+            found = cls(**fields)
+            found._check(number)
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"{path} is no projection of features that can be used: {type(error).__name__}: {error}"
+            raise CheckpointError(msg) from error
+        return found
+
+    def _check(self, number: int) -> None:
+        if number != FORMAT:
+            msg = f"it has format {number!r}, this Zoobot reads {FORMAT}"
+            raise ValueError(msg)
+        shapes = [self.mean.shape, self.scale.shape]
+        if self.components is not None:
+            shapes += [(self.components.shape[1],), (len(self.components),)]
+        expected = [(self.width,)] * 3 + [self.variances.shape]
+        fits = all(a == b for a, b in zip(shapes, expected, strict=False))
+        if not fits or not (self.scale > 0).all() or not (self.variances > 0).all():
+            msg = f"its arrays do not fit together: {shapes}"
+            raise ValueError(msg)
+
+
+def fit_projection(
+    pieces: Iterable[NDArray],
+    *,
+    components: int | None = None,
+    standardise: bool = True,
+    whiten: bool = False,
+    at_most: bool = False,
+    origin: dict[str, Any] | None = None,
+) -> Projection:
+    """Standardise features, and find their principal components, exactly, in one pass at constant memory.
+
+    Each feature loses its mean and, with `standardise`, is divided by its standard deviation (a constant one
+    by 1). The components are the eigenvectors of the covariance of the result; the largest entry of each is
+    positive, so that the same features give the same signs on any machine.
+
+    Args:
+        pieces: Features of some galaxies at a time, (galaxies, width).
+        components: How many principal components to keep; None keeps all features, and rotates nothing.
+        standardise: Whether features count alike, whatever their spread.
+        whiten: Whether components do.
+        at_most: Whether fewer components do, where galaxies differ in fewer directions.
+        origin: What features these are, JSON-ready, for the record.
+
+    Raises:
+        ConfigError: If there are fewer than two galaxies, or not as many components.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(100, 8))
+        >>> fit_projection([features[:50], features[50:]], components=2).apply(features).shape
+        (100, 2)
+    """
+    moments = None
+    for piece in pieces:
+        if moments is None:
+            moments = FeatureMoments(piece.shape[1], covariance=components is not None)
+        moments.add(piece)
+    if moments is None:
+        msg = "a projection is fitted to features of galaxies, and there were none"
+        raise ConfigError(msg)
+    spread = moments.spread()
+    # a constant feature has the rounding of its mean as its spread
+    scale = (
+        np.where(spread > _ROUNDING * np.abs(moments.mean), spread, 1.0)
+        if standardise
+        else np.ones_like(spread)
+    )
+    shared: dict[str, Any] = {"mean": moments.mean, "scale": scale, "galaxies": moments.count}
+    shared["origin"] = dict(origin or {})
+    if components is None:
+        return Projection(**shared)
+    variances, vectors = np.linalg.eigh(moments.covariance() / np.outer(scale, scale))
+    variances, vectors = variances[::-1], vectors.T[::-1]
+    rank = int((variances > _NEGLIGIBLE * variances[0]).sum())
+    components = min(components, rank) if at_most else components
+    if not 1 <= components <= rank:
+        msg = (
+            f"components must be a number from 1 to {rank}: so many directions there are in which these "
+            f"{moments.count:,} galaxies of {len(spread):,} features differ; got {components!r}"
+        )
+        raise ConfigError(msg)
+    kept = vectors[:components]
+    kept = kept * np.sign(kept[np.arange(components), np.abs(kept).argmax(axis=1)])[:, None]
+    explained = float(variances[:components].sum() / variances.sum())
+    return Projection(
+        **shared, components=kept, variances=variances[:components], whiten=whiten, explained=explained
+    )
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}

@@ -1,0 +1,216 @@
+"""Tables of features: what an encoder makes of galaxies, in memory or on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.catalogs.unique_ids import IdHashes
+from zoobot.shared.errors import NonFiniteError, PredictionsError
+from zoobot.shared.files.large_arrays import large_array
+from zoobot.shared.optional import import_optional
+from zoobot.shared.parts.reading import Parts
+from zoobot.shared.predictions import (
+    failure_table,
+    read_prediction_chunks,
+    read_prediction_metadata,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["FeatureTable", "read_feature_chunks", "read_features"]
+
+_ROWS_AT_ONCE = 4096
+_SHOWN = 10
+
+
+class FeatureTable:
+    """Features of galaxies, in the order of their catalog.
+
+    Args:
+        ids: The galaxies that could be read.
+        features: What the encoder makes of each, (galaxies, width). More than a gigabyte of them lies in a
+            temporary file, not in memory.
+        origin: Where they come from: `task` (the block), `preprocessing`, `catalog`, `zoobot`; empty of a
+            CSV, which can't say.
+        failures: The galaxies without features: `id_str`, `file_loc`, `reason`. None where there are none,
+            or where `save_loc` is a folder, which has its own.
+        save_loc: The table, or the folder of its parts, that they are in; then they are read when first
+            looked at.
+
+    Raises:
+        PredictionsError: If there are neither features nor a table.
+    """
+
+    def __init__(
+        self,
+        ids: list[str] | None = None,
+        features: NDArray | None = None,
+        origin: dict[str, Any] | None = None,
+        failures: pd.DataFrame | None = None,
+        save_loc: str | Path | None = None,
+    ) -> None:
+        if (ids is None or features is None) and save_loc is None:
+            msg = "a table of features needs ids and features, or the save_loc that they were written to"
+            raise PredictionsError(msg)
+        self.save_loc = None if save_loc is None else Path(save_loc)
+        self._ids, self._features, self._origin, self._failures = ids, features, origin, failures
+
+    @property
+    def ids(self) -> list[str]:
+        """The galaxies."""
+        return self._read()[0]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Their features, (galaxies, width), float32."""
+        return self._read()[1]
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the features come from."""
+        if self._origin is None:
+            self._origin = {} if self.save_loc is None else read_prediction_metadata(self.save_loc)
+        return self._origin
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The galaxies without features: `id_str`, `file_loc`, `reason`."""
+        if self._failures is None:
+            is_folder = self.save_loc is not None and self.save_loc.is_dir()
+            found = Parts(str(self.save_loc)).read_failures() if is_folder else ()
+            self._failures = pd.concat([failure_table(()), *found], ignore_index=True)
+        return self._failures
+
+    def _read(self) -> tuple[list[str], NDArray[np.float32]]:
+        if self._ids is None or self._features is None:
+            self._ids, self._features = _read_all(str(self.save_loc))
+        return self._ids, self._features
+
+    def __len__(self) -> int:
+        """How many galaxies there are."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        if self._ids is None:
+            return f"FeatureTable(in {str(self.save_loc)!r})"
+        return f"FeatureTable({len(self):,} galaxies, {self.features.shape[1]:,} features)"
+
+
+def read_features(path: str | Path) -> FeatureTable:
+    """The features that `zoobot represent` wrote, or those of any table with a column for each.
+
+    Args:
+        path: A folder of parts, which must be complete, or a .parquet, .csv, .hdf5 or .fits file: `id_str`,
+            then the features.
+
+    Raises:
+        PredictionsError: If there is no such table, a galaxy stands in it twice, or it has several samples of
+            each galaxy.
+        NonFiniteError: If a feature is missing, NaN or infinite; the message names the galaxies.
+
+    Example:
+        >>> table = read_features("results/features")  # doctest: +SKIP
+        >>> table.ids[:2], table.features.shape  # doctest: +SKIP
+        (['J0001', 'J0002'], (1000000, 1280))
+    """
+    table = FeatureTable(save_loc=Path(path).expanduser())
+    _ = table.features, table.origin  # faults of the table are found here, not later
+    return table
+
+
+def read_feature_chunks(
+    path: str | Path, *, rows: int = _ROWS_AT_ONCE
+) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Ids, and features, (galaxies, width), float32, of so many galaxies at a time, at constant memory.
+
+    Args:
+        path: As for `read_features`.
+        rows: Most galaxies at a time.
+
+    Raises:
+        PredictionsError: If there is no such table, it has several samples of each galaxy, or, once all is
+            read, if a galaxy stands in it twice.
+        NonFiniteError: If a feature is missing, NaN or infinite; the message names the galaxies.
+    """
+    hashes = IdHashes()
+    for chunk in read_prediction_chunks(path, rows=rows):
+        ids, features = _checked(chunk, path)
+        hashes.add(ids)
+        yield ids, features
+    if not len(hashes):
+        msg = f"{str(path)!r} has no galaxies"
+        raise PredictionsError(msg)
+    repeated = hashes.repeated(
+        lambda: ([str(one) for one in chunk["id_str"]] for chunk in read_prediction_chunks(path, rows=rows))
+    )
+    if repeated:
+        msg = f"{str(path)!r} has galaxies more than once; the first: {repeated[:_SHOWN]}"
+        raise PredictionsError(msg)
+
+
+def _checked(chunk: pd.DataFrame, path: str | Path) -> tuple[list[str], NDArray[np.float32]]:
+    columns = list(chunk.columns[1:])
+    if "sample" in columns or not columns:
+        found = "several samples of each galaxy" if columns else "no features"
+        msg = f"{str(path)!r} has {found}: expected id_str, and a column for each feature"
+        raise PredictionsError(msg)
+    other = [name for name in columns if getattr(chunk[name].dtype, "kind", "O") not in "fiu"]
+    if other:
+        msg = f"{str(path)!r}: features must be numbers, but these columns are not: {other[:_SHOWN]}"
+        raise PredictionsError(msg)
+    ids = [str(galaxy) for galaxy in chunk["id_str"]]
+    features = chunk[columns].to_numpy(dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        named = [ids[row] for row in bad[:_SHOWN]]
+        msg = f"{str(path)!r}: features must be finite, but those of some galaxies are not: {named}"
+        raise NonFiniteError(msg)
+    return ids, features
+
+
+def _read_all(path: str) -> tuple[list[str], NDArray[np.float32]]:
+    """All ids and features, these straight into the place where they stay, if their number is known."""
+    total = _count_rows(path)
+    ids: list[str] = []
+    pieces: list[NDArray[np.float32]] = []
+    table: NDArray[np.float32] | None = None
+    for some, features in read_feature_chunks(path):
+        if total is not None and table is None:
+            table = _room_for((total, features.shape[1]), path)
+        if table is None:
+            pieces.append(features)
+        else:
+            table[len(ids) : len(ids) + len(some)] = features
+        ids += some
+    return ids, np.concatenate(pieces) if table is None else table
+
+
+def _room_for(shape: tuple[int, int], path: str) -> NDArray[np.float32]:
+    try:
+        return large_array(shape, np.float32)
+    except OSError as error:
+        size = shape[0] * shape[1] * 4 / 1e9
+        msg = f"{path!r}: {size:.1f} GB of features need room in the folder of temporary files: "
+        msg += f"{error.strerror or error}; set TMPDIR to a folder on another disk"
+        raise PredictionsError(msg) from error
+
+
+def _count_rows(path: str) -> int | None:
+    """The rows of a table, where its format says so without reading them."""
+    folder = Path(path)
+    if folder.is_dir():
+        parts = Parts(folder)
+        files = [parts.folder.part(number) for number in parts.done]
+    elif folder.suffix.lower() == ".parquet" and folder.is_file():
+        files = [folder]
+    else:
+        return None
+    parquet = import_optional("pyarrow.parquet", needed_for="reading features")
+    return sum(parquet.read_metadata(file).num_rows for file in files)

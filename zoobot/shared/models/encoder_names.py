@@ -1,0 +1,148 @@
+"""What a user's `name` of an encoder means: one look-up for both engines."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE
+from zoobot.shared.errors import EncoderError
+from zoobot.shared.models.bundled import bundled_encoder, bundled_names
+from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
+from zoobot.shared.optional import import_optional
+from zoobot.shared.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+__all__ = ["resolve_encoder"]
+
+logger = logging.getLogger("zoobot")
+
+_FILES = (CONFIG_FILE, ENCODER_FILE)
+_HUB_PREFIXES = ("hf_hub:", "hf-hub:")
+
+#: An engine with more architectures than this has too many to list in a message.
+_MAX_LISTED = 100
+
+
+def resolve_encoder(name: str | Path, architectures: Collection[str]) -> EncoderSource:
+    """Where the weights of an encoder are, and what is needed to build it.
+
+    A name is looked up in this order:
+
+    1. `hf_hub:owner/name` (or `hf_hub:owner/name@revision`): downloaded from the Hugging Face Hub once, then
+       read from its cache;
+    2. a folder with a config.json: a Zoobot checkpoint, or a timm model in Hub layout;
+    3. a bundled encoder, such as "imagenet-lite0";
+    4. an architecture, such as "convnext_nano": random weights, and a warning says so.
+
+    Args:
+        name: What the user wrote.
+        architectures: The architectures that the engine can build.
+
+    Returns:
+        The source; its weights are read when the engine builds it.
+
+    Raises:
+        EncoderError: If nothing has that name (near names are listed), or a download failed.
+        CheckpointError: If a folder is incomplete or damaged.
+        MissingPackageError: If a package is missing that carries the weights, or that downloads them.
+
+    Example:
+        >>> resolve_encoder("convnext_nano", ["convnext_nano"]).weights is None
+        True
+    """
+    text = str(name)
+    for prefix in _HUB_PREFIXES:
+        if text.startswith(prefix):
+            return _from_hub(text.removeprefix(prefix))
+    folder = Path(text).expanduser()
+    if (folder / CONFIG_FILE).is_file():
+        return source_from_folder(folder)
+    if text in bundled_names():
+        return bundled_encoder(text)
+    if text in architectures:
+        logger.warning("encoder %s: no pretrained weights were asked for, it starts from random ones", text)
+        return EncoderSource(
+            architecture=text,
+            weights=None,
+            in_channels=3,
+            preprocessing=Preprocessing(),
+            description=f"{text} with random weights",
+        )
+    raise EncoderError(_unknown(text, folder, architectures))
+
+
+def _unknown(text: str, folder: Path, architectures: Collection[str]) -> str:
+    if folder.is_dir():
+        return f"the folder {folder} holds no encoder: it has no {CONFIG_FILE}"
+    architecture = text.partition(".")[0]
+    known = [*bundled_names(), *architectures]
+    near = difflib.get_close_matches(text, known, n=4, cutoff=0.5)
+    if architecture in architectures and architecture != text:
+        hint = f"for these weights of timm, say 'hf_hub:timm/{text}'; for random weights, {architecture!r}"
+    elif "/" in text:
+        hint = f"there is no such folder; for a model on the Hugging Face Hub, say 'hf_hub:{text}'"
+    else:
+        hint = f"near names: {near}" if near else "no name is near"
+    listed = f" ({', '.join(architectures)})" if len(architectures) <= _MAX_LISTED else ""
+    return (
+        f"no encoder is called {text!r}: {hint}. An encoder is a bundled one ({', '.join(bundled_names())}), "
+        f"'hf_hub:owner/name', a checkpoint folder, or an architecture's name{listed}"
+    )
+
+
+def _from_hub(repository: str) -> EncoderSource:
+    """A model on the Hugging Face Hub.
+
+    The cache is asked first: a node without network would wait half a minute before it is.
+    """
+    owner_and_name, _, revision = repository.partition("@")
+    hub = import_optional(
+        "huggingface_hub", needed_for=f"the encoder 'hf_hub:{repository}'", package="huggingface_hub"
+    )
+    fetch = partial(hub.hf_hub_download, owner_and_name, revision=revision or None)
+    try:
+        _, folder = (Path(fetch(file, local_files_only=True)).parent for file in _FILES)
+    except OSError:  # not in the cache, or not whole
+        folder = _download(fetch, owner_and_name)
+    except ValueError as error:
+        raise EncoderError(_failed_download(owner_and_name, CONFIG_FILE, error)) from error
+    return source_from_folder(folder, description=f"hf_hub:{repository}")
+
+
+def _download(fetch: Callable[[str], str], repository: str) -> Path:
+    folder = Path()
+    for file in _FILES:
+        try:
+            folder = Path(fetch(file)).parent
+        except Exception as error:  # the client's own errors, the network's and the operating system's
+            raise EncoderError(_failed_download(repository, file, error)) from error
+    return folder
+
+
+def _failed_download(repository: str, file: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "HFValidationError" in kinds:
+        return f"expected 'hf_hub:owner/name', got 'hf_hub:{repository}': {reason}"
+    if "RepositoryNotFoundError" in kinds:
+        return (
+            f"the Hugging Face Hub has no public model {repository!r}; is it private? Then run: hf auth login"
+        )
+    if "RemoteEntryNotFoundError" in kinds:
+        return (
+            f"the model {repository!r} has no {file}; Zoobot reads config.json and model.safetensors only "
+            f"(never pickles, which can run code)"
+        )
+    return (
+        f"could not download {file} of {repository!r} from the Hugging Face Hub, and it is not in the cache: "
+        f"{reason}. Without a network: on a connected machine run "
+        f"`hf download {repository} {CONFIG_FILE} {ENCODER_FILE} --local-dir FOLDER`, copy FOLDER here and "
+        f"pass it as the name; or copy that machine's Hugging Face cache and set HF_HOME to it; or use a "
+        f"bundled encoder: {', '.join(bundled_names())}"
+    )

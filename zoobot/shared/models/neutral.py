@@ -1,0 +1,129 @@
+"""A whole model as a neutral checkpoint, and back: what is said of it, and which class it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoobot.shared import tasks
+from zoobot.shared.checkpoint import CONFIG_FILE, NeutralCheckpoint, read_checkpoint
+from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
+from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.training.finetune_settings import FinetuneSettings
+
+__all__ = ["asked_of_encoder", "describe_model", "model_options", "read_whole_model"]
+
+
+class _Finetuned(Protocol):
+    task: tasks.Task
+    settings: FinetuneSettings
+
+
+def describe_model(
+    model: _Finetuned,
+    *,
+    encoder_fields: Mapping[str, Any],
+    head_tensors: dict[str, np.ndarray],
+    training: Mapping[str, Any] | None,
+) -> NeutralCheckpoint:
+    """A model as the values and arrays of a checkpoint.
+
+    Args:
+        model: Tells its task and settings.
+        encoder_fields: What the engine's `weights.encoder_fields` says of the encoder.
+        head_tensors: Parameters of the head, torch's layouts.
+        training: What else the checkpoint records about the training, JSON-ready.
+    """
+    return NeutralCheckpoint(
+        **encoder_fields,
+        task=model.task.to_config(),
+        head={"dropout_prob": model.settings.dropout_prob},
+        head_tensors=head_tensors,
+        training={"settings": model.settings.to_config(), **(training or {})},
+    )
+
+
+def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
+    """The checkpoint of a model that can predict: its folder, or the name of a bundled one.
+
+    Raises:
+        CheckpointError: If the folder is no checkpoint, is damaged, or holds an encoder without a head.
+    """
+    there = Path(folder).expanduser().exists()
+    neutral = read_checkpoint((None if there else bundled_checkpoint(folder)) or folder)
+    if neutral.task is None or neutral.head is None:
+        msg = (
+            f"{folder} holds an encoder without a head: it can't predict yet; "
+            "finetune it by giving the folder as the model's `name`"
+        )
+        raise CheckpointError(msg)
+    _check_parts(neutral, folder)
+    return _with_calibration(neutral)
+
+
+def _check_parts(neutral: NeutralCheckpoint, folder: str | Path) -> None:
+    """Find what can't be used before any weights are made for it."""
+    try:
+        tasks.from_config(neutral.task or {})
+        Preprocessing.from_config(neutral.preprocessing or {})
+    except (ConfigError, SchemaError) as error:
+        msg = f"{Path(folder) / CONFIG_FILE} can't be used: {error}"
+        raise CheckpointError(msg) from error
+    dropout = (neutral.head or {}).get("dropout_prob", 0.0)
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        msg = f"{Path(folder) / CONFIG_FILE}: dropout_prob must be in [0, 1), got {dropout!r}"
+        raise CheckpointError(msg)
+
+
+def _with_calibration(neutral: NeutralCheckpoint) -> NeutralCheckpoint:
+    """A checkpoint as it is now written: earlier ones have no calibration, which is none."""
+    task = tasks.from_config(neutral.task or {})
+    if not task.num_factors or "calibration" in neutral.head_tensors:
+        return neutral
+    ones = np.ones(task.num_factors, dtype=np.float32)
+    return replace(neutral, head_tensors={**neutral.head_tensors, "calibration": ones})
+
+
+def model_options(neutral: NeutralCheckpoint) -> tuple[str, dict[str, Any]]:
+    """The class in an engine's `finetune` that a checkpoint's model is of, and its options but the encoder.
+
+    Example:
+        >>> neutral = read_whole_model("results/rings/checkpoint")  # doctest: +SKIP
+        >>> model_options(neutral)[0]  # doctest: +SKIP
+        'FinetuneableZoobotClassifier'
+    """
+    task = tasks.from_config(neutral.task or {})
+    options: dict[str, Any] = {
+        "preprocessing": Preprocessing.from_config(neutral.preprocessing or {}),
+        "dropout_prob": (neutral.head or {}).get("dropout_prob", 0.0),
+    }
+    if isinstance(task, tasks.TreeTask):
+        return "FinetuneableZoobotTree", options | {"schema": task.schema}
+    options["label_cols"] = task.label_cols or None
+    if isinstance(task, tasks.RegressionTask):
+        options |= {"num_targets": task.num_targets, "unit_interval": task.unit_interval}
+        return "FinetuneableZoobotRegressor", options
+    if isinstance(task, tasks.ClassificationTask):
+        return "FinetuneableZoobotClassifier", options | {"class_names": task.class_names}
+    return "FinetuneableZoobotClassifier", options | {"num_classes": task.num_outputs, "multi_label": True}
+
+
+def asked_of_encoder(
+    preprocessing: Preprocessing | dict[str, Any] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a model's `preprocessing` asks of its encoder: changes to its record, and the shape of its images.
+
+    Example:
+        >>> asked_of_encoder({"channels": 1})[1]
+        {'in_channels': 1, 'image_size_pix': None}
+    """
+    changes = (
+        preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
+    )
+    shape = {"in_channels": changes.get("channels"), "image_size_pix": changes.get("image_size_pix")}
+    return changes, shape

@@ -1,0 +1,1 @@
+"""Models exported to ONNX: written, read, and predicting without an engine."""

@@ -1,0 +1,193 @@
+"""The folder of a prediction run in parts: which files it has, and which of them are there.
+
+    part-000000.parquet …            the predictions, each file those of one part of the catalog
+    _failures/part-000000.parquet …  galaxies of that part whose image could not be read, if there are any
+    _manifest.json                   what was asked of which model and catalog
+    _runs/                           the records of the runs that wrote the parts
+
+Names that begin with _ are not part of a Parquet dataset, so pandas and Arrow read the folder as one table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from zoobot.shared.errors import PredictionsError
+from zoobot.shared.files.whole import PARTIAL_SUFFIX, whole_file
+from zoobot.shared.loader import Failure
+from zoobot.shared.optional import import_optional
+from zoobot.shared.predicting.formats import FORMATS
+
+__all__ = ["MANIFEST_FILE", "PartFolder", "is_folder_of_parts", "writing"]
+
+MANIFEST_FILE = "_manifest.json"
+_FAILURES = "_failures"
+_RUNS = "_runs"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+_PARTIAL = re.compile(r"\.part-(\d{6,})\.parquet\.\w+" + re.escape(PARTIAL_SUFFIX))
+
+
+def is_folder_of_parts(save_loc: str | Path | None) -> bool:
+    """Whether predictions go to a folder of parts, not to a table: the name has no ending, or a slash.
+
+    Example:
+        >>> [is_folder_of_parts(p) for p in ("results/desi", "desi.dr10/", "new.parquet", "new.txt", None)]
+        [True, True, False, False, False]
+    """
+    if save_loc is None:
+        return False
+    text = os.fspath(save_loc)
+    path = Path(text).expanduser()
+    if path.suffix.lower() in FORMATS:
+        return False
+    return not path.suffix or text.endswith(("/", os.sep)) or path.is_dir()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what could not be written, and why: a full disk, a quota, a lost drive."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"can't write {str(path)!r}: {error.strerror or error}. Nothing half-written is left; make room, "
+            "then give the same command again"
+        )
+        raise PredictionsError(msg) from error
+
+
+class PartFolder:
+    """A folder of parts.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser().absolute()
+
+    @property
+    def manifest(self) -> Path:
+        """What was asked of which model and catalog."""
+        return self.path / MANIFEST_FILE
+
+    @property
+    def runs(self) -> Path:
+        """Where the records of runs are."""
+        return self.path / _RUNS
+
+    def part(self, number: int) -> Path:
+        """The file of a part's predictions."""
+        return self.path / f"part-{number:06d}.parquet"
+
+    def failures(self, number: int) -> Path:
+        """The file of a part's failures."""
+        return self.path / _FAILURES / f"part-{number:06d}.parquet"
+
+    def prepare(self) -> None:
+        """Make the folder if need be, and try that it can be written; call it before work.
+
+        Raises:
+            PredictionsError: If it can't, or holds other files.
+            MissingPackageError: If the package that writes Parquet is not installed.
+        """
+        FORMATS[".parquet"].check_installed()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass  # permissions lie on network drives; a file that was made does not
+        except OSError as error:
+            msg = f"can't write predictions into the folder {str(self.path)!r}: {error.strerror or error}"
+            raise PredictionsError(msg) from error
+        others = [path.name for path in self.path.iterdir() if path.name[0] not in "._"]
+        if others and not self.manifest.exists():  # looked for last: another process may just have made it
+            some = ", ".join(sorted(others)[:5])
+            msg = f"{self.path} holds other files ({some}); give the predictions a folder of their own"
+            raise PredictionsError(msg)
+
+    def done(self) -> list[int]:
+        """The numbers of the parts that are there, in order."""
+        return _numbers(self.path, _PART)
+
+    def failed_parts(self) -> list[int]:
+        """The numbers of the parts that are there and have failures, in order."""
+        return sorted(set(_numbers(self.path / _FAILURES, _PART)) & set(self.done()))
+
+    def clean(self, mine: Callable[[int], bool]) -> None:
+        """Delete what killed runs left unfinished of some parts; that of others may be in the making."""
+        for folder in (self.path, self.path / _FAILURES):
+            for path, number in _matching(folder, _PARTIAL):
+                if mine(number):
+                    path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all that runs have left, and nothing else."""
+        self.clean(lambda _: True)
+        for number in self.done():
+            self.part(number).unlink(missing_ok=True)
+        for number in _numbers(self.path / _FAILURES, _PART):
+            self.failures(number).unlink(missing_ok=True)
+        for record in self.runs.glob("*.json"):
+            record.unlink(missing_ok=True)
+        self.manifest.unlink(missing_ok=True)
+
+    def write_failures(self, number: int, failures: Sequence[Failure]) -> None:
+        """Write the failures of a part; without any, remove those of an earlier attempt."""
+        path = self.failures(number)
+        with writing(path):
+            if not failures:
+                path.unlink(missing_ok=True)
+                return
+            arrow = import_optional("pyarrow", needed_for="writing failures")
+            parquet = import_optional("pyarrow.parquet", needed_for="writing failures")
+            schema = arrow.schema([(name, arrow.string()) for name in Failure._fields])
+            path.parent.mkdir(exist_ok=True)
+            with whole_file(path) as partial:
+                parquet.write_table(
+                    arrow.table([_plain(c) for c in zip(*failures, strict=True)], schema), partial
+                )
+
+    def count_failures(self, numbers: Sequence[int]) -> int:
+        """How many galaxies failed in some parts."""
+        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
+        there = set(numbers) & set(self.failed_parts())
+        return sum(parquet.read_metadata(self.failures(number)).num_rows for number in there)
+
+    def first_failures(self, numbers: Sequence[int]) -> list[Failure]:
+        """The failures of the first of some parts that has any."""
+        first = min(set(numbers) & set(self.failed_parts()), default=None)
+        return [] if first is None else [Failure(*row) for row in self._read(first).itertuples(index=False)]
+
+    def read_failures(self) -> Iterator[pd.DataFrame]:
+        """The failures of each part that has any, in order: `id_str`, `file_loc`, `reason`."""
+        for number in self.failed_parts():
+            yield self._read(number)
+
+    def _read(self, number: int) -> pd.DataFrame:
+        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
+        table: pd.DataFrame = parquet.ParquetFile(self.failures(number)).read().to_pandas()
+        return table
+
+
+def _plain(texts: Sequence[str]) -> list[str]:
+    """Texts as Parquet can hold them: names of files need not be Unicode."""
+    return [text.encode("utf-8", "backslashreplace").decode() for text in texts]
+
+
+def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    return sorted(number for _, number in _matching(folder, pattern))
+
+
+def _matching(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, int]]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        found = ((entry.path, pattern.fullmatch(entry.name)) for entry in entries)
+        return [(Path(path), int(match[1])) for path, match in found if match]

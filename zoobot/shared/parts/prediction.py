@@ -1,0 +1,175 @@
+"""Predict a catalog of any size into a folder of parts, and go on after a kill as if nothing had happened.
+
+Each part is predicted by itself: its batches begin anew and dropout is drawn from the seed and the part's
+number. So its file does not depend on which other parts the same process predicted, and a run that was
+killed, or shared among processes, gives the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoobot.shared.catalogs.stream import CatalogPart, CatalogStream
+from zoobot.shared.errors import ImageError
+from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.parts.manifest import Manifest, claim_folder, decisive_versions
+from zoobot.shared.parts.progress import PartProgress
+from zoobot.shared.parts.shards import Shard
+from zoobot.shared.predicting.batches import CatalogPrediction
+from zoobot.shared.predicting.failure_limit import FailureLimit
+from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
+from zoobot.shared.predictions import Predictions, PredictionWriter
+
+__all__ = ["predict_parts"]
+
+logger = logging.getLogger(__name__)
+
+_HOPELESS = 1000
+"""So many failures, and not one galaxy predicted: something is wrong with all paths."""
+
+
+def predict_parts(
+    stream: CatalogStream,
+    members: Sequence[Member],
+    folder: PartFolder,
+    *,
+    options: Mapping[str, Any],
+    part_rows: int,
+    shard: Shard,
+    max_failures: float | None,
+    num_workers: int,
+    progress: bool,
+) -> Predictions:
+    """Predict those parts of a catalog that are a shard's and not yet in the folder.
+
+    Args:
+        stream: The galaxies.
+        members: The model, or several of the same task.
+        folder: Where the parts go.
+        options: What decides the numbers: `n_samples`, `batch_size`, `seed` and more, for the manifest.
+        part_rows: Galaxies in a part.
+        shard: Which parts.
+        max_failures: How many of the shard's images may fail, or which fraction of them; None allows any.
+        num_workers: Threads that read images.
+        progress: Whether progress is shown.
+
+    Raises:
+        PredictionsError: If the folder holds predictions of another model, catalog or option, or can't be
+            written.
+        ImageError: If more images failed than may; the parts that are done stay.
+    """
+    folder.prepare()
+    logger.info("Reading the ids of %s", stream.name)
+    manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
+    folder.clean(shard.takes)
+    mine = [number for number in range(manifest.part_count) if shard.takes(number)]
+    done = sorted(set(folder.done()) & set(mine))
+    limit = FailureLimit(
+        max_failures,
+        manifest.count(mine),
+        before=folder.count_failures(done),
+        first=folder.first_failures(done),
+    )
+    limit.check()
+    run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
+    missing = set(mine) - set(done)
+    what = f"shard {shard}" if shard.total > 1 else "galaxies"
+    with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
+        for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
+            run.predict(part, bar)
+    run.refuse_nothing()
+    return Predictions(save_loc=folder.path)
+
+
+def _describe(stream: CatalogStream, members: Sequence[Member], options: Mapping[str, Any]) -> Manifest:
+    facts = stream.facts
+    # parts must not depend on the folder that a relative name starts from
+    name = stream.place["catalog"] if stream.place else stream.name
+    return Manifest(
+        models=[member.make_hash() for member in members],
+        task=shared_task([member.model.task for member in members]).to_config(),
+        preprocessing=[reading.to_config() for reading in distinct_readings(members)],
+        options={"engines": [member.engine for member in members], **options},
+        catalog={"name": name, "galaxies": facts.galaxies, "fingerprint": facts.fingerprint},
+        versions=decisive_versions(),
+    )
+
+
+class _PartRun:
+    """Predicts one part after the other.
+
+    Args:
+        members: The models.
+        stream: The galaxies.
+        folder: Where the parts go.
+        manifest: What was asked.
+        limit: Ends the run where too many images fail.
+        num_workers: Threads that read images.
+        hope: Whether images could be read before.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        stream: CatalogStream,
+        folder: PartFolder,
+        manifest: Manifest,
+        limit: FailureLimit,
+        *,
+        num_workers: int,
+        hope: bool,
+    ) -> None:
+        self._members, self._folder, self._limit = members, folder, limit
+        self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
+        self._task = shared_task([member.model.task for member in members])
+        self._samples = manifest.options["n_samples"] * len(members)
+        self._origin = describe_origin(members, stream, n_samples=self._samples)
+        self._origin["catalog"] = manifest.catalog["name"]  # it may have been called from elsewhere before
+
+    def predict(self, part: CatalogPart, bar: PartProgress) -> None:
+        """Write a part: first its failures, then its predictions, which say that it is done."""
+        path = self._folder.part(part.number)
+        if not path.exists():  # else another process was faster
+            self._seed(part.number)
+            run = CatalogPrediction(
+                part.galaxies,
+                self._members,
+                batch_size=self._options["batch_size"],
+                num_workers=self._num_workers,
+                limit=self._limit,
+            )
+            with PredictionWriter(
+                path,
+                self._task.output_columns,
+                samples=self._samples > 1,
+                metadata=self._origin,
+                dtype=self._task.stored_as,
+            ) as writer:
+                for chunk in run:
+                    self._hope |= writer.write_samples(chunk.ids, chunk.values) > 0
+                    bar.show(chunk.done)
+                self._folder.write_failures(part.number, run.failures)
+            self._limit.add(run.failures)
+            if self._limit.failed >= _HOPELESS:
+                self.refuse_nothing()
+        bar.finish_part(len(part.galaxies), failed=self._limit.failed)
+
+    def _seed(self, number: int) -> None:
+        for place, member in enumerate(self._members):
+            drawn = np.random.SeedSequence([self._options.get("seed", 0), number, place]).generate_state(1)
+            member.seed_dropout(int(drawn[0]))
+
+    def refuse_nothing(self) -> None:
+        """Raise an ImageError if images have failed and not one could be read."""
+        if self._hope or not self._limit.failed:
+            return
+        first = self._limit.first[0]
+        msg = (
+            f"not one of {self._limit.failed:,} images could be read; the first: {first.file_loc}: "
+            f"{first.reason}. Are paths relative to another folder (root)?"
+        )
+        raise ImageError(msg)

@@ -1,0 +1,202 @@
+"""Decoded pixels kept on disk between epochs and runs, as memory-mapped files that no kill can spoil."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+import uuid
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.locations import split_location, watched_file
+from zoobot.shared.pixels.segments import PixelRow, SegmentWriter, list_indexes, read_rows
+from zoobot.shared.pixels.source_pixels import SourcePixels, ViewNeeds, read_source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.augment import Augmentation
+    from zoobot.shared.preprocessing import Preprocessing
+
+__all__ = ["PixelCache"]
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+_KEEP_FREE_BYTES = 2**30
+"""A cache never fills the disk: checkpoints and results need room, too."""
+
+#: What of a preprocessing record comes after decoding, and so does not decide what is kept.
+_AFTER_DECODING = ("image_size_pix", "crop_fraction", "mean", "std", "pixel_scale_arcsec")
+_DECODERS = ("simplejpeg", "pillow", "opencv-python-headless", "opencv-python", "astropy")
+
+
+class PixelCache:
+    """The pixels that views need (`read_source`), decoded once: 8-bit images and float32 ones.
+
+    What comes out is bit by bit what the file would give. Rows are found by the image's location, and by the
+    size and time of change of the file it is in, in a folder of their own for each way of decoding; so
+    changed files and options are decoded anew. Each process appends to files of its own, pixels first and
+    their record after, and reads those of all; pixels are compared with their checksum when first read. So
+    several processes may share a cache, a killed one leaves what it had finished, and damage costs no more
+    than decoding again. Threads may share an object.
+
+    On a disk with less than 1 GiB to spare the cache stops growing, says so, and the rest comes from the
+    files. Delete the folder whenever no run is using it.
+
+    Args:
+        cache_dir: Folder of caches; it is made when needed.
+        preprocessing: How files become pixels.
+        augmentation: The views that are made of them: they decide at which scale pixels are kept.
+
+    Raises:
+        ConfigError: If the folder can't be made or written to.
+
+    Example:
+        >>> cache = PixelCache("cache", Preprocessing(), None)  # doctest: +SKIP
+        >>> cache.read("galaxy.jpg").pixels.shape  # doctest: +SKIP
+        (424, 424, 3)
+    """
+
+    def __init__(
+        self, cache_dir: str | Path, preprocessing: Preprocessing, augmentation: Augmentation | None
+    ) -> None:
+        self.preprocessing = preprocessing
+        self.needs = ViewNeeds.of(preprocessing, augmentation)
+        about = _describe(preprocessing, self.needs)
+        self.folder = Path(cache_dir).expanduser() / _digest(about.encode(), 8).hex()
+        _make_folder(self.folder, about)
+        self._rows: dict[bytes, PixelRow] = {}
+        self._trusted: set[bytes] = set()
+        self._maps: dict[Path, NDArray[np.uint8]] = {}
+        self._read_up_to: dict[Path, int] = {}
+        self._writer: SegmentWriter | None = None
+        self._is_full = False
+        self._lock = threading.Lock()
+        self.refresh()
+
+    def __len__(self) -> int:
+        """Number of files whose pixels are known to be kept."""
+        return len(self._rows)
+
+    def refresh(self) -> None:
+        """Take notice of what was added, here or by other processes; loaders do so before each epoch."""
+        with self._lock:
+            for index in list_indexes(self.folder):
+                rows, self._read_up_to[index] = read_rows(index, self._read_up_to.get(index, 0))
+                if rows:
+                    segment = next(iter(rows.values())).segment
+                    self._maps[segment] = np.memmap(segment, np.uint8, mode="r")
+                # The latest replaces one that was found damaged, but not one that was found intact.
+                self._rows |= {key: row for key, row in rows.items() if key not in self._trusted}
+
+    def read(self, path: str | Path) -> SourcePixels:
+        """The pixels of a file: those that are kept, or else those of the file, which are kept from now on.
+
+        Raises:
+            ImageError: If the file can't be read. Failures are not kept.
+            MissingPackageError: If the file is FITS and astropy is not installed.
+        """
+        key = _key_of(path)
+        source = None if key is None else self._find(key)
+        if source is None:
+            source = read_source(path, self.preprocessing, self.needs)
+            if key is not None:
+                self._keep(key, source)
+        return source
+
+    def _find(self, key: bytes) -> SourcePixels | None:
+        row = self._rows.get(key)
+        segment = None if row is None else self._maps.get(row.segment)
+        if row is None or segment is None or row.offset >= len(segment):
+            return None  # unknown, or added since the last refresh
+        data = row.cut_from(segment)
+        if key not in self._trusted:
+            if not row.is_intact(data):
+                logger.warning("damaged pixels in %s are decoded anew", row.segment)
+                self._rows.pop(key, None)
+                return None
+            self._trusted.add(key)
+        return SourcePixels(data.view(row.dtype).reshape(row.shape), row.frame)
+
+    def _keep(self, key: bytes, source: SourcePixels) -> None:
+        pixels = np.ascontiguousarray(source.pixels)
+        with self._lock:
+            if self._is_full or key in self._rows:
+                return
+            try:
+                self._require_room(pixels.nbytes)
+                if self._writer is None or self._writer.process != os.getpid():  # a fork must not share it
+                    self._writer = SegmentWriter(self.folder)
+                self._rows[key] = self._writer.append(key, pixels, source.frame)
+            except OSError as error:
+                self._is_full = True
+                logger.warning(
+                    "the pixel cache %s can't grow (%s): what it lacks is read from the image files",
+                    self.folder,
+                    error.strerror or error,
+                )
+
+    def _require_room(self, size: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free - size < _KEEP_FREE_BYTES:
+            msg = f"only {free / 2**30:.1f} GiB of disk are free"
+            raise OSError(msg)
+
+
+def _key_of(path: str | Path) -> bytes | None:
+    """What names the present content of a location; None if there is no such file."""
+    container, _ = split_location(path)
+    try:
+        status = os.stat(watched_file(container))
+    except (OSError, ValueError):  # no such file, or a name that no file can have
+        return None
+    text = f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"
+    return _digest(text.encode("utf-8", "surrogatepass"), 16)
+
+
+def _describe(preprocessing: Preprocessing, needs: ViewNeeds) -> str:
+    """All that decides which pixels a file gives, as text."""
+    decoding = {
+        name: value for name, value in preprocessing.to_config().items() if name not in _AFTER_DECODING
+    }
+    about: dict[str, Any] = {
+        "format": _FORMAT,
+        "decoding": decoding,
+        "views": asdict(needs),
+        "decoders": {name: _version(name) for name in _DECODERS},
+    }
+    return json.dumps(about, indent=1, sort_keys=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _digest(data: bytes, size: int) -> bytes:
+    return hashlib.blake2b(data, digest_size=size).digest()
+
+
+def _make_folder(folder: Path, about: str) -> None:
+    """The folder, with a file that tells people what it is for."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "about.json").exists():
+            draft = folder / f"about.{uuid.uuid4().hex}"
+            draft.write_text(about + "\n", encoding="utf-8")
+            draft.replace(folder / "about.json")
+    except OSError as error:
+        msg = f"cache_dir must be a folder that can be written to: {folder} ({error.strerror or error})"
+        raise ConfigError(msg) from error

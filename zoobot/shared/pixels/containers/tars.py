@@ -1,0 +1,100 @@
+"""Images in a tar, read in any order: where each member lies is looked up once."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import NamedTuple
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import ImageError
+from zoobot.shared.pixels.containers.files import SharedFile
+
+__all__ = ["TarImages"]
+
+_BLOCK = 512
+
+
+class _Place(NamedTuple):
+    offset: int
+    size: int
+
+
+class TarImages:
+    """The members of an uncompressed tar. Nothing is ever extracted: a member's name is only a name.
+
+    Links, devices and sparse members are passed over. Of two members with one name the later counts, as when
+    a tar is unpacked.
+
+    Args:
+        path: The tar.
+
+    Attributes:
+        damage: Why members may be lacking at the end; empty if the tar is whole.
+
+    Raises:
+        OSError: If the file can't be read.
+        ImageError: If not even its first member can be found.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = SharedFile(path)
+        self._places, self.damage = _find_members(self._file)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def names(self) -> list[str]:
+        """The members, in the order of the tar."""
+        return list(self._places)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member.
+
+        Raises:
+            ImageError: If there is no such member, or the tar ends before it does.
+        """
+        if name not in self._places:
+            msg = f"the tar has no member {name!r}{f' ({self.damage})' if self.damage else ''}"
+            raise ImageError(msg)
+        place = self._places[name]
+        if place.size > defaults.MAX_IMAGE_BYTES:
+            msg = f"too large: {place.size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
+            raise ImageError(msg)
+        data = self._file.read_at(place.offset, place.size)
+        if len(data) < place.size:
+            msg = f"truncated: the tar ends after {len(data):,} of the member's {place.size:,} bytes"
+            raise ImageError(msg)
+        return data
+
+
+def _find_members(file: SharedFile) -> tuple[dict[str, _Place], str]:
+    """Where each member lies, and what is wrong with the tar."""
+    places: dict[str, _Place] = {}
+    end = 0
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                if member.size < 0 or member.offset_data <= end:
+                    break  # a hostile size would send the reader back for ever
+                end = member.offset_data + member.size
+                if member.isreg() and not member.issparse():
+                    places[member.name] = _Place(member.offset_data, member.size)
+                tar.members.clear()  # type: ignore[attr-defined]  # a kilobyte for each
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        if not places:
+            msg = f"not a readable tar ({error})"
+            raise ImageError(msg) from error
+    return places, _find_damage(file, end)
+
+
+def _find_damage(file: SharedFile, end: int) -> str:
+    """What is wrong where the last member that was found ends; tarfile itself passes over it in silence."""
+    if end > file.size:
+        return f"the tar is truncated: it ends at byte {file.size:,}, within a member"
+    block = file.read_at(-(-end // _BLOCK) * _BLOCK, _BLOCK)
+    if block.strip(b"\0"):
+        return f"the tar is damaged at byte {end:,}: what follows can't be found"
+    return "" if block else "the tar lacks its end mark: it may be truncated"

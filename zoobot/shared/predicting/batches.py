@@ -1,0 +1,152 @@
+"""Predicts galaxies batch by batch with all members of a run, whatever becomes of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from zoobot.shared.catalog import Catalog
+from zoobot.shared.errors import NonFiniteError
+from zoobot.shared.loader import Batch, Failure, GalaxyLoader
+from zoobot.shared.predicting.failure_limit import FailureLimit
+from zoobot.shared.predicting.members import Fetch, Member, distinct_readings
+
+__all__ = ["CatalogPrediction", "Chunk"]
+
+_T = TypeVar("_T")
+
+
+class Chunk(NamedTuple):
+    """The predictions of a batch.
+
+    Args:
+        ids: The galaxies that could be read.
+        values: (samples, batch, outputs), float32.
+        done: How many galaxies have been dealt with so far, those that failed included.
+    """
+
+    ids: list[str]
+    values: np.ndarray
+    done: int
+
+
+class CatalogPrediction:
+    """The predictions of some galaxies, as often as they are asked for, and the galaxies that failed.
+
+    Members that read images alike share one reading; where they differ, each galaxy is read once for each.
+
+    Args:
+        galaxies: The galaxies.
+        members: The models.
+        batch_size: Galaxies predicted at once.
+        num_workers: Threads that read images.
+        limit: Ends the run where too many fail.
+    """
+
+    def __init__(
+        self,
+        galaxies: Catalog,
+        members: Sequence[Member],
+        *,
+        batch_size: int,
+        num_workers: int,
+        limit: FailureLimit,
+    ) -> None:
+        self._members, self._limit = members, limit
+        self._readings = distinct_readings(members)
+        self._loaders = [
+            GalaxyLoader(
+                galaxies, reading, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
+            )
+            for reading in self._readings
+        ]
+        self._failed: dict[str, Failure] = {}
+        self._looked_at = [0] * len(self._loaders)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every galaxy that could not be read in one way or another, once."""
+        for place, loader in enumerate(self._loaders):
+            failures = loader.failures
+            for failure in failures[self._looked_at[place] :]:
+                self._failed.setdefault(failure.id_str, failure)
+            self._looked_at[place] = len(failures)
+        return list(self._failed.values())
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Predict.
+
+        Raises:
+            ImageError: If more images failed than may.
+            NonFiniteError: If a prediction is NaN or infinite.
+        """
+        read = 0
+        for ids, fetches in _one_behind(self._start_batches()):
+            values = np.concatenate([np.asarray(fetch(), dtype=np.float32) for fetch in fetches])
+            _refuse_non_finite(values, ids)
+            read += len(ids)
+            failures = self.failures
+            self._limit.check(failures)
+            yield Chunk(ids, values, read + len(failures))
+        self._limit.check(self.failures)
+
+    def _start_batches(self) -> Iterator[tuple[list[str], list[Fetch]]]:
+        """Have each batch predicted by all members; the results may still be in the making."""
+        remaining = len(self._loaders[0].catalog)
+        places = [self._readings.index(member.model.preprocessing) for member in self._members]
+        for ids, images in _read_in_step(self._loaders):
+            yield (
+                ids,
+                [m.start(images[place], remaining) for m, place in zip(self._members, places, strict=True)],
+            )
+            remaining -= len(ids)
+
+
+def _one_behind(started: Iterator[_T]) -> Iterator[_T]:
+    """Each item once the next one is started: a device has work while results are fetched and written."""
+    before = next(started, None)
+    for item in started:
+        if before is not None:
+            yield before
+        before = item
+    if before is not None:
+        yield before
+
+
+def _read_in_step(loaders: Sequence[GalaxyLoader]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Ids, and the images of each loader, of galaxies that every loader could read, in catalog order."""
+    if len(loaders) == 1:
+        for batch in loaders[0]:
+            yield batch.ids, [batch.images]
+        return
+    row = {galaxy: row for row, galaxy in enumerate(loaders[0].catalog.ids)}
+    numbered = [((row[batch.ids[0]] // w.batch_size, batch) for batch in w) for w in loaders]
+    done: tuple[int, Batch | None] = (len(row), None)  # after every batch
+    waiting = [next(batches, done) for batches in numbered]
+    while not all(batch is None for _, batch in waiting):
+        last = max(number for number, _ in waiting)
+        behind = [place for place, (number, _) in enumerate(waiting) if number < last]
+        if not behind:
+            yield from _common([batch for _, batch in waiting if batch is not None])
+            behind = list(range(len(waiting)))
+        for place in behind:  # a batch of which nothing could be read is skipped by its loader
+            waiting[place] = next(numbered[place], done)
+
+
+def _common(batches: Sequence[Batch]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """One batch of the galaxies that are in all of these; none if there are none."""
+    shared = set.intersection(*(set(batch.ids) for batch in batches))
+    keep = [[place for place, galaxy in enumerate(batch.ids) if galaxy in shared] for batch in batches]
+    if shared:
+        ids = [batches[0].ids[place] for place in keep[0]]
+        yield ids, [batch.images[places] for batch, places in zip(batches, keep, strict=True)]
+
+
+def _refuse_non_finite(values: np.ndarray, ids: list[str]) -> None:
+    bad = ~np.isfinite(values).all(axis=(0, 2))
+    if bad.any():
+        named = [ids[i] for i in np.flatnonzero(bad)[:10]]
+        msg = f"the model's predictions are not finite for {int(bad.sum())} galaxies of a batch: {named}"
+        raise NonFiniteError(msg)

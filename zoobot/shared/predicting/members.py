@@ -1,0 +1,114 @@
+"""The models of a prediction run: one, or an ensemble of several that predict the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from zoobot import __version__
+from zoobot.shared.catalog import Catalog
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import Task
+
+__all__ = ["Fetch", "Member", "Start", "as_members", "describe_origin", "distinct_readings", "shared_task"]
+
+Fetch = Callable[[], np.ndarray]
+Start = Callable[[np.ndarray, int], Fetch]
+
+
+class _Predicting(Protocol):
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+
+class Member(NamedTuple):
+    """One model of a run.
+
+    Args:
+        model: Tells what is predicted, and how images are read.
+        start: Has a batch predicted, from images, (batch, height, width, channels), and the number of
+            galaxies still to predict, these included. It need not wait for the device: what it returns gives
+            the predictions, (samples, batch, outputs), and is called when the next batch has been started.
+        engine: What computes, in a word.
+        make_hash: Gives the SHA-256 of what decides the model's predictions.
+        seed_dropout: Begins the draws of dropout anew from a number; by default there are none.
+    """
+
+    model: _Predicting
+    start: Start
+    engine: str
+    make_hash: Callable[[], str]
+    seed_dropout: Callable[[int], None] = lambda _: None
+
+
+def as_members(model: Any) -> list[Any]:
+    """One model, or a list of them, as a list.
+
+    Raises:
+        ConfigError: If the list is empty.
+    """
+    members = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not members:
+        msg = "model must be a model, a checkpoint's folder, or a list of these; got an empty list"
+        raise ConfigError(msg)
+    return members
+
+
+def shared_task(tasks: Sequence[Task]) -> Task:
+    """What the members of an ensemble predict, from what each does.
+
+    Raises:
+        ConfigError: If it is not the same, naming the first member that differs and how.
+    """
+    first, *others = tasks
+    for number, task in enumerate(others, start=2):
+        if task.kind != first.kind:
+            msg = f"the models of an ensemble must share one task: the first predicts a {first.kind}, "
+            msg += f"model {number} a {task.kind}"
+            raise ConfigError(msg)
+        if task.output_columns != first.output_columns:
+            missing = [name for name in first.output_columns if name not in task.output_columns][:5]
+            other = [name for name in task.output_columns if name not in first.output_columns][:5]
+            differ = f"it lacks {missing} and has {other}" if missing or other else "their order differs"
+            msg = f"the models of an ensemble must predict the same columns; of model {number} {differ}"
+            raise ConfigError(msg)
+    return first
+
+
+def distinct_readings(members: Sequence[Member]) -> list[Preprocessing]:
+    """The ways in which members read images, each once."""
+    kept: list[Preprocessing] = []
+    for member in members:
+        if member.model.preprocessing not in kept:
+            kept.append(member.model.preprocessing)
+    return kept
+
+
+def describe_origin(
+    members: Sequence[Member], galaxies: Catalog | CatalogStream, *, n_samples: int
+) -> dict[str, Any]:
+    """What a prediction file says of where its numbers come from.
+
+    Args:
+        members: The models.
+        galaxies: Where their images are.
+        n_samples: How many samples they give together.
+    """
+    configs = [reading.to_config() for reading in distinct_readings(members)]
+    return {
+        "catalog": galaxies.name,
+        "place": galaxies.place,
+        "zoobot": __version__,
+        "task": members[0].model.task.to_config(),
+        "models": [member.make_hash() for member in members],
+        "preprocessing": configs[0] if len(configs) == 1 else configs,
+        "n_samples": n_samples,
+        "n_members": len(members),
+    }

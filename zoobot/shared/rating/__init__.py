@@ -1,0 +1,1 @@
+"""Looking for interesting galaxies together with somebody who rates a few."""

@@ -1,0 +1,1 @@
+"""What both engines decide alike when a model learns: blocks, heads, checks, epochs, logs."""

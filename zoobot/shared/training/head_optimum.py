@@ -1,0 +1,206 @@
+"""The best linear head on fixed features, exact, with its weight decay chosen by validation.
+
+With the encoder frozen, what is left to learn is convex for most losses: L-BFGS finds the one best head that
+gradient steps would approach over many epochs. It takes few steps because features are standardised, turned
+into their principal directions, and each weight is measured in units of how sharply the loss bends with it:
+none of which changes the solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared import defaults
+from zoobot.shared.training.principal_directions import PrincipalDirections
+
+__all__ = ["BestHead", "HeadLoss", "choose_decay", "find_best_head", "find_head"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+#: From what the linear layer gives, (galaxies, outputs), and labels to the losses of the galaxies,
+#: (galaxies,), and the derivatives of each with respect to its outputs, (galaxies, outputs).
+HeadLoss: TypeAlias = Callable[[FloatArray, NDArray], tuple[FloatArray, FloatArray]]
+
+#: Features, (galaxies, features), and labels.
+Labelled: TypeAlias = tuple[NDArray, NDArray]
+
+#: Pulls towards zero, per standardised weight: from none that matters to nothing learned.
+DECAYS = tuple(np.geomspace(1000.0, 1e-3, 9))
+
+_FOLDS = 5
+
+#: The search for a decay ends this many past the best, where the loss is larger by this part: under the
+#: strongest decays, which learn next to nothing, it may hardly change.
+_DECAYS_PAST_BEST = 2
+_TURNED_AWAY = 1e-3
+
+_MAX_ITERATIONS = 1000
+
+#: L-BFGS ends with a step that lessens the loss by no more than this part; a choice takes less than a head.
+_PRECISION = 1e-8
+_PRECISION_OF_CHOICE = 1e-6
+
+
+class BestHead(NamedTuple):
+    """A linear head and how it was chosen.
+
+    Attributes:
+        weight: (outputs, features), for features as they are.
+        bias: (outputs,).
+        decay: The chosen pull towards zero: half of it times the squared standardised weights is added to
+            the mean loss.
+        score: The mean loss of galaxies that the chosen decay was judged on.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    decay: float
+    score: float
+
+
+def find_best_head(
+    loss: HeadLoss,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    start: FloatArray,
+    views: int = 1,
+    seed: int = defaults.SEED,
+) -> BestHead:
+    """The head of least loss on the training galaxies, with the weight decay that foretells others best.
+
+    Args:
+        loss: The loss and its derivatives.
+        training: Features, (views * galaxies, features), and labels, view after view; the plain view first,
+            which alone chooses the decay.
+        validation: Features, (galaxies, features), and labels.
+        start: Biases to begin with, (outputs,).
+        views: How often each training galaxy stands in `training`.
+        seed: Seeds the folds of the cross-validation.
+
+    Example:
+        >>> def squares(outputs, y):
+        ...     return ((outputs - y) ** 2)[:, 0], 2 * (outputs - y)
+        >>> x = np.random.default_rng(0).normal(size=(200, 3))
+        >>> data = (x, x[:, :1] * 2)
+        >>> find_best_head(squares, data, data, start=np.zeros(1)).weight.round(2).tolist()
+        [[2.0, 0.0, 0.0]]
+    """
+    galaxies = len(training[0]) // views
+    plain = training[0][:galaxies], training[1][:galaxies]
+    decay, score = choose_decay(loss, plain, validation, start=start, seed=seed)
+    weight, bias = find_head(loss, training, decay, start=start)
+    return BestHead(weight, bias, decay, score)
+
+
+def find_head(
+    loss: HeadLoss, training: Labelled, decay: float, *, start: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weights, (outputs, features), and biases, (outputs,), of least loss for one weight decay.
+
+    Args:
+        loss: The loss and its derivatives.
+        training: Features, (galaxies, features), and labels.
+        decay: Pull towards zero, as in `BestHead`.
+        start: Biases to begin with, (outputs,).
+    """
+    directions = PrincipalDirections.of(training[0])
+    head = _solve(loss, directions.apply(training[0]), training[1], decay, start, _PRECISION)
+    return directions.head_on_features(*head)
+
+
+def choose_decay(
+    loss: HeadLoss,
+    training: Labelled,
+    validation: Labelled,
+    *,
+    start: FloatArray,
+    seed: int = defaults.SEED,
+) -> tuple[float, float]:
+    """The weight decay whose head foretells other galaxies best, and their mean loss.
+
+    Where validation galaxies are few, or none, cross-validation over the training galaxies chooses with them.
+    The search begins with the strongest decay and ends once the losses have turned away, since the weaker it
+    is the longer L-BFGS takes.
+
+    Args:
+        loss: The loss and its derivatives.
+        training: Features, (galaxies, features), and labels.
+        validation: Likewise.
+        start: Biases to begin with, (outputs,).
+        seed: Seeds the folds of the cross-validation.
+    """
+    directions = PrincipalDirections.of(training[0])
+    features, labels = directions.apply(training[0]), training[1]
+    trials: list[tuple[Labelled, Labelled]] = []
+    if len(validation[0]):
+        trials.append(((features, labels), (directions.apply(validation[0]), validation[1])))
+    if len(validation[0]) < defaults.ENOUGH_TO_VALIDATE and len(features) > 1:
+        fold_of = np.random.default_rng(seed).permutation(len(features)) % min(_FOLDS, len(features))
+        for fold in range(fold_of.max() + 1):
+            out = fold_of == fold
+            trials.append(((features[~out], labels[~out]), (features[out], labels[out])))
+    means: list[float] = []
+    for decay in DECAYS:
+        losses = [_losses_of_others(loss, *trial, decay, start) for trial in trials]
+        mean = float(np.concatenate(losses).mean())
+        means.append(mean if np.isfinite(mean) else np.inf)
+        best = int(np.argmin(means))
+        if means[-1] > (1 + _TURNED_AWAY) * means[best] and len(means) - 1 - best >= _DECAYS_PAST_BEST:
+            break
+    return DECAYS[best], means[best]
+
+
+def _losses_of_others(
+    loss: HeadLoss, training: Labelled, others: Labelled, decay: float, start: FloatArray
+) -> FloatArray:
+    """The losses of other galaxies, (galaxies,), with the best head on the training ones."""
+    weight, bias = _solve(loss, *training, decay, start, _PRECISION_OF_CHOICE)
+    return loss(others[0] @ weight.T + bias, others[1])[0]
+
+
+def _solve(
+    loss: HeadLoss, features: FloatArray, labels: NDArray, decay: float, start: FloatArray, precision: float
+) -> tuple[FloatArray, FloatArray]:
+    """The best head on features along their principal directions.
+
+    It is sought from `start`, never from the head of a stronger decay: a tree's concentrations have bounds,
+    and what ran to one there, where the loss is flat, would not come back.
+    """
+    from scipy.optimize import minimize
+
+    outputs, width = len(start), features.shape[1]
+    bends, variances = _curvatures(loss, labels, start), np.square(features).mean(axis=0)
+    units = 1 / np.sqrt(bends[:, None] * variances + decay), 1 / np.sqrt(bends)
+
+    def head_at(point: FloatArray) -> tuple[FloatArray, FloatArray]:
+        weight, bias = point[: outputs * width].reshape(outputs, width), point[outputs * width :]
+        return weight * units[0], bias * units[1]
+
+    def objective(point: FloatArray) -> tuple[float, FloatArray]:
+        weight, bias = head_at(point)
+        losses, slopes = loss(features @ weight.T + bias, labels)
+        of_weight = slopes.T @ features / len(features) + decay * weight
+        value = losses.mean() + 0.5 * decay * np.square(weight).sum()
+        return value, np.concatenate([(of_weight * units[0]).ravel(), slopes.mean(axis=0) * units[1]])
+
+    begin = np.concatenate([np.zeros(outputs * width), start / units[1]])
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": precision, "gtol": 1e-6}
+    return head_at(minimize(objective, begin, jac=True, method="L-BFGS-B", options=options).x)
+
+
+def _curvatures(loss: HeadLoss, labels: NDArray, bias: FloatArray) -> FloatArray:
+    """About how sharply the mean loss bends with each output where training begins, (outputs,).
+
+    From one step to a random side for each galaxy and output, so that outputs that act together do not
+    disturb each other on average (Hutchinson's estimate of a diagonal).
+    """
+    outputs = np.tile(bias, (len(labels), 1))
+    step = 0.1 * np.random.default_rng(0).choice([-1.0, 1.0], outputs.shape)
+    change = loss(outputs + step, labels)[1] - loss(outputs - step, labels)[1]
+    bends = (change / (2 * step)).mean(axis=0)
+    return np.maximum(bends, 1e-2 * max(np.abs(bends).max(), 1e-6))

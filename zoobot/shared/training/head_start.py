@@ -1,0 +1,119 @@
+"""Start a new head on fixed features from the best linear head there is, in any engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoobot.shared.tasks import Task
+from zoobot.shared.training.feature_loader import FeatureLoader
+from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
+from zoobot.shared.training.validation import ValidatedBatch, validation_scores
+
+__all__ = ["HeadInEngine", "fit_best_head", "start_head", "wants_start"]
+
+logger = logging.getLogger("zoobot")
+
+
+class HeadInEngine(NamedTuple):
+    """What finding a head asks of an engine.
+
+    Attributes:
+        loss: The model's loss as a function of features and of a head's weights, without dropout.
+        bias: The head's biases as they are, (outputs,).
+        set: Puts weights, (outputs, features), and biases, (outputs,), into the head.
+        validate: From features and labels to losses, (galaxies,), and predictions, (galaxies, outputs).
+    """
+
+    loss: HeadLoss
+    bias: NDArray
+    set: Callable[[NDArray, NDArray], None]
+    validate: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]
+
+
+def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: bool) -> bool:
+    """Whether a run that begins now is to look for the best head: one without weights, on cached features."""
+    head_only = settings.n_blocks == 0 and isinstance(loader, FeatureLoader)
+    return settings.head_start == "optimum" and is_untrained and head_only
+
+
+def start_head(
+    head: HeadInEngine,
+    task: Task,
+    settings: FinetuneSettings,
+    training: FeatureLoader,
+    validation: FeatureLoader,
+) -> dict[str, float]:
+    """Give a head the best weights for its features, and return its scores on the validation galaxies.
+
+    Args:
+        head: The head and its loss.
+        task: What is learned.
+        settings: Give the seed of the cross-validation.
+        training: Cached features to learn from.
+        validation: Cached features that choose the weight decay and are scored.
+    """
+    features, labels = validation.labelled()
+    found = find_best_head(
+        head.loss,
+        training.labelled(),
+        (features, labels),
+        start=np.asarray(head.bias, np.float64),
+        views=len(training.features),
+        seed=settings.seed,
+    )
+    head.set(found.weight, found.bias)
+    losses, predictions = head.validate(features, labels)
+    ids = validation.known_ids()
+    scores = validation_scores(task, [ValidatedBatch(losses, predictions, labels, ids)])
+    logger.info(
+        "The best head on fixed features: val_loss %.4f (weight decay %.2g)",
+        scores["val_loss"],
+        found.decay,
+    )
+    return scores
+
+
+def fit_best_head(
+    model: Any,
+    in_engine: Callable[[Any], HeadInEngine],
+    features: NDArray,
+    labels: NDArray,
+    *,
+    decay: float | None,
+    seed: int,
+) -> float:
+    """Give any engine's model the best head for some features, from nothing, and return its weight decay.
+
+    Args:
+        model: The model, whose head forgets what it had learned.
+        in_engine: What finding a head asks of the model.
+        features: (galaxies, features).
+        labels: (galaxies, label columns).
+        decay: The weight decay, as found for labels like these; None chooses it by cross-validation.
+        seed: Seeds the folds.
+
+    Raises:
+        LabelError: If a label is not what the task needs.
+    """
+    known = np.asarray(labels, np.float32)
+    model.task.check_labels(np.asarray(labels, np.float64), [f"row {row}" for row in range(len(known))])
+    outputs, width = model.task.num_outputs, features.shape[1]
+    in_engine(model).set(np.zeros((outputs, width), np.float32), np.zeros(outputs, np.float32))
+    if model.task.num_factors:
+        model.head.set_calibration(np.ones(model.task.num_factors))
+    model.learn_label_statistics(known)
+    head = in_engine(model)
+    start = np.asarray(head.bias, np.float64)
+    if decay is not None:
+        head.set(*find_head(head.loss, (features, known), decay, start=start))
+        return decay
+    nobody = features[:0], known[:0]
+    found = find_best_head(head.loss, (features, known), nobody, start=start, seed=seed)
+    head.set(found.weight, found.bias)
+    return found.decay

@@ -1,0 +1,1 @@
+"""Decision trees of volunteers' questions, and what votes and models say along them."""

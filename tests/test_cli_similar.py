@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from zoobot import cli
 from zoobot.shared.features import maps as feature_maps
 from zoobot.shared.features.tables import read_features
-from zoobot.shared.predictions import PredictionWriter
+from zoobot.shared.predicting.writer import PredictionWriter
 
 
 def run(*words):

@@ -13,7 +13,8 @@ from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.parts.files import MANIFEST_FILE
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.pixels.stretch import stretch_linear, stretch_lupton
-from zoobot.shared.predictions import PredictionWriter, read_predictions
+from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.predictions import read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.run_folder import RECORD_FILE, read_record

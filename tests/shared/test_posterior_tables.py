@@ -7,7 +7,8 @@ import pytest
 from zoobot.shared import posteriors
 from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.predicting import samples as prediction_samples
-from zoobot.shared.predictions import PredictionWriter, read_prediction_metadata, read_predictions
+from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.predictions import read_prediction_metadata, read_predictions
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, tree_task
 from zoobot.shared.trees.posterior_tables import (

@@ -13,13 +13,8 @@ import pytest
 from zoobot.shared import predictions as module
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
 from zoobot.shared.files import whole as whole_files
-from zoobot.shared.predictions import (
-    Predictions,
-    PredictionWriter,
-    check_save_loc,
-    read_prediction_metadata,
-    read_predictions,
-)
+from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
+from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
 
 SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits"]
 COLUMNS = ["smooth-or-featured_smooth_concentration", 'größe, of a "bar"', "星系"]
@@ -309,7 +304,7 @@ def test_check_save_loc_makes_the_folder_and_leaves_it_empty(tmp_path):
 def test_a_missing_package_is_told_before_work(tmp_path, suffix, package):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from zoobot.shared.predictions import check_save_loc\n"
+        "from zoobot.shared.predicting.writer import check_save_loc\n"
         f"check_save_loc({str(tmp_path / ('p' + suffix))!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from zoobot.shared.errors import CatalogError, ConfigError, NonFiniteError, PredictionsError
-from zoobot.shared.predictions import PredictionWriter
+from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.similarity import building, exact, open_index
 
 COUNT, WIDTH = 300, 12

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoobot.shared import metrics, votes
-from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.field_types import check_field_types
 from zoobot.shared.schemas import Schema, get
+from zoobot.shared.training.label_checks import refuse_bad, refuse_missing, refuse_unlabelled
 
 __all__ = [
     "ClassificationTask",
@@ -148,10 +149,10 @@ class ClassificationTask(Task):
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         """Raise a LabelError unless every label is the number of a class."""
-        _refuse_missing(labels, ids, self.label_cols)
+        refuse_missing(labels, ids, self.label_cols)
         bad = (labels != np.round(labels)) | (labels < 0) | (labels >= self.num_outputs)
         expected = f"classes must be whole numbers from 0 to {self.num_outputs - 1}"
-        _refuse_bad(labels, bad, ids, self.label_cols, expected)
+        refuse_bad(labels, bad, ids, self.label_cols, expected)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores by name: see `zoobot.shared.metrics`."""
@@ -191,8 +192,8 @@ class MultiLabelTask(Task):
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         """Raise a LabelError unless labels are 1, 0 or NaN, with one at least for each galaxy."""
         bad = ~np.isnan(labels) & (labels != 0) & (labels != 1)
-        _refuse_bad(labels, bad, ids, self.label_cols, "yes/no labels must be 1, 0 or missing")
-        _refuse_unlabelled(labels, ids)
+        refuse_bad(labels, bad, ids, self.label_cols, "yes/no labels must be 1, 0 or missing")
+        refuse_unlabelled(labels, ids)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores by name: see `zoobot.shared.metrics`."""
@@ -228,11 +229,11 @@ class RegressionTask(Task):
 
     def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
         """Raise a LabelError unless targets are finite or NaN, with one at least for each galaxy."""
-        _refuse_bad(labels, np.isinf(labels), ids, self.label_cols, "targets must be finite or missing")
+        refuse_bad(labels, np.isinf(labels), ids, self.label_cols, "targets must be finite or missing")
         if self.unit_interval:
             bad = (labels < 0) | (labels > 1)
-            _refuse_bad(labels, bad, ids, self.label_cols, "with unit_interval, targets must lie in [0, 1]")
-        _refuse_unlabelled(labels, ids)
+            refuse_bad(labels, bad, ids, self.label_cols, "with unit_interval, targets must lie in [0, 1]")
+        refuse_unlabelled(labels, ids)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores by name: see `zoobot.shared.metrics`."""
@@ -369,30 +370,3 @@ def _agreed(counts: dict[str, Any]) -> int:
         msg = f"these say different numbers of outputs: {said}"
         raise ConfigError(msg)
     return next(iter(said.values()))
-
-
-def _refuse_missing(labels: np.ndarray, ids: Sequence[str], columns: Sequence[str]) -> None:
-    _refuse_bad(labels, np.isnan(labels), ids, columns, "every galaxy needs a label")
-
-
-def _refuse_unlabelled(labels: np.ndarray, ids: Sequence[str]) -> None:
-    """A galaxy without a single label teaches nothing: more likely a wrong column than a wish."""
-    empty = np.isnan(labels).all(axis=1)
-    if empty.any():
-        first = [ids[i] for i in np.flatnonzero(empty)[:10]]
-        msg = f"every galaxy needs at least one label, but {int(empty.sum())} have none; the first: {first}"
-        raise LabelError(msg)
-
-
-def _refuse_bad(
-    labels: np.ndarray, bad: np.ndarray, ids: Sequence[str], columns: Sequence[str], expected: str
-) -> None:
-    if not bad.any():
-        return
-    row, column = np.argwhere(bad)[0]
-    name = columns[column] if columns else f"label {column}"
-    msg = (
-        f"{expected}: got {float(labels[row, column])!r} in column {name!r} of galaxy {ids[row]!r} "
-        f"({int(bad.any(axis=1).sum())} galaxies have such a value)"
-    )
-    raise LabelError(msg)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.parts.merging import Merged, merge_parts
-from zoobot.shared.predictions import check_save_loc
+from zoobot.shared.predicting.writer import check_save_loc
 
 if TYPE_CHECKING:
     from zoobot.shared.config import MergeOptions

@@ -16,7 +16,7 @@ from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.onnx.prediction import predict as predict_exported
 from zoobot.shared.parts.files import is_folder_of_parts
 from zoobot.shared.predicting.run import check_request
-from zoobot.shared.predictions import check_save_loc
+from zoobot.shared.predicting.writer import check_save_loc
 from zoobot.shared.tasks import Task, TreeTask
 from zoobot.shared.trees.posterior_tables import write_posterior_table
 from zoobot.workflow.galaxies import read_galaxies

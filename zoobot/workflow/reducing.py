@@ -11,7 +11,8 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.maps import draw_map
 from zoobot.shared.features.projections import Projection, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks, read_features
-from zoobot.shared.predictions import PredictionWriter, read_prediction_metadata
+from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.workflow.prediction import free_place
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 

@@ -23,7 +23,7 @@ from zoobot.shared.errors import PredictionsError
 from zoobot.shared.files.whole import PARTIAL_SUFFIX, whole_file
 from zoobot.shared.loader import Failure
 from zoobot.shared.optional import import_optional
-from zoobot.shared.predicting.formats import FORMATS
+from zoobot.shared.predicting.formats import FORMATS, PARQUET
 
 __all__ = ["MANIFEST_FILE", "PartFolder", "is_folder_of_parts", "writing"]
 
@@ -98,7 +98,7 @@ class PartFolder:
             PredictionsError: If it can't, or holds other files.
             MissingPackageError: If the package that writes Parquet is not installed.
         """
-        FORMATS[".parquet"].check_installed()
+        PARQUET.check_installed()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):

@@ -10,7 +10,7 @@ import numpy as np
 from zoobot.shared.files.whole import whole_file
 from zoobot.shared.parts.files import writing
 from zoobot.shared.parts.reading import Parts
-from zoobot.shared.predictions import PredictionWriter, check_save_loc
+from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 
 __all__ = ["Merged", "merge_parts"]
 

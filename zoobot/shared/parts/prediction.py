@@ -22,7 +22,8 @@ from zoobot.shared.parts.shards import Shard
 from zoobot.shared.predicting.batches import CatalogPrediction
 from zoobot.shared.predicting.failure_limit import FailureLimit
 from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
-from zoobot.shared.predictions import Predictions, PredictionWriter
+from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.predictions import Predictions
 
 __all__ = ["predict_parts"]
 

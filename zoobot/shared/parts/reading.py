@@ -13,7 +13,7 @@ from zoobot.shared.errors import PredictionsError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.manifest import Manifest, read_manifest
-from zoobot.shared.predicting.formats import FORMATS
+from zoobot.shared.predicting.formats import PARQUET
 
 __all__ = ["Parts"]
 
@@ -57,11 +57,11 @@ class Parts:
     def read_chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of the parts that are there, so many at most at a time."""
         for number in self.done:
-            yield from FORMATS[".parquet"].read_chunks(self.folder.part(number), rows)
+            yield from PARQUET.read_chunks(self.folder.part(number), rows)
 
     def read_table(self) -> pd.DataFrame:
         """The rows of the parts that are there, as one table."""
-        parts = [FORMATS[".parquet"].read_table(self.folder.part(number)) for number in self.done]
+        parts = [PARQUET.read_table(self.folder.part(number)) for number in self.done]
         return pd.concat(parts, ignore_index=True)
 
     def read_metadata(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Parts:
         if not self.done:
             msg = f"{self.folder.path} has no parts yet"
             raise PredictionsError(msg)
-        return FORMATS[".parquet"].read_metadata(self.folder.part(self.done[0]))
+        return PARQUET.read_metadata(self.folder.part(self.done[0]))
 
     def read_columns(self) -> list[str]:
         """The columns of the tables, `id_str` first."""

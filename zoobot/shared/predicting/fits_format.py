@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +18,67 @@ import pandas as pd
 
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.optional import import_optional
+from zoobot.shared.predicting.parquet_format import Parquet
+from zoobot.shared.predicting.table_layout import TableLayout, refuse_half, refuse_other_tables
 
-__all__ = ["FitsFile", "check_fits_columns", "check_fits_installed", "read_fits_chunks", "read_fits_metadata"]
+__all__ = ["Fits"]
 
 _METADATA_KEY = "ZOOBOT"
 _MOST_COLUMNS = 999
 _MOST_CHARACTERS = 68
 _ROWS_AT_ONCE = 16_384
+_ROWS_OF_A_TABLE = 1_048_576
 _OTHERS = "write .parquet, .csv or .hdf5"
 
 
-def check_fits_installed() -> None:
-    """Raise a MissingPackageError unless FITS can be read and written."""
-    import_optional("astropy.io.fits", needed_for="a .fits table", package="zoobot[fits]")
+class Fits:
+    """The `Format`."""
+
+    def check_installed(self) -> None:
+        """Raise a MissingPackageError unless astropy is there."""
+        import_optional("astropy.io.fits", needed_for="a .fits table", package="zoobot[fits]")
+
+    def create(self, path: Path, layout: TableLayout) -> _FitsFile:
+        """A new file without rows."""
+        refuse_half(layout)
+        _check_columns(layout.header)
+        return _FitsFile(path, layout)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        """The rows of a file."""
+        return pd.concat(self.read_chunks(path, _ROWS_OF_A_TABLE), ignore_index=True)
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows of a file, so many at a time."""
+        fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
+        start, stop = 0, 1
+        while start < stop:
+            # anew, since mapped pages count as memory
+            with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus:
+                warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+                stop = int(hdus[1].header["NAXIS2"])
+                data = hdus[1].data[start : start + rows]
+                table = pd.DataFrame({name: _native(data[name]) for name in data.names})
+                refuse_other_tables(list(table.columns))
+                start += rows
+                if len(table) or not stop:
+                    yield table
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        """The metadata of a file."""
+        fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
+        metadata: dict[str, Any] = json.loads(fits.getheader(path, 1).get(_METADATA_KEY, "{}"))
+        return metadata
 
 
-class FitsFile:
-    """A FITS table that is being written.
-
-    Args:
-        path: The file.
-        columns: The predicted columns.
-        samples: Whether rows carry a `sample` number.
-        metadata: JSON-ready facts, kept in the header.
-        waiting: A table of the same columns in which rows wait, what reads it a few rows at a time, and its
-            path.
-    """
-
-    def __init__(
-        self, path: Path, columns: Sequence[str], *, samples: bool, metadata: dict[str, Any], waiting: Any
-    ) -> None:
-        self._path, self._columns, self._samples, self._metadata = path, list(columns), samples, metadata
-        self._waiting, self._read, self._waiting_path = waiting
+class _FitsFile:
+    def __init__(self, path: Path, layout: TableLayout) -> None:
+        self._path, self._layout = path, layout
+        self._waiting_path = path.with_name(f"{path.stem}.rows{path.suffix}")
+        self._waiting = Parquet().create(self._waiting_path, replace(layout, metadata={}))
         self._rows, self._width = 0, 1
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        """Add rows.
-
-        Raises:
-            PredictionsError: If FITS can't hold an id.
-        """
         for galaxy in ids:
             # FITS text is ASCII, and blanks at its end are padding
             if not (galaxy.isascii() and galaxy.isprintable() and galaxy == galaxy.rstrip()):
@@ -67,7 +89,6 @@ class FitsFile:
         self._waiting.append(ids, values, samples)
 
     def close(self) -> None:
-        """Write the table."""
         try:
             self._waiting.close()
             self._stream()
@@ -76,18 +97,18 @@ class FitsFile:
 
     def _stream(self) -> None:
         fits = import_optional("astropy.io.fits", needed_for=f"writing {self._path.name}")
-        kinds = [("id_str", f"S{self._width}"), *([("sample", ">i4")] if self._samples else [])]
-        kinds += [(column, ">f4") for column in self._columns]
+        types = {"id_str": f"S{self._width}", "sample": ">i4"}
+        kinds = [(name, types.get(name, ">f4")) for name in self._layout.header]
         empty = np.zeros(0, dtype=kinds)
         with warnings.catch_warnings():
             # on column names that other software may not like, and on text that goes over several cards
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
             header = fits.BinTableHDU(empty, name="PREDICTIONS").header
             header["NAXIS2"] = self._rows
-            header[_METADATA_KEY] = json.dumps(self._metadata)
+            header[_METADATA_KEY] = json.dumps(dict(self._layout.metadata))
         stream = fits.StreamingHDU(str(self._path), header)
         try:
-            for table in self._read(self._waiting_path, _ROWS_AT_ONCE):
+            for table in Parquet().read_chunks(self._waiting_path, _ROWS_AT_ONCE):
                 rows = np.zeros(len(table), dtype=kinds)
                 for name, _ in kinds:
                     values = table[name].to_numpy()
@@ -97,7 +118,7 @@ class FitsFile:
             stream.close()
 
 
-def check_fits_columns(columns: Sequence[str]) -> None:
+def _check_columns(columns: Sequence[str]) -> None:
     """Raise a PredictionsError if FITS can't hold columns of these names."""
     if len(columns) > _MOST_COLUMNS:
         msg = f"a FITS table has at most {_MOST_COLUMNS} columns, but here are {len(columns):,}: {_OTHERS}"
@@ -114,31 +135,8 @@ def _fits_in_a_card(name: str) -> bool:
     return len(name.replace("'", "''")) <= _MOST_CHARACTERS
 
 
-def read_fits_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    """The rows of a file, so many at a time, at constant memory."""
-    fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
-    start, stop = 0, 1
-    while start < stop:
-        # anew, since mapped pages count as memory
-        with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus:
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            stop = int(hdus[1].header["NAXIS2"])
-            data = hdus[1].data[start : start + rows]
-            table = pd.DataFrame({name: _native(data[name]) for name in data.names})
-            start += rows
-            if len(table) or not stop:
-                yield table
-
-
 def _native(column: Any) -> Any:
     values = np.array(column)
     if values.dtype.kind in "SU":
         return pd.Series(values.astype(str).tolist(), dtype=str)
     return values.astype(values.dtype.newbyteorder("="))
-
-
-def read_fits_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a file."""
-    fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
-    metadata: dict[str, Any] = json.loads(fits.getheader(path, 1).get(_METADATA_KEY, "{}"))
-    return metadata

@@ -24,7 +24,8 @@ from zoobot.shared.parts.shards import ShardSource, read_shard
 from zoobot.shared.predicting.batches import CatalogPrediction, Chunk
 from zoobot.shared.predicting.failure_limit import FailureLimit, check_max_failures
 from zoobot.shared.predicting.members import Member, describe_origin, shared_task
-from zoobot.shared.predictions import Predictions, PredictionWriter, check_save_loc, failure_table
+from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
+from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = [

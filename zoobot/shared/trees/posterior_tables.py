@@ -29,11 +29,8 @@ from zoobot.shared.posteriors import (
     probability_asked,
 )
 from zoobot.shared.predicting.samples import read_samples
-from zoobot.shared.predictions import (
-    PredictionWriter,
-    check_save_loc,
-    read_prediction_metadata,
-)
+from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
+from zoobot.shared.predictions import read_prediction_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,95 @@
+"""Prediction tables as HDF5: one array of all numbers, beside the ids and the names of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.shared.optional import import_optional
+from zoobot.shared.predicting.table_layout import (
+    METADATA_KEY,
+    TableLayout,
+    from_json,
+    refuse_half,
+    refuse_texts_with,
+    to_json,
+)
+
+__all__ = ["Hdf5"]
+
+_ROWS_IN_CHUNK = 1024
+
+
+class Hdf5:
+    """The `Format`."""
+
+    def check_installed(self) -> None:
+        """Raise a MissingPackageError unless h5py is there."""
+        import_optional("h5py", needed_for="an .hdf5 table")
+
+    def create(self, path: Path, layout: TableLayout) -> _Hdf5File:
+        """A new file without rows."""
+        refuse_half(layout)
+        return _Hdf5File(path, layout)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        """The rows of a file."""
+        with _open(path) as file:
+            return _rows_of(file, slice(None))
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows of a file, so many at a time."""
+        with _open(path) as file:
+            for start in range(0, len(file["id_str"]), rows):
+                yield _rows_of(file, slice(start, start + rows))
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        """The metadata of a file."""
+        with _open(path) as file:
+            return from_json(file.attrs.get(METADATA_KEY, "{}"))
+
+
+def _open(path: Path) -> Any:
+    return import_optional("h5py", needed_for=f"reading {path.name}").File(path, "r")
+
+
+def _rows_of(file: Any, part: slice) -> pd.DataFrame:
+    table = pd.DataFrame(file["predictions"][part], columns=list(file["columns"].asstr()[:]), copy=False)
+    if "sample" in file:
+        table.insert(0, "sample", file["sample"][part])
+    table.insert(0, "id_str", pd.Series(list(file["id_str"].asstr()[part]), dtype=str))
+    return table
+
+
+class _Hdf5File:
+    def __init__(self, path: Path, layout: TableLayout) -> None:
+        h5py = import_optional("h5py", needed_for=f"writing {path.name}")
+        refuse_texts_with("\0", layout.columns, "HDF5")
+        text = h5py.string_dtype("utf-8")
+        self._file = h5py.File(path, "w")
+        self._file.attrs[METADATA_KEY] = to_json(layout.metadata)
+        self._file.create_dataset("columns", data=list(layout.columns), dtype=text)
+        self._ids = self._growing("id_str", text)
+        self._values = self._growing("predictions", "f4", len(layout.columns))
+        self._samples = self._growing("sample", "i4") if layout.samples else None
+
+    def _growing(self, name: str, dtype: Any, *width: int) -> Any:
+        """An array without rows, to which rows can be added."""
+        return self._file.create_dataset(
+            name, (0, *width), dtype, maxshape=(None, *width), chunks=(_ROWS_IN_CHUNK, *width)
+        )
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        refuse_texts_with("\0", ids, "HDF5")
+        start, end = len(self._ids), len(self._ids) + len(ids)
+        for dataset, rows in ((self._ids, ids), (self._values, values), (self._samples, samples)):
+            if dataset is not None:
+                dataset.resize(end, axis=0)
+                dataset[start:end] = rows
+
+    def close(self) -> None:
+        self._file.close()

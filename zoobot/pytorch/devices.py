@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from zoobot.pytorch.kept_memory import kept_memory
+
 __all__ = ["best_device", "ready_on"]
 
 
@@ -22,6 +24,7 @@ def ready_on(device: torch.device, model: nn.Module) -> Iterator[None]:
     home, was_training = next(model.parameters()).device, model.training
     model.to(device).eval()
     try:
-        yield
+        with kept_memory():
+            yield
     finally:
         model.to(home).train(was_training)

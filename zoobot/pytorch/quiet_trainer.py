@@ -14,6 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from zoobot.pytorch.kept_memory import kept_memory
 from zoobot.shared.errors import CheckpointError
 
 __all__ = ["QuietTrainer"]
@@ -53,7 +54,7 @@ class QuietTrainer(pl.Trainer):
         if options.get("ckpt_path") == "last":
             options["ckpt_path"] = self._last_checkpoint()
         try:
-            with _quiet(), _signals_left_alone():
+            with _quiet(), _signals_left_alone(), kept_memory():
                 super().fit(*arguments, **{**options, "weights_only": True})
         except pickle.UnpicklingError as error:
             reason = "damaged, or asks for code to be run, which is refused"

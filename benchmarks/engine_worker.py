@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import timing
+from engine_memory import as_the_engine_works
 
 from zoobot.shared.engine import load_engine
 
@@ -44,13 +45,15 @@ class EngineWork:
     def forward(self, repeats: int) -> timing.Samples:
         """Predictions of one batch, from uint8 images in memory."""
         predict = FORWARDS[self.name](self.model, self.images)
-        return timing.take_samples(predict, repeats)
+        with as_the_engine_works(self.name):
+            return timing.take_samples(predict, repeats)
 
     def train_step(self, repeats: int) -> timing.Samples:
         """One step of the optimiser on one batch, from uint8 images in memory."""
         if self._step is None:
             self._step = STEPS[self.name](self.model, self.images, self.votes)
-        return timing.take_samples(self._step, repeats)
+        with as_the_engine_works(self.name):
+            return timing.take_samples(self._step, repeats)
 
     def epoch(self, repeats: int) -> timing.Samples:
         """Finetuning by the epoch as `fit` does it, but for the first, which compiles and encodes.

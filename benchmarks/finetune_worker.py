@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import timing
+from engine_memory import as_the_engine_works
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import load_engine
@@ -64,7 +65,9 @@ class FinetuneWork:
             read_catalog(self.folder / "train.csv"), self._model().preprocessing, **self.loading
         )
         images = next(iter(loader)).images
-        return timing.take_samples(ENCODER_STEPS[self.name](self._model(n_blocks="all"), images), repeats)
+        step = ENCODER_STEPS[self.name](self._model(n_blocks="all"), images)
+        with as_the_engine_works(self.name):
+            return timing.take_samples(step, repeats)
 
     def _model(self, **settings: Any) -> Any:
         return self.engine.finetune.FinetuneableZoobotClassifier(
@@ -81,7 +84,7 @@ class FinetuneWork:
 def pytorch_encoder_step(model: Any, images: np.ndarray) -> Any:
     import torch
 
-    from zoobot.pytorch.learner import network_input
+    from zoobot.pytorch.data import network_input
 
     model.train()
     pixels = network_input(torch.from_numpy(images))

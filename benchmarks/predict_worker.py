@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import timing
+from engine_memory import as_the_engine_works
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import load_engine
@@ -46,7 +47,8 @@ class PredictWork:
     def bare(self, repeats: int) -> timing.Samples:
         """The network alone, over images in memory: what no prediction run can beat without compiling."""
         forward = FORWARDS[self.name](self.model)
-        return self._loop(forward, repeats)
+        with as_the_engine_works(self.name):
+            return self._loop(forward, repeats)
 
     def compile(self) -> float:
         """Seconds that compiling takes, one batch included."""
@@ -59,7 +61,8 @@ class PredictWork:
         """The same, compiled before."""
         if self._compiled is None:
             self.compile()
-        return self._loop(self._compiled, repeats)
+        with as_the_engine_works(self.name):
+            return self._loop(self._compiled, repeats)
 
     def predict(self, repeats: int) -> timing.Samples:
         """Files to table, as a user calls it, but for compiling."""

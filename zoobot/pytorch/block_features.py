@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoobot.pytorch.activations import activations_into, first_module
+from zoobot.pytorch.data import network_input
 from zoobot.pytorch.encoder import Encoder
-from zoobot.pytorch.learner import network_input
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.block_choice import choose_block
 

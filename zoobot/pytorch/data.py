@@ -98,3 +98,14 @@ class TensorBatches:
         for images, labels, ids in self.loader:
             known = np.empty((len(ids), 0), np.float32) if labels is None else labels
             yield TensorBatch(torch.from_numpy(images), torch.from_numpy(known), ids)
+
+
+def network_input(images: torch.Tensor) -> torch.Tensor:
+    """Images as the loader gives them → float in [0, 1], (batch, channels, height, width).
+
+    What a frozen part made of them, (batch, width), stays as it is.
+    """
+    if images.ndim == 2:
+        return images
+    planes = images.permute(0, 3, 1, 2)
+    return planes.float().div_(255) if images.dtype == torch.uint8 else planes.float()

@@ -17,10 +17,11 @@ from threading import Lock
 __all__ = ["kept_memory"]
 
 # of glibc's malloc.h
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = -1
-#: What glibc begins with; the first is the largest value that it would choose by itself.
-_USUAL_TRIM_BYTES, _USUAL_MMAPS = 2**26, 65_536
+#: The largest that glibc would choose by itself, which it no longer does once it was told anything.
+_LARGEST_TRIM_BYTES, _LARGEST_MMAP_BYTES = 2**26, 2**25
+_USUAL_MMAPS = 65_536
 
 _lock = Lock()
 _users = 0
@@ -45,7 +46,8 @@ def kept_memory() -> Iterator[None]:
             _users -= 1
             if not _users:
                 libc.mallopt(_MMAP_MAX, _USUAL_MMAPS)
-                libc.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM_BYTES)
+                libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_BYTES)
+                libc.mallopt(_TRIM_THRESHOLD, _LARGEST_TRIM_BYTES)
                 libc.malloc_trim(0)
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from zoobot.pytorch import checkpoint
+from zoobot.pytorch.data import network_input
 from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.finetune import FinetuneableZoobot
-from zoobot.pytorch.learner import network_input
 from zoobot.pytorch.transfers import to_device, to_host, to_numpy
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.stream import CatalogStream

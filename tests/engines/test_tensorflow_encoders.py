@@ -196,6 +196,20 @@ class TestPrecision:
         assert features_of(encoder, images_for(encoder)).dtype == np.float64
         assert all(a.dtype == np.float64 for k, a in encoder_state(encoder).items() if "num_batches" not in k)
 
+    @pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+    def test_the_slope_of_an_activation_is_its_own(self, name):
+        from zoobot.tensorflow.layers import ACTIVATIONS
+
+        x = tf.constant(np.linspace(-6, 6, 241))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = tf.function(ACTIVATIONS[name])(x)
+        step = 1e-5
+        numeric = (ACTIVATIONS[name](x + step) - ACTIVATIONS[name](x - step)) / (2 * step)
+        np.testing.assert_allclose(tape.gradient(values, x), numeric, atol=1e-9)
+        exact = keras.activations.gelu(x.numpy(), approximate=name == "gelu_tanh")
+        np.testing.assert_allclose(values, exact, atol=1e-6)
+
     def test_silent_channels_leave_finite_gradients(self):
         """The global response of a channel that is 0 everywhere is where a square root has no slope."""
         from zoobot.tensorflow.layers import GlobalResponseNorm

@@ -93,7 +93,7 @@ def test_losses_by_question_and_campaign_are_those_of_who_was_asked(
 
 def test_the_average_is_what_is_validated_and_saved(make_tree, fit, make_galaxies, tmp_path):
     """Averaged so slowly that almost all of it is the start, at a rate that moves the weights far."""
-    options = {"learning_rate": 1e-2, "name": "convnext_atto", **STEADY}
+    options = {"learning_rate": 1e-2, "name": "test_convnext", **STEADY}
     runs = {
         name: fit(
             make_tree(**options),
@@ -145,7 +145,7 @@ def test_halves_of_a_batch_together_make_its_step(make_tree, fit, make_galaxies,
     """16 of 24 galaxies learn: two batches of 8 are one of 16."""
     arrays = []
     for batch_size, accumulate in ((16, 1), (8, 2)):
-        model = make_tree(learning_rate=1e-3, name="convnext_atto", **STEADY)
+        model = make_tree(learning_rate=1e-3, name="test_convnext", **STEADY)
         galaxies = make_galaxies(batch_size=batch_size, val_fraction=1 / 3, augmentation=None)
         options = {"accumulate_batches": accumulate, "max_epochs": 2}
         fit(model, tmp_path / f"run-{batch_size}", galaxies=galaxies, **options)
@@ -158,7 +158,7 @@ def test_clipping_shortens_the_step_of_a_long_gradient_only(make_tree, fit, tmp_
     """AdamW's first step has the same length whatever the gradient's, but for those near epsilon."""
     moved = []
     for clip in (None, 1e6, 1e-9):
-        model = make_tree(learning_rate=1e-3, weight_decay=0.0, name="convnext_atto", **STEADY)
+        model = make_tree(learning_rate=1e-3, weight_decay=0.0, name="test_convnext", **STEADY)
         before = arrays_of(model, tmp_path / f"{clip}-before")["stem.0.weight"]
         fit(model, tmp_path / f"{clip}-run", max_epochs=1, gradient_clip=clip)
         moved.append(np.abs(arrays_of(model, tmp_path / f"{clip}-after")["stem.0.weight"] - before).max())

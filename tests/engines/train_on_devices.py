@@ -37,7 +37,7 @@ def main(engine, devices, catalog, run):
     # neither dropout nor batch norm, which see one device's share of a batch
     model = loaded.models.ZoobotTree(
         schema=SCHEMA,
-        name="convnext_atto",
+        name="test_convnext",
         preprocessing={"image_size_pix": 32},
         dropout_prob=0.0,
         warmup_epochs=0,

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared import predictions as module
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
 from zoobot.shared.files import whole as whole_files
+from zoobot.shared.predicting import writer as module
 from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
 

@@ -38,6 +38,9 @@ class GalaxyModel(keras.Model):
         encoder: An encoder in memory instead of a name: any Keras model from images to (batch, features).
         preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
         settings: How the weights learn, and which of them.
+
+    Attributes:
+        encoder_learns: Whether any weight of the encoder does.
     """
 
     head: Any
@@ -65,7 +68,7 @@ class GalaxyModel(keras.Model):
         plan = self._plan_encoder()
         self.encoder.set_trainable(plan)
         self.learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
-        self._encoder_learns = bool(plan)
+        self.encoder_learns = bool(plan)
         self._cut = self._cut_encoder(plan)
         self._devices: tuple[int, ...] = (0,)
         self.forget_graphs()
@@ -104,7 +107,7 @@ class GalaxyModel(keras.Model):
         if self._cut is not None:
             encode = self._encode_below(self._cut)
             return FrozenPart.below(encode, self._cut.width, settings.activation_views)
-        if self._encoder_learns or not settings.cache_features:
+        if self.encoder_learns or not settings.cache_features:
             return None
         return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
 

@@ -83,6 +83,7 @@ class LastCheckpoint(keras.callbacks.Callback):
         self.average = average
         self.gathering = gathering
         self._batches = 0
+        self._frozen: dict[str, np.ndarray] | None = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save where it is time, between two steps."""
@@ -124,11 +125,19 @@ class LastCheckpoint(keras.callbacks.Callback):
 
     def _save(self, progress: Progress) -> None:
         self.guard.check_losses()
-        parts = _parts_of(self.model)
+        parts = self._parts()
         self.guard.check_weights(parts["encoder"] | parts["head"])
         if is_first_process():
             self._write(parts, progress)
         self.times.saved()
+
+    def _parts(self) -> dict[str, dict[str, np.ndarray]]:
+        """All that is saved of the model; an encoder that does not learn is read once."""
+        if self.model.encoder_learns:
+            return {"encoder": weights.encoder_state(self.model.encoder), **_learning_parts_of(self.model)}
+        if self._frozen is None:
+            self._frozen = weights.encoder_state(self.model.encoder)
+        return {"encoder": self._frozen, **_learning_parts_of(self.model)}
 
     def _write(self, parts: dict[str, dict[str, np.ndarray]], progress: Progress) -> None:
         updates, average = self.average.state() if self.average else (0, {})
@@ -174,7 +183,7 @@ def read_last(
         part: {n.removeprefix(f"{part}/"): a for n, a in arrays.items() if n.startswith(f"{part}/")}
         for part in _PARTS
     }
-    _check_optimizer(path, parts["optimizer"], _parts_of(model)["optimizer"])
+    _check_optimizer(path, parts["optimizer"], _learning_parts_of(model)["optimizer"])
     weights.load_encoder_state(model.encoder, parts["encoder"])
     weights.load_module_state(model.head, parts["head"], name="head")
     for name, variable in _optimizer_variables(model).items():
@@ -185,9 +194,8 @@ def read_last(
     return Progress(int(state["epochs"]), int(state["batches"]), parts["sums"])
 
 
-def _parts_of(model: FinetuneableZoobot) -> dict[str, dict[str, np.ndarray]]:
+def _learning_parts_of(model: FinetuneableZoobot) -> dict[str, dict[str, np.ndarray]]:
     return {
-        "encoder": weights.encoder_state(model.encoder),
         "head": weights.module_state(model.head),
         "optimizer": {n: np.asarray(v.value.numpy()) for n, v in _optimizer_variables(model).items()},
     }

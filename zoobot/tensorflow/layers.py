@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,14 +22,36 @@ __all__ = [
 ]
 
 
-def _gelu(x: tf.Tensor) -> tf.Tensor:
-    """The exact GELU; Keras's own takes its constants through float32, also for float64."""
-    return 0.5 * x * (1.0 + tf.math.erf(x * tf.constant(math.sqrt(0.5), x.dtype)))
+@tf.custom_gradient
+def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """The exact GELU; Keras's own takes its constants through float32, also for float64.
+
+    Its slope is computed from x, where by itself TensorFlow would keep four arrays of that size for it.
+    """
+
+    def share() -> tf.Tensor:
+        return 0.5 * (1.0 + tf.math.erf(x * tf.constant(math.sqrt(0.5), x.dtype)))
+
+    def backward(upstream: tf.Tensor) -> tf.Tensor:
+        density = tf.exp(-0.5 * x * x) * tf.constant(1 / math.sqrt(2 * math.pi), x.dtype)
+        return upstream * (share() + x * density)
+
+    return x * share(), backward
 
 
-def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
-    inner = tf.constant(math.sqrt(2 / math.pi), x.dtype) * (x + tf.constant(0.044715, x.dtype) * x**3)
-    return 0.5 * x * (1.0 + tf.tanh(inner))
+@tf.custom_gradient
+def _gelu_tanh(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """The GELU by a hyperbolic tangent, with its slope as above."""
+    scale, cubic = (tf.constant(value, x.dtype) for value in (math.sqrt(2 / math.pi), 0.044715))
+
+    def bend() -> tf.Tensor:
+        return tf.tanh(scale * (x + cubic * x**3))
+
+    def backward(upstream: tf.Tensor) -> tf.Tensor:
+        bent = bend()
+        return upstream * 0.5 * (1.0 + bent + x * (1.0 - bent * bent) * scale * (1.0 + 3.0 * cubic * x * x))
+
+    return 0.5 * x * (1.0 + bend()), backward
 
 
 #: timm's name of an activation → the function.

@@ -139,7 +139,7 @@ class FinetuneableZoobot(GalaxyModel):
     def _learn(self, images: Any, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         variables = [variable.value for variable, _ in self.learning]
         num_galaxies = over_devices("SUM", [tf.cast(tf.shape(labels)[0], self._float_type)])[0]
-        features = None if self._encoder_learns else self.features(images, training=True)
+        features = None if self.encoder_learns else self.features(images, training=True)
         # by itself, the tape would watch frozen weights too, and go all the way down
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
@@ -182,7 +182,7 @@ class FinetuneableZoobot(GalaxyModel):
 
     def _average_statistics(self) -> None:
         """Give all devices the mean of the norm statistics that each has of its share of the batch."""
-        if not self._encoder_learns or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        if not self.encoder_learns or tf.distribute.get_strategy().num_replicas_in_sync == 1:
             return
         named = self.encoder.timm_variables().items()
         statistics = [v for name, v in named if name.endswith(("running_mean", "running_var"))]

@@ -45,10 +45,10 @@ class NamedVariable(NamedTuple):
 
     def to_torch(self) -> np.ndarray:
         """A copy of its value in torch's layout; bfloat16 becomes float32."""
-        value = self.variable.value.numpy()
+        value = self.variable.value.numpy()  # a copy
         if self.variable.dtype == "bfloat16":
             value = value.astype(np.float32)
-        return np.array(value if self.axes is None else value.transpose(self.axes), order="C")
+        return np.asarray(value if self.axes is None else value.transpose(self.axes), order="C")
 
     def assign_torch(self, array: np.ndarray) -> None:
         """Take a value that lies as in torch, in the variable's own type."""

@@ -55,6 +55,12 @@ def test_starting(measure, backend):
     assert rows["import zoobot"]["modules"] < 300
 
 
+def test_keeping_memory(measure):
+    pytest.importorskip("torch")
+    found = measure("bench_kept_memory.py")[0]
+    assert found["kept"]["page_faults"] <= found["asked anew"]["page_faults"]
+
+
 def test_predicting(measure, backend):
     pytest.importorskip("onnxruntime")
     small = ["--encoder", "test_resnet", "--memory-encoder", "test_resnet", "--image-size", "32"]

@@ -82,7 +82,7 @@ class _VotedLoss(torch.autograd.Function):
         flat, flat_votes = concentrations.reshape(-1).double(), votes.reshape(-1)
         num_cells = len(votes) * num_questions
         # NumPy's comparison and search take a quarter of the time of torch's
-        voted = torch.from_numpy(np.flatnonzero(flat_votes.numpy() > 0))
+        voted = torch.from_numpy(np.flatnonzero(_to_numpy(flat_votes) > 0))
         voted_question = question.index_select(0, voted)
         counts = flat_votes.index_select(0, voted).double()
         totals = _sum_into(num_cells, voted_question, counts)
@@ -147,6 +147,11 @@ def _log_factorial(counts: Tensor) -> Tensor:
 @lru_cache(maxsize=1)
 def _log_factorials() -> np.ndarray:
     return torch.lgamma(torch.arange(1, 1025, dtype=torch.float64)).numpy()
+
+
+def _to_numpy(votes: Tensor) -> np.ndarray:
+    """The same memory, but for bfloat16, which NumPy does not know."""
+    return (votes.float() if votes.dtype == torch.bfloat16 else votes.detach()).numpy()
 
 
 def _sum_into(num_cells: int, cell: Tensor, values: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """Whole models trained on one or several campaigns, and what a trainer does to gradients and weights."""
 
+import gc
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,6 +167,14 @@ def test_clipping_shortens_the_step_of_a_long_gradient_only(make_tree, fit, tmp_
         moved.append(np.abs(arrays_of(model, tmp_path / f"{clip}-after")["stem.0.weight"] - before).max())
     assert moved[0] == moved[1]
     assert moved[2] < 0.5 * moved[0]
+
+
+def test_a_model_that_was_trained_can_be_forgotten(make_tree, fit, tmp_path):
+    model = fit(make_tree(), tmp_path, max_epochs=1)
+    still_there = weakref.ref(model)
+    del model
+    gc.collect()
+    assert still_there() is None
 
 
 def test_a_model_that_was_loaded_trains_like_one_that_was_not(engine, make_tree, fit, tmp_path):

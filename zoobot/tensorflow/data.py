@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -150,7 +151,15 @@ class TensorBatches:
             tf.TensorSpec((None, len(self.loader.catalog.label_cols)), tf.float32),
             tf.TensorSpec((None,), tf.string),
         )
-        return tf.data.Dataset.from_generator(self._elements, output_signature=signature).prefetch(1)
+        # TensorFlow keeps that function, and whatever it holds, for as long as the process lives
+        source = weakref.ref(self)
+        elements = tf.data.Dataset.from_generator(
+            lambda: source()._elements(),  # type: ignore[union-attr]
+            output_signature=signature,
+        )
+        dataset = elements.prefetch(1)
+        dataset.batches = self
+        return dataset
 
     def _input_signature(self) -> Any:
         if isinstance(self.loader, FeatureLoader):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["label_curves"]
 
 _COLOURS = (MAIN, ACCENT, "#3c8f5a", "#8a5aa8", "#b8a03c", "#3ba5b8")
+_MOST_COLUMNS = 3
 
 
 def label_curves(
@@ -43,10 +44,14 @@ def label_curves(
     if not panels or any(curves.empty for curves, _ in panels.values()):
         msg = "there are no curves to draw"
         raise ConfigError(msg)
-    figure = new_figure(4.6 * len(panels), 3.8)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, (curves, score)) in zip(grid, panels.items(), strict=True):
+    columns = min(len(panels), _MOST_COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = new_figure(4.6 * columns, 3.8 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, (curves, score)) in zip(grid, panels.items(), strict=False):
         _draw(axes, curves, score, title, reference)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     return save(figure, path)
 
 

@@ -133,11 +133,10 @@ class LastCheckpoint(keras.callbacks.Callback):
 
     def _parts(self) -> dict[str, dict[str, np.ndarray]]:
         """All that is saved of the model; an encoder that does not learn is read once."""
-        if self.model.encoder_learns:
-            return {"encoder": weights.encoder_state(self.model.encoder), **_learning_parts_of(self.model)}
-        if self._frozen is None:
-            self._frozen = weights.encoder_state(self.model.encoder)
-        return {"encoder": self._frozen, **_learning_parts_of(self.model)}
+        encoder = self._frozen or weights.encoder_state(self.model.encoder)
+        if not self.model.encoder_learns:
+            self._frozen = encoder
+        return {"encoder": encoder, **_learning_parts_of(self.model)}
 
     def _write(self, parts: dict[str, dict[str, np.ndarray]], progress: Progress) -> None:
         updates, average = self.average.state() if self.average else (0, {})

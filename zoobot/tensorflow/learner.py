@@ -37,7 +37,7 @@ class FinetuneableZoobot(GalaxyModel):
         names, members = part_groups(task)
         self.loss_sums = LossSums(names, members) if names else None
         self._gathered: list[tf.Variable] = []
-        self.begin_on([0])
+        self._recent_losses: tuple[tf.Variable, ...] = ()
 
     def begin_on(self, devices: Sequence[int]) -> None:
         """Make ready for the devices that hold the variables from now on.
@@ -46,7 +46,7 @@ class FinetuneableZoobot(GalaxyModel):
             devices: Their numbers among all that train together.
         """
         self._devices = tuple(devices)
-        self._recent_losses: tuple[tf.Variable, ...] = ()
+        self._recent_losses = ()
         self.forget_graphs()
 
     def keep_losses(self, steps: int, galaxies: int) -> None:

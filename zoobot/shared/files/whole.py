@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["PARTIAL_SUFFIX", "partial_name", "publish", "sync", "whole_file"]
+__all__ = ["PARTIAL_SUFFIX", "forgotten", "partial_name", "publish", "sync", "whole_file"]
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -37,6 +38,20 @@ def whole_file(path: Path) -> Iterator[Path]:
         publish(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def forgotten(folder: Path, pattern: str, *, after_s: float) -> Iterator[Path]:
+    """What killed processes left unfinished in a folder: younger ones may be about to be finished.
+
+    Args:
+        folder: Where they lie.
+        pattern: Of their names.
+        after_s: Seconds since they were last changed.
+    """
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # another process finished or removed its own meanwhile
+            if time.time() - path.stat().st_mtime > after_s:
+                yield path
 
 
 def sync(path: Path) -> None:

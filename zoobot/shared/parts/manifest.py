@@ -9,14 +9,13 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from zoobot import __version__
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.files.whole import PARTIAL_SUFFIX, partial_name, sync
+from zoobot.shared.files.whole import PARTIAL_SUFFIX, forgotten, partial_name, sync
 from zoobot.shared.parts.files import PartFolder, writing
 
 __all__ = ["FORMAT", "Manifest", "claim_folder", "decisive_versions", "read_manifest"]
@@ -142,10 +141,9 @@ def _create(path: Path, text: str) -> None:
 
 
 def _forget_partial(folder: PartFolder) -> None:
-    for path in folder.path.glob(f".{folder.manifest.name}.*{PARTIAL_SUFFIX}"):
-        with suppress(FileNotFoundError):  # another process removed its own meanwhile
-            if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:  # else it may be about to be linked
-                path.unlink()
+    pattern = f".{folder.manifest.name}.*{PARTIAL_SUFFIX}"
+    for path in forgotten(folder.path, pattern, after_s=_FORGOTTEN_AFTER_S):
+        path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: PartFolder) -> Manifest:

@@ -13,8 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ import numpy as np
 from zoobot.shared.errors import PredictionsError, WriteError
 from zoobot.shared.features.projections import Projection, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks
-from zoobot.shared.files.whole import sync
+from zoobot.shared.files.whole import forgotten, sync
 from zoobot.shared.optional import import_optional
 from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.predictions import read_prediction_metadata
@@ -171,7 +169,5 @@ def _publish(draft: Path, folder: Path) -> None:
 
 def _forget_drafts(folder: Path) -> None:
     """Delete what killed processes left; another one may be about to finish a younger draft."""
-    for path in folder.parent.glob(f".{folder.name}.draft-*"):
-        with suppress(FileNotFoundError):  # another process finished or removed its own meanwhile
-            if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
-                shutil.rmtree(path, ignore_errors=True)
+    for path in forgotten(folder.parent, f".{folder.name}.draft-*", after_s=_FORGOTTEN_AFTER_S):
+        shutil.rmtree(path, ignore_errors=True)

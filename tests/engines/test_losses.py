@@ -110,6 +110,20 @@ def test_nobody_voted_at_all(engine, to_tensor, to_numpy, gradient):
     assert np.all(gradient(lambda x: nll(x, votes, SLICES), np.ones((2, 12))) == 0)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("broken", [np.inf, np.nan])
+def test_a_broken_concentration_spoils_its_galaxys_loss_alone(engine, to_tensor, to_numpy, gradient, broken):
+    concentrations, votes = draw(np.random.default_rng(8), 40)
+    votes[3, :3] = 1, 2, 3
+    concentrations[3, 1] = broken
+    nll = engine.losses.dirichlet_multinomial_nll
+    got = to_numpy(nll(to_tensor(concentrations), to_tensor(votes), SLICES))
+    slope = gradient(lambda x: nll(x, to_tensor(votes), SLICES), concentrations)
+    assert not np.isfinite(got[3, 0])
+    assert np.isfinite(np.delete(got, 3, axis=0)).all()
+    assert np.isfinite(np.delete(slope, 3, axis=0)).all()
+
+
 def test_batch_size_does_not_change_a_galaxys_loss(engine, to_tensor, to_numpy):
     """Tables are kept between calls, by batch size: a wrong one must not be found."""
     concentrations, votes = draw(np.random.default_rng(6), 40)

@@ -61,9 +61,8 @@ def dirichlet_multinomial_nll(
     check_votes_shape(tuple(concentrations.shape), tuple(votes.shape), len(question_of_answer(tiles)))
     if concentrations.device.type == "cpu":
         # to find the entries that have votes is cheap on a CPU, and a stall elsewhere
-        loss = VotedLoss.apply(concentrations, votes, tiles)
-    else:
-        loss = _dense_loss(concentrations, votes, _membership(tiles, concentrations.device))
+        return VotedLoss.apply(concentrations, votes, tiles)
+    loss = _dense_loss(concentrations, votes, _membership(tiles, concentrations.device))
     return loss.to(torch.promote_types(concentrations.dtype, torch.float32))
 
 

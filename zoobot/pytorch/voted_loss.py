@@ -23,9 +23,10 @@ Tiles = tuple[tuple[int, int, int | None], ...]
 
 
 class VotedLoss(torch.autograd.Function):
-    """`VotedLoss.apply(concentrations, votes, tiles)`: each question's loss, float64, (batch, questions).
+    """`VotedLoss.apply(concentrations, votes, tiles)`: each question's loss, (batch, questions).
 
-    Numbers that are not finite make a loss that is not, of their galaxy alone; whoever trains tells of it.
+    It is in the type of the concentrations, at least float32. Numbers that are not finite make a loss that is
+    not, of their galaxy alone; whoever trains tells of it.
     """
 
     @staticmethod
@@ -37,26 +38,28 @@ class VotedLoss(torch.autograd.Function):
         cells = _question_of_entry(tiles, len(votes))[voted]
         begins = np.ones(len(cells), dtype=bool)
         np.not_equal(cells[1:], cells[:-1], out=begins[1:])
-        asked, their_asked = cells[begins], begins.cumsum() - 1
+        asked, their_asked = cells[np.flatnonzero(begins)], begins.cumsum() - 1
         entries, asked_of_entry = _entries_of(asked, tiles)
 
         counts = flat_votes[voted].astype(np.float64)
         c = np.concatenate((counts, np.bincount(their_asked, counts, len(asked))))
         x = np.concatenate((flat[voted], np.bincount(asked_of_entry, flat[entries], len(asked))))
-        of_answers, of_questions = np.split(_log_coefficient(x, c), [len(voted)])
+        x_plus_c = x + c
+        of_answers, of_questions = np.split(_log_coefficient(x, x_plus_c, c), [len(voted)])
         loss = np.zeros(len(votes) * len(tiles))
         loss[asked] = of_questions - np.bincount(their_asked, of_answers, len(asked))
-        ctx.kept = x, c, voted, their_asked, asked, entries, asked_of_entry
+        ctx.kept = x, x_plus_c, voted, their_asked, asked, entries, asked_of_entry
         ctx.shape, ctx.dtype = concentrations.shape, concentrations.dtype
-        return torch.from_numpy(loss).view(len(votes), len(tiles))
+        dtype = torch.promote_types(concentrations.dtype, torch.float32)
+        return torch.from_numpy(loss).view(len(votes), len(tiles)).to(dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @np.errstate(all="ignore")
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None]:
         """The gradient by the concentrations, in their type."""
-        x, c, voted, their_asked, asked, entries, asked_of_entry = ctx.kept
-        of_answers, of_questions = np.split(_digamma(x + c) - _digamma(x), [len(voted)])
+        x, x_plus_c, voted, their_asked, asked, entries, asked_of_entry = ctx.kept
+        of_answers, of_questions = np.split(_digamma(x_plus_c) - _digamma(x), [len(voted)])
         weights = _flat_array(grad_loss)[asked]
         of_questions *= weights
         gradient = np.zeros(ctx.shape.numel(), np.float64 if ctx.dtype == torch.float64 else np.float32)
@@ -65,11 +68,14 @@ class VotedLoss(torch.autograd.Function):
         return torch.from_numpy(gradient).view(ctx.shape).to(ctx.dtype), None, None
 
 
-def _log_coefficient(x: NDArray, c: NDArray) -> NDArray:
+def _log_coefficient(x: NDArray, x_plus_c: NDArray, c: NDArray) -> NDArray:
     """lnΓ(x + c) − lnΓ(x) − lnΓ(c + 1), by SciPy, whose log-gamma takes two thirds of the time of torch's."""
     from scipy.special import gammaln
 
-    return gammaln(x + c) - gammaln(x) - _log_factorial(c)
+    value = gammaln(x_plus_c)
+    value -= gammaln(x)
+    value -= _log_factorial(c)
+    return value
 
 
 def _digamma(x: NDArray) -> NDArray:

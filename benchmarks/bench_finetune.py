@@ -6,9 +6,9 @@
 A classifier learns from a few hundred galaxies. The head alone is trained with each galaxy encoded once (as
 `n_blocks=0` does), with every view of every epoch encoded (`cache_features=False`), and by the public zoobot,
 which does that too; then the top block and the head, from images and from what the blocks below made of them
-(`activation_views`). Last, the share of a step of the whole network that its encoder's forward and backward
-take. `--slow-epochs` runs fewer epochs of what encodes in every epoch, and
-multiplies.
+(`activation_views`). Limits are the network's own steps on images in memory. Last, the share of a step of the
+whole network that its encoder's forward and backward take. `--slow-epochs` runs fewer epochs of what encodes
+in every epoch, and multiplies.
 """
 
 from __future__ import annotations
@@ -140,7 +140,28 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for _ in range(options.turns):
             for name, settings in ways.items():
                 runs[name].append(asked[name]("finetune", **settings))
-        return {"runs": runs, "deep_step": measure_deep_step(options, ours)}
+        limits = {HEAD: limit_of_head(options, ours), STAGE: limit_of_stage(options, ours)}
+        return {"runs": runs, "limits": limits, "deep_step": measure_deep_step(options, ours)}
+
+
+def limit_of_head(options: argparse.Namespace, ours: Any) -> dict[str, float]:
+    """Seconds of the encoder alone, over every galaxy once."""
+    batches = (options.train + options.val) / options.batch_size
+    return {"wall_s": batches * middle_seconds(ours("frozen_steps", repeats=6))}
+
+
+def limit_of_stage(options: argparse.Namespace, ours: Any) -> dict[str, float]:
+    """Seconds of the frozen part, over every view once, and of the top block's steps."""
+    settings = {"n_blocks": 1, "activation_views": options.views}
+    views = (options.views * options.train + options.val) / options.batch_size
+    steps = options.epochs * options.train / options.batch_size
+    frozen = views * middle_seconds(ours("frozen_steps", repeats=6, **settings))
+    return {"wall_s": frozen + steps * middle_seconds(ours("learning_steps", repeats=6, **settings))}
+
+
+def middle_seconds(samples: timing.Samples) -> float:
+    """The median by the clock, but for the first, which allocates and compiles."""
+    return statistics.median(wall for wall, _ in samples[1:]) / 1e3
 
 
 def measure_deep_step(options: argparse.Namespace, ours: Any) -> dict[str, float]:
@@ -172,6 +193,8 @@ def report(options: argparse.Namespace, results: dict[str, Any]) -> None:
             f"| {name}{mark} | {middle:.1f} | {wall[0]:.1f} to {wall[-1]:.1f} | {cpu[len(cpu) // 2]:.1f} "
             f"| {middle / once:.1f} | {runs[-1]['accuracy']:.3f} |"
         )
+    for name, limit in results["limits"].items():
+        print(f"the network's part of {name!r} alone: {limit['wall_s']:.1f} s")
     deep = results["deep_step"]
     print(
         f"a step of all blocks in fit, from files: {deep['fit_cpu_ms']:.0f} CPU ms; "

@@ -61,13 +61,29 @@ class FinetuneWork:
 
     def encoder_steps(self, repeats: int) -> timing.Samples:
         """The encoder's forward and backward alone, on a batch of training images in memory."""
-        loader = GalaxyLoader(
-            read_catalog(self.folder / "train.csv"), self._model().preprocessing, **self.loading
-        )
-        images = next(iter(loader)).images
-        step = ENCODER_STEPS[self.name](self._model(n_blocks="all"), images)
+        step = ENCODER_STEPS[self.name](self._model(n_blocks="all"), self._images())
         with as_the_engine_works(self.name):
             return timing.take_samples(step, repeats)
+
+    def frozen_steps(self, repeats: int, **settings: Any) -> timing.Samples:
+        """The frozen part of the encoder alone, on a batch of images in memory."""
+        frozen, images = self._model(**settings).frozen_part(), self._images()
+        with as_the_engine_works(self.name):
+            return timing.take_samples(lambda: frozen.encode(images), repeats)
+
+    def learning_steps(self, repeats: int, **settings: Any) -> timing.Samples:
+        """The forward and backward of the part that learns alone, on a batch of what enters it."""
+        model = self._model(**settings)
+        activations = model.frozen_part().encode(self._images())
+        step = ENCODER_STEPS[self.name](model, activations)
+        with as_the_engine_works(self.name):
+            return timing.take_samples(step, repeats)
+
+    def _images(self) -> np.ndarray:
+        """A batch for training."""
+        preprocessing = self._model().preprocessing
+        loader = GalaxyLoader(read_catalog(self.folder / "train.csv"), preprocessing, **self.loading)
+        return next(iter(loader)).images
 
     def _model(self, **settings: Any) -> Any:
         return self.engine.finetune.FinetuneableZoobotClassifier(
@@ -119,7 +135,7 @@ ENCODER_STEPS = {"pytorch": pytorch_encoder_step, "tensorflow": tensorflow_encod
 def main() -> None:
     name, folder, encoder, size, batch_size, num_workers = sys.argv[1:7]
     work = FinetuneWork(name, Path(folder), encoder, int(size), int(batch_size), int(num_workers))
-    handlers = (work.checkpoint, work.finetune, work.encoder_steps)
+    handlers = (work.checkpoint, work.finetune, work.encoder_steps, work.frozen_steps, work.learning_steps)
     timing.serve({handler.__name__: handler for handler in handlers})
 
 

@@ -13,10 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_it_measures_and_records(tmp_path):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize(("backend", "package"), [("pytorch", "torch"), ("tensorflow", "tensorflow")])
+def test_it_measures_and_records(tmp_path, backend, package):
+    pytest.importorskip(package)
     record_file = tmp_path / "loss.json"
     command = [sys.executable, ROOT / "benchmarks" / "bench_loss.py", "--quick", "--batch-sizes", "4"]
+    command += ["--backend", backend]
     run = subprocess.run(
         [*command, "--json", record_file],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -28,8 +30,9 @@ def test_it_measures_and_records(tmp_path):
     assert "batch 4:" in run.stdout
     record = json.loads(record_file.read_text())
     assert record["machine"]["cores"] == os.cpu_count()
-    assert "torch" in record["machine"]["versions"]
+    assert package in record["machine"]["versions"]
     (result,) = record["results"]
     assert result["largest_error_nats"]["ours"] < 1e-5
-    spread = result["times"]["ours"]["wall_ms"]
-    assert 0 < spread["p10"] <= spread["median"] <= spread["p90"]
+    for name in ("ours", "limit"):
+        spread = result["times"][name]["wall_ms"]
+        assert 0 < spread["p10"] <= spread["median"] <= spread["p90"]

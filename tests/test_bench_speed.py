@@ -78,4 +78,6 @@ def test_finetuning(measure, backend):
     for runs in results["runs"].values():
         assert 0 <= runs[0]["accuracy"] <= 1
         assert runs[0]["wall_s"] > 0
+    assert len(results["limits"]) == 2
+    assert all(limit["wall_s"] > 0 for limit in results["limits"].values())
     assert results["deep_step"]["encoder_cpu_ms"] > 0

@@ -116,7 +116,8 @@ def test_finetuning_is_compared_with_the_best_of_the_peer_over_as_many_epochs(dr
     other = {**settings, "encoder": "convnext_atto"}
     rows, _ = draw(
         a=("finetune", other, {"runs": {**runs, "zoobot, head, encoded once": run(1)}}),
-        b=("finetune", settings, {"runs": runs}),
+        b=("finetune", settings, {"runs": runs, "limits": {"zoobot, head, encoded once": {"wall_s": 8}}}),
     )
     assert rows["finetune the head, 500 galaxies, 20 epochs, convnext_nano, 224 px"][0] == "20×"
+    assert rows["finetune the head, 500 galaxies, 20 epochs, convnext_nano, 224 px"][3].endswith("once: 80 %")
     assert rows["finetune the last stage, beside encoding anew, convnext_nano, 224 px"][0] == "3.0×"

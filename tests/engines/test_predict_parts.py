@@ -32,7 +32,7 @@ def test_parts_together_are_the_table(engine, predict, make_model, catalog_path,
     names = ["_manifest.json", *(f"part-00000{i}.parquet" for i in range(3))]
     assert sorted(p.name for p in (tmp_path / "parts").iterdir()) == names
     for table in (result.table, read_predictions(tmp_path / "parts"), pd.read_parquet(tmp_path / "parts")):
-        pd.testing.assert_frame_equal(table, in_memory, atol=1e-4, check_dtype=False)
+        pd.testing.assert_frame_equal(table, in_memory, rtol=1e-4, check_dtype=False)
     chunks = list(read_prediction_chunks(tmp_path / "parts", rows=7))
     assert [len(chunk) for chunk in chunks] == [7, 3, 7, 3, 4]
     assert read_prediction_metadata(tmp_path / "parts")["catalog"] == str(catalog_path)

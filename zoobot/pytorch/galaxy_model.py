@@ -15,7 +15,7 @@ from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import network_input
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.models.neutral import asked_of_encoder, describe_model
+from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, lowest_learning_block, plan_training
@@ -54,7 +54,7 @@ class GalaxyModel(pl.LightningModule):
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.encoder = _get_encoder(name, encoder, preprocessing)
+            self.encoder = encoder_for_pixels(encoders, name, encoder, preprocessing)
             self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)
         self.preprocessing = self.encoder.preprocessing
         for statistic in ("mean", "std"):
@@ -172,16 +172,3 @@ class GalaxyModel(pl.LightningModule):
             head_tensors=weights.module_state(self.head),
             training=training,
         )
-
-
-def _get_encoder(
-    name: str, encoder: nn.Module | None, preprocessing: Preprocessing | dict[str, Any] | None
-) -> encoders.Encoder:
-    """The encoder by name or from memory, made for the pixels that were asked for."""
-    changes, shape = asked_of_encoder(preprocessing)
-    if encoder is None:
-        encoder = encoders.load_encoder(name, **shape)
-    elif not isinstance(encoder, encoders.Encoder):
-        encoder = encoders.encoder_from_module(encoder, **shape)
-    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
-    return encoder

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.models.neutral import asked_of_encoder, describe_model
+from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
@@ -58,7 +58,7 @@ class GalaxyModel(keras.Model):
         self.task = task
         self.settings = settings
         with _seeded(settings.seed):
-            self.encoder = _get_encoder(name, encoder, preprocessing)
+            self.encoder = encoder_for_pixels(encoders, name, encoder, preprocessing)
             self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)
         self.preprocessing = self.encoder.preprocessing
         self._float_type = tf.as_dtype(self.head.variable_dtype)
@@ -225,16 +225,3 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
-
-
-def _get_encoder(
-    name: str, encoder: Any, preprocessing: Preprocessing | dict[str, Any] | None
-) -> encoders.Encoder:
-    """The encoder by name or from memory, made for the pixels that were asked for."""
-    changes, shape = asked_of_encoder(preprocessing)
-    if encoder is None:
-        encoder = encoders.load_encoder(name, **shape)
-    elif not isinstance(encoder, encoders.Encoder):
-        encoder = encoders.encoder_from_module(encoder, **shape)
-    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
-    return encoder

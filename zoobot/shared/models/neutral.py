@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from zoobot.shared.models.bundled import bundled_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 
-__all__ = ["asked_of_encoder", "describe_model", "model_options", "read_whole_model"]
+__all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_model"]
 
 
 class _Finetuned(Protocol):
@@ -113,17 +114,27 @@ def model_options(neutral: NeutralCheckpoint) -> tuple[str, dict[str, Any]]:
     return "FinetuneableZoobotClassifier", options | {"num_classes": task.num_outputs, "multi_label": True}
 
 
-def asked_of_encoder(
-    preprocessing: Preprocessing | dict[str, Any] | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a model's `preprocessing` asks of its encoder: changes to its record, and the shape of its images.
+def encoder_for_pixels(
+    encoders: ModuleType, name: str, encoder: Any, preprocessing: Preprocessing | dict[str, Any] | None
+) -> Any:
+    """A model's encoder, by name or from memory, made for the pixels that the model was asked to have.
 
-    Example:
-        >>> asked_of_encoder({"channels": 1})[1]
-        {'in_channels': 1, 'image_size_pix': None}
+    Args:
+        encoders: The engine's module of that name.
+        name: The encoder's name, if there is none in memory.
+        encoder: An `Encoder`, or a network of the engine.
+        preprocessing: How files become pixels, or a dict of changes to the encoder's own record.
+
+    Raises:
+        EncoderError: If the encoder can't be had, or not for such pixels.
     """
     changes = (
         preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
     )
     shape = {"in_channels": changes.get("channels"), "image_size_pix": changes.get("image_size_pix")}
-    return changes, shape
+    if encoder is None:
+        encoder = encoders.load_encoder(name, **shape)
+    elif not isinstance(encoder, encoders.Encoder):
+        encoder = encoders.encoder_from_module(encoder, **shape)
+    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
+    return encoder

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoobot.pytorch.voted_loss import Tiles, VotedLoss, question_of_answer
+from zoobot.pytorch.voted_loss import Tree, VotedLoss, tree_of
 from zoobot.shared.training.loss_checks import check_votes_shape
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def dirichlet_multinomial_nll(
     References:
         Walmsley et al. 2022, MNRAS 509, 3966.
     """
-    tiles = tuple((part.start, part.stop, part.step) for part in question_slices)
-    check_votes_shape(tuple(concentrations.shape), tuple(votes.shape), len(question_of_answer(tiles)))
+    tree = tree_of(question_slices)
+    check_votes_shape(tuple(concentrations.shape), tuple(votes.shape), len(tree.question))
     if concentrations.device.type == "cpu":
         # to find the entries that have votes is cheap on a CPU, and a stall elsewhere
-        return VotedLoss.apply(concentrations, votes, tiles)
-    loss = _dense_loss(concentrations, votes, _membership(tiles, concentrations.device))
+        return VotedLoss.apply(concentrations, votes, tree)
+    loss = _dense_loss(concentrations, votes, _membership(tree, concentrations.device))
     return loss.to(torch.promote_types(concentrations.dtype, torch.float32))
 
 
@@ -80,8 +80,7 @@ def _log_coefficient(x: Tensor, c: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _membership(tiles: Tiles, device: torch.device) -> Tensor:
+def _membership(tree: Tree, device: torch.device) -> Tensor:
     """1 where an answer belongs to a question, else 0: (answers, questions), in the device's longest type."""
     longest = torch.float32 if device.type == "mps" else torch.float64
-    question = torch.from_numpy(question_of_answer(tiles))
-    return torch.nn.functional.one_hot(question, len(tiles)).to(device, longest)
+    return torch.nn.functional.one_hot(torch.from_numpy(tree.question), len(tree.first)).to(device, longest)

@@ -6,6 +6,8 @@ small arrays, the same takes a quarter (batches of 512) to a third (of 64) longe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,14 +18,42 @@ from torch import Tensor
 
 from zoobot.shared.likelihood import answer_question_index
 
-__all__ = ["Tiles", "VotedLoss", "question_of_answer"]
+__all__ = ["Tree", "VotedLoss", "tree_of"]
 
-#: Start, stop and step of each question's slice: slices that a cache takes for a key.
-Tiles = tuple[tuple[int, int, int | None], ...]
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Where the answers of each question stand in a table of all answers.
+
+    Attributes:
+        question: The question of each answer, (answers,).
+        first: The first answer of each question, (questions,).
+        length: How many answers each question has, (questions,).
+    """
+
+    question: NDArray
+    first: NDArray
+    length: NDArray
+
+
+def tree_of(question_slices: Sequence[slice]) -> Tree:
+    """The same tree each time for the same slices.
+
+    Raises:
+        SchemaError: If the slices overlap, leave a gap, or do not begin at 0.
+    """
+    return _tree_of(tuple((part.start, part.stop, part.step) for part in question_slices))
+
+
+@lru_cache(maxsize=32)
+def _tree_of(extents: tuple[tuple[int, int, int | None], ...]) -> Tree:
+    question = answer_question_index([slice(*extent) for extent in extents])
+    first = np.array([start for start, _, _ in extents])
+    return Tree(question, first, np.array([stop for _, stop, _ in extents]) - first)
 
 
 class VotedLoss(torch.autograd.Function):
-    """`VotedLoss.apply(concentrations, votes, tiles)`: each question's loss, (batch, questions).
+    """`VotedLoss.apply(concentrations, votes, tree)`: each question's loss, (batch, questions).
 
     It is in the type of the concentrations, at least float32. Numbers that are not finite make a loss that is
     not, of their galaxy alone; whoever trains tells of it.
@@ -31,27 +61,27 @@ class VotedLoss(torch.autograd.Function):
 
     @staticmethod
     @np.errstate(all="ignore")
-    def forward(ctx: Any, concentrations: Tensor, votes: Tensor, tiles: Tiles) -> Tensor:
+    def forward(ctx: Any, concentrations: Tensor, votes: Tensor, tree: Tree) -> Tensor:
         """The loss, and for the way back where its entries stand."""
         flat, flat_votes = _flat_array(concentrations), _flat_array(votes)
         voted = np.flatnonzero(flat_votes > 0)
-        cells = _question_of_entry(tiles, len(votes))[voted]
+        cells = _question_of_entry(tree, len(votes))[voted]
         begins = np.ones(len(cells), dtype=bool)
         np.not_equal(cells[1:], cells[:-1], out=begins[1:])
-        asked, their_asked = cells[np.flatnonzero(begins)], begins.cumsum() - 1
-        entries, asked_of_entry = _entries_of(asked, tiles)
+        asked, their_asked = cells[np.flatnonzero(begins)], begins.cumsum()
+        their_asked -= 1
+        entries, asked_of_entry = _entries_of(asked, tree)
 
         counts = flat_votes[voted].astype(np.float64)
         c = np.concatenate((counts, np.bincount(their_asked, counts, len(asked))))
         x = np.concatenate((flat[voted], np.bincount(asked_of_entry, flat[entries], len(asked))))
         x_plus_c = x + c
-        of_answers, of_questions = np.split(_log_coefficient(x, x_plus_c, c), [len(voted)])
-        loss = np.zeros(len(votes) * len(tiles))
-        loss[asked] = of_questions - np.bincount(their_asked, of_answers, len(asked))
+        value, answers = _log_coefficient(x, x_plus_c, c), len(voted)
+        loss = np.zeros((len(votes), len(tree.first)))
+        loss.reshape(-1)[asked] = value[answers:] - np.bincount(their_asked, value[:answers], len(asked))
         ctx.kept = x, x_plus_c, voted, their_asked, asked, entries, asked_of_entry
         ctx.shape, ctx.dtype = concentrations.shape, concentrations.dtype
-        dtype = torch.promote_types(concentrations.dtype, torch.float32)
-        return torch.from_numpy(loss).view(len(votes), len(tiles)).to(dtype)
+        return torch.from_numpy(loss).to(torch.promote_types(concentrations.dtype, torch.float32))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -59,13 +89,17 @@ class VotedLoss(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None]:
         """The gradient by the concentrations, in their type."""
         x, x_plus_c, voted, their_asked, asked, entries, asked_of_entry = ctx.kept
-        of_answers, of_questions = np.split(_digamma(x_plus_c) - _digamma(x), [len(voted)])
+        slope = _digamma(x_plus_c)
+        slope -= _digamma(x)
+        of_answers, of_questions = slope[: len(voted)], slope[len(voted) :]
         weights = _flat_array(grad_loss)[asked]
         of_questions *= weights
-        gradient = np.zeros(ctx.shape.numel(), np.float64 if ctx.dtype == torch.float64 else np.float32)
-        gradient[entries] = of_questions[asked_of_entry]
-        gradient[voted] = of_questions[their_asked] - of_answers * weights[their_asked]
-        return torch.from_numpy(gradient).view(ctx.shape).to(ctx.dtype), None, None
+        of_answers *= weights[their_asked]
+        gradient = np.zeros(ctx.shape, np.float64 if ctx.dtype == torch.float64 else np.float32)
+        flat = gradient.reshape(-1)
+        flat[entries] = of_questions[asked_of_entry]
+        flat[voted] = of_questions[their_asked] - of_answers
+        return torch.from_numpy(gradient).to(ctx.dtype), None, None
 
 
 def _log_coefficient(x: NDArray, x_plus_c: NDArray, c: NDArray) -> NDArray:
@@ -89,9 +123,9 @@ def _log_factorial(counts: NDArray) -> NDArray:
 
     table = _log_factorials()
     if len(counts) and counts.max() < len(table):
-        whole = counts.astype(np.int64)
-        if np.array_equal(whole, counts):
-            return table[whole]
+        whole = counts.astype(np.intp)
+        if (whole == counts).all():
+            return table.take(whole)
     return gammaln(counts + 1)
 
 
@@ -107,28 +141,25 @@ def _flat_array(values: Tensor) -> NDArray:
     return (values.float() if values.dtype == torch.bfloat16 else values.detach()).numpy().ravel()
 
 
-def _entries_of(cells: NDArray, tiles: Tiles) -> tuple[NDArray, NDArray]:
+def _entries_of(cells: NDArray, tree: Tree) -> tuple[NDArray, NDArray]:
     """Where the answers of some cells of a flattened (batch, questions) table stand in that of the answers.
 
     Returns:
         The entries of the flattened (batch, answers) table, and for each its cell's position among `cells`.
     """
-    first = np.array([start for start, _, _ in tiles])
-    length = np.array([stop for _, stop, _ in tiles]) - first
-    row, question = np.divmod(cells, len(tiles))
-    lengths = length[question]
-    shift = row * length.sum() + first[question] + lengths - lengths.cumsum()
+    row, question = np.divmod(cells, len(tree.first))
+    lengths = tree.length[question]
+    shift = row * len(tree.question)
+    shift += tree.first[question]
+    shift += lengths
+    shift -= lengths.cumsum()
     position = np.repeat(np.arange(len(cells)), lengths)
-    return shift[position] + np.arange(len(position)), position
-
-
-@lru_cache(maxsize=32)
-def question_of_answer(tiles: Tiles) -> NDArray:
-    """The question of each answer, (answers,)."""
-    return answer_question_index([slice(*tile) for tile in tiles])
+    entries = shift[position]
+    entries += np.arange(len(position))
+    return entries, position
 
 
 @lru_cache(maxsize=8)
-def _question_of_entry(tiles: Tiles, batch_size: int) -> NDArray:
+def _question_of_entry(tree: Tree, batch_size: int) -> NDArray:
     """The cell of a flattened (batch, questions) table for each entry of a flattened (batch, answers) one."""
-    return (len(tiles) * np.arange(batch_size)[:, None] + question_of_answer(tiles)).ravel()
+    return (len(tree.first) * np.arange(batch_size)[:, None] + tree.question).ravel()

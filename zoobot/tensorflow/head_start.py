@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -39,7 +38,8 @@ def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
     outputs = model.head.linear.units
     with _in_float64():
         head: Any = heads.build_head(model.task, outputs, dropout_prob=0.0)
-    head.linear.kernel.assign(np.eye(outputs))
+        # its outputs are given, and of a product in float64 TensorFlow warns
+        head.linear = keras.layers.Identity()
     for name in _TARGET_STATISTICS:
         if hasattr(head, name):
             getattr(head, name).assign(getattr(model.head, name).numpy())

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from zoobot.shared.engine import DEFAULT_ENGINE
+
 __all__ = ["PANELS", "Panel", "Row", "Speed", "measure_rows", "read_records"]
 
 Record: TypeAlias = dict[str, Any]
@@ -112,7 +114,9 @@ def read_records(folder: str | Path) -> list[Record]:
 
 
 def measure_rows(records: list[Record]) -> list[Speed]:
-    """All rows, those without a record too."""
+    """All rows, those without a record too; of records of one engine, the default engine's."""
+    engines = (None, "all", DEFAULT_ENGINE)
+    records = [record for record in records if record["settings"].get("backend") in engines]
     return [_measure(row, records) for row in ROWS]
 
 

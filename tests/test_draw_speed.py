@@ -71,6 +71,12 @@ def test_bars_reached_and_missed(draw):
     assert rows["predict, convnext_nano, 224 px"][0] == "not measured"
 
 
+def test_the_table_is_of_the_default_engine(draw):
+    loss = [{"batch_size": 64, "times": {"ours": median(2)}, "times_faster": {"cpu_ms": 21}}]
+    rows, _ = draw(loss=("loss", {"backend": "tensorflow"}, loss))
+    assert rows["vote loss, GZ Evo, batches of 64"][0] == "not measured"
+
+
 def test_the_readme_shows_what_the_records_say(tmp_path):
     page = tmp_path / "README.md"
     page.write_text((ROOT / "README.md").read_text())

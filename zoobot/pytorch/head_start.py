@@ -63,8 +63,8 @@ def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
     """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
     outputs = model.head.linear.out_features
     head = copy.deepcopy(model.head).double().cpu().eval()
-    head.linear = nn.Linear(outputs, outputs, bias=False, dtype=torch.float64)
-    nn.init.eye_(head.linear.weight)
+    head.linear = nn.Identity()  # its outputs are given
+    head.linear.in_features = outputs
 
     def loss(given: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
         leaf = torch.from_numpy(given).requires_grad_()

@@ -61,28 +61,29 @@ class FinetuneWork:
 
     def encoder_steps(self, repeats: int) -> timing.Samples:
         """The encoder's forward and backward alone, on a batch of training images in memory."""
-        step = ENCODER_STEPS[self.name](self._model(n_blocks="all"), self._images())
+        model = self._model(n_blocks="all")
+        step = ENCODER_STEPS[self.name](model, self._images(model))
         with as_the_engine_works(self.name):
             return timing.take_samples(step, repeats)
 
     def frozen_steps(self, repeats: int, **settings: Any) -> timing.Samples:
         """The frozen part of the encoder alone, on a batch of images in memory."""
-        frozen, images = self._model(**settings).frozen_part(), self._images()
+        model = self._model(**settings)
+        frozen, images = model.frozen_part(), self._images(model)
         with as_the_engine_works(self.name):
             return timing.take_samples(lambda: frozen.encode(images), repeats)
 
     def learning_steps(self, repeats: int, **settings: Any) -> timing.Samples:
         """The forward and backward of the part that learns alone, on a batch of what enters it."""
         model = self._model(**settings)
-        activations = model.frozen_part().encode(self._images())
+        activations = model.frozen_part().encode(self._images(model))
         step = ENCODER_STEPS[self.name](model, activations)
         with as_the_engine_works(self.name):
             return timing.take_samples(step, repeats)
 
-    def _images(self) -> np.ndarray:
-        """A batch for training."""
-        preprocessing = self._model().preprocessing
-        loader = GalaxyLoader(read_catalog(self.folder / "train.csv"), preprocessing, **self.loading)
+    def _images(self, model: Any) -> np.ndarray:
+        """A batch of the training galaxies."""
+        loader = GalaxyLoader(read_catalog(self.folder / "train.csv"), model.preprocessing, **self.loading)
         return next(iter(loader)).images
 
     def _model(self, **settings: Any) -> Any:

@@ -138,22 +138,27 @@ def _find(figure: Figure, record: Record) -> float | None:
         return None
 
 
-def _loss(size: int) -> Figure:
-    return lambda record: _batch(record, size)["times_faster"]["cpu_ms"]
+def _loss_row(size: int, bar: float) -> Row:
+    return Row(
+        f"vote loss, GZ Evo, batches of {size}",
+        "faster",
+        bar,
+        "loss",
+        lambda record: _batch(record, size)["times_faster"]["cpu_ms"],
+        "the public zoobot, CPU time",
+        "SciPy's log-gamma and digamma alone",
+        lambda record: _cpu_ms(_batch(record, size), "limit") / _cpu_ms(_batch(record, size), "ours"),
+    )
 
 
-def _loss_limit(size: int) -> Figure:
-    def ratio(record: Record) -> float:
-        times = _batch(record, size)["times"]
-        return times["limit"]["cpu_ms"]["median"] / times["ours"]["cpu_ms"]["median"]
-
-    return ratio
+def _cpu_ms(result: Record, name: str) -> float:
+    return result["times"][name]["cpu_ms"]["median"]
 
 
 def _loss_of_step(record: Record) -> float:
     """The largest part of a training step that the loss takes, of the batch sizes whose step was timed."""
     parts = [
-        result["times"]["ours"]["cpu_ms"]["median"] / result["encoder_step"]["cpu_ms"]["median"]
+        _cpu_ms(result, "ours") / result["encoder_step"]["cpu_ms"]["median"]
         for result in record["results"]
         if "encoder_step" in result
     ]
@@ -189,29 +194,25 @@ def _memory_growth(record: Record) -> float:
 
 
 def _finetuning(name: str, than: str) -> Figure:
-    """How many times faster, by epochs of equal number, than the fastest way whose name begins so."""
+    """How many times faster than the fastest way whose name begins so."""
 
     def ratio(record: Record) -> float:
-        runs, epochs = record["results"]["runs"], record["settings"]["epochs"]
-
-        def seconds(way: str) -> float:
-            return sorted(run["wall_s"] * epochs / run["epochs"] for run in runs[way])[len(runs[way]) // 2]
-
-        ways = [way for way in runs if way.startswith(than)]
+        ways = [way for way in record["results"]["runs"] if way.startswith(than)]
         if not ways:
             raise KeyError(than)
-        return min(map(seconds, ways)) / seconds(name)
+        return min(_seconds(record, way) for way in ways) / _seconds(record, name)
 
     return ratio
 
 
 def _finetuning_limit(name: str) -> Figure:
-    def ratio(record: Record) -> float:
-        limit = record["results"]["limits"][name]["wall_s"]
-        runs = sorted(run["wall_s"] for run in record["results"]["runs"][name])
-        return limit / runs[len(runs) // 2]
+    return lambda record: record["results"]["limits"][name]["wall_s"] / _seconds(record, name)
 
-    return ratio
+
+def _seconds(record: Record, way: str) -> float:
+    """The median, for as many epochs as all ways are compared over."""
+    runs, epochs = record["results"]["runs"][way], record["settings"]["epochs"]
+    return sorted(run["wall_s"] * epochs / run["epochs"] for run in runs)[len(runs) // 2]
 
 
 def _starting(name: str, than: str) -> Figure:
@@ -236,26 +237,8 @@ PEER_LOADER = "public zoobot, training"
 FINETUNED = "{encoder}, {image_size} px"
 
 ROWS = [
-    Row(
-        "vote loss, GZ Evo, batches of 512",
-        "faster",
-        12,
-        "loss",
-        _loss(512),
-        "the public zoobot, CPU time",
-        "SciPy's log-gamma and digamma alone",
-        _loss_limit(512),
-    ),
-    Row(
-        "vote loss, GZ Evo, batches of 64",
-        "faster",
-        20,
-        "loss",
-        _loss(64),
-        "the public zoobot, CPU time",
-        "SciPy's log-gamma and digamma alone",
-        _loss_limit(64),
-    ),
+    _loss_row(512, 12),
+    _loss_row(64, 20),
     Row(
         "424 px JPEGs to augmented 224 px batches",
         "faster",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import struct
+import zipfile
 from collections import OrderedDict
 from functools import cache
 
@@ -22,7 +24,7 @@ from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import read_tensors
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.models.neutral import model_options, read_whole_model
-from zoobot.shared.models.torch_pickle import read_torch_pickle
+from zoobot.shared.models.torch_pickle import read_torch_object, read_torch_pickle
 from zoobot.shared.preprocessing import Preprocessing
 
 TASKS = [
@@ -165,28 +167,46 @@ def _old_layout(tensors, storages):
     return b"".join([*parts, tensors, pickle.dumps(list(storages), protocol=2), *numbers])
 
 
-def _good_pickle():
-    """A state dict of two tensors, opcode by opcode, so that torch need not be there."""
-    tensor = (
-        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
-        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06NtQK\x00K\x02K\x03\x86K\x03K\x01\x86\x89}tR"
-    )
-    body = b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00w" + tensor + b"u."
-    return _old_layout(body, {"0": np.arange(6, dtype="<f4")})
+def _zip_layout(tensors, storages):
+    """Bytes as torch writes them since 1.6."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        members = {"data.pkl": tensors, "byteorder": b"little", "version": b"3"}
+        for name, content in (members | {f"data/{k}": n.tobytes() for k, n in storages.items()}).items():
+            archive.writestr(zipfile.ZipInfo(f"model/{name}"), content)
+    return stream.getvalue()
 
 
-GOOD_PICKLE = _good_pickle()
+# A state dict of one tensor, opcode by opcode, so that torch need not be there.
+TENSOR_PICKLE = (
+    b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00w"
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06NtQK\x00K\x02K\x03\x86K\x03K\x01\x86\x89}tRu."
+)
+LAYOUTS = {"old": _old_layout, "zip": _zip_layout}
+GOOD_PICKLES = [make(TENSOR_PICKLE, {"0": np.arange(6, dtype="<f4")}) for make in LAYOUTS.values()]
 
 
-def test_the_seed_of_the_pickles_is_a_good_one():
-    arrays = read_torch_pickle(write("w.pth", GOOD_PICKLE))
+@pytest.mark.parametrize("content", GOOD_PICKLES)
+def test_the_seed_of_the_pickles_is_a_good_one(content):
+    arrays = read_torch_pickle(write("w.pth", content))
     np.testing.assert_array_equal(arrays["w"], np.arange(6).reshape(2, 3))
 
 
-@fuzz(200, content=st.one_of(mutated([GOOD_PICKLE]), st.binary(max_size=80)))
-def test_a_damaged_pickle_is_read_or_refused(content):
+def check_pickle(content):
     arrays = attempt(read_torch_pickle, write("w.pth", content))
     assert refused(arrays) or all(isinstance(array, np.ndarray) for array in arrays.values())
+    attempt(read_torch_object, write("w.pth", content), inert=["torch._utils._rebuild_tensor_v3"])
+
+
+@fuzz(200, content=st.one_of(mutated(GOOD_PICKLES), st.binary(max_size=80)))
+def test_a_damaged_pickle_is_read_or_refused(content):
+    check_pickle(content)
+
+
+@fuzz(200, body=mutated([TENSOR_PICKLE]), layout=st.sampled_from(sorted(LAYOUTS)))
+def test_a_damaged_pickle_in_a_whole_file_is_read_or_refused(body, layout):
+    check_pickle(LAYOUTS[layout](body, {"0": np.arange(6, dtype="<f4")}))
 
 
 @fuzz(30, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL), place=st.integers(0, 3), wrapped=st.booleans())
@@ -195,8 +215,9 @@ def test_a_malicious_pickle_never_runs(protocol, place, wrapped):
     evil = pickle.dumps(OrderedDict(w=_Evil(canary)) if wrapped else _Evil(canary), protocol=protocol)
     parts = [pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {}, {})]
     parts[place] = evil
-    outcome = attempt(read_torch_pickle, write("w.pth", b"".join(parts)))
-    assert isinstance(outcome, CheckpointError)
+    for content in (b"".join(parts), _zip_layout(evil, {})):
+        outcome = attempt(read_torch_pickle, write("w.pth", content))
+        assert isinstance(outcome, CheckpointError)
     assert not os.path.exists(canary)
 
 

@@ -1,5 +1,4 @@
 import importlib.util
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from zoobot.shared.errors import CheckpointError, MissingPackageError
 from zoobot.shared.files.tensors import read_tensors, write_tensors
 from zoobot.shared.models import bundled
 from zoobot.shared.models.bundled import bundled_checkpoint, bundled_encoder, bundled_names
-from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.workflow.prediction import find_checkpoint
 
 needs_package = pytest.mark.skipif(
@@ -95,81 +93,3 @@ def test_weights_in_half_precision_are_read_as_float32(tmp_path):
     arrays = read_tensors(tmp_path / "half.safetensors")
     assert (arrays["w"].dtype, arrays["n"].dtype) == (np.float32, np.int64)
     assert arrays["w"].tolist() == [0.5, 1.5]
-
-
-class TestTorchPickle:
-    def save(self, path, value):
-        torch = pytest.importorskip("torch")
-        torch.save(value, path, _use_new_zipfile_serialization=False)
-        return path
-
-    def test_tensors_of_every_kind_and_stride(self, tmp_path):
-        torch = pytest.importorskip("torch")
-        base = torch.arange(24).reshape(2, 3, 4)
-        kinds = (
-            torch.float64,
-            torch.float32,
-            torch.float16,
-            torch.int64,
-            torch.int32,
-            torch.int16,
-            torch.int8,
-            torch.uint8,
-        )
-        state = {str(kind): base.to(kind) for kind in kinds}
-        state |= {
-            "bool": base > 5,
-            "transposed": base.permute(2, 0, 1),
-            "slice": base[:, 1:, ::2],
-            "shared": base[1],
-            "scalar": torch.tensor(3.5),
-            "empty": torch.zeros(0, 4),
-            "parameter": torch.ones(2),
-        }
-        arrays = read_torch_pickle(self.save(tmp_path / "t.pth", state))
-        assert list(arrays) == list(state)
-        for name, tensor in state.items():
-            expected = tensor.numpy()
-            assert arrays[name].dtype == expected.dtype
-            assert arrays[name].shape == expected.shape
-            np.testing.assert_array_equal(arrays[name], expected)
-
-    def test_code_is_refused_and_never_run(self, tmp_path):
-        ran = tmp_path / "ran"
-
-        class Trap:
-            def __reduce__(self):
-                return (open, (str(ran), "w"))
-
-        self.save(tmp_path / "trap.pth", {"w": Trap()})
-        with pytest.raises(CheckpointError, match="not allowed: only tensors are read"):
-            read_torch_pickle(tmp_path / "trap.pth")
-        (tmp_path / "plain.pth").write_bytes(pickle.dumps(Trap()))
-        with pytest.raises(CheckpointError, match="not allowed"):
-            read_torch_pickle(tmp_path / "plain.pth")
-        assert not ran.exists()
-
-    def test_damaged_files_are_named(self, tmp_path):
-        torch = pytest.importorskip("torch")
-        whole = self.save(tmp_path / "t.pth", {"w": torch.ones(5, 5)}).read_bytes()
-        for size in (0, 1, 30, len(whole) // 2, len(whole) - 1):
-            (tmp_path / "cut.pth").write_bytes(whole[:size])
-            with pytest.raises(CheckpointError, match=r"cut.pth"):
-                read_torch_pickle(tmp_path / "cut.pth")
-        with pytest.raises(CheckpointError, match="can't read"):
-            read_torch_pickle(tmp_path / "gone.pth")
-
-    def test_a_newer_layout_and_other_content_are_refused(self, tmp_path):
-        torch = pytest.importorskip("torch")
-        torch.save({"w": torch.ones(2)}, tmp_path / "zip.pth")
-        with pytest.raises(CheckpointError, match=r"zip.pth"):
-            read_torch_pickle(tmp_path / "zip.pth")
-        with pytest.raises(CheckpointError, match="one tensor for each name"):
-            read_torch_pickle(self.save(tmp_path / "n.pth", {"epoch": 3}))
-
-
-def test_a_pickle_that_asks_for_endless_memory_is_refused(tmp_path):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"\x80\x02K\x01r\xff\xff\xff\x7f.")  # an object of the number 2**31 - 1
-    with pytest.raises(CheckpointError, match="numbers an object 2147483647, in a file of 10 bytes"):
-        read_torch_pickle(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import os
@@ -82,6 +83,7 @@ FORMATS = {
     "fits": encode_fits(fits.PrimaryHDU(VALUES)),
     "scaled fits": encode_fits(fits.PrimaryHDU(VALUES.astype(np.uint16))),
     "gzipped fits": gzip.compress(encode_fits(fits.PrimaryHDU(VALUES))),
+    "bzipped fits": bz2.compress(encode_fits(fits.PrimaryHDU(VALUES))),
     "tiled fits": encode_fits(fits.PrimaryHDU(), fits.CompImageHDU(VALUES.astype(np.int32))),
 }
 
@@ -201,6 +203,9 @@ FILES = {
     "webp bomb": (bomb_webp(), "too large.*268402689 pixels"),
     "tiff bomb": (bomb_tiff(), "too large: 60,000 × 60,000"),
     "fits bomb": (bomb_fits(), "too large: 1,000,000 × 1,000,000"),
+    "text called bzip2": (bz2.compress(b"hello" * 99), "not a readable FITS image"),
+    "bzipped fits bomb": (bz2.compress(bomb_fits()), "too large: 1,000,000 × 1,000,000"),
+    "bzipped fits without an end": (bz2.compress(endless_header(), 1), "its header does not end within"),
     "gzipped fits bomb": (gzip.compress(bomb_fits()), "too large: 1,000,000 × 1,000,000"),
     "fits without an end": (endless_header(), "its header does not end within"),
     "gzipped fits without an end": (gzip.compress(endless_header(), 1), "its header does not end within"),
@@ -350,15 +355,16 @@ def test_it_is_recorded_and_its_neighbours_are_predicted(name, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_gzipped_bomb_before_the_image_is_cut_off(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "pack"), [("a.fits.gz", gzip.compress), ("a.fits.bz2", bz2.compress)])
+def test_a_packed_bomb_before_the_image_is_cut_off(tmp_path, monkeypatch, name, pack):
     big = fits.PrimaryHDU(np.zeros((1000, 1000), np.float32))
     data = encode_fits(big, fits.ImageHDU(VALUES, name="SCI"))
-    (tmp_path / "a.fits.gz").write_bytes(gzip.compress(data))
+    (tmp_path / name).write_bytes(pack(data))
     record = RECORD.with_changes(hdu="SCI")
-    assert read_image(tmp_path / "a.fits.gz", record).shape == (64, 64, 3)
+    assert read_image(tmp_path / name, record).shape == (64, 64, 3)
     monkeypatch.setattr(defaults, "MAX_IMAGE_BYTES", 1_000_000)
     with pytest.raises(ImageError):
-        read_image(tmp_path / "a.fits.gz", record)
+        read_image(tmp_path / name, record)
 
 
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):

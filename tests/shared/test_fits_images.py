@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -51,11 +53,14 @@ class TestFiles:
         assert image.dtype == np.float32
         np.testing.assert_allclose(image[..., 0], expected_linear(sky), atol=1e-6)
 
-    @pytest.mark.parametrize("name", ["a.fits", "a.fit", "a.FITS", "a.fits.gz", "a.fits.fz", "cutout"])
+    @pytest.mark.parametrize(
+        "name", ["a.fits", "a.fts", "a.FITS", "a.fits.gz", "a.ftz", "a.fit.bz2", "cutout"]
+    )
     def test_any_name(self, sky, tmp_path, name):
         fits.PrimaryHDU(sky).writeto(tmp_path / "plain.fits")
         data = (tmp_path / "plain.fits").read_bytes()
-        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+        pack = bz2.compress if name.endswith("bz2") else gzip.compress
+        (tmp_path / name).write_bytes(pack(data) if name.endswith(("z", "2")) else data)
         for path in (tmp_path / name, str(tmp_path / name)):
             np.testing.assert_allclose(read_image(path, LINEAR)[..., 0], expected_linear(sky), atol=1e-6)
 
@@ -63,9 +68,10 @@ class TestFiles:
         counts = np.random.default_rng(9).integers(0, 6, (40, 50)).astype(np.int16)
         hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(counts, compression_type="RICE_1")])
         hdus.writeto(tmp_path / "a.fits.fz")
-        np.testing.assert_allclose(
-            read_image(tmp_path / "a.fits.fz", LINEAR)[..., 0], expected_linear(counts), atol=1e-6
-        )
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            tar.add(tmp_path / "a.fits.fz", "a.fits.fz")
+        for path in (tmp_path / "a.fits.fz", f"{tmp_path}/a.tar::a.fits.fz"):
+            np.testing.assert_allclose(read_image(path, LINEAR)[..., 0], expected_linear(counts), atol=1e-6)
 
     @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", "u1", ">i2", "<i4", ">i8", "<u2", "<u4"])
     def test_every_number_type(self, sky, tmp_path, dtype):

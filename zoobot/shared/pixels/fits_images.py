@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import math
@@ -29,8 +30,9 @@ _END = b"END".ljust(80)
 def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArray:
     """Physical values of one image extension, planes last.
 
-    Plain, gzipped and tile-compressed (.fz) files are read alike, of either endianness; BSCALE, BZERO and
-    BLANK are applied. Rows stay in the order of the file. Leading axes of length 1 beyond three are dropped.
+    Plain, packed (gzip, bzip2) and tile-compressed (.fz) files are read alike, of either endianness; BSCALE,
+    BZERO and BLANK are applied. Rows stay in the order of the file. Leading axes of length 1 beyond three are
+    dropped.
 
     Args:
         source: The FITS file, or its bytes.
@@ -67,23 +69,37 @@ def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArr
     return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
 
 
-class _Unpacked(gzip.GzipFile):
+class _Gunzipped(gzip.GzipFile):
     """A gzipped file that stops where no image would go on."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if self.tell() > defaults.MAX_IMAGE_BYTES:
-            msg = f"too large: unpacks to more than {defaults.MAX_IMAGE_BYTES:,} bytes"
-            raise ImageError(msg)
+        _refuse_endless(self.tell())
         return super().read(size)
 
 
+class _Bunzipped(bz2.BZ2File):
+    """The same of a file packed by bzip2."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        _refuse_endless(self.tell())
+        return super().read(size)
+
+
+def _refuse_endless(place: int) -> None:
+    if place > defaults.MAX_IMAGE_BYTES:
+        msg = f"too large: unpacks to more than {defaults.MAX_IMAGE_BYTES:,} bytes"
+        raise ImageError(msg)
+
+
 def _open(source: str | Path | bytes) -> IO[bytes]:
-    """The file, unpacked if it is gzipped, once its first header was found to end."""
+    """The file, unpacked if gzip or bzip2 packed it, once its first header was found to end."""
     file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
-    if file.read(2) == b"\x1f\x8b":
-        file.seek(0)
-        file = cast("IO[bytes]", _Unpacked(fileobj=file))
+    head = file.read(2)
     file.seek(0)
+    if head == b"\x1f\x8b":
+        file = cast("IO[bytes]", _Gunzipped(fileobj=file))
+    elif head == b"BZ":
+        file = cast("IO[bytes]", _Bunzipped(file))
     for _ in range(_LONGEST_HEADER // _HEADER_READ):
         block = file.read(_HEADER_READ)
         if any(block.startswith(_END, card) for card in range(0, len(block), 80)):

@@ -52,7 +52,7 @@ def find_format(head: bytes) -> str | None:
         head: The first 16 bytes or more.
 
     Returns:
-        "jpeg", "png", "tiff", "webp", "fits" (also gzipped), or None.
+        "jpeg", "png", "tiff", "webp", "fits" (also packed by gzip or bzip2), or None.
 
     Example:
         >>> find_format(b"SIMPLE  =                    T")
@@ -66,7 +66,7 @@ def find_format(head: bytes) -> str | None:
         return "tiff"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    if head.startswith((b"SIMPLE  =", b"\x1f\x8b")):
+    if head.startswith((b"SIMPLE  =", b"\x1f\x8b", b"BZh")):
         return "fits"
     return None
 

@@ -62,6 +62,18 @@ def test_lists_for_galaxies_and_images(features, survey, catalog, tmp_path, caps
     assert "exists: choose another" in capsys.readouterr().err
 
 
+def test_an_image_is_called_by_its_name_without_the_ending(features, survey, catalog, tmp_path):
+    images = [survey.parent / place for place in catalog["file_loc"][:2]]
+    dotted = tmp_path / f"J000411.19+020924.0{images[0].suffix}"
+    dotted.write_bytes(images[0].read_bytes())
+    words = ["--like", dotted, images[1], "-k", 2, "--save-loc", tmp_path / "found.csv"]
+    assert run("similar", features, *words) == 0
+    found = pd.read_csv(tmp_path / "found.csv", dtype={"id_str": str, "query": str})
+    assert found["query"].unique().tolist() == ["J000411.19+020924.0", images[1].stem]
+    assert found["id_str"].tolist()[::2] == catalog["id_str"].tolist()[:2]
+    assert (tmp_path / "found.png").exists()
+
+
 def test_galaxies_together_and_by_components(features, catalog, tmp_path, capsys):
     ids = catalog["id_str"][:3].tolist()
     words = ["similar", features, "--like", *ids, "--together", "--pca", 5, "-k", 4]

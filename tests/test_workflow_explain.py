@@ -74,14 +74,17 @@ def test_every_galaxy_gets_a_picture_and_numbers(explain, tiny_survey):
 def test_images_by_name_a_question_and_one_method(explain, tiny_survey, tmp_path):
     table = pd.read_csv(tiny_survey)
     images = [str(tiny_survey.parent / file) for file in table["file_loc"][:2]]
-    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "J0004+02.0.broken.png").write_bytes(b"no image")
     result = explain(
-        catalog=(*images, str(tmp_path / "broken.png")), answer="bar-dr5", method=("grad-cam",), n=None
+        catalog=(*images, str(tmp_path / "J0004+02.0.broken.png")),
+        answer="bar-dr5",
+        method=("grad-cam",),
+        n=None,
     )
     assert len(result.table) == 2
     assert result.table["answer"].str.startswith("bar-dr5_").all()
     assert result.table["error"].isna().all()
-    assert result.failures["id_str"].tolist() == ["broken"]
+    assert result.failures["id_str"].tolist() == ["J0004+02.0.broken"]
     assert (result.save_dir / "failures.csv").is_file()
     numbers = np.load(result.save_dir / result.table["numbers"][0])
     assert "integrated_gradients" not in numbers.files

@@ -49,6 +49,13 @@ def write_zip(path, members):
     return path
 
 
+def write_files(folder, members):
+    for name, data in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
 def write_shard(path, start, count=4):
     """A WebDataset shard: image i shows the value 10 i."""
     members = {}
@@ -97,19 +104,77 @@ class TestTars:
     def test_ids_repeated_between_shards_are_refused(self, tmp_path):
         write_shard(tmp_path / "a.tar", 0)
         write_shard(tmp_path / "b.tar", 2)
-        with pytest.raises(CatalogError, match=r"2 ids .* occur more than once.*sky/002"):
+        both = r"occur more than once.*sky/002.*/a\.tar::sky/002\.png and .*/b\.tar::sky/002\.png"
+        with pytest.raises(CatalogError, match=f"2 ids .* {both}"):
             read_catalog(tmp_path / "*.tar")
-        with pytest.raises(CatalogError, match=r"occur more than once.*sky/002"):
+        with pytest.raises(CatalogError, match=both):
             _ = CatalogStream(tmp_path / "*.tar").facts
 
-    def test_names_with_dots_that_are_no_keys_stay_names(self, tmp_path):
-        names = ["J1234+56.78.png", "J1234+56.12.png"]
-        write_tar(tmp_path / "a.tar", {name: picture(5) for name in names})
-        assert read_catalog(tmp_path / "a.tar").ids == names
+    def test_keys_with_dots_pair_with_their_labels(self, tmp_path, caplog):
+        keys = ["J000411.19+020924.0", "J000411.19+020924.1", "b.image"]
+        members = {f"{key}.png": picture(5 * i) for i, key in enumerate(keys)}
+        labels = {
+            f"{keys[0]}.cls": b"1",
+            f"{keys[1]}.cls": b"0",
+            f"{keys[1]}.json": b'{"z": 2}',
+            "b.cls": b"3",
+        }
+        write_tar(tmp_path / "a.tar", members | labels)
+        catalog = read_catalog(tmp_path / "a.tar", label_cols=["cls"])
+        assert catalog.ids == keys
+        assert catalog.labels.ravel().tolist() == [1, 0, 3]
+        assert catalog.table["z"].tolist()[1] == 2
+        assert brightness(catalog) == [0, 5, 10]
+        assert not caplog.messages
+        assert streamed(tmp_path / "a.tar") == [catalog.ids, catalog.paths]
 
-    def test_two_images_of_one_key_are_two_galaxies_by_name(self, tmp_path):
-        write_tar(tmp_path / "a.tar", {"a.png": picture(1), "a.jpg": picture(2)})
-        assert read_catalog(tmp_path / "a.tar").ids == ["a.png", "a.jpg"]
+    def test_what_is_not_paired_is_said(self, tmp_path, caplog):
+        images = {f"{key}.png": picture(5) for key in ("a", "c.g", "c.r", "d")}
+        write_tar(tmp_path / "a.tar", images | {"a.cls": b"1", "c.cls": b"0", "e.json": b"{}", "x.txt": b""})
+        with caplog.at_level(logging.INFO):
+            catalog = read_catalog(tmp_path / "a.tar")
+        assert catalog.table["cls"].tolist()[0] == 1
+        assert catalog.table["cls"].isna().tolist() == [False, True, True, True]
+        told = "\n".join(caplog.messages)
+        assert "2 labels (.cls, .json) belong to no image by their name, such as 'c.cls'" in told
+        assert "3 of 4 images have no labels beside them, such as 'c.g'" in told
+        assert "Passed over 3 files of" in told
+        assert ": 1 .cls, 1 .json, 1 .txt" in told
+
+    @pytest.mark.parametrize("kind", ["tar", "zip", "folder"])
+    def test_two_images_of_one_id_are_named(self, tmp_path, kind):
+        members = {"sky/a.1.png": picture(1), "sky/a.1.fits.gz": b"", "b.png": picture(2)}
+        if kind == "folder":
+            source = write_files(tmp_path / "images", members)
+        else:
+            source = (write_tar if kind == "tar" else write_zip)(tmp_path / f"a.{kind}", members)
+        one = r"a\.1\.(png|fits\.gz)'"
+        for read in (read_catalog, lambda source: CatalogStream(source).facts):
+            with pytest.raises(CatalogError, match=f"{one} and '.*{one} are both"):
+                read(source)
+
+    @pytest.mark.parametrize("kind", ["tar", "zip", "folder"])
+    def test_images_are_counted_by_their_endings_and_others_by_kind(self, tmp_path, kind, caplog):
+        endings = ("jpg", "JPEG", "fits", "fits.bz2", "fit.gz", "fits.fz", "fts", "ftz", "fts.bz2", "tiff")
+        images = [f"ngc.{i}.{ending}" for i, ending in enumerate(endings)]
+        others = ["a.txt", "b.TXT", "c.xml", "README", "__MACOSX/._ngc.0.jpg", "x.fits.tmp", ".jpg"]
+        members = dict.fromkeys([*images, *others], b"x")
+        if kind == "folder":
+            source = write_files(tmp_path / "images", members)
+        else:
+            source = (write_tar if kind == "tar" else write_zip)(tmp_path / f"a.{kind}", members)
+        with caplog.at_level(logging.INFO):
+            catalog = read_catalog(source)
+        assert sorted(catalog.ids) == [f"ngc.{i}" for i in range(len(endings))]
+        said = [message for message in caplog.messages if "Passed over 7 files" in message]
+        assert len(said) == 1
+        for words in ("2 .txt", "1 .xml", "2 hidden", "1 without an ending", "1 .tmp"):
+            assert words in said[0]
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            ids, paths = streamed(source)
+        assert (ids, paths) == (catalog.ids, catalog.paths)
+        assert [message for message in caplog.messages if "Passed over" in message] == said
 
     def test_labels_that_some_lack_are_empty(self, tmp_path):
         members = {"a.png": picture(1), "a.json": b'{"x": 2.5}', "b.png": picture(2), "b.cls": b"spiral"}
@@ -151,7 +216,7 @@ class TestOtherArchives:
     def test_zips(self, tmp_path):
         write_zip(tmp_path / "a.zip", {f"sky/{i}.png": picture(i) for i in range(5)} | {"readme.txt": b"x"})
         catalog = read_catalog(tmp_path / "a.zip")
-        assert catalog.ids == [f"sky/{i}.png" for i in range(5)]
+        assert catalog.ids == [f"sky/{i}" for i in range(5)]
         assert brightness(catalog) == list(range(5))
         assert streamed(tmp_path / "a.zip") == [catalog.ids, catalog.paths]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs import galaxy_files, galaxy_ids
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, image_names
+from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, PassedOver, id_of_image, image_names
 from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.places import describe_place
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from zoobot.shared.catalogs.cutouts import Cutouts
 
 __all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_catalog"]
+
+logger = logging.getLogger(__name__)
 
 _LISTED_COLUMNS = 40
 
@@ -178,7 +181,7 @@ def read_catalog(
     if table.empty:
         msg = f"{name} has no rows: expected one for each galaxy"
         raise CatalogError(msg)
-    ids = galaxy_ids.read_ids(table[id_col], name)
+    ids = galaxy_ids.read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
     labels = read_labels(table, columns, ids, name) if columns else None
     base = folder if root is None or is_listed else Path(root).expanduser().absolute()
     paths = galaxy_files.read_paths(table[file_col], ids, base, name)
@@ -213,11 +216,14 @@ def _read_source(
 
 
 def _list_images(folder: Path, id_col: str, file_col: str) -> pd.DataFrame:
-    names = list(image_names(str(folder)))
+    passed_over = PassedOver(f"the folder {str(folder)!r}")
+    names = list(image_names(str(folder), passed_over))
     if not names:
-        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)})"
+        there = f"; what it holds: {passed_over}" if passed_over.kinds else ""
+        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)}){there}"
         raise CatalogError(msg)
-    return pd.DataFrame({id_col: names, file_col: names})
+    passed_over.tell(logger)
+    return pd.DataFrame({id_col: [id_of_image(name) for name in names], file_col: names})
 
 
 def _as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:

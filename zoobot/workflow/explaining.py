@@ -12,7 +12,7 @@ import pandas as pd
 
 from zoobot.shared import plots
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS
+from zoobot.shared.catalogs.image_folders import image_ids, is_fits_name, is_image_name
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.files.names import file_stems
@@ -118,7 +118,7 @@ def _find_galaxies(options: ExplainOptions) -> Catalog:
         msg = f"--catalog is one catalog, or images; of {len(are_images)} these are no images: {others[:5]}"
         raise ConfigError(msg)
     else:
-        table = pd.DataFrame({options.id_col: _names(options.catalog), options.file_col: options.catalog})
+        table = pd.DataFrame({options.id_col: image_ids(options.catalog), options.file_col: options.catalog})
         found = read_catalog(table, root=options.root, id_col=options.id_col, file_col=options.file_col)
         galaxies = replace(found, name=f"{len(found)} images")
         galaxies = galaxies if options.select is None else select_galaxies(galaxies, options.select)
@@ -129,21 +129,15 @@ def _is_image(place: str) -> bool:
     """Whether it is one image, by its name; of FITS files, which may be tables, by what they hold."""
     if split_location(place)[1] is not None:
         return True
-    if not place.lower().endswith(IMAGE_ENDINGS):
+    if not is_image_name(place):
         return False
-    if ".fit" not in Path(place).name.lower():
+    if not is_fits_name(place):
         return True
     try:
         read_fits(Path(place).expanduser(), None)
     except ImageError:
         return False
     return True
-
-
-def _names(places: tuple[str, ...]) -> list[str]:
-    """What images are called: by the name of the file alone, if that tells them apart."""
-    stems = [Path(place).name.partition(".")[0] for place in places]
-    return stems if len(set(stems)) == len(stems) else list(places)
 
 
 def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: ExplainOptions) -> dict[str, Any]:

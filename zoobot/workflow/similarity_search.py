@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from zoobot.shared.catalogs.image_folders import image_ids
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import replacing
 from zoobot.shared.pixels.locations import SEPARATOR
@@ -74,12 +75,15 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
     if images and options.together:
         msg = f"--together is for galaxies with features, but these are images: {images}"
         raise ConfigError(msg)
+    names = image_ids(images)
+    if set(names) & set(ids):
+        names = images  # a picture of a galaxy that is asked about by its id too
     tables = [index.like_galaxies(ids, options.k, together=options.together)] if ids else []
     if images:
         encoded = encode_images(images, index, options)
-        tables.append(index.like_features(encoded, options.k, names=images))
+        tables.append(index.like_features(encoded, options.k, names=names))
     table = pd.concat(tables, ignore_index=True)
-    file_locs = dict(zip(images, images, strict=True)) | _places([*ids, *table["id_str"]], index, options)
+    file_locs = _places([*ids, *table["id_str"]], index, options)
     table["file_loc"] = [file_locs[galaxy] for galaxy in table["id_str"]]
     picture = None
     if save_loc is not None:
@@ -90,8 +94,11 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
                 table.to_parquet(draft, index=False)
         _record(save_loc, index, options, command)
         if options.picture:
-            asked = [ids] if options.together else [[one] for one in [*ids, *images]]
-            picture = _draw(save_loc.with_suffix(".png"), table, asked, file_locs, index.origin)
+            asked = [ids] if options.together else [[one] for one in [*ids, *names]]
+            asked_locs = file_locs | dict(zip(names, images, strict=True))
+            picture = _draw(
+                save_loc.with_suffix(".png"), table, asked, asked_locs=asked_locs, origin=index.origin
+            )
     return SimilarResult(
         table=table, looked_at=len(index), exact=index.is_exact, save_loc=save_loc, picture=picture
     )
@@ -110,7 +117,8 @@ def _draw(
     path: Path,
     table: pd.DataFrame,
     asked: list[list[str]],
-    file_locs: dict[str, str],
+    *,
+    asked_locs: dict[str, str],
     origin: dict[str, Any],
 ) -> Path | None:
     """Each list in rows of its own: what was asked about, marked, and the galaxies most like it."""
@@ -123,7 +131,7 @@ def _draw(
         found = table[table["query"] == ", ".join(galaxies)]
         found = found.head(_DRAWN_OF_SEVERAL if several else _DRAWN)
         marked += range(len(places), len(places) + len(galaxies))
-        places += [file_locs[galaxy] for galaxy in galaxies] + found["file_loc"].tolist()
+        places += [asked_locs[galaxy] for galaxy in galaxies] + found["file_loc"].tolist()
         names += [f"like this\n{_short(galaxy)}" for galaxy in galaxies]
         names += [
             f"{row.rank}. {_short(str(row.id_str))}\n{row.similarity:.3f}" for row in found.itertuples()

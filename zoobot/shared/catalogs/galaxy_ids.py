@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError
 
-__all__ = ["exact_ids", "is_missing", "read_ids"]
+__all__ = ["both_places", "exact_ids", "is_missing", "read_ids"]
 
 _SHOWN = 10
 # What empty cells turn into on their way through spreadsheets and `astype(str)`.
@@ -20,12 +22,13 @@ _EMPTY = frozenset({"", "nan", "none", "null", "<na>"})
 _ROUNDED = re.compile(r"\d[.,]\d*[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0*")
 
 
-def read_ids(column: pd.Series, name: str) -> list[str]:
+def read_ids(column: pd.Series, name: str, *, places: pd.Series | None = None) -> list[str]:
     """The ids of a table's galaxies as exact text, checked.
 
     Args:
         column: Text or integers.
         name: The table, for messages.
+        places: The galaxies' images, where ids were made of their names, to tell which ones share one.
 
     Raises:
         CatalogError: If an id is missing, repeated, a floating-point number, or was one on its way here.
@@ -37,8 +40,15 @@ def read_ids(column: pd.Series, name: str) -> list[str]:
             f"every galaxy must stand in {name} once, but {len(repeated):,} ids of column {column.name!r} "
             f"occur more than once; the first: {repeated[:_SHOWN]}"
         )
+        if places is not None:
+            msg += f" ({both_places(p for p, text in zip(places, ids, strict=True) if text == repeated[0])})"
         raise CatalogError(msg)
     return ids
+
+
+def both_places(places: Iterable[object]) -> str:
+    """The first two places of one id, in words."""
+    return " and ".join(map(str, islice(places, 2)))
 
 
 def exact_ids(column: pd.Series, name: str, *, first_row: int = 0) -> list[str]:

@@ -1,23 +1,154 @@
-"""The images in a folder, by name, one folder's names at a time."""
+"""What an image file is, what its galaxy is called, and the images in a folder, one folder's at a time.
+
+A galaxy that is known by its image alone has one id wherever that image lies: the name of the file without
+its image ending. Dots before it belong to the name: J000411.19+020924.0.jpg is J000411.19+020924.0.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["IMAGE_ENDINGS", "image_names"]
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.pixels.locations import split_location
 
-#: What the names of images end in.
-IMAGE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".fits", ".fit", ".fits.gz", ".fit.gz", ".fits.fz",
-)  # fmt: skip
+__all__ = [
+    "IMAGE_ENDINGS",
+    "PassedOver",
+    "id_of_image",
+    "image_ids",
+    "image_names",
+    "is_fits_name",
+    "is_image_name",
+    "refuse_shared_ids",
+]
+
+_FITS_ENDINGS = (
+    *(f"{name}{packed}" for name in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".bz2", ".fz")),
+    ".ftz",
+)
+#: What the names of images end in, in any letter case.
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", *_FITS_ENDINGS)
+
+_KINDS_SHOWN = 8
+_ENDING = re.compile(r"\.[A-Za-z0-9_-]{1,10}\Z")
 
 
-def image_names(folder: str) -> Iterator[str]:
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its name; a hidden file, or an ending alone, is none.
+
+    Example:
+        >>> [is_image_name(name) for name in ("a/b.fits.bz2", "B.JPG", "notes.txt", "a/.b.jpg")]
+        [True, True, False, False]
+    """
+    last = _last_part(name).lower()
+    return last.endswith(IMAGE_ENDINGS) and not last.startswith(".")
+
+
+def is_fits_name(name: str) -> bool:
+    """Whether a file is FITS by its name, packed or not."""
+    return name.lower().endswith(_FITS_ENDINGS)
+
+
+def id_of_image(name: str) -> str:
+    """The galaxy's id in the name of its image: all but the image ending, the longest that fits.
+
+    Example:
+        >>> id_of_image("J000411.19+020924.0.jpg"), id_of_image("sky/ngc4565.fits.gz"), id_of_image("m31")
+        ('J000411.19+020924.0', 'sky/ngc4565', 'm31')
+    """
+    folded = name.lower()
+    ending = max((e for e in IMAGE_ENDINGS if folded.endswith(e)), key=len, default="")
+    return name[: len(name) - len(ending)]
+
+
+def image_ids(places: Sequence[str]) -> list[str]:
+    """What galaxies are called of which each has an image in a place of its own, a file or part of one.
+
+    Args:
+        places: The files, or locations inside of files.
+
+    Returns:
+        Ids: of the names alone, if that tells them apart, and otherwise of the whole places.
+
+    Example:
+        >>> image_ids(["sky/a.1.jpg", "b.fits.gz"]), image_ids(["x/a.jpg", "y/a.jpg"])
+        (['a.1', 'b'], ['x/a', 'y/a'])
+    """
+    members = [split_location(place) for place in places]
+    names = [id_of_image(_last_part(member or container)) for container, member in members]
+    if len(set(names)) == len(names):
+        return names
+    whole = [id_of_image(str(place)) for place in places]
+    return whole if len(set(whole)) == len(whole) else list(map(str, places))
+
+
+class PassedOver:
+    """The files that were no galaxies, counted by kind.
+
+    Args:
+        where: The folder or archives they lie in.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self.kinds: Counter[str] = Counter()
+
+    def add(self, name: str) -> None:
+        """Count a file."""
+        last = _last_part(name)
+        ending = _ENDING.search(last.lower())
+        kind = ending.group() if ending else "without an ending"
+        self.kinds["hidden" if last.startswith(".") else kind] += 1
+
+    def tell(self, logger: logging.Logger) -> None:
+        """Say how many there were of each kind, if there were any."""
+        if self.kinds:
+            count = sum(self.kinds.values())
+            files = "1 file" if count == 1 else f"{count:,} files"
+            logger.info("Passed over %s of %s that are no images: %s", files, self._where, self)
+
+    def __str__(self) -> str:
+        shown = [f"{count:,} {kind}" for kind, count in self.kinds.most_common(_KINDS_SHOWN)]
+        others = sum(self.kinds.values()) - sum(count for _, count in self.kinds.most_common(_KINDS_SHOWN))
+        return ", ".join([*shown, f"{others:,} others"] if others else shown)
+
+
+def _last_part(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
+
+
+def refuse_shared_ids(names: Iterable[str], where: str) -> None:
+    """Raise a CatalogError that names two images which would give one galaxy's id to both.
+
+    Args:
+        names: Of the images.
+        where: What they lie in, for messages.
+    """
+    seen: dict[str, str] = {}
+    clashes = [(seen[key], name) for name in names if seen.setdefault(key := id_of_image(name), name) != name]
+    if clashes:
+        first, second = clashes[0]
+        msg = (
+            f"a galaxy's id is the name of its image without the ending, but {len(clashes):,} images of "
+            f"{where} share it with another; the first: {first!r} and {second!r} are both "
+            f"{id_of_image(first)!r}. Keep one image of each galaxy there, or give a table of ids and images"
+        )
+        raise CatalogError(msg)
+
+
+def image_names(folder: str, passed_over: PassedOver | None = None) -> Iterator[str]:
     """The images of a folder and of its subfolders, as paths relative to it, in the order of `sorted` paths.
 
     Args:
         folder: The folder. Links to other folders are not followed.
+        passed_over: Counts the other files.
+
+    Raises:
+        CatalogError: If two images give one id.
 
     Example:
         >>> import tempfile
@@ -30,8 +161,13 @@ def image_names(folder: str) -> Iterator[str]:
     """
     with os.scandir(folder) as found:
         entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+    # only images of one folder can share an id, so that no more names than those are held
+    refuse_shared_ids((name for name, is_folder in entries if not is_folder and is_image_name(name)), folder)
     for name, is_folder in entries:
         if is_folder:
-            yield from (os.path.join(name, inner) for inner in image_names(os.path.join(folder, name)))
-        elif name.lower().endswith(IMAGE_ENDINGS):
+            inner = image_names(os.path.join(folder, name), passed_over)
+            yield from (os.path.join(name, image) for image in inner)
+        elif is_image_name(name):
             yield name
+        elif passed_over is not None:
+            passed_over.add(name)

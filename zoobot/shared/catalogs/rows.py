@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, image_names
+from zoobot.shared.catalogs.image_folders import PassedOver, id_of_image, image_names, is_image_name
 from zoobot.shared.catalogs.tables import (
     open_csv,
     read_csv_header,
@@ -25,6 +26,8 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.optional import import_optional
 
 __all__ = ["RowChunk", "Rows", "open_rows"]
+
+logger = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 65_536
 _BYTES_AT_ONCE = 2**20
@@ -66,14 +69,14 @@ def open_rows(path: Path, *, folder_columns: Sequence[str]) -> Rows:
 
     Args:
         path: The file or folder.
-        folder_columns: What the columns of a folder of images are called: each holds the images' names.
+        folder_columns: What the columns of a folder of images are called: ids, and the images' names.
 
     Raises:
         CatalogError: If it is absent, empty, or of no format that we know.
     """
     if path.is_dir():
         parquet = _parquet_files(path)
-        if parquet and any(entry.name.lower().endswith(IMAGE_ENDINGS) for entry in os.scandir(path)):
+        if parquet and any(is_image_name(entry.name) for entry in os.scandir(path)):
             msg = f"the folder {str(path)!r} holds images and Parquet files; which are the catalog? Part them"
             raise CatalogError(msg)
         return _ParquetRows(parquet) if parquet else _FolderRows(path, folder_columns)
@@ -228,13 +231,21 @@ class _FitsRows:
 
 class _FolderRows:
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._folder = folder
+        self._folder, self._id_col = folder, columns[0]
         self.names: Sequence[str] = list(dict.fromkeys(columns))
+        self._is_told = False
 
     def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
-        names = image_names(os.fspath(self._folder))
+        passed_over = PassedOver(f"the folder {str(self._folder)!r}")
+        names = image_names(os.fspath(self._folder), passed_over)
         first = 0
         while chunk := list(islice(names, _ROWS_AT_ONCE)):
             if wanted(first, first + len(chunk)):
-                yield RowChunk(first, [pd.Series(chunk, name=name, dtype=object) for name in columns])
+                ids = [id_of_image(name) for name in chunk]
+                cells = [ids if column == self._id_col else chunk for column in columns]
+                named = zip(columns, cells, strict=True)
+                yield RowChunk(first, [pd.Series(values, name=name, dtype=object) for name, values in named])
             first += len(chunk)
+        if not self._is_told:
+            passed_over.tell(logger)
+        self._is_told = True

@@ -15,7 +15,7 @@ import pandas as pd
 from zoobot.shared.catalog import Catalog, check_columns
 from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts
-from zoobot.shared.catalogs.galaxy_ids import exact_ids
+from zoobot.shared.catalogs.galaxy_ids import both_places, exact_ids
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.places import describe_place
 from zoobot.shared.catalogs.rows import Rows, TableRows, open_rows
@@ -142,7 +142,7 @@ class CatalogStream:
         if repeated:
             msg = (
                 f"every galaxy must stand in {self.name} once, but ids of column {self._columns[0]!r} occur "
-                f"more than once; the first: {repeated[:_SHOWN]}"
+                f"more than once; the first: {repeated[:_SHOWN]} ({self._both_places(repeated[0])})"
             )
             raise CatalogError(msg)
         both = b"".join(digest.digest() for digest in digests)
@@ -197,6 +197,10 @@ class CatalogStream:
             if len(found) == len(wanted):
                 break
         return found
+
+    def _both_places(self, repeated: str) -> str:
+        pairs = (pair for ids, paths in self._read() for pair in zip(ids, paths, strict=True))
+        return both_places(path for one, path in pairs if one == repeated)
 
     def _catalog(self, ids: list[str], paths: list[str]) -> Catalog:
         table = pd.DataFrame({"id_str": ids, "file_loc": paths})

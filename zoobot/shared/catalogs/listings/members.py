@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS
+from zoobot.shared.catalogs.image_folders import (
+    IMAGE_ENDINGS,
+    PassedOver,
+    id_of_image,
+    is_image_name,
+    refuse_shared_ids,
+)
 from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.containers.tars import TarImages
 from zoobot.shared.pixels.containers.zips import ZipImages
@@ -24,34 +30,53 @@ _LABELS = (".cls", ".json")
 
 
 class ListedMembers:
-    """The images in a tar or zip, in its order.
+    """The images in a tar or zip, in its order; ids are their names without the image ending.
 
-    In a tar whose names are a WebDataset's (each image has a key of its own: its name up to the first dot
-    after the last slash), keys are ids, and what lies beside the images as `KEY.cls` (a class) and `KEY.json`
-    (an object of numbers and texts) becomes columns: `cls`, and the names in the objects. Otherwise ids are
-    the names.
+    In a tar, as in a WebDataset, what lies beside an image as `KEY.cls` (a class) and `KEY.json` (an object
+    of numbers and texts) becomes columns: `cls`, and the names in the objects. The key is the image's id; or,
+    where no label is called so, its name up to the first dot, if no other image shares that.
 
     Args:
         path: The archive.
         archive: The archive, open.
         id_col: What the column of ids is called.
+        passed_over: Counts the members that are neither images nor their labels.
 
     Raises:
-        CatalogError: If it holds no images.
+        CatalogError: If it holds no images, or two images of one id.
     """
 
-    def __init__(self, path: str, archive: TarImages | ZipImages, *, id_col: str) -> None:
+    def __init__(
+        self, path: str, archive: TarImages | ZipImages, *, id_col: str, passed_over: PassedOver
+    ) -> None:
         self._path, self._archive, self._id_col = path, archive, id_col
         if archive.damage:
             logger.warning("%s: %s", path, archive.damage)
-        self._members = [name for name in archive.names() if name.lower().endswith(IMAGE_ENDINGS)]
+        names = archive.names()
+        self._members = [name for name in names if is_image_name(name)]
         if not self._members:
             msg = f"{path} holds no images ({', '.join(IMAGE_ENDINGS)})"
             raise CatalogError(f"{msg}: {archive.damage}" if archive.damage else msg)
-        keys = [_key(name) for name in self._members]
-        is_webdataset = isinstance(archive, TarImages) and _are_keys(self._members, keys)
-        self._ids = keys if is_webdataset else self._members
-        self._labelled = is_webdataset and any(name.endswith(_LABELS) for name in archive.names())
+        refuse_shared_ids(self._members, path)
+        self._ids = [id_of_image(name) for name in self._members]
+        labels = [n for n in names if n.endswith(_LABELS)] if isinstance(archive, TarImages) else []
+        self._keys = _pair(self._ids, labels)
+        self._paired = {f"{key}{ending}" for key in self._keys.values() for ending in _LABELS} & set(labels)
+        images = set(self._members)
+        for name in names:
+            if name not in images and name not in self._paired:
+                passed_over.add(name)
+        self._tell_unpaired([name for name in labels if name not in self._paired])
+
+    def _tell_unpaired(self, labels: Sequence[str]) -> None:
+        """Say which labels have no image, and, where there are labels, how many images have none."""
+        if labels:
+            words = "%s: %s labels (.cls, .json) belong to no image by their name, such as %r"
+            logger.warning(words, self._path, f"{len(labels):,}", labels[0])
+        bare = [galaxy for galaxy in self._ids if galaxy not in self._keys]
+        if bare and self._paired:
+            words = "%s: %s of %s images have no labels beside them, such as %r"
+            logger.warning(words, self._path, f"{len(bare):,}", f"{len(self._ids):,}", bare[0])
 
     def __len__(self) -> int:
         return len(self._members)
@@ -62,28 +87,32 @@ class ListedMembers:
 
     def column_names(self) -> list[str]:
         """What is known of the galaxies besides their images."""
-        labels = self._labels(self._ids) if self._labelled else []
+        labels = self._labels(self._ids) if self._paired else []
         return list(dict.fromkeys(name for row in labels for name in row if name != self._id_col))
 
     def columns(self, names: Sequence[str], rows: slice) -> pd.DataFrame:
         """Ids and labels of some of the galaxies; empty where the archive has no such label."""
         ids = self._ids[rows]
-        needs_labels = self._labelled and any(name != self._id_col for name in names)
+        needs_labels = self._paired and any(name != self._id_col for name in names)
         table = pd.DataFrame(self._labels(ids) if needs_labels else [], index=range(len(ids)))
         table[self._id_col] = ids
         return table.reindex(columns=list(names))
 
-    def _labels(self, keys: Sequence[str]) -> list[dict[str, Any]]:
-        return [{**self._read_json(f"{key}.json"), **self._read_class(f"{key}.cls")} for key in keys]
+    def _labels(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        keys = [self._keys.get(galaxy) for galaxy in ids]
+        return [
+            {} if key is None else {**self._read_json(f"{key}.json"), **self._read_class(f"{key}.cls")}
+            for key in keys
+        ]
 
     def _read_class(self, name: str) -> dict[str, Any]:
-        if name not in self._archive:
+        if name not in self._paired:
             return {}
         text = self._read_text(name).strip()
         return {"cls": int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text or None}
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        if name not in self._archive:
+        if name not in self._paired:
             return {}
         try:
             found = json.loads(self._read_text(name))
@@ -103,22 +132,26 @@ class ListedMembers:
             raise CatalogError(msg) from error
 
 
-def _key(name: str) -> str:
-    """The name up to the first dot after the last slash.
+def _pair(ids: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """The key of each galaxy that has labels: what their names begin with.
 
     Example:
-        >>> _key("a.b/ngc4565.fits.gz")
-        'a.b/ngc4565'
+        >>> _pair(["J1+02.5", "b.image", "c.g", "c.r"], ["J1+02.5.cls", "b.json", "c.cls"])
+        {'J1+02.5': 'J1+02.5', 'b.image': 'b'}
     """
+    keys = {name[: -len(ending)] for name in labels for ending in _LABELS if name.endswith(ending)}
+    pairs = {galaxy: galaxy for galaxy in ids if galaxy in keys}
+    by_short: dict[str, list[str]] = defaultdict(list)
+    for galaxy in ids:
+        by_short[_up_to_first_dot(galaxy)].append(galaxy)
+    for key in keys - set(pairs):
+        alone = by_short.get(key, [])
+        if len(alone) == 1 and alone[0] not in pairs:
+            pairs[alone[0]] = key
+    return pairs
+
+
+def _up_to_first_dot(name: str) -> str:
+    """The key that a WebDataset's own rule makes of a name: up to the first dot after the last slash."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
-
-
-def _are_keys(members: Sequence[str], keys: Sequence[str]) -> bool:
-    """Whether each image has a key of its own, and all that follows it is an image's ending."""
-    endings = {member[len(key) :].lower() for member, key in zip(members, keys, strict=True)}
-    return endings <= set(IMAGE_ENDINGS) and max(Counter(keys).values()) == 1 and _has_names(keys)
-
-
-def _has_names(keys: Sequence[str]) -> bool:
-    return all(key and not key.endswith("/") for key in keys)

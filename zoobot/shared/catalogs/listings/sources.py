@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS
+from zoobot.shared.catalogs.image_folders import PassedOver, is_image_name
 from zoobot.shared.catalogs.listings.cells import ListedDataset, ListedParquet, has_images
 from zoobot.shared.catalogs.listings.members import ListedMembers
-from zoobot.shared.catalogs.listings.rows import Listed, ListedRows
+from zoobot.shared.catalogs.listings.rows import Listed, ListedRows, OpenListed
 from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.containers.tars import TarImages
 from zoobot.shared.pixels.containers.zips import ZipImages
@@ -44,7 +44,7 @@ def open_listing(
         True
     """
     path = Path(source).expanduser()
-    archives: list[Callable[[], Listed]] | None
+    archives: list[OpenListed] | None
     if path.is_dir():
         archives = _of_folder(path, id_col, file_col, image_col)
     elif path.is_file():
@@ -53,12 +53,12 @@ def open_listing(
         archives = _of_pattern(path, id_col, file_col, image_col)
     else:
         archives = None
-    return None if archives is None else ListedRows(archives, id_col=id_col, file_col=file_col)
+    if archives is None:
+        return None
+    return ListedRows(archives, id_col=id_col, file_col=file_col, name=str(source))
 
 
-def _of_folder(
-    folder: Path, id_col: str, file_col: str, image_col: str | None
-) -> list[Callable[[], Listed]] | None:
+def _of_folder(folder: Path, id_col: str, file_col: str, image_col: str | None) -> list[OpenListed] | None:
     folder = folder.absolute()
     if is_saved_dataset(folder):
         return [_dataset(folder, id_col, image_col, prefix="")]
@@ -70,7 +70,7 @@ def _of_folder(
         ]
     there = sorted(path for path in folder.iterdir() if path.is_file())
     files = [path for path in there if _is_archive(path, file_col)]
-    if files and any(path.name.lower().endswith(IMAGE_ENDINGS) for path in there):
+    if files and any(is_image_name(path.name) for path in there):
         msg = f"the folder {str(folder)!r} holds images and archives of images; which are the catalog?"
         raise CatalogError(msg)
     return _of_files(files, id_col, file_col, image_col) if files else None
@@ -78,13 +78,15 @@ def _of_folder(
 
 def _dataset(
     folder: Path, id_col: str, image_col: str | None, *, prefix: str, split: str | None = None
-) -> Callable[[], Listed]:
-    return partial(ListedDataset, str(folder), id_col=id_col, image_col=image_col, prefix=prefix, split=split)
+) -> OpenListed:
+    def open_dataset(passed_over: PassedOver) -> Listed:
+        del passed_over  # every row is a galaxy
+        return ListedDataset(str(folder), id_col=id_col, image_col=image_col, prefix=prefix, split=split)
+
+    return open_dataset
 
 
-def _of_pattern(
-    pattern: Path, id_col: str, file_col: str, image_col: str | None
-) -> list[Callable[[], Listed]]:
+def _of_pattern(pattern: Path, id_col: str, file_col: str, image_col: str | None) -> list[OpenListed]:
     files = [Path(found) for found in sorted(glob.glob(str(pattern), recursive=True))]
     if not files:
         msg = f"no file fits the pattern {str(pattern)!r}"
@@ -104,9 +106,7 @@ def _is_archive(path: Path, file_col: str) -> bool:
     return name.endswith(_ARCHIVES) or (name.endswith(".parquet") and has_images(path, file_col))
 
 
-def _of_files(
-    files: Sequence[Path], id_col: str, file_col: str, image_col: str | None
-) -> list[Callable[[], Listed]]:
+def _of_files(files: Sequence[Path], id_col: str, file_col: str, image_col: str | None) -> list[OpenListed]:
     kinds = {path.suffix.lower() for path in files}
     if len(kinds) > 1:
         msg = f"archives of one catalog must be of one kind, got {sorted(kinds)} in {str(files[0].parent)!r}"
@@ -123,13 +123,15 @@ def _of_files(
     ]
 
 
-def _open_file(path: str, *, id_col: str, image_col: str | None, prefix: str) -> Listed:
+def _open_file(
+    path: str, passed_over: PassedOver, *, id_col: str, image_col: str | None, prefix: str
+) -> Listed:
     """The galaxies of one archive."""
     try:
         if path.lower().endswith(".parquet"):
             return ListedParquet(path, id_col=id_col, image_col=image_col, prefix=prefix)
         archive = TarImages(path) if path.lower().endswith(".tar") else ZipImages(path)
-        return ListedMembers(path, archive, id_col=id_col)
+        return ListedMembers(path, archive, id_col=id_col, passed_over=passed_over)
     except (ImageError, OSError) as error:
         msg = f"can't read {path}: {error}"
         raise CatalogError(msg) from error

@@ -1,12 +1,10 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from zoobot.shared import likelihood, schemas
+from zoobot.shared import schemas
 from zoobot.shared.errors import LabelError, NonFiniteError, SchemaError
 from zoobot.shared.likelihood import (
     answer_question_index,
@@ -173,9 +171,3 @@ def test_each_answer_knows_its_question():
 def test_slices_that_do_not_tile_the_answers_are_refused(slices):
     with pytest.raises(SchemaError, match="question slices must"):
         answer_question_index(slices)
-
-
-def test_examples_in_docstrings_run():
-    results = doctest.testmod(likelihood)
-    assert results.attempted > 0
-    assert results.failed == 0

@@ -1,4 +1,3 @@
-import doctest
 import json
 import pickle
 import sys
@@ -12,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 from zoobot.shared import schemas
 from zoobot.shared.errors import LabelError, MissingPackageError, SchemaError
 from zoobot.shared.schemas import Answer, Question, Schema
-from zoobot.shared.trees import tree
 
 PAIRS = {
     "smooth-or-featured": ["_smooth", "_featured", "_artifact"],
@@ -305,13 +303,6 @@ def test_every_question_is_drawn_in_full_once(name):
         ]
         assert len(full) == 1
         assert lines.count(f"▸ {question.text} (as above)") == max(len(question.parents) - 1, 0)
-
-
-@pytest.mark.parametrize("module", [schemas, tree])
-def test_examples_in_docstrings_run(module):
-    results = doctest.testmod(module)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 @pytest.mark.parametrize("answer", ["__strong", "___strong", "\x85", "\u2028odd", " a", "~", "\x00"])

@@ -1,5 +1,3 @@
-import doctest
-
 import pytest
 
 from zoobot.shared import schemas
@@ -261,9 +259,3 @@ def test_descriptions_give_size_and_paper(name):
     assert f"{len(schema.questions)} question" in line
     assert f"{len(schema.label_cols)} answers" in line
     assert " et al. 20" in line
-
-
-def test_examples_in_docstrings_run():
-    results = doctest.testmod(surveys)
-    assert results.attempted > 0
-    assert results.failed == 0

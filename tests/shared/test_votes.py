@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,12 +157,6 @@ def test_cumulative_fractions_are_checked():
 def test_a_question_with_one_answer_works():
     schema = Schema.from_pairs({"seen": ["yes"], "ring": ["yes", "no"]})
     np.testing.assert_array_equal(votes.fractions_from_votes([[4, 1, 3]], schema), [[1, 0.25, 0.75]])
-
-
-def test_examples_in_docstrings_run():
-    results = doctest.testmod(votes)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 def test_votes_that_float64_cannot_add_are_refused():

@@ -103,23 +103,21 @@ def score_galaxies(
     """What the label of each galaxy would be worth.
 
     Args:
-            task: What was predicted.
-            predictions: (samples, galaxies, outputs), or (galaxies, outputs) of a single model.
-            score: One of the task's `SCORES`; None is its default.
-            n_volunteers: Of a tree: how many people each question is asked, if it is asked.
-            seed: Of the random score.
+        task: What was predicted.
+        predictions: (samples, galaxies, outputs), or (galaxies, outputs) of a single model.
+        score: One of the task's `SCORES`; None is its default.
+        n_volunteers: Of a tree: how many people each question is asked, if it is asked.
+        seed: Of the random score.
 
     Raises:
-            ConfigError: If there is no such score for this task, a single sample can't give it, or the
-                volunteers are too many.
-            LabelError: If the predictions are not of this task.
+        ConfigError: If there is no such score for this task, a single sample can't give it, or the
+            volunteers are too many.
+        LabelError: If the predictions are not of this task.
 
     Example:
-            >>> from zoobot.shared.choosing.strategy_names import SCORES
-    from zoobot.shared.tasks import ClassificationTask
-            >>> rings = ClassificationTask(class_names=("no", "yes"))
-            >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()
-            [1.0, 0.2]
+        >>> rings = ClassificationTask(class_names=("no", "yes"))
+        >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()
+        [1.0, 0.2]
     """
     score = choose_score(task, score)
     values = _checked(task, predictions)

@@ -65,7 +65,7 @@ def without_relapses(scores: ArrayLike, *, lower: bool) -> NDArray[np.float64]:
         lower: Whether lower scores are better.
 
     Example:
-        >>> without_relapses([0.5, 0.7, 0.6, 0.8], lower=False).tolist()
+        >>> without_relapses([0.5, 0.7, 0.6, 0.8], lower=False).round(2).tolist()
         [0.5, 0.65, 0.65, 0.8]
     """
     from sklearn.isotonic import isotonic_regression

@@ -45,7 +45,7 @@ def find_neighbours(ids: Sequence[str], known: Sequence[str], features: NDArray,
         >>> features = np.array([[9.0], [0.0], [1.0]])
         >>> found = find_neighbours(["a", "b", "c"], ["c", "a", "b"], features, count=1)
         >>> found.rows.tolist()
-        [[1], [0], [0]]
+        [[1], [0], [1]]
     """
     row = {galaxy: row for row, galaxy in enumerate(known)}
     there = np.array([place for place, galaxy in enumerate(ids) if galaxy in row], dtype=np.int32)

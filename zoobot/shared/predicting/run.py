@@ -1,7 +1,7 @@
 """Predict over a catalog of any size with any engine: read, predict, write, batch by batch.
 
 Several models predict together as an ensemble: each galaxy gets a row from each, numbered in `sample`. The
-predictions stay in memory, or go to one table, or to a folder of parts (`part_prediction`).
+predictions stay in memory, or go to one table, or to a folder of parts (`zoobot.shared.parts`).
 """
 
 from __future__ import annotations

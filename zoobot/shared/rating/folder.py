@@ -3,7 +3,7 @@
 - session.json: which features it is of, and its settings; written last, so without it there is no session
 - galaxies.parquet: `id_str`, `file_loc` (empty where unknown), `anomaly` (how strange; see `anomalies`)
 - features.npy: the galaxies' reduced features, (galaxies, components), float32
-- ratings.csv: every rating ever given; see `rating_log`
+- ratings.csv: every rating ever given; see `log`
 """
 
 from __future__ import annotations

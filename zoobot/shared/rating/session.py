@@ -156,7 +156,7 @@ class RatingSession:
         """All galaxies, the most interesting first.
 
         Args:
-            model: What learns from the ratings: one of `rated_interest.MODELS`; None chooses it.
+            model: What learns from the ratings: one of `interest.MODELS`; None chooses it.
 
         Returns:
             `rank`, `id_str`, `file_loc`, `score` (the own rating, or else what is expected; while no two
@@ -185,7 +185,7 @@ class RatingSession:
         Args:
             n: How many.
             model: As for `ranking`.
-            ask_for: One of `rated_interest.ACQUISITIONS`.
+            ask_for: One of `interest.ACQUISITIONS`.
         """
         interest = self._interest(model)
         left = np.setdiff1d(np.arange(len(self.table)), self._rated())

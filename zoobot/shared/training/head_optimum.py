@@ -87,8 +87,9 @@ def find_best_head(
         ...     return ((outputs - y) ** 2)[:, 0], 2 * (outputs - y)
         >>> x = np.random.default_rng(0).normal(size=(200, 3))
         >>> data = (x, x[:, :1] * 2)
-        >>> find_best_head(squares, data, data, start=np.zeros(1)).weight.round(2).tolist()
-        [[2.0, 0.0, 0.0]]
+        >>> head = find_best_head(squares, data, data, start=np.zeros(1))
+        >>> head.weight.round(2).tolist() == [[2.0, 0.0, 0.0]]
+        True
     """
     galaxies = len(training[0]) // views
     plain = training[0][:galaxies], training[1][:galaxies]

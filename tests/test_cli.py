@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -146,6 +147,46 @@ def test_an_unknown_engine_names_the_known(run, tiny_survey, tmp_path):
     code, _, err = run("finetune", *words)
     assert code == 2
     assert "one of ['pytorch', 'tensorflow'" in err
+
+
+def test_the_demo_looks_for_the_engine_before_it_simulates(run, tmp_path):
+    code, _, err = run("demo", "--backend", "jax", "--save-dir", tmp_path / "demo")
+    assert code == 2
+    assert "one of ['pytorch', 'tensorflow'" in err
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(("backend", "added"), [("pytorch", ""), ("tensorflow", " --backend tensorflow")])
+@pytest.mark.parametrize("work", ["finetune", "train", "demo"])
+def test_what_to_do_next_names_the_engine_that_was_used(work, backend, added, run, monkeypatch, tmp_path):
+    import pandas as pd
+
+    trained = SimpleNamespace(
+        save_dir=tmp_path / "run",
+        evaluation=SimpleNamespace(table="the table"),
+        failures=pd.DataFrame(columns=["id_str", "file_loc", "reason"]),
+        epochs=1,
+        seconds=1.0,
+    )
+    made = trained
+    if work == "demo":
+        predictions = SimpleNamespace(save_loc=tmp_path / "new.parquet", galaxies=60)
+        made = SimpleNamespace(
+            save_dir=tmp_path, catalog="c.csv", training=trained, predictions=predictions, seconds=1.0
+        )
+    monkeypatch.setattr(f"zoobot.workflow.{work}", lambda *a, **k: made)
+    words = {
+        "finetune": ["--catalog", "c.csv", "--labels", "ring"],
+        "train": ["--catalog", "c.csv", "--schema", "gz2"],
+        "demo": [],
+    }
+    code, out, _ = run(work, "--save-dir", tmp_path / "run", "--backend", backend, *words[work])
+    assert code == 0
+    lines = [line for line in out.splitlines() if line.startswith("  zoobot ")]
+    assert len(lines) == {"finetune": 1, "train": 2, "demo": 2}[work]
+    for line in lines:
+        assert added in line
+        assert ("--backend" in line) == bool(added)
 
 
 def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch):

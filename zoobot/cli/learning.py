@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from zoobot.cli.command import Command
-from zoobot.cli.saying import duration, failure_lines, resumed, say
+from zoobot.cli.saying import backend_words, duration, failure_lines, resumed, say
 from zoobot.shared import config
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _demo(given: dict[str, Any], command: str) -> None:
     from zoobot import workflow
 
     result = workflow.demo(options, command=command)
-    folder, catalog = result.save_dir, result.catalog
+    folder, catalog, backend = result.save_dir, result.catalog, backend_words(options)
     made = {
         f"{folder}/training/predictions.png": "galaxies, what the model expects, what volunteers said",
         f"{folder}/training/fractions_scatter.png": "predicted against volunteers' vote fractions",
@@ -92,9 +92,9 @@ def _demo(given: dict[str, Any], command: str) -> None:
         "Next, on the same simulated galaxies: which have a ring? This starts from the model just trained.",
         f"  zoobot finetune --catalog {shlex.quote(str(catalog))} --labels ring "
         f"--encoder {shlex.quote(str(folder / 'training'))} "
-        "--save-dir results/rings",
+        f"--save-dir results/rings{backend}",
         "With your own: a CSV file with the columns id_str, file_loc and a label.",
-        "  zoobot finetune --catalog mine.csv --labels my_label --save-dir results/mine",
+        f"  zoobot finetune --catalog mine.csv --labels my_label --save-dir results/mine{backend}",
     )
 
 
@@ -103,7 +103,7 @@ def _finetune(given: dict[str, Any], command: str) -> None:
     options = resumed("finetune", given) if resumes else config.FinetuneOptions.from_config(given)
     from zoobot import workflow
 
-    _tell_training(workflow.finetune(options, command=command))
+    _tell_training(workflow.finetune(options, command=command), options)
 
 
 def _train(given: dict[str, Any], command: str) -> None:
@@ -112,13 +112,13 @@ def _train(given: dict[str, Any], command: str) -> None:
     from zoobot import workflow
 
     result = workflow.train(options, command=command)
-    _tell_training(result)
+    _tell_training(result, options)
     if result is not None:
-        start = f"zoobot finetune --encoder {shlex.quote(str(result.save_dir))}"
+        start = f"zoobot finetune --encoder {shlex.quote(str(result.save_dir))}{backend_words(options)}"
         say("or finetune it to labels of your own", f"  {start} --catalog MINE.csv --labels …")
 
 
-def _tell_training(result: TrainingResult | None) -> None:
+def _tell_training(result: TrainingResult | None, options: config.EngineOptions) -> None:
     if result is None:  # a further process of a run on many devices: the first one speaks
         return
     folder = result.save_dir
@@ -133,7 +133,7 @@ def _tell_training(result: TrainingResult | None) -> None:
         "",
         "Next: predict new galaxies",
         f"  zoobot predict {shlex.quote(str(folder))} --catalog NEW.csv "
-        f"--save-loc {shlex.quote(str(folder / 'new.parquet'))}",
+        f"--save-loc {shlex.quote(str(folder / 'new.parquet'))}{backend_words(options)}",
     )
 
 

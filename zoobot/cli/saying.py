@@ -6,15 +6,32 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from zoobot.shared.engine import DEFAULT_ENGINE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["duration", "failure_lines", "missing_lines", "resumed", "say", "table_failure_lines"]
+    from zoobot.shared.config import EngineOptions
+
+__all__ = [
+    "backend_words",
+    "duration",
+    "failure_lines",
+    "missing_lines",
+    "resumed",
+    "say",
+    "table_failure_lines",
+]
 
 
 def say(*lines: str) -> None:
     """Print lines to standard output."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def backend_words(options: EngineOptions) -> str:
+    """What a command that goes on with a run must add to work with the same engine: nothing by default."""
+    return "" if options.backend == DEFAULT_ENGINE else f" --backend {shlex.quote(options.backend)}"
 
 
 def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.config import FinetuneOptions, PredictOptions
+from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.simulate import simulate_survey
 from zoobot.workflow.prediction import predict
@@ -62,6 +63,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
     """
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
+    load_engine(options.backend)  # to find it missing after a minute of simulation would be late
     logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, _VOLUNTEERS)
     catalog = _simulate(folder / "survey", options, options.n_galaxies, options.seed)
     new_catalog = _simulate(folder / "new_galaxies", options, _NEW_GALAXIES, options.seed + 1)

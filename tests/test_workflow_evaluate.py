@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from zoobot import workflow
 from zoobot.shared.certainty.temperature import fit_temperature, sharpen
+from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError
 from zoobot.shared.predicting.samples import read_samples
+from zoobot.shared.predictions import read_predictions
 from zoobot.shared.schemas import Schema
 
 _spec = importlib.util.spec_from_file_location("galaxies", Path(__file__).parent / "engines" / "galaxies.py")
@@ -137,3 +140,81 @@ def test_numbers_have_no_calibration(engine, engine_name, catalog, tmp_path):
         )
     with pytest.raises(ConfigError, match="coverage is for --task tree"):
         FinetuneOptions(catalog="a.csv", labels=("ring",), save_dir="r", calibration_objective="coverage")
+
+
+@pytest.fixture(scope="module")
+def taught_runs(catalog, tmp_path_factory):
+    """A finished run of each engine on the catalog, made when first asked for."""
+    made = {}
+
+    def run(engine_name):
+        if engine_name not in made:
+            folder = tmp_path_factory.mktemp("taught") / engine_name
+            options = {"labels": "edge_on", "encoder": "resnet10t", "image_size_pix": 32, "max_epochs": 1}
+            options |= {"accelerator": "cpu", "backend": engine_name, "save_dir": folder, "seed": 1}
+            workflow.finetune(FinetuneOptions(catalog=catalog, **options, **COMMON))
+            made[engine_name] = folder
+        return made[engine_name]
+
+    return run
+
+
+def split_of(run):
+    split = pd.read_parquet(run / "split.parquet")
+    return {name: set(part["id_str"]) for name, part in split.groupby("split")}
+
+
+def test_a_model_knows_the_galaxies_that_taught_it(taught_runs, catalog, engine, engine_name, tmp_path):
+    run = taught_runs(engine_name)
+    parts = split_of(run)
+    assert {name: len(ids) for name, ids in parts.items()} == {"train": 16, "val": 4}
+    calibrate = CalibrateOptions(catalog=catalog, checkpoint=run, backend=engine_name, **COMMON)
+    workflow.calibrate(calibrate)  # which writes the checkpoint anew
+    model = engine.checkpoint.load(run / "checkpoint")
+    engine.checkpoint.save(model, tmp_path / "copy")
+    for taught in (model.taught_by, engine.checkpoint.load(tmp_path / "copy").taught_by):
+        assert taught.trained_on(sorted(parts["train"])).all()
+        assert taught.validated_on(sorted(parts["val"])).all()
+        assert taught.counts() == {"train": 16, "val": 4}
+    assert read_checkpoint(run / "checkpoint").training["galaxies"] == {"train": 16, "val": 4}
+
+
+def test_scores_say_which_galaxies_were_trained_on_and_leave_them_out(
+    taught_runs, catalog, engine_name, tmp_path
+):
+    run, parts = taught_runs(engine_name), split_of(taught_runs(engine_name))
+    table = pd.read_csv(catalog)
+    table["file_loc"] = [str(catalog.parent / name) for name in table["file_loc"]]
+    new = table.tail(2).assign(id_str=["new-1", "new-2"])
+    kept = table[table["id_str"].isin(parts["val"] | set(sorted(parts["train"])[:3]))]
+    pd.concat([kept, new]).to_csv(tmp_path / "mixed.csv", index=False)
+    asked = {"checkpoint": run, "backend": engine_name, **COMMON}
+    found = workflow.evaluate(
+        EvaluateOptions(catalog=tmp_path / "mixed.csv", save_dir=tmp_path / "e", **asked)
+    )
+    sentence = "3 of these 9 galaxies were trained on and 4 chose its best epoch and calibration"
+    assert sentence in found.table
+    content = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert (content["trained_on"], content["validated_on"]) == (3, 4)
+    options = EvaluateOptions(
+        catalog=tmp_path / "mixed.csv", save_dir=tmp_path / "new", exclude_trained=True, **asked
+    )
+    assert workflow.evaluate(options).galaxies == 2
+    assert read_predictions(tmp_path / "new" / "predictions.parquet")["id_str"].tolist() == ["new-1", "new-2"]
+    with pytest.raises(CatalogError, match="leaves no galaxy"):
+        workflow.evaluate(
+            EvaluateOptions(catalog=catalog, save_dir=tmp_path / "none", exclude_trained=True, **asked)
+        )
+
+
+def test_a_checkpoint_that_does_not_know_is_scored_with_a_word_and_excludes_nothing(
+    make_checkpoint, catalog, engine_name, tmp_path
+):
+    place = make_checkpoint("classification", 1)
+    asked = {"catalog": catalog, "checkpoint": place, "backend": engine_name, **COMMON}
+    found = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", **asked))
+    assert "the checkpoint does not say which galaxies it was trained on" in found.table
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["trained_on"] is None
+    with pytest.raises(CheckpointError, match="1 of 1 do not"):
+        workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "x", exclude_trained=True, **asked))
+    assert not (tmp_path / "x").exists()

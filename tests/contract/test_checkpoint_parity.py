@@ -64,7 +64,7 @@ def test_runs_leave_the_same_files_and_columns(finetuned):
     for kind in KINDS:
         runs = [finetuned(name, kind)[0].parent for name in ("pytorch", "tensorflow")]
         files = [{path.name for path in run.iterdir()} for run in runs]
-        assert files[0] == files[1] == {"checkpoint", "last.ckpt", "metrics.csv"}
+        assert files[0] == files[1] == {"checkpoint", "last.ckpt", "metrics.csv", "split.parquet"}
         first, second = (pd.read_csv(run / "metrics.csv") for run in runs)
         assert list(first) == list(second)
         for column in ("epoch", "step", "learning_rate"):

@@ -21,6 +21,7 @@ from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, lowest_learning_block, plan_training
 from zoobot.shared.training.feature_loader import FrozenPart
 from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.taught import TaughtBy
 
 __all__ = ["GalaxyModel"]
 
@@ -34,6 +35,9 @@ class GalaxyModel(pl.LightningModule):
         encoder: An encoder in memory instead of a name: any module from images to (batch, features).
         preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
         settings: How the weights learn, and which of them.
+
+    Attributes:
+        taught_by: Which galaxies it was trained and validated on; None where nobody knows.
     """
 
     pixel_mean: Tensor
@@ -52,6 +56,7 @@ class GalaxyModel(pl.LightningModule):
         super().__init__()
         self.task = task
         self.settings = settings
+        self.taught_by: TaughtBy | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.encoder = encoder_for_pixels(encoders, name, encoder, preprocessing)

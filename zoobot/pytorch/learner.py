@@ -22,6 +22,7 @@ from zoobot.shared.training.bad_steps import (
 from zoobot.shared.training.finetune_settings import scheduled_factor, seed_of_batch
 from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.training.loss_parts import mean_losses, part_groups
+from zoobot.shared.training.taught import TaughtBy
 from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 
 __all__ = ["FinetuneableZoobot"]
@@ -96,6 +97,7 @@ class FinetuneableZoobot(GalaxyModel):
         """
         self.task = galaxies.meet(self.task)
         self.learn_label_statistics(labels_of(galaxies.train_galaxies))
+        self.taught_by = TaughtBy.of(galaxies.train_galaxies.ids, galaxies.val_galaxies.ids)
 
     def setup(self, stage: str) -> None:
         """Meet the data before the first step, in training mode, which a loaded model is not in."""

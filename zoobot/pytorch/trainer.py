@@ -21,7 +21,9 @@ from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.training.best_epoch import BestEpoch
+from zoobot.shared.training.galaxy_data import GalaxyData
 from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.taught import keep_split
 from zoobot.shared.training.trainer_checks import check_trainer_options
 
 __all__ = ["get_trainer"]
@@ -47,9 +49,9 @@ def get_trainer(
 ) -> pl.Trainer:
     """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
 
-    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each epoch)
-    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing
-    had happened.
+    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each
+    epoch), `split.parquet` (which galaxies trained, which validated, which failed) and `last.ckpt`, from
+    which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing had happened.
 
     Args:
         save_dir: Folder for everything the run leaves.
@@ -96,6 +98,7 @@ def get_trainer(
         best_model,
         *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
+        KeptSplit(save_dir),
         LastCheckpoint(save_dir / "last.ckpt", checkpoint_minutes),
         *trainer_kwargs.pop("callbacks", []),
     ]
@@ -162,6 +165,30 @@ class BestModel(pl.Callback):
         """Give the user the best weights, not the last ones."""
         if self.best.found and isinstance(model, FinetuneableZoobot):
             weights.load_model_state(model, read_checkpoint(self.folder))
+
+
+class KeptSplit(pl.Callback):
+    """Write split.parquet: before the first step, and at the end, when it is known which images failed.
+
+    Args:
+        save_dir: The run's folder.
+    """
+
+    def __init__(self, save_dir: Path) -> None:
+        self.save_dir = save_dir
+
+    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write it for a run that may be killed."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write it with the failures."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        galaxies = getattr(trainer, "datamodule", None)
+        if trainer.is_global_zero and isinstance(galaxies, GalaxyData):
+            keep_split(galaxies, self.save_dir)
 
 
 class EpochMetrics(pl.Callback):

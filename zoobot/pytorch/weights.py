@@ -87,13 +87,14 @@ def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, na
 
 
 def load_model_state(model: FinetuneableZoobot, neutral: NeutralCheckpoint) -> None:
-    """Put a checkpoint's weights into a whole model: its encoder and its head.
+    """Put a checkpoint's weights into a whole model, its encoder and its head, and who taught it.
 
     Raises:
         CheckpointError: If they do not fit.
     """
     load_encoder_state(model.encoder, neutral.encoder)
     load_module_state(model.head, neutral.head_tensors, name="head")
+    model.taught_by = neutral.taught_by
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -6,6 +6,8 @@ The layout is the Hugging Face Hub's for timm models:
   under "zoobot" what it does not know: task, head, preprocessing, training record, versions.
 - `model.safetensors`: the encoder, with timm's parameter names and torch's layouts, norm statistics included.
 - `head.safetensors`: the head, in torch's layout. A folder without one is an encoder alone.
+- `galaxies.safetensors`: hashes of the ids of the galaxies that taught the model, 8 bytes each
+  (`zoobot.shared.training.taught`), where they are known.
 
 Nothing is pickled, so to load a checkpoint never runs code. `timm.create_model("local-dir:FOLDER",
 pretrained=True)` loads the encoder of any such folder.
@@ -29,6 +31,7 @@ import numpy as np
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import read_tensors, write_tensors
 from zoobot.shared.files.whole import sync
+from zoobot.shared.training.taught import GALAXIES_FILE, TaughtBy
 
 __all__ = [
     "CONFIG_FILE",
@@ -46,7 +49,7 @@ CONFIG_FILE = "config.json"
 ENCODER_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"
 
-_OUR_FILES = frozenset({CONFIG_FILE, ENCODER_FILE, HEAD_FILE})
+_OUR_FILES = frozenset({CONFIG_FILE, ENCODER_FILE, HEAD_FILE, GALAXIES_FILE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class NeutralCheckpoint:
         head_tensors: Parameters of the head, torch's layouts.
         training: The record of how the model was trained; numbers that are not finite (an undefined metric)
             are written as null.
+        taught_by: Which galaxies it was trained and validated on; None where nobody knows.
         versions: Names and versions of the software that made it.
     """
 
@@ -78,6 +82,7 @@ class NeutralCheckpoint:
     head: dict[str, Any] | None = None
     head_tensors: dict[str, np.ndarray] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    taught_by: TaughtBy | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_config(self) -> dict[str, Any]:
@@ -130,6 +135,8 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
         write_tensors(draft / ENCODER_FILE, checkpoint.encoder)
         if checkpoint.head is not None:
             write_tensors(draft / HEAD_FILE, checkpoint.head_tensors)
+        if checkpoint.taught_by is not None:
+            write_tensors(draft / GALAXIES_FILE, checkpoint.taught_by.to_tensors())
         for path in (*draft.iterdir(), draft):
             sync(path)
         _move_into_place(draft, folder)
@@ -162,6 +169,7 @@ def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
     config = read_config(folder)
     ours = config.get("zoobot") or {}
     head = ours.get("head")
+    taught = folder / GALAXIES_FILE
     return NeutralCheckpoint(
         architecture=config["architecture"],
         encoder=read_tensors(folder / ENCODER_FILE),
@@ -173,6 +181,7 @@ def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
         head=head,
         head_tensors={} if head is None else read_tensors(folder / HEAD_FILE),
         training=ours.get("training") or {},
+        taught_by=TaughtBy.from_tensors(taught) if taught.is_file() else None,
         versions=ours.get("versions") or {},
     )
 

@@ -190,6 +190,11 @@ class EvaluateOptions(EngineOptions, MixtureOptions, CatalogOptions):
     select: str | None = setting(
         None, "only galaxies whose column holds a value, e.g. split=test", metavar="COLUMN=VALUE"
     )
+    exclude_trained: bool = setting(
+        False,
+        "leave out galaxies that taught the model: those it was trained on, and those that chose its best "
+        "epoch and its calibration; its checkpoint knows them by their ids",
+    )
     overwrite: bool = setting(False, "replace the evaluation in --save-dir")
 
 

@@ -19,6 +19,7 @@ from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
 from zoobot.shared.training.feature_loader import FrozenPart
 from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.cut import Cut
 from zoobot.tensorflow.data import network_input
@@ -40,6 +41,9 @@ class GalaxyModel(keras.Model):
         settings: How the weights learn, and which of them.
 
     Attributes:
+        taught_by: Which galaxies it was trained and validated on; None where nobody knows.
+
+    Attributes:
         encoder_learns: Whether any weight of the encoder does.
     """
 
@@ -57,6 +61,7 @@ class GalaxyModel(keras.Model):
         super().__init__()
         self.task = task
         self.settings = settings
+        self.taught_by: TaughtBy | None = None
         with _seeded(settings.seed):
             self.encoder = encoder_for_pixels(encoders, name, encoder, preprocessing)
             self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.training.loss_parts import part_groups
+from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow.galaxy_model import GalaxyModel
 from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
@@ -128,6 +129,7 @@ class FinetuneableZoobot(GalaxyModel):
         """
         self.task = galaxies.meet(self.task)
         self.learn_label_statistics(labels_of(galaxies.train_galaxies))
+        self.taught_by = TaughtBy.of(galaxies.train_galaxies.ids, galaxies.val_galaxies.ids)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Learn from one batch, (images, labels) or (images, labels, ids), and give the mean loss so far."""

@@ -22,6 +22,7 @@ from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.finetune_settings import scheduled_factor
 from zoobot.shared.training.head_start import start_head, wants_start
 from zoobot.shared.training.save_times import SaveTimes
+from zoobot.shared.training.taught import keep_split
 from zoobot.shared.training.trainer_checks import check_trainer_options
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
@@ -58,9 +59,9 @@ def get_trainer(
 ) -> Trainer:
     """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
 
-    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each epoch)
-    and `last.ckpt`, from which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing
-    had happened.
+    In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each
+    epoch), `split.parquet` (which galaxies trained, which validated, which failed) and `last.ckpt`, from
+    which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing had happened.
 
     Args:
         save_dir: Folder for everything the run leaves.
@@ -217,6 +218,7 @@ class Trainer:
         self.model, self.current_epoch, self.first_batch = model, 0, 0
         best = BestEpoch(self.monitor)
         galaxies.trainer = self
+        self._keep_split(galaxies)
         try:
             device = tf.device(self.device) if self.device and not self.strategy else nullcontext()
             with device, spread(model, self.strategy), in_precision(model, self.precision):
@@ -224,8 +226,13 @@ class Trainer:
                 agree_on({"finished": 1.0}, self.strategy)  # the checkpoint is written when all are here
         finally:
             galaxies.trainer = None
+        self._keep_split(galaxies)  # now it is known which images failed
         if best.found:
             weights.load_model_state(model, read_checkpoint(self.save_dir / "checkpoint"))
+
+    def _keep_split(self, galaxies: GalaxyDataModule) -> None:
+        if is_first_process():
+            keep_split(galaxies, self.save_dir)
 
     def _run(
         self,

@@ -92,10 +92,11 @@ def load_module_state(module: keras.layers.Layer, arrays: Mapping[str, np.ndarra
 
 
 def load_model_state(model: Any, neutral: NeutralCheckpoint) -> None:
-    """Put a checkpoint's weights into a whole model: its encoder and its head.
+    """Put a checkpoint's weights into a whole model, its encoder and its head, and who taught it.
 
     Raises:
         CheckpointError: If they do not fit.
     """
     load_encoder_state(model.encoder, neutral.encoder)
     load_module_state(model.head, neutral.head_tensors, name="head")
+    model.taught_by = neutral.taught_by

@@ -18,6 +18,7 @@ from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
+from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.prediction import find_checkpoint
@@ -70,6 +71,9 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
     model = engine.checkpoint.load(checkpoint)
     _check(model.task, options.objective)
     galaxies = labelled_for(model.task, galaxies)
+    seen = Acquaintance.of([model.taught_by], galaxies.ids)
+    if seen.trained.any():
+        logger.warning("%s: on those it is surer than on new ones", seen.sentence())
     facts = {"catalog": galaxies.name, "fingerprint": galaxies.fingerprint(), "command": command}
     return calibrate_model(
         engine, model, galaxies, checkpoint, options, objective=options.objective, facts=facts

@@ -15,9 +15,11 @@ import pandas as pd
 
 from zoobot.shared.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.mixtures import mix, plain_expectation
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.certainty import Certainty, judge_certainty, mean_calibration_error
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
@@ -84,6 +86,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     engine = load_engine(options.backend)
     models = [engine.checkpoint.load(place) for place in places]
     galaxies = labelled_for(shared_task([model.task for model in models]), galaxies)
+    galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
     record = open_run(folder, _WORK, options.to_config(), command=command)
     with record.running():
         data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
@@ -93,6 +96,35 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
         )
         record.update(scores=evaluation.scores_for_json())
     return evaluation
+
+
+def _strangers_to(models: Sequence[Any], galaxies: Catalog, *, exclude: bool) -> Catalog:
+    """The galaxies, without those that taught one of the models if these are to be left out; say it.
+
+    Raises:
+        CheckpointError: If they are, and a checkpoint does not say which they are.
+        CatalogError: If none would be left.
+    """
+    seen = Acquaintance.of([model.taught_by for model in models], galaxies.ids)
+    if not exclude:
+        if seen.met.any():
+            logger.warning(
+                "%s: their scores say little of new ones; --exclude-trained leaves them out", seen.sentence()
+            )
+        return galaxies
+    if not seen.is_known:
+        msg = (
+            "--exclude-trained needs checkpoints that say which galaxies taught them, but "
+            f"{sum(model.taught_by is None for model in models)} of {len(models)} do not: it was written by "
+            "an earlier version, or taught by hand. Leave them out of the catalog yourself, or with --select"
+        )
+        raise CheckpointError(msg)
+    if seen.met.all():
+        msg = f"--exclude-trained leaves no galaxy of {galaxies.name}: {seen.sentence()}"
+        raise CatalogError(msg)
+    if seen.met.any():
+        logger.info("Left out: %s", seen.sentence())
+    return galaxies.select(~seen.met)
 
 
 def evaluate_models(
@@ -130,6 +162,9 @@ def evaluate_models(
         scores["ece_uncalibrated"] = mean_calibration_error(task, uncalibrated, labels)
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
     heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
+    seen = Acquaintance.of([model.taught_by for model in models], scored.ids) if part == "catalog" else None
+    if seen is not None:
+        heading += f"\n{seen.sentence()}"
     table = score_table(task, scores, heading=heading)
     evaluation = Evaluation(
         scores=scores,
@@ -138,7 +173,7 @@ def evaluate_models(
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,
     )
-    _write(evaluation, certainty, task.kind, part, folder)
+    _write(evaluation, certainty, task.kind, part, folder, seen)
     expected = plain_expectation(task, predicted)
     draw_comparison(task, expected, labels, folder)
     certainty.draw(task, predicted, labels, folder)
@@ -171,8 +206,15 @@ def _mixed(n_models: int, n_samples: int) -> str:
     return f", by the equal mixture of {n_models} models" + (f" with {samples} each" if samples else "")
 
 
-def _write(evaluation: Evaluation, certainty: Certainty, kind: str, part: str, folder: Path) -> None:
-    content = {
+def _write(
+    evaluation: Evaluation,
+    certainty: Certainty,
+    kind: str,
+    part: str,
+    folder: Path,
+    seen: Acquaintance | None,
+) -> None:
+    content: dict[str, Any] = {
         "task": kind,
         "part": part,
         "galaxies": evaluation.galaxies,
@@ -180,5 +222,8 @@ def _write(evaluation: Evaluation, certainty: Certainty, kind: str, part: str, f
         "scores": evaluation.scores_for_json(),
         "tables": certainty.to_config(),
     }
+    if seen is not None:
+        content["trained_on"] = int(seen.trained.sum()) if seen.is_known else None
+        content["validated_on"] = int(seen.validated.sum()) if seen.is_known else None
     (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (folder / "evaluation.txt").write_text(evaluation.table + "\n", encoding="utf-8")

@@ -36,6 +36,8 @@ RUN_FILES = (
     "checkpoint",
     "last.ckpt",
     "metrics.csv",
+    "split.parquet",
+    "inputs.png",
     "evaluation.json",
     "evaluation.txt",
     "predictions.parquet",

@@ -14,6 +14,7 @@ from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.taught import keep_split
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_models
@@ -142,6 +143,7 @@ def _report(
     evaluation = evaluate_models(
         engine, [model], galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
     )
+    keep_split(galaxies, folder, evaluation.failures)
     record.update(epochs=len(log), scores=evaluation.scores_for_json())
     return TrainingResult(
         save_dir=folder,

@@ -16,6 +16,7 @@ from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.models.bundled import bundled_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.taught import TaughtBy
 
 __all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_model"]
 
@@ -23,6 +24,7 @@ __all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_
 class _Finetuned(Protocol):
     task: tasks.Task
     settings: FinetuneSettings
+    taught_by: TaughtBy | None
 
 
 def describe_model(
@@ -35,17 +37,20 @@ def describe_model(
     """A model as the values and arrays of a checkpoint.
 
     Args:
-        model: Tells its task and settings.
+        model: Tells its task, its settings and which galaxies taught it.
         encoder_fields: What the engine's `weights.encoder_fields` says of the encoder.
         head_tensors: Parameters of the head, torch's layouts.
         training: What else the checkpoint records about the training, JSON-ready.
     """
+    taught_by = model.taught_by
+    galaxies = {} if taught_by is None else {"galaxies": taught_by.counts()}
     return NeutralCheckpoint(
         **encoder_fields,
         task=model.task.to_config(),
         head={"dropout_prob": model.settings.dropout_prob},
         head_tensors=head_tensors,
-        training={"settings": model.settings.to_config(), **(training or {})},
+        training={"settings": model.settings.to_config(), **galaxies, **(training or {})},
+        taught_by=taught_by,
     )
 
 

@@ -93,8 +93,9 @@ def test_mixed_precision_learns_and_is_undone(tiny, train, precision):
         ({"devices": "many"}, "devices must be 'auto', -1 for all, or how many"),
         ({"num_nodes": 2}, "this process is one of 1"),
         ({"precision": "64-true"}, "precision must be one of"),
-        ({"log_every_n_steps": 5}, r"unknown trainer option \['log_every_n_steps'\]"),
-        ({"epochs": 5}, "unknown trainer option"),
+        ({"log_every_n_steps": 5}, "unknown option 'log_every_n_steps'.* need the PyTorch engine"),
+        ({"logger": object()}, "is Lightning's"),
+        ({"epochs": 5}, "did you mean 'max_epochs'"),
     ],
 )
 def test_what_this_engine_can_not_do_is_refused(options, words, tmp_path):

@@ -13,6 +13,7 @@ from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.trainer import get_trainer
 from zoobot.shared import defaults
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.public_names import advise
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, TreeTask, classification_task, regression_task, tree_task
 from zoobot.shared.training.finetune_settings import FinetuneSettings
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 
+@advise
 class FinetuneableZoobotClassifier(FinetuneableZoobot):
     """A model that says which of several classes a galaxy is, or which of several labels it has.
 
@@ -117,6 +119,7 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
         return _mean_of_present(each, labels)
 
 
+@advise
 class FinetuneableZoobotRegressor(FinetuneableZoobot):
     """A model that measures one or many numbers of a galaxy.
 
@@ -174,6 +177,7 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
         return _mean_of_present(losses.regression_loss(raw, targets, **self._loss_options), labels)
 
 
+@advise
 class FinetuneableZoobotTree(FinetuneableZoobot):
     """A model that answers every question of a decision tree as volunteers would.
 

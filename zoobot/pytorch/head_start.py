@@ -35,10 +35,12 @@ class HeadStart(pl.Callback):
         """Find the head, if this run begins, and features were cached."""
         learner: Any = model
         training: Any = getattr(trainer.train_dataloader, "loader", None)
-        validation: Any = getattr(trainer.val_dataloaders, "loader", None)
         untrained = learner.head.is_untrained and trainer.global_step == 0
         if not wants_start(learner.settings, training, is_untrained=untrained):
             return
+        # Lightning loads no validation before it validates, which may be in a later epoch
+        validating: Any = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        validation = validating.loader
         scores = start_head(head_in_engine(learner), learner.task, learner.settings, training, validation)
         self.best_model.judge(learner, scores, {"epoch": 0, "head_start": "optimum"})
         stopping = trainer.early_stopping_callback

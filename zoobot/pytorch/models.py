@@ -9,12 +9,14 @@ from torch import nn
 from zoobot.pytorch.finetune import FinetuneableZoobotTree
 from zoobot.shared import defaults
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.public_names import advise
 from zoobot.shared.schemas import Schema
 from zoobot.shared.training.finetune_settings import TrainSettings
 
 __all__ = ["ZoobotTree"]
 
 
+@advise
 class ZoobotTree(FinetuneableZoobotTree):
     """An encoder and a Dirichlet head that learn together to answer as volunteers would.
 

@@ -31,11 +31,13 @@ from zoobot.shared.predicting.run import (
     predict_catalog,
 )
 from zoobot.shared.predictions import Predictions
+from zoobot.shared.public_names import advise
 from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = ["predict"]
 
 
+@advise
 def predict(
     catalog: CatalogSource | CatalogStream,
     model: FinetuneableZoobot | str | Path | Sequence[FinetuneableZoobot | str | Path],

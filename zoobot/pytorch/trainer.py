@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from zoobot.pytorch import weights
 from zoobot.pytorch.averaged_weights import AveragedWeights
@@ -20,15 +23,20 @@ from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.galaxy_data import GalaxyData
 from zoobot.shared.training.log import EpochLog
 from zoobot.shared.training.taught import keep_split
-from zoobot.shared.training.trainer_checks import check_trainer_options
+from zoobot.shared.training.trainer_checks import check_trainer_options, in_our_names
 
 __all__ = ["get_trainer"]
 
+logger = logging.getLogger("zoobot")
 
+
+@advise
 def get_trainer(
     save_dir: str | Path,
     *,
@@ -70,7 +78,10 @@ def get_trainer(
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to: "tensorboard", "wandb".
-        **trainer_kwargs: Anything else that `pytorch_lightning.Trainer` takes.
+        **trainer_kwargs: Anything else that `pytorch_lightning.Trainer` takes: `logger`, your own or several,
+            beside those of `loggers`; `callbacks`, `max_steps`, `strategy`… With `enable_checkpointing=False`
+            no last.ckpt is written. `enable_progress_bar`, `gradient_clip_val` and `accumulate_grad_batches`
+            are taken for `progress`, `gradient_clip` and `accumulate_batches`.
 
     Raises:
         ConfigError: If a value can't work.
@@ -80,51 +91,62 @@ def get_trainer(
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
+    asked = in_our_names(
+        trainer_kwargs,
+        progress=progress,
+        gradient_clip=gradient_clip,
+        accumulate_batches=accumulate_batches,
+    )
     check_trainer_options(
         max_epochs=max_epochs,
         patience=patience,
         loggers=loggers,
-        gradient_clip=gradient_clip,
-        accumulate_batches=accumulate_batches,
+        gradient_clip=asked.gradient_clip,
+        accumulate_batches=asked.accumulate_batches,
         ema_decay=ema_decay,
         num_nodes=num_nodes,
         checkpoint_minutes=checkpoint_minutes,
     )
+    options = dict(asked.others)
+    _check_options(options)
     save_dir = Path(save_dir)
+    given = _listed(options.pop("callbacks", None))
     best_model = BestModel(save_dir / "checkpoint", monitor)
     callbacks = [
-        EarlyStopping(monitor, mode="min", patience=patience, check_finite=True),
+        EarlyStopping(monitor, mode="min", patience=patience, strict=False),
         HeadStart(best_model),
         best_model,
         *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
         KeptSplit(save_dir),
-        LastCheckpoint(save_dir / "last.ckpt", checkpoint_minutes),
-        *trainer_kwargs.pop("callbacks", []),
+        *([LastCheckpoint(save_dir / "last.ckpt", checkpoint_minutes)] if asked.resumable else []),
+        *given,
     ]
-    if progress:
+    if asked.progress and not any(isinstance(callback, ProgressBar) for callback in given):
         callbacks.append(RichProgressBar())
-    plugins = trainer_kwargs.pop("plugins", [])
-    options = {
-        "enable_model_summary": False,
-        "log_every_n_steps": 1,
-        "num_sanity_val_steps": 0,
-    } | trainer_kwargs
-    return QuietTrainer(
-        default_root_dir=save_dir,
-        max_epochs=max_epochs,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        gradient_clip_val=gradient_clip,
-        accumulate_grad_batches=accumulate_batches,
-        precision=_choose_precision(precision, accelerator),  # type: ignore[arg-type]
-        callbacks=callbacks,
-        plugins=[SafeCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])],
-        logger=_make_loggers(loggers, save_dir),
-        enable_progress_bar=progress,
-        **options,
-    )
+    quiet = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
+    plugins = [SafeCheckpointIO(), *_listed(options.pop("plugins", None))]
+    chosen = _choose_loggers(options.pop("logger", None), loggers, save_dir)
+    try:
+        return QuietTrainer(
+            default_root_dir=save_dir,
+            max_epochs=max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            gradient_clip_val=asked.gradient_clip,
+            accumulate_grad_batches=asked.accumulate_batches,
+            precision=_choose_precision(precision, accelerator),
+            callbacks=callbacks,
+            plugins=plugins,
+            logger=chosen,
+            enable_progress_bar=asked.progress,
+            enable_checkpointing=asked.resumable,
+            **(quiet | options),
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        msg = f"Lightning can't make such a trainer: {error}"
+        raise ConfigError(msg) from error
 
 
 class BestModel(pl.Callback):
@@ -162,9 +184,14 @@ class BestModel(pl.Callback):
             model.save(self.folder, training={**training, self.best.monitor: self.best.score})
 
     def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Give the user the best weights, not the last ones."""
-        if self.best.found and isinstance(model, FinetuneableZoobot):
+        """Give the user the best weights, not the last ones, unless training ended before any was scored."""
+        if not isinstance(model, FinetuneableZoobot):
+            return
+        if self.best.found:
             weights.load_model_state(model, read_checkpoint(self.folder))
+        elif trainer.is_global_zero:
+            logger.warning("training ended before any validation: %s holds the last weights", self.folder)
+            model.save(self.folder, training={"epoch": trainer.current_epoch})
 
 
 class KeptSplit(pl.Callback):
@@ -219,6 +246,29 @@ def _choose_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def _make_loggers(names: Sequence[str], save_dir: Path) -> list[Logger] | bool:
+def _check_options(options: dict[str, Any]) -> None:
+    """Find what Lightning's Trainer does not know, or what leaves nothing to choose the best epoch by."""
+    known = inspect.signature(pl.Trainer.__init__).parameters
+    for name in options:
+        if name not in known:
+            own = inspect.signature(get_trainer).parameters
+            raise ConfigError(unknown_option(name, [*own, *(k for k in known if k not in own)]))
+    if options.get("limit_val_batches") == 0:
+        msg = "limit_val_batches must be above 0: the best epoch is the one that validates best"
+        raise ConfigError(msg)
+
+
+def _listed(items: Any) -> list[Any]:
+    """None, one thing or several, as a list."""
+    if items is None:
+        return []
+    return list(items) if isinstance(items, (list, tuple)) else [items]
+
+
+def _choose_loggers(logger: Any, names: Sequence[str], save_dir: Path) -> list[Logger] | bool:
+    """The user's own loggers and those asked for by name; True alone is Lightning's default one."""
     makers: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
-    return [makers[name](save_dir=str(save_dir)) for name in names] or False
+    made = [makers[name](save_dir=str(save_dir)) for name in names]
+    if logger is None or isinstance(logger, bool):
+        return made or bool(logger)
+    return [*_listed(logger), *made]

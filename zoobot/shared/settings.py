@@ -7,7 +7,6 @@ checks itself when it is made, becomes command-line options by `add_arguments`, 
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import operator
 import types
@@ -27,6 +26,7 @@ from typing import (
 )
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.public_names import unknown_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,10 +95,7 @@ class Options:
         kinds = _kinds(cls)
         for name in config:
             if name not in kinds:
-                near = difflib.get_close_matches(str(name), kinds, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the options are {list(kinds)}"
-                msg = f"unknown option {name!r}: {hint}"
-                raise ConfigError(msg)
+                raise ConfigError(unknown_option(name, kinds))
         missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
         if missing:
             msg = f"missing: {', '.join(missing)}"

@@ -8,6 +8,7 @@ import keras
 
 from zoobot.shared import defaults
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.public_names import advise
 from zoobot.shared.schemas import Schema
 from zoobot.shared.training.finetune_settings import TrainSettings
 from zoobot.tensorflow.finetune import FinetuneableZoobotTree
@@ -15,6 +16,7 @@ from zoobot.tensorflow.finetune import FinetuneableZoobotTree
 __all__ = ["ZoobotTree"]
 
 
+@advise
 class ZoobotTree(FinetuneableZoobotTree):
     """An encoder and a Dirichlet head that learn together to answer as volunteers would.
 

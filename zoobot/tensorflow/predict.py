@@ -25,6 +25,7 @@ from zoobot.shared.predicting.run import (
     predict_catalog,
 )
 from zoobot.shared.predictions import Predictions
+from zoobot.shared.public_names import advise
 from zoobot.shared.training.galaxy_data import CatalogSource
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.devices import choose_precision, in_precision
@@ -33,6 +34,7 @@ from zoobot.tensorflow.finetune import FinetuneableZoobot
 __all__ = ["predict"]
 
 
+@advise
 def predict(
     catalog: CatalogSource | CatalogStream,
     model: FinetuneableZoobot | str | Path | Sequence[FinetuneableZoobot | str | Path],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import warnings
@@ -17,13 +18,14 @@ from zoobot.shared import defaults
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.finetune_settings import scheduled_factor
 from zoobot.shared.training.head_start import start_head, wants_start
 from zoobot.shared.training.save_times import SaveTimes
 from zoobot.shared.training.taught import keep_split
-from zoobot.shared.training.trainer_checks import check_trainer_options
+from zoobot.shared.training.trainer_checks import check_trainer_options, in_our_names
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
 from zoobot.tensorflow.bad_steps import NonFiniteGuard
@@ -39,6 +41,7 @@ __all__ = ["Trainer", "get_trainer"]
 logger = logging.getLogger("zoobot")
 
 
+@advise
 def get_trainer(
     save_dir: str | Path,
     *,
@@ -82,7 +85,9 @@ def get_trainer(
             0 keeps the weights themselves.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to: "tensorboard", "wandb".
-        **trainer_kwargs: `callbacks`, further Keras callbacks; any other name is refused.
+        **trainer_kwargs: `callbacks`, further Keras callbacks, loggers among them. With
+            `enable_checkpointing=False` no last.ckpt is written. `enable_progress_bar`, `gradient_clip_val`
+            and `accumulate_grad_batches` are taken for `progress`, `gradient_clip` and `accumulate_batches`.
 
     Raises:
         ConfigError: If a value can't work.
@@ -92,20 +97,23 @@ def get_trainer(
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
+    asked = in_our_names(
+        trainer_kwargs,
+        progress=progress,
+        gradient_clip=gradient_clip,
+        accumulate_batches=accumulate_batches,
+    )
     check_trainer_options(
         max_epochs=max_epochs,
         patience=patience,
         loggers=loggers,
-        gradient_clip=gradient_clip,
-        accumulate_batches=accumulate_batches,
+        gradient_clip=asked.gradient_clip,
+        accumulate_batches=asked.accumulate_batches,
         ema_decay=ema_decay,
         num_nodes=num_nodes,
         checkpoint_minutes=checkpoint_minutes,
     )
-    unknown = sorted(set(trainer_kwargs) - {"callbacks"})
-    if unknown:
-        msg = f"unknown trainer option {unknown}: besides its own, the TensorFlow engine takes callbacks"
-        raise ConfigError(msg)
+    given = _check_options(asked.others)
     return Trainer(
         Path(save_dir),
         max_epochs=max_epochs,
@@ -114,14 +122,36 @@ def get_trainer(
         device=choose_device(accelerator),
         strategy=choose_strategy(accelerator, devices, num_nodes),
         precision=choose_precision(precision, accelerator),
-        gradient_clip=gradient_clip,
-        accumulate_batches=accumulate_batches,
+        gradient_clip=asked.gradient_clip,
+        accumulate_batches=asked.accumulate_batches,
         ema_decay=ema_decay,
         checkpoint_minutes=checkpoint_minutes,
-        progress=progress,
+        resumable=asked.resumable,
+        progress=asked.progress,
         loggers=loggers,
-        extra_callbacks=trainer_kwargs.get("callbacks", ()),
+        extra_callbacks=given,
     )
+
+
+def _check_options(options: dict[str, Any]) -> tuple[keras.callbacks.Callback, ...]:
+    """The user's callbacks, once found that nothing else is asked for."""
+    for name, value in options.items():
+        if name == "logger" and value not in (None, False):
+            msg = (
+                f"logger={type(value).__name__} is Lightning's; with TensorFlow give loggers=['tensorboard', "
+                f"'wandb'], or a Keras callback that logs, as callbacks=[...]"
+            )
+            raise ConfigError(msg)
+        if name not in ("callbacks", "logger"):
+            said = unknown_option(name, [*inspect.signature(get_trainer).parameters][:-1])
+            msg = f"{said}. Options of Lightning's Trainer need the PyTorch engine: zoobot.pytorch"
+            raise ConfigError(msg)
+    given = options.get("callbacks") or ()
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+def _go_on() -> None:
+    """What validation does where nothing is saved on a signal."""
 
 
 class Trainer:
@@ -139,6 +169,7 @@ class Trainer:
         accumulate_batches: Batches whose gradients are averaged for one step.
         ema_decay: The share of the weights' average that stays at each step; 0 keeps no average.
         checkpoint_minutes: Time between two last.ckpt within an epoch.
+        resumable: Whether last.ckpt is written.
         progress: Whether progress bars are drawn.
         loggers: Further places to log to.
         extra_callbacks: Those of the user; they see all scores of an epoch.
@@ -163,6 +194,7 @@ class Trainer:
         accumulate_batches: int,
         ema_decay: float,
         checkpoint_minutes: float,
+        resumable: bool,
         progress: bool,
         loggers: Sequence[str],
         extra_callbacks: Sequence[keras.callbacks.Callback],
@@ -185,6 +217,7 @@ class Trainer:
         self.accumulate_batches = accumulate_batches
         self.ema_decay = ema_decay
         self.checkpoint_minutes = checkpoint_minutes
+        self.resumable = resumable
         self.progress = progress
         self.loggers = tuple(loggers)
         self.extra_callbacks = tuple(extra_callbacks)
@@ -254,7 +287,8 @@ class Trainer:
         times = SaveTimes(self.checkpoint_minutes)
         bar = callbacks.Progress(len(training), self) if self.progress and is_first_process() else None
         made = self._callbacks(model, training, validation, best, average, times, done)
-        times.begin()
+        if self.resumable:
+            times.begin()
         try:
             with warnings.catch_warnings():
                 # what an epoch that ends with its data is told by Keras
@@ -343,21 +377,21 @@ class Trainer:
         schedule = callbacks.ScheduledLearningRate(factor)
         guard = NonFiniteGuard(self, training)
         gathering = callbacks.GatheredSteps(self.accumulate_batches) if self.accumulate_batches > 1 else None
-        last = LastCheckpoint(
-            self.save_dir / "last.ckpt", times, self, best, guard, average=average, gathering=gathering
-        )
+        path = self.save_dir / "last.ckpt"
+        last = [LastCheckpoint(path, times, self, best, guard, average, gathering)] if self.resumable else []
+        stop_validation = last[0].stop_validation if last else _go_on
         return [
             callbacks.EpochStart(self, done),
             schedule,
             guard,
             *([gathering] if gathering else []),
             *([average, SwapWeights(average)] if average else []),
-            callbacks.Validation(validation, last.stop_validation, self.strategy),
+            callbacks.Validation(validation, stop_validation, self.strategy),
             callbacks.BestModel(self.save_dir / "checkpoint", best),
             *([SwapWeights(average)] if average else []),
             callbacks.EarlyStopping(best, self.patience),
             callbacks.EpochMetrics(self.save_dir / "metrics.csv", schedule),
-            last,
+            *last,
             *(self._logger(name) for name in (self.loggers if is_first_process() else ())),
             *self.extra_callbacks,
         ]

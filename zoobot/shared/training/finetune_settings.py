@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +12,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.public_names import unknown_option
 
 __all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_batch"]
 
@@ -107,10 +107,7 @@ class FinetuneSettings:
         known = [f.name for f in fields(cls)]
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                msg = f"unknown option {name!r}{hint} The options are {known}"
-                raise ConfigError(msg)
+                raise ConfigError(unknown_option(name, known))
         return cls(**options)
 
     def to_config(self) -> dict[str, Any]:

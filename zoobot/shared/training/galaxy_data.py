@@ -16,6 +16,7 @@ from zoobot.shared.catalogs.splits import split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
 
@@ -24,6 +25,7 @@ __all__ = ["CatalogSource", "GalaxyData", "labels_of"]
 CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
 
+@advise
 class GalaxyData:
     """Labelled galaxies for training, validation and test.
 

@@ -2,16 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.optional import import_optional
 
-__all__ = ["check_trainer_options"]
+__all__ = ["TrainerOptions", "check_trainer_options", "in_our_names"]
 
 #: Logger → the package that it needs.
 _LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+#: What Lightning calls options of ours, and our defaults.
+_OF_LIGHTNING: dict[str, tuple[str, Any]] = {
+    "enable_progress_bar": ("progress", True),
+    "gradient_clip_val": ("gradient_clip", None),
+    "accumulate_grad_batches": ("accumulate_batches", 1),
+}
+
+
+class TrainerOptions(NamedTuple):
+    """Those options of a trainer that Lightning has under other names.
+
+    Attributes:
+        progress: Whether progress bars are drawn.
+        gradient_clip: Longest gradient; None does not clip.
+        accumulate_batches: Batches whose gradients are averaged for one step.
+        resumable: Whether last.ckpt is written.
+        others: What else was given, by name.
+    """
+
+    progress: bool
+    gradient_clip: float | None
+    accumulate_batches: int
+    resumable: bool
+    others: dict[str, Any]
+
+
+def in_our_names(others: Mapping[str, Any], **ours: Any) -> TrainerOptions:
+    """Options of a trainer, those under Lightning's names taken for ours; and what is left of the others.
+
+    Args:
+        others: What else was given.
+        **ours: `progress`, `gradient_clip` and `accumulate_batches`, as given.
+
+    Raises:
+        ConfigError: If an option is given under both names, or the folder twice.
+
+    Example:
+        >>> ours = {"progress": True, "gradient_clip": None, "accumulate_batches": 1}
+        >>> in_our_names({"gradient_clip_val": 0.5, "max_steps": 9}, **ours)[1:]
+        (0.5, 1, True, {'max_steps': 9})
+    """
+    others = dict(others)
+    if "default_root_dir" in others:
+        msg = "default_root_dir is save_dir here: leave it out"
+        raise ConfigError(msg)
+    for name, (our_name, default) in _OF_LIGHTNING.items():
+        if name not in others:
+            continue
+        value = others.pop(name)
+        if ours[our_name] not in (default, value):
+            msg = f"{name} is {our_name} here: give one of them, got {value!r} and {ours[our_name]!r}"
+            raise ConfigError(msg)
+        ours[our_name] = value
+    resumable = others.pop("enable_checkpointing", None) is not False
+    return TrainerOptions(**ours, resumable=resumable, others=others)
 
 
 def check_trainer_options(
@@ -41,8 +98,8 @@ def check_trainer_options(
         "num_nodes": num_nodes,
     }
     for name, value in counts.items():
-        if value < 1:
-            msg = f"{name} must be at least 1, got {value!r}"
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{name} must be a whole number of at least 1, got {value!r}"
             raise ConfigError(msg)
     if gradient_clip is not None and not gradient_clip > 0:
         msg = f"gradient_clip must be above 0, or None for no limit, got {gradient_clip!r}"

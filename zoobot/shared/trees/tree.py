@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoobot.shared.errors import LabelError, SchemaError
+from zoobot.shared.public_names import advise
 from zoobot.shared.trees import text as tree_text
 from zoobot.shared.trees.checks import check_tree, not_found
 
@@ -87,6 +89,7 @@ class Question:
         return _pretty(self.text)
 
 
+@advise
 @dataclass(frozen=True)
 class Schema:
     """A decision tree: questions in label order, each asked of everyone or after some answers of others.
@@ -117,6 +120,14 @@ class Schema:
     questions: tuple[Question, ...]
 
     def __post_init__(self) -> None:
+        questions = self.questions
+        if not isinstance(questions, tuple) or not all(isinstance(q, Question) for q in questions):
+            msg = (
+                f"a Schema is made of a name and Questions, got {reprlib.repr(self.name)} and "
+                f"{reprlib.repr(questions)}; from a dict of answers and a dict of dependencies, use "
+                f"Schema.from_pairs(question_answer_pairs, dependencies)"
+            )
+            raise SchemaError(msg)
         check_tree(self)
 
     @classmethod

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -204,6 +205,12 @@ def test_a_broken_image_is_reported_and_the_run_goes_on(finetune, tiny_survey, t
         ({"catalog": "absent.csv"}, CatalogError, "absent.csv"),
         ({"labels": "rign"}, CatalogError, "did you mean 'ring'"),
         ({"labels": "ra", "task": "classification"}, LabelError, "classes must be names or whole numbers"),
+        ({"labels": "ra"}, LabelError, "look like measurements, not classes: fractions such as"),
+        ({"labels": "count", "catalog": "odd.csv"}, LabelError, "24 different whole numbers, from 0 to 23"),
+        ({"labels": "T", "catalog": "odd.csv", "task": "regression"}, LabelError, r"-99 \(2 galaxies\)"),
+        ({"labels": "mass", "catalog": "odd.csv", "task": "regression"}, LabelError, "decades"),
+        ({"labels": "ring", "select": "ring=9"}, CatalogError, "no galaxy has it"),
+        ({"labels": "ring", "catalog": "odd.csv", "test_fraction": 0.2}, ConfigError, "split='random'"),
         ({"labels": ("label_name",), "task": "regression"}, LabelError, "labels must be numbers"),
         ({"labels": (), "task": "tree", "schema": "gz_decal"}, SchemaError, "near names"),
         ({"labels": (), "task": "tree", "schema": "gz2"}, CatalogError, "smooth-or-featured-gz2_smooth"),
@@ -211,10 +218,51 @@ def test_a_broken_image_is_reported_and_the_run_goes_on(finetune, tiny_survey, t
         ({"split": "column", "split_column": "part"}, CatalogError, "'part'"),
     ],
 )
-def test_faults_are_found_before_training_and_leave_nothing(finetune, tmp_path, changes, error, message):
+def test_faults_are_found_before_training_and_leave_nothing(
+    finetune, tiny_survey, tmp_path, changes, error, message
+):
+    if changes.get("catalog") == "odd.csv":
+        changes = changes | {"catalog": write_odd(tiny_survey, tmp_path)}
     with pytest.raises(error, match=message):
         finetune(**changes)
     assert not (tmp_path / "run").exists()
+
+
+def write_odd(survey, folder):
+    """The survey with columns as catalogs have them: sentinels, masses, and a split of its own."""
+    table = pd.read_csv(survey, dtype={"id_str": str})
+    table["file_loc"] = [str(survey.parent / file) for file in table["file_loc"]]
+    number = np.arange(len(table))
+    table["count"], table["mass"] = number, 10.0 ** (6 + number % 7)
+    table["T"] = np.where(number < 2, -99.0, np.where(number < 5, np.nan, number % 9 - 3.0))
+    table["split"] = np.where(number < 14, "train", np.where(number < 18, "val", "test"))
+    table["good"] = number % 2
+    table.to_csv(folder / "odd.csv", index=False)
+    return folder / "odd.csv"
+
+
+def test_targets_a_selection_and_the_catalog_s_own_split(finetune, tiny_survey, tmp_path, caplog):
+    odd = write_odd(tiny_survey, tmp_path)
+    with caplog.at_level("INFO", logger="zoobot"):
+        result = finetune(
+            catalog=odd, labels="T", task="regression", missing_values=-99, select="good=1", class_names=None
+        )
+    assert "Left out 2 of 12 galaxies, which have no value in column 'T'" in caplog.text
+    assert "The split is the catalog's own, of column 'split': 7 train, 2 val, 3 test" in caplog.text
+    record = json.loads((result.save_dir / "run.json").read_text())
+    assert {name: part["galaxies"] for name, part in record["data"].items()} == {
+        "train": 5,
+        "val": 2,
+        "test": 3,
+    }
+    assert record["data"]["train"]["without_target"] == 2
+    engine = record["options"]["backend"]
+    options = EvaluateOptions(
+        checkpoint=result.save_dir, catalog=odd, save_dir=tmp_path / "again", backend=engine, **PREDICTING
+    )
+    with pytest.raises(LabelError, match=r"-99 \(2 galaxies\)"):
+        workflow.evaluate(options)
+    assert workflow.evaluate(replace(options, missing_values=(-99.0,))).galaxies == 19
 
 
 def test_an_unknown_encoder_leaves_nothing(finetune, tmp_path):

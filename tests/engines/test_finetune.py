@@ -266,3 +266,23 @@ def test_too_many_unreadable_images_end_the_run(make_model, make_galaxies, fit, 
         (tmp_path / "survey" / f"{i}.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match="max_failed_fraction"):
         fit(make_model("classification"), tmp_path / "run", galaxies=make_galaxies(catalog))
+
+
+def test_targets_that_are_missing_are_left_out_and_those_that_can_not_be_meant_are_asked_about(
+    make_model, make_galaxies, catalog_path, caplog
+):
+    table = pd.read_csv(catalog_path)
+    table["file_loc"] = [str(catalog_path.parent / file) for file in table["file_loc"]]
+    table["size"] = np.where(np.arange(24) < 4, -99, np.where(np.arange(24) < 6, np.nan, 7.0))
+    with pytest.raises(LabelError, match=r"column 'size' of the DataFrame .* -99 \(4 galaxies\)"):
+        make_model("regression", label_cols=["size"]).meet(make_galaxies(table))
+    with pytest.raises(LabelError, match="measured numbers are for a task of regression"):
+        make_model("classification", label_cols=["axis_ratio"]).meet(make_galaxies(table))
+    data = make_galaxies(table, missing_values=[-99])
+    with caplog.at_level("INFO", logger="zoobot"):
+        make_model("regression", label_cols=["size"]).meet(data)
+    assert sum(len(part) for part in data.galaxies.values()) == 18
+    assert "Left out 6 of 24 galaxies" in caplog.text
+    data = make_galaxies(table.assign(split=["train", "val"] * 12), suspect_targets="keep")
+    make_model("regression", label_cols=["size"]).meet(data)
+    assert [len(data.galaxies[name]) for name in ("train", "val")] == [11, 11]

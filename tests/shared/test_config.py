@@ -16,7 +16,7 @@ VOTES = {"catalog": "votes.csv", "task": "tree", "schema": "gz2", "save_dir": "r
 
 
 def test_the_shortest_requests_work():
-    assert FinetuneOptions(**RINGS).task == "classification"
+    assert FinetuneOptions(**RINGS).kind == "classification"
     assert FinetuneOptions(**VOTES).labels == ()
     assert config.DemoOptions().save_dir == "results/demo"
 
@@ -29,6 +29,7 @@ def test_the_shortest_requests_work():
         ({"schema": "gz2"}, "--schema is for --task tree, got --task classification"),
         ({"task": "tree"}, "--task tree needs --schema"),
         ({"task": "tree", "schema": "gz2"}, "leave out --labels"),
+        ({"missing_values": (-99,)}, "--missing-values is for --task regression"),
         ({"loss": "mse"}, r"must be one of \['cross_entropy', 'focal'\], got 'mse'"),
         ({"task": "regression", "loss": "focal"}, r"must be one of \['mse', 'mae', 'huber'\], got 'focal'"),
         ({"task": "regression", "class_names": ("a", "b")}, "--class-names is for --task classification"),
@@ -74,7 +75,8 @@ def test_learning_defaults_are_the_library_s():
 def test_data_defaults_are_the_library_s():
     library = inspect.signature(GalaxyData).parameters
     options = FinetuneOptions(**RINGS)
-    for name in ("id_col", "file_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers"):
+    same = ("id_col", "file_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers")
+    for name in (*same, "missing_values", "suspect_targets"):
         assert getattr(options, name) == library[name].default, name
     assert options.max_epochs == defaults.MAX_EPOCHS
     assert options.encoder == defaults.ENCODER

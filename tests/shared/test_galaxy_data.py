@@ -57,3 +57,24 @@ def test_a_catalog_that_knows_its_labels_need_not_name_them_again(galaxies):
     )
     with pytest.raises(ConfigError, match="no label columns"):
         other.meet(ClassificationTask(class_names=("no", "yes")))
+
+
+def test_the_catalog_s_own_split_beside_other_catalogs(galaxies, caplog):
+    galaxies["split"] = ["train"] * 20 + ["val"] * 10 + ["test"] * 10
+    other = galaxies.assign(id_str=[f"h{i}" for i in range(40)]).drop(columns="split")
+    data = GalaxyData(galaxies)
+    data.setup()
+    assert [len(data.galaxies[part]) for part in ("train", "val", "test")] == [20, 10, 10]
+    data = GalaxyData(galaxies, split="random", val_fraction=0.5)
+    data.setup()
+    assert [len(data.galaxies[part]) for part in ("train", "val")] == [20, 20]
+    with caplog.at_level("INFO"):
+        data = GalaxyData(train_catalog=galaxies, test_catalog=other)
+        data.setup()
+    assert [len(data.galaxies[part]) for part in ("train", "val", "test")] == [20, 10, 40]
+    assert "Left out 10 galaxies of the DataFrame that it keeps for test" in caplog.text
+    with caplog.at_level("INFO"):
+        data = GalaxyData(train_catalog=galaxies, val_catalog=other)
+        data.setup()
+    assert [len(data.galaxies[part]) for part in ("train", "val")] == [40, 40]
+    assert "Column 'split' of the DataFrame is not looked at" in caplog.text

@@ -1,5 +1,6 @@
 """Splits: every galaxy in one part, sizes as asked, the same whatever the order of the rows."""
 
+import re
 import warnings
 
 import numpy as np
@@ -274,3 +275,64 @@ def test_no_split_warns_without_need(catalog):
         warnings.simplefilter("error")
         for method, options in OPTIONS.items():
             split_catalog(catalog, method=method, **options)
+
+
+# -- the catalog's own column ---------------------------------------------------------------------------
+
+
+def sizes(catalog, **options):
+    return {part: len(galaxies) for part, galaxies in split_catalog(catalog, **options).items()}
+
+
+@pytest.mark.parametrize("name", ["split", "Split", "SPLIT"])
+def test_a_column_called_split_is_taken_and_said(name, caplog):
+    words = ["train"] * 6 + ["Validation "] * 3 + ["TEST"]
+    catalog = make_catalog(10, **{name: words})
+    with caplog.at_level("INFO"):
+        assert sizes(catalog) == {"train": 6, "val": 3, "test": 1}
+    assert f"The split is the catalog's own, of column {name!r}: 6 train, 3 val, 1 test" in caplog.text
+    assert sizes(catalog, method="random", val_fraction=0.5) == {"train": 5, "val": 5}
+
+
+def test_without_such_a_column_the_split_is_random_as_ever(caplog):
+    catalog = make_catalog(10)
+    assert split_catalog(catalog)["val"].ids == split_catalog(catalog, method="random")["val"].ids
+    assert not caplog.messages
+
+
+def test_validation_galaxies_are_drawn_where_none_are_named(caplog):
+    with caplog.at_level("INFO"):
+        catalog = make_catalog(20, split=["train"] * 10 + ["test"] * 10)
+        parts = split_catalog(catalog, val_fraction=0.3)
+    assert {part: len(galaxies) for part, galaxies in parts.items()} == {"train": 7, "val": 3, "test": 10}
+    assert set(parts["test"].table["split"]) == {"test"}
+    assert "were drawn from the training galaxies" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "held"),
+    [
+        (["a", "b"] * 5, r"\['a', 'b'\]"),
+        (["train", None] * 5, r"\['\(nothing\)', 'train'\]"),
+        (["train", "val"] * 4 + ["hold-out"] * 2, "'hold-out'"),
+        ([0, 1] * 5, r"\['0', '1'\]"),
+        (["train"] * 10, r"\['train'\]"),
+        (["test"] * 10, r"\['test'\]"),
+    ],
+)
+def test_other_values_are_said_and_the_split_is_random(words, held, caplog):
+    assert sizes(make_catalog(10, split=words), val_fraction=0.2) == {"train": 8, "val": 2}
+    (message,) = caplog.messages
+    assert re.search(f"Column 'split' of the DataFrame holds {held}".replace("holds '", "holds .*'"), message)
+    assert "Split at random instead" in message
+
+
+def test_a_test_fraction_beside_the_catalog_s_own_split_is_asked_about():
+    catalog = make_catalog(10, split=["train", "val"] * 5)
+    with pytest.raises(ConfigError, match=r"test_fraction=0\.1 asks for another part.*split='random'"):
+        split_catalog(catalog, test_fraction=0.1)
+
+
+def test_labels_called_split_are_labels():
+    catalog = make_catalog(10, split=[0, 1] * 5, label_cols=["split"])
+    assert sizes(catalog, val_fraction=0.2) == {"train": 8, "val": 2}

@@ -34,6 +34,7 @@ from zoobot.shared.options import (
     SimilarOptions,
     SplitOptions,
     StreamingOptions,
+    TargetOptions,
     TaskOptions,
     WholeModelOptions,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "SimilarOptions",
     "SplitOptions",
     "StreamingOptions",
+    "TargetOptions",
     "TaskOptions",
     "TrainOptions",
     "WholeModelOptions",
@@ -94,8 +96,8 @@ class FinetuneOptions(
 
     def check(self) -> None:  # noqa: D102
         super().check()
-        if self.task != "tree" and self.calibration_objective == "coverage":
-            _refuse(f"--calibration-objective coverage is for --task tree, got --task {self.task}")
+        if self.kind != "tree" and self.calibration_objective == "coverage":
+            _refuse(f"--calibration-objective coverage is for --task tree, got --task {self.kind}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +180,7 @@ class MergeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(EngineOptions, MixtureOptions, CatalogOptions):
+class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, CatalogOptions):
     """Everything that `zoobot evaluate` can be told."""
 
     title: ClassVar[str] = "Evaluation"
@@ -277,7 +279,7 @@ class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, Catal
         if self.member_kind == "dropout" and self.dropout_prob == 0:
             _refuse("--member-kind dropout needs a --dropout-prob above 0")
         for name in self.strategies:
-            read_strategy(name, self.task)
+            read_strategy(name, self.kind)
 
     def finetune_options(self) -> FinetuneOptions:
         """The options of a model such as the loop trains: a head on a frozen encoder."""

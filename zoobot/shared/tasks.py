@@ -152,6 +152,8 @@ class ClassificationTask(Task):
         refuse_missing(labels, ids, self.label_cols)
         bad = (labels != np.round(labels)) | (labels < 0) | (labels >= self.num_outputs)
         expected = f"classes must be whole numbers from 0 to {self.num_outputs - 1}"
+        if (labels % 1 != 0).any():
+            expected += " (measured numbers are for a task of regression)"
         refuse_bad(labels, bad, ids, self.label_cols, expected)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -12,7 +12,8 @@ from zoobot.shared.catalogs.campaigns import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import SchemaError
-from zoobot.workflow.galaxies import read_classes, read_galaxies
+from zoobot.shared.training.targets import refuse_measurements
+from zoobot.workflow.galaxies import read_classes, read_galaxies, select_galaxies
 
 if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
@@ -49,11 +50,14 @@ def read_labelled(options: FinetuneOptions | TrainOptions) -> LabelledGalaxies:
     if isinstance(options, TrainOptions):
         return _read_campaigns(options)
     sources = _sources(options.catalog, options)
-    if options.task == "classification":
+    if options.kind == "classification":
         return _read_classes(sources, options)
     schema = None if options.schema is None else _read_schema(options.schema, legacy=options.legacy_schema)
     label_cols = tuple(schema.label_cols) if schema else options.labels
-    catalogs = {part: read_galaxies(s, options, label_cols=label_cols) for part, s in sources.items()}
+    catalogs = {
+        part: read_galaxies(source, options, label_cols=label_cols, select=_selection(part, options))
+        for part, source in sources.items()
+    }
     return LabelledGalaxies(catalogs, label_cols, schema)
 
 
@@ -61,8 +65,12 @@ def _read_classes(sources: dict[str, str], options: FinetuneOptions) -> Labelled
     """The training galaxies name the classes, if the user did not."""
     names = options.class_names
     catalogs = {}
+    column = options.labels[0]
     for part, source in sources.items():
-        catalogs[part], names = read_classes(read_galaxies(source, options), options.labels[0], names)
+        galaxies = read_galaxies(source, options, select=_selection(part, options))
+        if options.may_be_measured and column in galaxies.table:
+            refuse_measurements(galaxies.table[column], column, galaxies.name)
+        catalogs[part], names = read_classes(galaxies, column, names)
     return LabelledGalaxies(catalogs, options.labels, class_names=names)
 
 
@@ -75,7 +83,14 @@ def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
         part: join_catalogs((source,) if isinstance(source, str) else source, schema, **columns)
         for part, source in parts.items()
     }
+    if options.select is not None:
+        catalogs["train"] = select_galaxies(catalogs["train"], options.select)
     return LabelledGalaxies(catalogs, tuple(schema.label_cols), schema)
+
+
+def _selection(part: str, options: SplitOptions) -> str | None:
+    """--select is of --catalog: the others are chosen by their files."""
+    return options.select if part == "train" else None
 
 
 def _sources(catalog: Any, options: SplitOptions) -> dict[str, Any]:
@@ -117,8 +132,15 @@ def build_galaxies(
         augmentation=_augmentation(options),
         num_workers=options.num_workers,
         seed=options.seed,
+        **_target_arguments(options),
         cache_dir=options.cache_dir,
     )
+
+
+def _target_arguments(options: FinetuneOptions | TrainOptions) -> dict[str, Any]:
+    if isinstance(options, TrainOptions):
+        return {}
+    return {"missing_values": options.missing_values, "suspect_targets": options.suspect_targets}
 
 
 def _augmentation(options: AugmentationOptions) -> Augmentation | None:
@@ -157,12 +179,12 @@ def _build_for_labels(
     common = {**common, "label_cols": labelled.label_cols}
     if options.loss is not None:
         common["loss"] = options.loss
-    if options.task == "regression":
+    if options.kind == "regression":
         return engine.finetune.FinetuneableZoobotRegressor(unit_interval=options.unit_interval, **common)
     weights = options.class_weights
     return engine.finetune.FinetuneableZoobotClassifier(
         class_names=labelled.class_names,
-        multi_label=options.task == "multi-label",
+        multi_label=options.kind == "multi-label",
         class_weights="balanced" if weights == ("balanced",) else weights,
         label_smoothing=options.label_smoothing,
         focal_gamma=options.focal_gamma,

@@ -85,7 +85,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     models = [engine.checkpoint.load(place) for place in places]
-    galaxies = labelled_for(shared_task([model.task for model in models]), galaxies)
+    galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
     galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
     record = open_run(folder, _WORK, options.to_config(), command=command)
     with record.running():

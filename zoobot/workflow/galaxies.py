@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
 from zoobot.shared.catalogs.campaigns import join_catalogs
 from zoobot.shared.catalogs.selection import split_selection, where_equal
-from zoobot.shared.errors import CatalogError
-from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
+from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.tasks import ClassificationTask, RegressionTask, Task, TreeTask
+from zoobot.shared.training.targets import usable_targets
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.shared.options.galaxies import ImagePlaceOptions
+    from zoobot.shared.options.task import TargetOptions
 
 __all__ = ["labelled_for", "read_classes", "read_galaxies", "select_galaxies"]
 
@@ -85,10 +87,16 @@ def _is_numbered(values: pd.Series, class_names: Sequence[str]) -> bool:
     return not {f"{number:g}" for number in values.dropna()} <= set(class_names)
 
 
-def labelled_for(task: Task, galaxies: Catalog) -> Catalog:
+def labelled_for(task: Task, galaxies: Catalog, targets: TargetOptions | None = None) -> Catalog:
     """The galaxies with the labels that a trained model's task is scored on, checked.
 
+    Args:
+        task: The model's.
+        galaxies: The galaxies.
+        targets: Which numbers are targets, if the task is regression.
+
     Raises:
+        ConfigError: If missing values are named for a task that is no regression.
         CatalogError: If a label column is absent.
         LabelError: If a label is not what the task needs.
     """
@@ -98,6 +106,16 @@ def labelled_for(task: Task, galaxies: Catalog) -> Catalog:
         galaxies = join_catalogs([galaxies], task.schema)  # of several campaigns, a catalog may hold one
     else:
         galaxies = read_catalog(galaxies, label_cols=task.label_cols)
+    if isinstance(task, RegressionTask) and targets is not None:
+        galaxies = usable_targets(
+            {"catalog": galaxies},
+            missing_values=targets.missing_values,
+            suspect_targets=targets.suspect_targets,
+            ask_about_ranges=False,
+        )["catalog"]
+    elif targets is not None and targets.missing_values:
+        msg = f"--missing-values is for models of regression, but this one is of a {task.kind} task"
+        raise ConfigError(msg)
     if galaxies.labels is not None:
         task.check_labels(galaxies.labels, galaxies.ids)
     return galaxies

@@ -22,6 +22,7 @@ from zoobot.shared import plots
 from zoobot.shared.choosing.label_curves import MAIN_SCORES, savings
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.known_galaxies import encode_known, split_held_out
 from zoobot.workflow.loop_rounds import Round, play
@@ -81,6 +82,12 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
     before = unfinished_run("loop", options, folder) if options.resume else None
     labelled = read_labelled(options.finetune_options())
     galaxies = labelled.catalogs["train"]
+    if options.kind == "regression":
+        galaxies = usable_targets(
+            {"catalog": galaxies},
+            missing_values=options.missing_values,
+            suspect_targets=options.suspect_targets,
+        )["catalog"]
     is_held_out = split_held_out(galaxies, options)
     engine = load_engine(options.backend)
     model = build_model(engine, options.finetune_options(), labelled)
@@ -156,7 +163,7 @@ class _Plays:
         draft = self._path.with_name(f".{self._path.name}.draft")
         draft.write_text(json.dumps(self._played) + "\n", encoding="utf-8")
         draft.replace(self._path)
-        score = self._options.score or MAIN_SCORES[self._options.task]
+        score = self._options.score or MAIN_SCORES[self._options.kind]
         logger.info(
             "%s, seed %d: %d labels, %s %.4g", strategy, seed, one["labels"], score, one["scores"][score]
         )

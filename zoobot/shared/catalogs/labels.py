@@ -105,7 +105,10 @@ def encode_labels(
 def _class_name(value: object, column: str) -> str:
     if isinstance(value, (float, np.floating)):
         if not float(value).is_integer():
-            msg = f"classes must be names or whole numbers, but column {column!r} holds {value!r}"
+            msg = (
+                f"classes must be names or whole numbers, but column {column!r} holds {value!r}; numbers are "
+                "learned with task='regression'"
+            )
             raise LabelError(msg)
         return str(int(value))
     return str(value)

@@ -8,6 +8,7 @@ where galaxies are split one by one, so enlarging a catalog can move a few of it
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, get_args
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from zoobot.shared.catalog import Catalog
 
-__all__ = ["SplitMethod", "split_catalog"]
+__all__ = ["SplitMethod", "own_split_column", "split_catalog"]
+
+logger = logging.getLogger(__name__)
 
 SplitMethod = Literal["random", "stratified", "sky", "group", "column"]
 
@@ -42,7 +45,7 @@ _PART_NAMES = {
 def split_catalog(
     catalog: Catalog,
     *,
-    method: SplitMethod | str = "random",
+    method: SplitMethod | str | None = None,
     val_fraction: float = defaults.VAL_FRACTION,
     test_fraction: float = 0.0,
     seed: int = defaults.SEED,
@@ -57,7 +60,9 @@ def split_catalog(
 
     Args:
         catalog: What to split.
-        method: "random": galaxy by galaxy. "stratified": likewise within each class, so that each part has
+        method: None: by the catalog's own column `split`, if it has one that says train, val or test of each
+            galaxy, and otherwise "random"; what was done with such a column is logged. "random": galaxy by
+            galaxy. "stratified": likewise within each class, so that each part has
             each class in the same share; a class of two or more is both trained on and validated on, and a
             class of one is trained on, with a warning. "sky": whole cells of the sky, so that neighbours (one
             cluster, one background, one object observed twice) stay together, except across the edges of
@@ -84,6 +89,10 @@ def split_catalog(
         >>> {name: len(part) for name, part in parts.items()}
         {'train': 7, 'val': 3}
     """
+    if method is None:
+        return _split_as_said(
+            catalog, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed, column=column
+        )
     if method not in get_args(SplitMethod):
         msg = f"split method must be one of {list(get_args(SplitMethod))}, got {method!r}"
         raise ConfigError(msg)
@@ -104,6 +113,60 @@ def split_catalog(
             names = _split_units(catalog, catalog.ids, fractions, rank)
     parts = {part: np.flatnonzero(names == part) for part in ("train", "val", "test")}
     return {part: catalog.select(rows) for part, rows in parts.items() if len(rows)}
+
+
+def _split_as_said(
+    catalog: Catalog, *, val_fraction: float, test_fraction: float, seed: int, column: str | None
+) -> dict[str, Catalog]:
+    """The parts that the catalog's own column names; a random split where it names none."""
+    _check_fractions(val_fraction, test_fraction)
+    column = column or own_split_column(catalog)
+    if column is None:
+        return split_catalog(
+            catalog, method="random", seed=seed, val_fraction=val_fraction, test_fraction=test_fraction
+        )
+    words = _words(_column(catalog, column))
+    parts = {_PART_NAMES.get(word) for word in set(words)}
+    if None in parts or "train" not in parts or parts == {"train"}:
+        held = sorted(set(words))[:_SHOWN]
+        why = f"holds {held}: it does not say which galaxies train and which do not"
+        logger.warning("Column %r of %s %s. Split at random instead", column, catalog.name, why)
+        return split_catalog(
+            catalog, method="random", seed=seed, val_fraction=val_fraction, test_fraction=test_fraction
+        )
+    if test_fraction > 0:
+        msg = (
+            f"column {column!r} of {catalog.name} says which galaxies train, validate and test, but "
+            f"test_fraction={test_fraction!r} asks for another part: leave it out, or say split='random' to "
+            "split anew"
+        )
+        raise ConfigError(msg)
+    names = words.map(_PART_NAMES).to_numpy(dtype="<U5")
+    named = [str(part) for part in ("train", "val", "test") if part in parts]
+    found = {part: catalog.select(names == part) for part in named}
+    drawn = ""
+    if "val" not in found:
+        found |= split_catalog(found["train"], method="random", val_fraction=val_fraction, seed=seed)
+        drawn = "; it names none that validate: those were drawn from the training galaxies"
+    found = {part: found[part] for part in sorted(found, key=("train", "val", "test").index)}
+    sizes = ", ".join(f"{len(galaxies):,} {part}" for part, galaxies in found.items())
+    logger.info("The split is the catalog's own, of column %r: %s%s", column, sizes, drawn)
+    return found
+
+
+def own_split_column(catalog: Catalog) -> str | None:
+    """The column of a catalog that says by its name what is trained on; None if there is none.
+
+    Args:
+        catalog: A column of labels is never meant.
+    """
+    names = [name for name in catalog.table.columns if str(name).strip().casefold() == "split"]
+    return next((name for name in names if name not in catalog.label_cols), None)
+
+
+def _words(values: pd.Series) -> pd.Series:
+    """Names of parts as they are compared; an empty cell is a word of its own."""
+    return values.astype(object).where(values.notna(), "(nothing)").astype(str).str.strip().str.lower()
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ from zoobot.shared.options.representing import RepresentOptions
 from zoobot.shared.options.results import RunFolderOptions
 from zoobot.shared.options.similar import ReduceOptions, SimilarOptions
 from zoobot.shared.options.streaming import StreamingOptions
-from zoobot.shared.options.task import TaskOptions
+from zoobot.shared.options.task import TargetOptions, TaskOptions
 
 __all__ = [
     "AnomaliesOptions",
@@ -38,6 +38,7 @@ __all__ = [
     "SimilarOptions",
     "SplitOptions",
     "StreamingOptions",
+    "TargetOptions",
     "TaskOptions",
     "WholeModelOptions",
 ]

@@ -107,9 +107,13 @@ class SplitOptions(Options):
 
     title: ClassVar[str] = "Split"
 
-    split: Literal["random", "stratified", "sky", "group", "column"] = setting(
-        "random",
-        "random; stratified: the same mix of classes in each part; sky: patches of sky stay together "
+    select: str | None = setting(
+        None, "only galaxies of --catalog whose column holds a value, e.g. quality=1", metavar="COLUMN=VALUE"
+    )
+    split: Literal["random", "stratified", "sky", "group", "column"] | None = setting(
+        None,
+        "without it, as the catalog's own column `split` says (train, val, test), or else random; random; "
+        "stratified: the same mix of classes in each part; sky: patches of sky stay together "
         "(--ra-col and --dec-col); group: galaxies with one value of --split-column stay together; "
         "column: --split-column says train, val or test",
     )
@@ -126,7 +130,8 @@ class SplitOptions(Options):
         if self.split in ("group", "column") and self.split_column is None:
             _refuse(f"--split {self.split} needs --split-column")
         if self.split not in ("group", "column") and self.split_column is not None:
-            _refuse(f"--split-column is for --split group or column, got --split {self.split}")
+            got = "none" if self.split is None else f"--split {self.split}"
+            _refuse(f"--split-column is for --split group or column, got {got}")
         if self.val_fraction + self.test_fraction >= 1:
             given = f"{self.val_fraction} + {self.test_fraction}"
             _refuse(f"val_fraction + test_fraction must leave galaxies to train on, got {given}")

@@ -9,7 +9,7 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["TaskOptions"]
+__all__ = ["TargetOptions", "TaskOptions"]
 
 _LOSSES = {
     "classification": ["cross_entropy", "focal"],
@@ -20,15 +20,32 @@ _LOSSES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskOptions(Options):
+class TargetOptions(Options):
+    """Which numbers are targets of a regression."""
+
+    title: ClassVar[str] = "Task"
+
+    missing_values: tuple[float, ...] = setting(
+        (), "regression: numbers that mean that there is no value, such as -99 -999", metavar="X"
+    )
+    suspect_targets: Literal["refuse", "keep"] = setting(
+        "refuse",
+        "regression: refuse numbers that can hardly be meant (-99 far from all others, many decades), or "
+        "keep them as they are",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(TargetOptions):
     """What is learned."""
 
     title: ClassVar[str] = "Task"
 
-    task: Literal["classification", "multi-label", "regression", "tree"] = setting(
-        "classification",
+    task: Literal["classification", "multi-label", "regression", "tree"] | None = setting(
+        None,
         "classification: one class for each galaxy; multi-label: independent yes/no columns; "
-        "regression: one or more numbers; tree: volunteers' votes on a decision tree",
+        "regression: one or more numbers; tree: volunteers' votes on a decision tree; without it, "
+        "classification, unless the labels look like measurements",
     )
     labels: tuple[str, ...] = setting(
         (), "label column, or several; a tree takes its columns from the schema", metavar="COLUMN"
@@ -59,32 +76,45 @@ class TaskOptions(Options):
     )
     unit_interval: bool = setting(False, "regression: targets lie in [0, 1], and predictions stay there")
 
+    @property
+    def kind(self) -> str:
+        """The kind of task, whether it was said or not."""
+        return self.task or "classification"
+
+    @property
+    def may_be_measured(self) -> bool:
+        """Whether nobody said that the labels are classes."""
+        told = (self.task, self.class_names, self.loss, self.class_weights)
+        return all(value is None for value in told)
+
     def check(self) -> None:  # noqa: D102
         super().check()
-        if self.task == "tree" and self.schema is None:
+        if self.kind == "tree" and self.schema is None:
             _refuse("--task tree needs --schema: a name from `zoobot schemas`, or a .yaml file")
-        if self.task != "tree" and self.schema is not None:
-            _refuse(f"--schema is for --task tree, got --task {self.task}")
-        if self.task == "tree" and self.labels:
+        if self.kind != "tree" and self.schema is not None:
+            _refuse(f"--schema is for --task tree, got --task {self.kind}")
+        if self.kind == "tree" and self.labels:
             _refuse("a tree's label columns are its schema's: leave out --labels")
-        if self.task != "tree" and not self.labels:
-            _refuse(f"--task {self.task} needs --labels: the column, or columns, to learn")
-        if self.task == "classification" and len(self.labels) > 1:
+        if self.kind != "tree" and not self.labels:
+            _refuse(f"--task {self.kind} needs --labels: the column, or columns, to learn")
+        if self.kind == "classification" and len(self.labels) > 1:
             _refuse(
                 f"--task classification learns one column, got {list(self.labels)}; "
                 "for several yes/no columns say --task multi-label"
             )
+        if self.missing_values and self.kind != "regression":
+            _refuse(f"--missing-values is for --task regression, got --task {self.kind}")
         self._check_loss()
 
     def _check_loss(self) -> None:
-        classifying = self.task in ("classification", "multi-label")
-        known = _LOSSES[self.task]
+        classifying = self.kind in ("classification", "multi-label")
+        known = _LOSSES[self.kind]
         if self.loss is not None and self.loss not in known:
-            _refuse(f"--loss for --task {self.task} must be one of {known}, got {self.loss!r}")
-        if self.class_names is not None and self.task != "classification":
-            _refuse(f"--class-names is for --task classification, got --task {self.task}")
+            _refuse(f"--loss for --task {self.kind} must be one of {known}, got {self.loss!r}")
+        if self.class_names is not None and self.kind != "classification":
+            _refuse(f"--class-names is for --task classification, got --task {self.kind}")
         if self.class_weights is not None and not classifying:
-            _refuse(f"--class-weights is for --task classification or multi-label, got --task {self.task}")
+            _refuse(f"--class-weights is for --task classification or multi-label, got --task {self.kind}")
         if self.class_weights and "balanced" in self.class_weights and len(self.class_weights) > 1:
             _refuse(f"--class-weights is either `balanced` or numbers, got {list(self.class_weights)}")
 

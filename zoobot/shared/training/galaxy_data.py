@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,15 +13,18 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import Catalog, read_catalog
-from zoobot.shared.catalogs.splits import split_catalog
+from zoobot.shared.catalogs.splits import own_split_column, split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
-from zoobot.shared.tasks import Task
+from zoobot.shared.tasks import RegressionTask, Task
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
+from zoobot.shared.training.targets import usable_targets
 
 __all__ = ["CatalogSource", "GalaxyData", "labels_of"]
+
+logger = logging.getLogger(__name__)
 
 CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
@@ -41,7 +45,8 @@ class GalaxyData:
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths.
-        split: How `catalog` is split: "random", "stratified", "sky", "group" or "column".
+        split: How `catalog` is split: "random", "stratified", "sky", "group" or "column"; None takes the
+            catalog's own column `split`, if it says train, val or test of each galaxy, and else "random".
         split_column: The column that "group" or "column" splits by.
         ra_col: Column of right ascension in degrees, for a split by sky.
         dec_col: Column of declination in degrees, for a split by sky.
@@ -54,6 +59,9 @@ class GalaxyData:
         preprocessing: How files become pixels; None uses the model's own record. It is needed only to look
             at batches without a model.
         max_failed_fraction: Share of unreadable images above which an epoch ends in an error.
+        missing_values: Regression: numbers that mean a missing target, such as -99.
+        suspect_targets: Regression: "refuse" raises an error where targets can hardly be meant, such as -99
+            far from all others, or numbers over many decades; "keep" learns them as they are.
         cache_dir: Folder in which decoded training and validation images are kept, for later epochs and runs;
             the batches are the same. None decodes the files in each epoch.
     """
@@ -69,7 +77,7 @@ class GalaxyData:
         root: str | Path | None = None,
         id_col: str = "id_str",
         file_col: str = "file_loc",
-        split: str = "random",
+        split: str | None = None,
         split_column: str | None = None,
         ra_col: str = "ra",
         dec_col: str = "dec",
@@ -81,6 +89,8 @@ class GalaxyData:
         seed: int = defaults.SEED,
         preprocessing: Preprocessing | None = None,
         max_failed_fraction: float = defaults.MAX_FAILED_FRACTION,
+        missing_values: Sequence[float] = (),
+        suspect_targets: str = "refuse",
         cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -109,8 +119,10 @@ class GalaxyData:
         self.seed = seed
         self.preprocessing = preprocessing
         self.max_failed_fraction = max_failed_fraction
+        self.missing_values, self.suspect_targets = tuple(missing_values), suspect_targets
         self.cache_dir = cache_dir
         self.galaxies: dict[str, Catalog] = {}
+        self._left_out: dict[str, int] = {}
         self._loaders: list[GalaxyLoader | FeatureLoader] = []
 
     def setup(self, stage: str | None = None) -> None:
@@ -129,9 +141,22 @@ class GalaxyData:
             return
         galaxies = {name: self._read(source) for name, source in self._sources.items() if source is not None}
         if "val" not in galaxies:
-            galaxies |= self._split_up(galaxies["train"], 0.0)
+            galaxies = self._with_val(galaxies)
+        elif (column := own_split_column(galaxies["train"])) is not None:
+            words = "Column %r of %s is not looked at: another catalog says which galaxies validate"
+            logger.info(words, column, galaxies["train"].name)
         _refuse_shared_galaxies(galaxies)
         self.galaxies = galaxies
+
+    def _with_val(self, galaxies: dict[str, Catalog]) -> dict[str, Catalog]:
+        """The training catalog split; galaxies that it keeps for test itself are never trained on."""
+        parts = self._split_up(galaxies["train"], 0.0)
+        if "test" in parts and "test" in galaxies:
+            words = "Left out %s galaxies of %s that it keeps for test: %s is what is tested on"
+            count = f"{len(parts['test']):,}"
+            logger.warning(words, count, galaxies["train"].name, galaxies["test"].name)
+            parts["test"] = galaxies["test"]
+        return {**galaxies, **parts}
 
     def _read(self, source: CatalogSource) -> Catalog:
         return read_catalog(source, label_cols=self.label_cols or (), **self._columns)
@@ -184,8 +209,22 @@ class GalaxyData:
         for name, galaxies in self.galaxies.items():
             if galaxies.labels is None or galaxies.label_cols != task.label_cols:
                 self.galaxies[name] = read_catalog(galaxies, label_cols=task.label_cols, check_files=False)
+        self._take_targets(task)
+        for name in self.galaxies:
             task.check_labels(labels_of(self.galaxies[name]), self.galaxies[name].ids)
         return task
+
+    def _take_targets(self, task: Task) -> None:
+        if isinstance(task, RegressionTask):
+            before = {name: len(galaxies) for name, galaxies in self.galaxies.items()}
+            self.galaxies = usable_targets(
+                self.galaxies, missing_values=self.missing_values, suspect_targets=self.suspect_targets
+            )
+            for name, galaxies in self.galaxies.items():
+                self._left_out[name] = self._left_out.get(name, 0) + before[name] - len(galaxies)
+        elif self.missing_values:
+            msg = f"missing_values is for a task of regression, got a {task.kind} task"
+            raise ConfigError(msg)
 
     def _label_cols_of_catalogs(self) -> tuple[str, ...]:
         """The label columns that the catalogs were read with, where they are `Catalog`s that agree."""
@@ -281,12 +320,14 @@ class GalaxyData:
         return table.drop_duplicates("id_str", ignore_index=True)
 
     def record(self) -> dict[str, Any]:
-        """What a run's record says of each part: its source, how many galaxies, and a fingerprint."""
+        """What a run's record says of each part: source, galaxies, fingerprint, how it was chosen."""
         self.setup()
-        return {
-            name: {"source": part.name, "galaxies": len(part), "fingerprint": part.fingerprint()}
-            for name, part in self.galaxies.items()
-        }
+        parts: dict[str, Any] = {}
+        for name, part in self.galaxies.items():
+            parts[name] = {"source": part.name, "galaxies": len(part), "fingerprint": part.fingerprint()}
+            if self._left_out.get(name):
+                parts[name]["without_target"] = self._left_out[name]
+        return parts
 
 
 def labels_of(catalog: Catalog) -> np.ndarray:

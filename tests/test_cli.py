@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -418,3 +419,73 @@ def test_a_run_interrupted_while_training_is_resumed(engine_name, run, tiny_surv
     after = pd.read_csv(folder / "metrics.csv")
     assert after["epoch"].tolist() == list(range(60))
     pd.testing.assert_frame_equal(after[: len(before) - 1], before[:-1])  # the last epoch may be done again
+
+
+# -- messages speak in flags ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def brought(tiny_survey, tmp_path):
+    """Tables as users bring them, each with a fault that an option mends."""
+    table = pd.read_csv(tiny_survey, dtype={"id_str": str})
+    table["file_loc"] = [str(tiny_survey.parent / file) for file in table["file_loc"]]
+    table["T"] = [-99.0, *range(len(table) - 1)]
+    table["mass"] = [10.0 ** (row % 9) for row in range(len(table))]
+    table.to_csv(tmp_path / "good.csv", index=False)
+    table.rename(columns={"id_str": "name"}).to_csv(tmp_path / "names.csv", index=False)
+    table.rename(columns={"file_loc": "path"}).to_csv(tmp_path / "paths.csv", index=False)
+    table.assign(file_loc="gone/" + table["id_str"] + ".jpg").to_csv(tmp_path / "gone.csv", index=False)
+    parts = ["train", "val"] * (len(table) // 2)
+    table.assign(split=parts).to_csv(tmp_path / "parts.csv", index=False)
+    images = [Path(file).read_bytes() for file in table["file_loc"][:2]]
+    pd.DataFrame({"image": images, "mask": images}).to_parquet(tmp_path / "two.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "never"),
+    [
+        (["--catalog", "names.csv", "--labels", "ring"], "(choose it with --id-col)", "id_col"),
+        (["--catalog", "paths.csv", "--labels", "ring"], "(choose it with --file-col)", "file_col"),
+        (["--catalog", "gone.csv", "--labels", "ring"], "give another folder with --root.", "root="),
+        (["--catalog", "two.parquet", "--labels", "ring"], "choose it with --image-col", "image_col"),
+        (["--catalog", "good.csv", "--labels", "ra"], "say --task regression to", "task="),
+        (
+            ["--catalog", "good.csv", "--labels", "T", "--task", "regression"],
+            "with --missing-values -99.0, or that all are meant with --suspect-targets keep",
+            "missing_values",
+        ),
+        (
+            ["--catalog", "good.csv", "--labels", "mass", "--task", "regression"],
+            "with --missing-values, or learn them as they are with --suspect-targets keep",
+            "suspect_targets",
+        ),
+        (
+            ["--catalog", "parts.csv", "--labels", "ring", "--test-fraction", "0.1"],
+            "but --test-fraction 0.1 asks for another part: leave it out, or say --split random to",
+            "test_fraction",
+        ),
+        (
+            ["--catalog", "good.csv", "--labels", "ring", "--batch-size", "0"],
+            "--batch-size must be",
+            "batch_size",
+        ),
+    ],
+)
+def test_messages_speak_in_flags(brought, run, words, told, never, monkeypatch):
+    monkeypatch.chdir(brought)
+    code, _, err = run(
+        "finetune", *words, "--save-dir", "run", *[word for word in TINY if "batch" not in word][:4]
+    )
+    assert code == 2
+    assert told in err
+    assert never not in err
+
+
+@pytest.mark.parametrize("command", ["predict", "represent", "evaluate", "prioritise"])
+def test_messages_of_every_verb_speak_in_flags(brought, run, command, monkeypatch):
+    monkeypatch.chdir(brought)
+    place = ("--save-dir", "out") if command == "evaluate" else ("--save-loc", "out.csv")
+    code, _, err = run(command, "zoobot-mini", "--catalog", "names.csv", *place)
+    assert code == 2
+    assert "(choose it with --id-col)" in err

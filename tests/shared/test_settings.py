@@ -1,12 +1,15 @@
 import argparse
-from dataclasses import MISSING, dataclass
+import ast
+import re
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
 
+from zoobot.shared import config
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.settings import Options, add_arguments, setting
+from zoobot.shared.settings import Options, add_arguments, in_flags, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +142,62 @@ def test_help_groups_options_and_shows_defaults():
 def test_a_wrong_limit_is_a_programming_error():
     with pytest.raises(TypeError, match="limits must be among"):
         setting(1, "x", atleast=1)
+
+
+# -- messages in the words of the command line ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("lacks 'id_str' (choose it with id_col=). Its", "lacks 'id_str' (choose it with --id-col). Its"),
+        ("give another folder with root=. Mend", "give another folder with --root. Mend"),
+        ("choose it with image_col", "choose it with --image-col"),
+        ("drop them, or give more with mosaics=", "drop them, or give more with --mosaic"),
+        ("split with method='random'", "split with --split random"),
+        ("or colour='to-grey' with channels=1", "or --colour to-grey with --channels 1"),
+        ("bands=(0, 1) asks", "--bands 0 1 asks"),
+        ("missing_values=(-999.0, -99.0), or", "--missing-values -999.0 -99.0, or"),
+        ("got val_fraction=1.5, test_fraction=0.0", "got --val-fraction 1.5, --test-fraction 0.0"),
+        ("augment=False, or overwrite=True.", "--no-augment, or --overwrite."),
+        ("set activation_views=0, which", "set --activation-views 0, which"),
+        ("begin with a lower learning_rate, from", "begin with a lower --learning-rate, from"),
+        ("precision must be text, got 3", "--precision must be text, got 3"),
+        ("labels must be numbers, but column 'a'", "labels must be numbers, but column 'a'"),
+        # what is a user's own stays as it is
+        ("its columns are 'id_col', 'val_fraction'", "its columns are 'id_col', 'val_fraction'"),
+        ("can't read '/a b/root=1/save_dir.csv'", "can't read '/a b/root=1/save_dir.csv'"),
+        ("can't read results/save_dir/x or a.save_dir", "can't read results/save_dir/x or a.save_dir"),
+        ("--val-fraction and --id-col", "--val-fraction and --id-col"),
+        ("pandas: dtype={'id_col': str}", "pandas: dtype={'id_col': str}"),
+    ],
+)
+def test_messages_in_flags(message, said):
+    assert in_flags(message, config.FinetuneOptions) == said
+
+
+def test_names_that_a_command_does_not_have_stay():
+    assert in_flags("colour='to-rgb' or root=", config.MergeOptions) == "colour='to-rgb' or root="
+
+
+def test_every_message_of_the_library_that_names_an_option_can_be_said_in_flags():
+    commands = [getattr(config, name) for name in config.__all__]
+    found = 0
+    for path in sorted((Path(config.__file__).parents[1]).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Raise | ast.Assign) and _is_message(node)):
+                continue
+            text = "".join(
+                n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            )
+            for options in commands:
+                names = "|".join(f.name for f in fields(options) if "_" in f.name)
+                if names and re.search(rf"(?<![\w'\"/-])({names})=", text):
+                    found += 1
+                    left = re.search(rf"(?<![\w'\"/-])({names})=", in_flags(text, options))
+                    assert left is None, f"{path.name}: {text}"
+    assert found > 20
+
+
+def _is_message(node):
+    return isinstance(node, ast.Raise) or any(isinstance(t, ast.Name) and t.id == "msg" for t in node.targets)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.cli.parser import COMMANDS, build_parser
+from zoobot.cli.saying import speak_of, spoken
 from zoobot.shared.errors import ZoobotError
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     _tell_progress()
+    command = COMMANDS[name]
+    speak_of(command.options)
     try:
-        command = COMMANDS[name]
         command.run(command.read(given), f"zoobot {shlex.join(words)}")
     except ZoobotError as error:
-        sys.stderr.write(f"zoobot: error: {error}\n")
+        sys.stderr.write(f"zoobot: error: {spoken(str(error))}\n")
         return 2
     except (KeyboardInterrupt, SystemExit) as ending:
         sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(name, given)}\n")
@@ -59,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader, such as `head`, has had enough; what is still buffered must go somewhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        speak_of(None)
     return 0
 
 
@@ -86,7 +90,7 @@ class _PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return f"{prefix}{record.getMessage()}"
+        return f"{prefix}{spoken(record.getMessage())}"
 
 
 def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:

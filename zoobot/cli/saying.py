@@ -7,11 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.engine import DEFAULT_ENGINE
+from zoobot.shared.settings import in_flags
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from zoobot.shared.config import EngineOptions
+    from zoobot.shared.settings import Options
 
 __all__ = [
     "backend_words",
@@ -20,8 +22,24 @@ __all__ = [
     "missing_lines",
     "resumed",
     "say",
+    "speak_of",
+    "spoken",
     "table_failure_lines",
 ]
+
+_SPOKEN_OF: type[Options] | None = None
+"""The options of the command that runs."""
+
+
+def speak_of(options: type[Options] | None) -> None:
+    """Let messages name the options of a command by its flags from now on."""
+    global _SPOKEN_OF  # noqa: PLW0603  one command runs at a time
+    _SPOKEN_OF = options
+
+
+def spoken(message: str) -> str:
+    """A message of the library as the command line says it: `--id-col`, not `id_col=`."""
+    return message if _SPOKEN_OF is None else in_flags(message, _SPOKEN_OF)
 
 
 def say(*lines: str) -> None:
@@ -41,7 +59,7 @@ def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list
     first = failures.iloc[0]
     number = len(failures) if count is None else count
     start = f"{number:,} images could not be read, listed in {path}; the first:"
-    return [f"{start} {first.file_loc}: {first.reason}"]
+    return [f"{start} {first.file_loc}: {spoken(first.reason)}"]
 
 
 def table_failure_lines(result: Any) -> list[str]:

@@ -7,8 +7,12 @@ checks itself when it is made, becomes command-line options by `add_arguments`, 
 from __future__ import annotations
 
 import argparse
+import ast
+import functools
 import math
 import operator
+import re
+import shlex
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import PurePath
@@ -31,7 +35,7 @@ from zoobot.shared.public_names import unknown_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Options", "add_arguments", "setting"]
+__all__ = ["Options", "add_arguments", "in_flags", "setting"]
 
 OptionsType = TypeVar("OptionsType", bound="Options")
 
@@ -122,6 +126,61 @@ def add_arguments(parser: argparse.ArgumentParser, options: type[Options]) -> No
         group.add_argument(kind.flag, dest=kind.name, default=argparse.SUPPRESS, **kind.argument())
 
 
+#: What functions call by another name than the options of the command line.
+_OTHER_NAMES = {
+    "mosaics": "mosaic",
+    "arcsec": "cutout_arcsec",
+    "pix": "cutout_pix",
+    "method": "split",
+    "column": "split_column",
+    "label_cols": "labels",
+}
+
+_VALUE = r"""'[^'\n]*'|"[^"\n]*"|\([^()\n]*\)|\[[^][\n]*\]|[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+"""
+
+
+def in_flags(message: str, options: type[Options]) -> str:
+    """A message in the words of the command line: `--id-col` where Python says `id_col=`.
+
+    Errors and notes come from functions that Python and the command line share, and speak of arguments:
+    `split='random'`, `root=`, `image_col`. What stands in quotes (values, files, columns) stays as it is.
+
+    Args:
+        message: The message.
+        options: The options of the command; names that it does not have stay as they are.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Columns(Options):
+        ...     id_col: str = setting("id_str", "column of the ids")
+        >>> in_flags("'a=1' lacks it: choose it with id_col=, or say id_col='name'", Columns)
+        "'a=1' lacks it: choose it with --id-col, or say --id-col name"
+    """
+    pattern, kinds = _spoken_names(options)
+
+    def say(found: re.Match[str]) -> str:
+        name = found["name"] or found["first"] or found["word"]
+        return found[0] if name is None else kinds[name].given(found["value"])
+
+    return pattern.sub(say, message)
+
+
+@functools.lru_cache
+def _spoken_names(options: type[Options]) -> tuple[re.Pattern[str], dict[str, _Kind]]:
+    """What finds the names of options in a message, and the option of each name."""
+    own = _kinds(options)
+    known = {**{other: own[name] for other, name in _OTHER_NAMES.items() if name in own}, **own}
+    names = "|".join(sorted(known, key=len, reverse=True))
+    words = "|".join(sorted((name for name in known if "_" in name), key=len, reverse=True)) or "(?!)"
+    pattern = (
+        rf"(?<![\w.'\"/=-])(?P<name>{names})=(?!=)(?P<value>{_VALUE})?"  # with its value, or alone
+        r"|(?<!\w)(?:'[^'\n]*'|\"[^\"\n]*\")"  # quoted: not ours
+        rf"|^(?P<first>{names})(?= must be [^:]*, got )"
+        rf"|(?<![\w.'\"/=-])(?P<word>{words})(?![\w'\"/=(-]|\.\w)"
+    )
+    return re.compile(pattern), known
+
+
 def _kinds(options: type[Options]) -> dict[str, _Kind]:
     hints = get_type_hints(options)
     return {spec.name: _Kind(spec, hints[spec.name]) for spec in fields(options)}
@@ -149,6 +208,20 @@ class _Kind:
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    def given(self, text: str | None) -> str:
+        """How a user gives a value, written as in Python; without one, the flag."""
+        if text is None:
+            return self.flag
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        if value is None or value is False:
+            return f"no {self.flag}" if value is None or not self.default else f"--no-{self.flag[2:]}"
+        if value is True:
+            return self.flag
+        return " ".join([self.flag, *(shlex.quote(str(item)) for item in _listed(value))])
 
     def accept(self, value: Any) -> Any:
         """The value in its own type, lists as tuples and paths as text, or a ConfigError."""

@@ -95,7 +95,7 @@ class Cutouts:
         margins = np.stack([self._margins(*mosaic, ra_deg, dec_deg) for mosaic in self._opened])
         best = margins.argmax(axis=0)
         outside = margins[best, np.arange(len(best))] < 0
-        where = "lie in no mosaic; drop them, or give more with --mosaic (mosaics=)"
+        where = "lie in no mosaic; drop them, or give more with mosaics="
         _refuse(outside, where, ra_deg, dec_deg, name, first_row)
         unit, size = ("arcsec", self.arcsec) if self.pix is None else ("pix", self.pix)
         return [

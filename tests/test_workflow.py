@@ -511,6 +511,7 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
 ):
     few = functools.partial(fit_calibration, min_galaxies=5)
     monkeypatch.setattr("zoobot.workflow.calibrating.fit_calibration", few)
+    monkeypatch.setattr("zoobot.shared.certainty.calibration.foretells_better", lambda _: True)
     shutil.copytree(tree_run.checkpoint, tmp_path / "model")
     common = {"catalog": tiny_survey, "backend": engine_name, **PREDICTING}
     before = workflow.predict(
@@ -531,6 +532,28 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
         CalibrateOptions(checkpoint=tmp_path / "model", objective="likelihood", **common)
     )
     np.testing.assert_allclose(again.calibration.factors, factors, rtol=1e-3)  # replaced, not multiplied
+
+
+def test_validation_galaxies_are_scored_by_the_calibration_of_the_others(
+    finetune, tiny_survey, monkeypatch, engine
+):
+    few = functools.partial(fit_calibration, min_galaxies=5)
+    monkeypatch.setattr("zoobot.workflow.calibrating.fit_calibration", few)
+    monkeypatch.setattr("zoobot.shared.certainty.calibration.foretells_better", lambda _: True)
+    options = {"val_fraction": 0.5, "test_fraction": 0.0, "calibration_objective": "likelihood"}
+    result = finetune(task="tree", labels=(), schema="gz_decals_dr5", **options)
+    assert "each is scored by the calibration of the others" in result.evaluation.table
+    factors = engine.checkpoint.load(result.checkpoint).head.get_calibration()
+    assert (factors != 1).any()
+    table = read_predictions(result.save_dir / "predictions.parquet").set_index("id_str")
+    asked = PredictOptions(catalog=tiny_survey, checkpoint="unused", save_loc="unused.csv")
+    task = tree_task(schemas.get("gz_decals_dr5"))
+    galaxies = labelled_for(task, read_galaxies(str(tiny_survey), asked))
+    galaxies = galaxies.select([k for k, galaxy in enumerate(galaxies.ids) if galaxy in table.index])
+    own = task.metrics(table.loc[list(galaxies.ids), task.output_columns].to_numpy(), galaxies.labels)
+    scores = result.evaluation.scores
+    assert scores["fraction_rmse"] == pytest.approx(own["fraction_rmse"], rel=1e-4)  # fractions stay
+    assert abs(scores["nll"] - own["nll"]) > 1e-4  # what is written is calibrated by all
 
 
 def test_an_ensemble_with_a_summary(tree_run, tiny_survey, engine_name, tmp_path):

@@ -104,6 +104,8 @@ def test_classes_are_calibrated_and_the_error_before_is_told(
     monkeypatch.setattr(
         "zoobot.workflow.calibrating.fit_temperature", functools.partial(fit_temperature, min_galaxies=5)
     )
+    monkeypatch.setattr("zoobot.shared.certainty.temperature.foretells_better", lambda _: True)
+    monkeypatch.setattr("zoobot.shared.certainty.temperature._error", lambda *_: 0.0)
     common = {"catalog": catalog, "backend": engine_name, **COMMON}
     folders = [make_checkpoint("classification", seed) for seed in (1, 2)]
     asked = {"checkpoint": folders[0], "ensemble": (folders[1],), **common}

@@ -7,7 +7,9 @@ import pytest
 from zoobot.shared.certainty import coverage
 from zoobot.shared.certainty.calibration import fit_calibration
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.schemas import Schema
+from zoobot.shared.trees import predictive_votes
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"], "only": ["one"]},
@@ -122,3 +124,58 @@ def test_bad_requests_are_refused():
         fit_calibration(alpha, votes, SCHEMA, level=90)
     with pytest.raises(LabelError, match="votes must be"):
         fit_calibration(alpha, votes[:30], SCHEMA)
+
+
+@pytest.mark.parametrize("objective", ["auto", "likelihood", "coverage"])
+def test_a_tree_that_needs_no_calibration_mostly_keeps_none(objective):
+    fresh, truth = simulate(600, seed=99)
+    slices = SCHEMA.question_slices
+    kept, change = [], []
+    for seed in range(8):
+        found = fit_calibration(*simulate(30, seed=seed), SCHEMA, objective=objective, min_galaxies=5)
+        kept.append(found.by_question[0] == 1)
+        losses = [
+            mixture_nll(f[None], np.nan_to_num(truth), slices)[:, 0] for f in (fresh, found.apply(fresh))
+        ]
+        change.append((losses[1] - losses[0]).mean())
+    assert np.mean(kept) >= 0.6
+    assert np.mean(change) < 0.01
+
+
+def test_what_the_calibration_of_a_tree_brings_is_measured_on_galaxies_held_out():
+    alpha, votes = simulate(200)
+    wrong = 4 * alpha
+    ids = [f"J{k}" for k in range(200)]
+    found = fit_calibration(wrong, votes, SCHEMA, objective="likelihood", ids=ids)
+    assert found.held_out.shape == (200, 3)
+    assert len(np.unique(found.held_out[:, 0])) == 5
+    after = found.apply_held_out(wrong)
+    np.testing.assert_array_equal(after[:, 1], wrong[:, 1] * found.held_out[:, 0])
+    losses = [
+        mixture_nll(p[None], np.nan_to_num(votes), SCHEMA.question_slices)[:, 0] for p in (wrong, after)
+    ]
+    assert found.gains[0] == pytest.approx((losses[0] - losses[1]).mean())
+    assert found.gains[0] > 0
+    assert found.to_config()["gains"].keys() == {"shape", "ring", "only"}
+
+
+def test_a_hundred_thousand_votes_are_not_counted_up_one_by_one(monkeypatch):
+    def at_most(alpha, others, volunteers):
+        assert volunteers.max() <= 1000
+        return masses(alpha, others, volunteers)
+
+    masses = predictive_votes._masses
+    monkeypatch.setattr(predictive_votes, "_masses", at_most)
+    alpha, votes = simulate(60, volunteers=100_000)
+    table = coverage.coverage_table(alpha, votes, SCHEMA)
+    assert of(table, "shape", "votes") == pytest.approx(0.9, abs=0.06)
+    found = fit_calibration(3 * alpha, votes, SCHEMA, objective="coverage")
+    assert found.by_question[0] < 0.7
+
+
+def test_one_galaxy_and_no_galaxy_keep_the_factors():
+    for galaxies in (0, 1):
+        alpha, votes = simulate(galaxies)
+        found = fit_calibration(alpha, votes.reshape(galaxies, 6), SCHEMA, min_galaxies=0)
+        assert found.by_question == (1.0, 1.0, 1.0)
+        assert found.held_out.shape == (galaxies, 3)

@@ -155,3 +155,31 @@ def test_no_galaxies_are_no_problem():
     lower, _ = posteriors.fraction_intervals(none, schemas.get("gz2_full"))
     assert lower.shape == none.shape
     assert vote_intervals(none, schemas.get("gz2_full"), 40)[0].shape == none.shape
+
+
+@pytest.mark.parametrize("volunteers", [1001, 4000])
+def test_the_votes_of_very_many_are_those_of_scipy_though_they_are_not_counted_up(volunteers):
+    alpha, rng = draw(2, 30), np.random.default_rng(3)
+    a, b = marginals(alpha)
+    asked = np.full((30, 3), volunteers)
+    asked[::3] = 40  # beside galaxies with few votes
+    sizes = np.repeat(asked, [3, 2, 1], axis=1)
+    votes = rng.binomial(sizes, rng.beta(0.5, 2, sizes.shape))
+    votes[:2], votes[3:5, :5] = 0, sizes[3:5, :5]
+    fewer, exactly = vote_cdf(votes, alpha, SCHEMA, asked)
+    known = stats.betabinom(sizes[:, :5], a, b)
+    np.testing.assert_allclose(fewer[:, :5], known.cdf(votes[:, :5] - 1).mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(exactly[:, :5], known.pmf(votes[:, :5]).mean(axis=0), rtol=1e-7, atol=1e-12)
+    fewest, most = vote_intervals(alpha, SCHEMA, asked, level=0.8)
+    for ends, tail in ((fewest, 0.1), (most, 0.9)):
+        assert (known.cdf(ends[:, :5]).mean(axis=0) >= tail - 1e-8).all()
+        assert (known.cdf(ends[:, :5] - 1).mean(axis=0) < tail + 1e-8).all()
+
+
+def test_a_billion_votes_are_one_fraction():
+    alpha, volunteers = draw(1, 20), 10**9
+    fewest, most = vote_intervals(alpha[0], SCHEMA, volunteers)
+    a, b = marginals(alpha)
+    np.testing.assert_allclose(fewest[:, :5] / volunteers, stats.beta.ppf(0.05, a, b)[0], atol=1e-4)
+    np.testing.assert_allclose(most[:, :5] / volunteers, stats.beta.ppf(0.95, a, b)[0], atol=1e-4)
+    assert (fewest[:, 5] == volunteers).all()  # of one answer there is no doubt

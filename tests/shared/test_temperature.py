@@ -39,10 +39,10 @@ def test_the_temperature_of_classes_is_that_of_least_loss():
     found = fit_temperature(CLASSES, softmax(logits, axis=1), truth)
     expected = minimize_scalar(loss, bracket=(0.1, 1.0))
     assert found.factors.shape == (1,)
-    assert found.factors[0] == pytest.approx(expected.x, rel=1e-4)
+    assert found.factors[0] == pytest.approx(expected.x, rel=5e-3)  # a little nearer to 1
     assert found.factors[0] == pytest.approx(1 / 3, rel=0.05)
     after = found.apply(softmax(logits, axis=1))
-    assert class_losses(CLASSES, after, truth).mean() == pytest.approx(expected.fun)
+    assert class_losses(CLASSES, after, truth).mean() == pytest.approx(expected.fun, rel=1e-4)
 
 
 def test_each_label_has_the_slope_of_a_logistic_regression_without_intercept():
@@ -54,7 +54,7 @@ def test_each_label_has_the_slope_of_a_logistic_regression_without_intercept():
         known = np.isfinite(truth[:, place])
         regression = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-8)
         slope = regression.fit(logits[known, place, None], truth[known, place]).coef_[0, 0]
-        assert found.factors[place] == pytest.approx(slope, rel=1e-3)
+        assert found.factors[place] == pytest.approx(slope, rel=5e-3)  # a little nearer to 1
 
 
 @pytest.mark.parametrize(("task", "make", "squash"), [(CLASSES, classes, softmax), (LABELS, labels, expit)])
@@ -105,3 +105,50 @@ def test_the_record_names_each_factor():
     record = fit_temperature(LABELS, expit(logits), truth).to_config()
     assert record["objective"] == "likelihood"
     assert record["factors"].keys() == record["galaxies"].keys() == {"ring", "bar"}
+
+
+@pytest.mark.parametrize(("task", "make", "squash"), [(CLASSES, classes, softmax), (LABELS, labels, expit)])
+def test_a_model_that_needs_no_calibration_mostly_keeps_none_and_is_not_made_worse(task, make, squash):
+    options = {"axis": 1} if squash is softmax else {}
+    right = {"sureness": 1.0} if task is CLASSES else {"sureness": (1.0, 1.0)}
+    logits, truth = make(2000, **right, seed=99)
+    fresh = squash(logits, **options)
+    kept, change = [], []
+    for seed in range(10):
+        logits, few = make(30, **right, seed=seed)
+        found = fit_temperature(task, squash(logits, **options), few, min_galaxies=5)
+        kept += (found.factors == 1).tolist()
+        assert (found.held_out[:, found.factors == 1] == 1).all()
+        change.append(
+            (class_losses(task, found.apply(fresh), truth) - class_losses(task, fresh, truth)).mean()
+        )
+    assert np.mean(kept) >= 0.8
+    assert np.mean(change) < 0.003
+
+
+def test_what_calibration_brings_is_told_of_galaxies_that_were_held_out():
+    logits, truth = classes(400)
+    predicted = softmax(logits, axis=1)
+    ids = [f"J{k:04d}" for k in range(400)]
+    found = fit_temperature(CLASSES, predicted, truth, ids=ids, seed=1)
+    assert len(np.unique(found.held_out)) == 5
+    own = fit_temperature(CLASSES, predicted[found.held_out[:, 0] != found.held_out[0, 0]],
+                          truth[found.held_out[:, 0] != found.held_out[0, 0]])  # fmt: skip
+    assert own.factors[0] == pytest.approx(found.held_out[0, 0], rel=1e-4)  # what was found without its fold
+    gain = class_losses(CLASSES, predicted, truth) - class_losses(
+        CLASSES, found.apply_held_out(predicted), truth
+    )
+    assert found.gains[0] == pytest.approx(gain.mean())
+    assert found.to_config()["gains"] == {"most likely class": round(gain.mean(), 6)}
+    order = np.random.default_rng(0).permutation(400)  # the galaxies decide, not their order
+    other = fit_temperature(CLASSES, predicted[order], truth[order], ids=[ids[k] for k in order], seed=1)
+    np.testing.assert_allclose(other.held_out, found.held_out[order], rtol=1e-6)
+    with pytest.raises(LabelError, match="an id for each of 400"):
+        fit_temperature(CLASSES, predicted, truth, ids=ids[:3])
+
+
+def test_a_smaller_loss_that_costs_a_larger_calibration_error_is_not_kept(monkeypatch):
+    logits, truth = classes(200)
+    errors = iter([0.01, 0.02])
+    monkeypatch.setattr("zoobot.shared.certainty.temperature._error", lambda *_: next(errors))
+    assert fit_temperature(CLASSES, softmax(logits, axis=1), truth).factors.tolist() == [1.0]

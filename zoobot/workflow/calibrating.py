@@ -44,13 +44,15 @@ class CalibrateResult:
         checkpoint: The checkpoint that now holds the factors.
         calibration: The factors.
         table: Before and after, as a text to read: coverage of 90 % intervals of each question of a tree,
-            calibration error and loss of classes and labels.
+            calibration error and loss of classes and labels. After is by factors fitted on other galaxies.
+        held_out: What the model predicts for each galaxy, by id, (outputs,), calibrated by the others alone.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
     """
 
     checkpoint: Path
     calibration: Calibration | Temperature
     table: str
+    held_out: dict[str, np.ndarray]
     failures: pd.DataFrame
 
 
@@ -115,25 +117,40 @@ def calibrate_model(
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
     found = predict_labelled(engine, [model], galaxies, options)
     predicted, labels = found.samples[0], found.labels
-    calibration = _fit(task, predicted, labels, objective)
+    ids = found.galaxies.ids
+    calibration = _fit(task, predicted, labels, objective, ids=list(ids), seed=options.seed)
     model.head.set_calibration(calibration.factors)
     _keep(checkpoint, calibration, facts or {})
     tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
-    heading, rows = tabulate(calibration, predicted, calibration.apply(predicted), labels)
+    after = calibration.apply_held_out(predicted)
+    heading, rows = tabulate(calibration, predicted, after, labels)
     return CalibrateResult(
         checkpoint=checkpoint,
         calibration=calibration,
-        table="\n".join([heading, "", *aligned(rows)]),
+        table="\n".join([heading, *_notes(calibration), "", *aligned(rows)]),
+        held_out=dict(zip(ids, after, strict=True)),
         failures=found.failures,
     )
 
 
 def _fit(
-    task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective
+    task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective, **chance: Any
 ) -> Calibration | Temperature:
     if isinstance(task, (ClassificationTask, MultiLabelTask)):
-        return fit_temperature(task, predicted, labels)
-    return fit_calibration(predicted, labels, cast("TreeTask", task).schema, objective=objective)
+        return fit_temperature(task, predicted, labels, **chance)
+    return fit_calibration(predicted, labels, cast("TreeTask", task).schema, objective=objective, **chance)
+
+
+def _notes(calibration: Calibration | Temperature) -> list[str]:
+    """How the numbers were measured, and what it means that a factor is 1."""
+    lines = ["(after: each galaxy is judged by the calibration of others, never by its own)"]
+    factors = calibration.by_question if isinstance(calibration, Calibration) else calibration.factors
+    if any(factor == 1 for factor in factors):
+        name = "factor" if isinstance(calibration, Calibration) else "temperature"
+        lines.append(
+            f"A {name} of exactly 1 was kept: too few galaxies, or calibration foretells none better"
+        )
+    return lines
 
 
 def _keep(checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any]) -> None:
@@ -158,7 +175,7 @@ def _coverage_rows(
             continue
         shares = (number(float(table["votes"][position])) for table in tables)
         n = f"{calibration.n[position]:,}"
-        rows.append([tables[0]["question"][position], n, f"{factor:.2f}", *shares])
+        rows.append([tables[0]["question"][position], n, _short(factor), *shares])
     return "Share of votes inside 90% intervals (randomised), before and after calibration", rows
 
 
@@ -175,6 +192,11 @@ def _error_rows(
     rows = [["", "galaxies", "temperature", "error before", "after", "loss before", "after"]]
     for place, name in enumerate(calibration.names):
         pairs = (number(float(values[place])) for values in (*errors, *losses))
-        n, temperature = f"{calibration.n[place]:,}", f"{1 / calibration.factors[place]:.2f}"
+        n, temperature = f"{calibration.n[place]:,}", _short(1 / calibration.factors[place])
         rows.append([name, n, temperature, *pairs])
     return "Expected calibration error, and loss (nats a galaxy), before and after calibration", rows
+
+
+def _short(factor: float) -> str:
+    """Two decimals; exactly 1 is told from what is rounded to it."""
+    return "1" if factor == 1 else f"{factor:.2f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +137,7 @@ def evaluate_models(
     part: str,
     n_samples: int = 1,
     failures: pd.DataFrame | None = None,
+    held_out: Mapping[str, np.ndarray] | None = None,
 ) -> Evaluation:
     """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
 
@@ -149,12 +150,17 @@ def evaluate_models(
         part: "test", "val" or "catalog": what the galaxies are, for the reader.
         n_samples: More than 1 samples each model's dropout.
         failures: Images that failed before, in training, to be listed too.
+        held_out: Where one model was calibrated on these galaxies: what it predicts for each, by id,
+            calibrated by the others alone. These are scored; what is written are the model's own predictions.
     """
     logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
     save_loc = folder / "predictions.parquet"
     found = predict_labelled(engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc)
     task, scored, labels = models[0].task, found.galaxies, found.labels
     predicted = mix(task, found.samples)
+    if held_out is not None:
+        rows = zip(scored.ids, predicted, strict=True)
+        predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
     certainty = judge_certainty(task, predicted, labels)
     scores = task.metrics(predicted, labels) | certainty.scores
     uncalibrated = _without_calibration(models, found.samples)
@@ -165,6 +171,7 @@ def evaluate_models(
     seen = Acquaintance.of([model.taught_by for model in models], scored.ids) if part == "catalog" else None
     if seen is not None:
         heading += f"\n{seen.sentence()}"
+    heading += "" if held_out is None else ";\neach is scored by the calibration of the others"
     table = score_table(task, scores, heading=heading)
     evaluation = Evaluation(
         scores=scores,

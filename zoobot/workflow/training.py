@@ -127,6 +127,7 @@ def _report(
 ) -> TrainingResult:
     """Calibrate the trained model, score it, and draw how it learned."""
     folder = record.path.parent
+    held_out = None
     if options.calibrate and model.task.num_factors:
         calibrated = calibrate_model(
             engine,
@@ -137,11 +138,20 @@ def _report(
             objective=options.calibration_objective,
         )
         record.update(calibration=calibrated.calibration.to_config())
+        if (calibrated.calibration.factors != 1).any():
+            held_out = calibrated.held_out
     log = EpochLog(folder / "metrics.csv").read()
     draw_training_curves(log, model.task, folder)
     part = "test" if "test" in galaxies.galaxies else "val"
     evaluation = evaluate_models(
-        engine, [model], galaxies.galaxies[part], folder, options, part=part, failures=galaxies.failures
+        engine,
+        [model],
+        galaxies.galaxies[part],
+        folder,
+        options,
+        part=part,
+        failures=galaxies.failures,
+        held_out=held_out if part == "val" else None,
     )
     keep_split(galaxies, folder, evaluation.failures)
     record.update(epochs=len(log), scores=evaluation.scores_for_json())

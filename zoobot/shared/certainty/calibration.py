@@ -2,7 +2,8 @@
 
 A network trained until it fits its galaxies is often too sure of new ones, or too timid. A factor below 1
 widens the posteriors of a question, one above 1 narrows them, and no expected fraction changes. Fit it on
-galaxies that were not trained on. It is what a temperature is to a classifier.
+galaxies that were not trained on. It is what a temperature is to a classifier. A factor is kept only where
+it foretells galaxies better that it was not fitted on; see `zoobot.shared.certainty.held_out`.
 
 References:
     Guo et al. 2017, ICML (arXiv:1706.04599): scaling by one number, fitted on validation data.
@@ -10,14 +11,23 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.certainty.coverage import chance_inside, whole_votes
+from zoobot.shared.certainty.held_out import (
+    FOLDS,
+    LARGEST,
+    SMALLEST,
+    foretells_better,
+    held_out_factors,
+    likeliest_factor,
+    order_of_chance,
+)
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.posteriors import as_mixture, check_level
@@ -25,7 +35,7 @@ from zoobot.shared.trees.predictive_votes import vote_cdf
 from zoobot.shared.trees.tree import Schema
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from zoobot.shared.votes import FloatArray
 
@@ -33,8 +43,8 @@ __all__ = ["Calibration", "CalibrationObjective", "fit_calibration"]
 
 CalibrationObjective = Literal["auto", "likelihood", "coverage"]
 
-#: A factor beyond these would say that the model has learned nothing, or that the votes are no votes.
-_SMALLEST, _LARGEST = 0.02, 50.0
+#: So many galaxies say as much of a factor, by the coverage of their intervals, as is known without any.
+_GALAXIES_OF_DOUBT = 36
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +56,39 @@ class Calibration:
         by_question: The factor of each question, (questions,).
         n: Galaxies asked each question, (questions,).
         objective: What was fitted.
+        held_out: The factor of each galaxy and question as found without this galaxy, (galaxies, questions);
+            1 where calibration is not kept.
+        gains: By how much the votes of a galaxy on each question are likelier so, on average, in nats,
+            (questions,).
     """
 
     schema: Schema
     by_question: tuple[float, ...]
     n: tuple[int, ...]
     objective: str
+    held_out: FloatArray = field(repr=False, compare=False)
+    gains: tuple[float, ...]
 
     @property
     def factors(self) -> FloatArray:
         """The factor of each answer, (answers,), for `head.set_calibration`."""
-        return np.repeat(self.by_question, [len(question.answers) for question in self.schema.questions])
+        return self._of_answers(np.asarray(self.by_question))
+
+    def _of_answers(self, of_questions: FloatArray) -> FloatArray:
+        sizes = [len(question.answers) for question in self.schema.questions]
+        return np.repeat(of_questions, sizes, axis=-1)
 
     def apply(self, predicted: ArrayLike) -> FloatArray:
         """Calibrated concentrations from those without calibration, (galaxies, answers)."""
         return np.asarray(predicted, dtype=np.float64) * self.factors
+
+    def apply_held_out(self, predicted: ArrayLike) -> FloatArray:
+        """Concentrations of the galaxies it was fitted on, each calibrated by what the others say.
+
+        Args:
+            predicted: Without calibration, (galaxies, answers), in the order in which they were fitted.
+        """
+        return np.asarray(predicted, dtype=np.float64) * self._of_answers(self.held_out)
 
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint's training record says of it, JSON-ready."""
@@ -69,6 +97,7 @@ class Calibration:
             "objective": self.objective,
             "factors": {name: round(f, 6) for name, f in zip(names, self.by_question, strict=True)},
             "galaxies": dict(zip(names, self.n, strict=True)),
+            "gains": {name: round(gain, 6) for name, gain in zip(names, self.gains, strict=True)},
         }
 
 
@@ -80,10 +109,13 @@ def fit_calibration(
     objective: CalibrationObjective = defaults.CALIBRATION_OBJECTIVE,
     level: float = defaults.CALIBRATION_LEVEL,
     min_galaxies: int = defaults.CALIBRATION_MIN_GALAXIES,
+    ids: Sequence[str] | None = None,
+    seed: int = defaults.SEED,
 ) -> Calibration:
     """The factors that make predictions agree with the votes of galaxies the model was not trained on.
 
-    A question that too few were asked keeps the factor 1.
+    A question that too few were asked keeps the factor 1, and so does one whose factor, fitted on some of the
+    galaxies, does not foretell the others better. The fewer the galaxies, the nearer a factor stays to 1.
 
     Args:
         concentrations: Predictions without calibration, (galaxies, answers), or (samples, galaxies, answers)
@@ -96,6 +128,8 @@ def fit_calibration(
             hold is off by more than a standard error; then it is the coverage.
         level: Probability inside those intervals, in (0, 1).
         min_galaxies: Fewest galaxies asked a question for its factor to be fitted.
+        ids: Of the galaxies, which with the seed decide who is held out with whom; else their order does.
+        seed: Another seed parts them otherwise.
 
     Raises:
         ConfigError: If the level is not in (0, 1), or there is no such objective.
@@ -114,17 +148,26 @@ def fit_calibration(
     if alpha.shape[1:] != counts.shape:
         msg = f"votes must be (galaxies, answers) = {alpha.shape[1:]}, got shape {counts.shape}"
         raise LabelError(msg)
-    factors = []
+    order = order_of_chance(len(counts), ids, seed)
+    factors, gains = np.ones(len(schema.questions)), np.zeros(len(schema.questions))
+    held_out = np.ones(asked.shape)
     for position, question in enumerate(schema.questions):
         rows = asked[:, position] > 0
-        if rows.sum() < max(1, min_galaxies) or len(question.answers) < 2:
-            factors.append(1.0)
+        if rows.sum() < max(FOLDS, min_galaxies) or len(question.answers) < 2:
             continue
         alone = Schema.from_pairs({question.text: [answer.text for answer in question.answers]})
         given = _QuestionVotes(alpha[:, rows, question.slice], counts[rows, question.slice], alone, level)
-        factors.append(_FITS[objective](given))
-    sizes = tuple(int(n) for n in (asked > 0).sum(axis=0))
-    return Calibration(schema=schema, by_question=tuple(factors), n=sizes, objective=objective)
+        found = _CHOICES[objective](given, order[rows])
+        factors[position], held_out[rows, position] = found.factor, found.held_out
+        gains[position] = found.gains(given).mean()
+    return Calibration(
+        schema=schema,
+        by_question=tuple(map(float, factors)),
+        n=tuple(int(n) for n in (asked > 0).sum(axis=0)),
+        objective=objective,
+        held_out=held_out,
+        gains=tuple(map(float, gains)),
+    )
 
 
 class _QuestionVotes(NamedTuple):
@@ -135,50 +178,99 @@ class _QuestionVotes(NamedTuple):
     schema: Schema
     level: float
 
-    def coverage(self, factor: float) -> float:
-        """The share of votes that intervals hold with this factor."""
+    def of(self, rows: NDArray[np.bool_]) -> _QuestionVotes:
+        """Some of the galaxies."""
+        return self._replace(alpha=self.alpha[:, rows], counts=self.counts[rows])
+
+    def losses(self, factors: FloatArray | float) -> FloatArray:
+        """How unlikely each galaxy's votes are, in nats, by one factor or one for each, (galaxies,)."""
+        alpha = np.reshape(factors, (-1, 1)) * self.alpha
+        return mixture_nll(alpha, self.counts, self.schema.question_slices)[:, 0]
+
+    def held(self, factors: FloatArray | float) -> FloatArray:
+        """The share of each galaxy's votes in intervals, by one factor or one for each, (galaxies,)."""
         asked = self.counts.sum(axis=1, keepdims=True)
-        steps = vote_cdf(self.counts, factor * self.alpha, self.schema, asked)
-        return float(chance_inside(*steps, self.level).mean())
+        alpha = np.reshape(factors, (-1, 1)) * self.alpha
+        return chance_inside(*vote_cdf(self.counts, alpha, self.schema, asked), self.level).mean(axis=1)
+
+
+class _Choice(NamedTuple):
+    """A factor, and for each galaxy that of the others, (galaxies,)."""
+
+    factor: float
+    held_out: FloatArray
+
+    def gains(self, question: _QuestionVotes) -> FloatArray:
+        """By how much each galaxy's votes are likelier by the factor of the others than by 1, in nats."""
+        return question.losses(1.0) - question.losses(self.held_out)
+
+    def misses(self, question: _QuestionVotes) -> float:
+        """How far the share of votes in intervals is from what it should be, beyond a standard error."""
+        error = np.sqrt(question.level * (1 - question.level) / len(question.counts))
+        return max(0.0, abs(float(question.held(self.held_out).mean()) - question.level) - float(error))
+
+
+def _fit_all(
+    fit: Callable[[_QuestionVotes], float], question: _QuestionVotes, order: NDArray[np.int64]
+) -> _Choice:
+    return _Choice(fit(question), held_out_factors(lambda rows: fit(question.of(rows)), order))
+
+
+def _unchanged(question: _QuestionVotes) -> _Choice:
+    return _Choice(1.0, np.ones(len(question.counts)))
 
 
 def _most_likely(question: _QuestionVotes) -> float:
     """The factor under which the votes are most likely, by the mixture's likelihood."""
-    from scipy.optimize import minimize_scalar
-
-    whole = question.schema.question_slices
-
-    def loss(log_factor: float) -> float:
-        return float(mixture_nll(np.exp(log_factor) * question.alpha, question.counts, whole).mean())
-
-    bounds = (np.log(_SMALLEST), np.log(_LARGEST))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return likeliest_factor(lambda factor: float(question.losses(factor).mean()), len(question.counts))
 
 
 def _covering(question: _QuestionVotes) -> float:
-    """The factor under which intervals hold the share that they say; an end of the range if none does."""
+    """The factor under which intervals hold the share that they say; nearer to 1 where few galaxies tell."""
     from scipy.optimize import brentq
 
     def excess(log_factor: float) -> float:
-        return question.coverage(np.exp(log_factor)) - question.level
+        return float(question.held(float(np.exp(log_factor))).mean()) - question.level
 
-    low, high = np.log(_SMALLEST), np.log(_LARGEST)
+    low, high = np.log(SMALLEST), np.log(LARGEST)
     if excess(low) <= 0:
-        return _SMALLEST
-    if excess(high) >= 0:
-        return _LARGEST
-    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))
+        found = low
+    elif excess(high) >= 0:
+        found = high
+    else:
+        found = brentq(excess, low, high, xtol=1e-3)
+    galaxies = len(question.counts)
+    return float(np.exp(found * galaxies / (galaxies + _GALAXIES_OF_DOUBT)))
 
 
-def _likely_unless_off(question: _QuestionVotes) -> float:
-    factor = _most_likely(question)
-    error = np.sqrt(question.level * (1 - question.level) / len(question.counts))
-    off = abs(question.coverage(factor) - question.level) > error
-    return _covering(question) if off else factor
+def _choose_likely(question: _QuestionVotes, order: NDArray[np.int64]) -> _Choice:
+    """The most likely factor, where it makes the votes of other galaxies likelier."""
+    found = _fit_all(_most_likely, question, order)
+    return found if foretells_better(found.gains(question)) else _unchanged(question)
 
 
-_FITS: dict[str, Callable[[_QuestionVotes], float]] = {
-    "auto": _likely_unless_off,
-    "coverage": _covering,
-    "likelihood": _most_likely,
+def _choose_covering(
+    question: _QuestionVotes, order: NDArray[np.int64], instead_of: _Choice | None = None
+) -> _Choice:
+    """The covering factor, where intervals of other galaxies hold nearer to the share that they say."""
+    before = _unchanged(question) if instead_of is None else instead_of
+    if not before.misses(question):
+        return before
+    found = _fit_all(_covering, question, order)
+    change = question.held(found.held_out) - question.held(before.held_out)
+    error = change.std(ddof=1) / np.sqrt(len(change))
+    return found if before.misses(question) - found.misses(question) > error else before
+
+
+def _choose_either(question: _QuestionVotes, order: NDArray[np.int64]) -> _Choice:
+    """The likely factor; the covering one where coverage is off, if votes are no less likely than by 1."""
+    likely = _choose_likely(question, order)
+    covering = _choose_covering(question, order, instead_of=likely)
+    return covering if covering.gains(question).mean() >= 0 else likely
+
+
+_CHOICES: dict[str, Callable[[_QuestionVotes, NDArray[np.int64]], _Choice]] = {
+    "auto": _choose_either,
+    "coverage": _choose_covering,
+    "likelihood": _choose_likely,
 }

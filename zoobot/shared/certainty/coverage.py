@@ -28,7 +28,7 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.posteriors import check_level, marginal_betas
 from zoobot.shared.trees.beta_intervals import mixture_cdf
-from zoobot.shared.trees.predictive_votes import vote_cdf, vote_intervals
+from zoobot.shared.trees.predictive_votes import vote_cdf
 from zoobot.shared.votes import check_votes, sum_by_question
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
+
+# A sum of probabilities that should be the tail may miss it by so much, as in `vote_intervals`.
+_ROUNDING = 1e-12
 
 __all__ = ["chance_inside", "coverage_table", "vote_places", "whole_votes"]
 
@@ -77,10 +80,9 @@ def coverage_table(
     rows = []
     for level in levels:
         tail = (1 - level) / 2
-        fewest, most = vote_intervals(concentrations, schema, asked, level=level)
         held = {
             "votes": chance_inside(fewer, exactly, level),
-            "votes_plain": (counts >= fewest) & (counts <= most),
+            "votes_plain": (fewer + exactly >= tail - _ROUNDING) & (fewer < 1 - tail - _ROUNDING),
             "fractions": (below >= tail) & (below <= 1 - tail),
         }
         for position, question in enumerate(schema.questions):

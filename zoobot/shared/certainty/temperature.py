@@ -2,7 +2,8 @@
 
 The factor is the inverse of what is called a temperature: below 1, probabilities move towards each other;
 above 1, apart. Which class is the most likely stays, and so does which side of one half a yes/no label is on;
-labels have a factor each. It is fitted on galaxies that were not trained on.
+labels have a factor each. It is fitted on galaxies that were not trained on, and kept only where it foretells
+galaxies better that it was not fitted on; see `zoobot.shared.certainty.held_out`.
 `zoobot.shared.certainty.calibration` does the same for trees.
 
 References:
@@ -11,26 +12,31 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from zoobot.shared import defaults
+from zoobot.shared.certainty.held_out import (
+    FOLDS,
+    foretells_better,
+    held_out_factors,
+    likeliest_factor,
+    order_of_chance,
+)
+from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
 from zoobot.shared.errors import LabelError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     FloatArray = NDArray[np.float64]
 
 __all__ = ["Temperature", "class_losses", "fit_temperature", "sharpen"]
-
-#: A factor beyond these would say that the model has learned nothing, or that the labels are no labels.
-_SMALLEST, _LARGEST = 0.02, 50.0
 
 #: Probabilities are kept so far from 0 and 1 that their logits are finite; float32 knows nothing nearer to 1.
 _TINY, _NEARLY_ONE = 1e-38, 1 - 2.0**-24
@@ -44,11 +50,16 @@ class Temperature:
         task: What is predicted.
         factors: One for all classes, (1,), or one for each label, (labels,), for `head.set_calibration`.
         n: Galaxies that each was fitted on.
+        held_out: The factors of each galaxy as found without it, (galaxies, factors); 1 where calibration is
+            not kept.
+        gains: By how much labels are likelier so, on average, in nats a galaxy; one for each factor.
     """
 
     task: ClassificationTask | MultiLabelTask
     factors: FloatArray
     n: tuple[int, ...]
+    held_out: FloatArray = field(repr=False, compare=False)
+    gains: tuple[float, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,12 +72,21 @@ class Temperature:
         """Calibrated probabilities from those without calibration, (galaxies, outputs)."""
         return sharpen(self.task, predicted, self.factors)
 
+    def apply_held_out(self, predicted: ArrayLike) -> FloatArray:
+        """Probabilities of the galaxies it was fitted on, each calibrated by what the others say.
+
+        Args:
+            predicted: Without calibration, (galaxies, outputs), in the order in which they were fitted.
+        """
+        return sharpen(self.task, predicted, self.held_out)
+
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint's training record says of it, JSON-ready."""
         return {
             "objective": "likelihood",
             "factors": {name: round(float(f), 6) for name, f in zip(self.names, self.factors, strict=True)},
             "galaxies": dict(zip(self.names, self.n, strict=True)),
+            "gains": {name: round(gain, 6) for name, gain in zip(self.names, self.gains, strict=True)},
         }
 
 
@@ -78,7 +98,8 @@ def sharpen(
     Args:
         task: Says whether these are classes, which add up to 1, or labels by themselves.
         probabilities: (…, outputs).
-        factors: One for classes, (1,), or one for each label, (labels,).
+        factors: One for classes, (1,), or one for each label, (labels,); or these for each galaxy,
+            (galaxies, 1 or labels).
 
     Example:
         >>> task = MultiLabelTask(num_labels=1, label_cols=("ring",))
@@ -119,17 +140,23 @@ def fit_temperature(
     labels: ArrayLike,
     *,
     min_galaxies: int = defaults.CALIBRATION_MIN_GALAXIES,
+    ids: Sequence[str] | None = None,
+    seed: int = defaults.SEED,
 ) -> Temperature:
     """The factors under which the labels of galaxies the model was not trained on are most likely.
 
     A factor stays 1 where too few galaxies have a label, and where not one of them is predicted wrongly: then
-    nothing says how often the model errs.
+    nothing says how often the model errs. It also stays 1 if, fitted on some galaxies, it does not make the
+    labels of the others likelier, or makes their calibration error larger. The fewer the galaxies, the nearer
+    a factor stays to 1.
 
     Args:
         task: What is predicted.
         probabilities: Predictions without calibration, (galaxies, outputs).
         labels: (galaxies, label columns); of labels NaN where missing.
         min_galaxies: Fewest galaxies with a label for its factor to be fitted.
+        ids: Of the galaxies, which with the seed decide who is held out with whom; else their order does.
+        seed: Another seed parts them otherwise.
 
     Raises:
         LabelError: If the shapes do not fit.
@@ -147,36 +174,69 @@ def fit_temperature(
         msg = f"expected predictions and labels of this task, got the shapes {given.shape} and {truth.shape}"
         raise LabelError(msg)
     known = np.isfinite(truth)
+    order = order_of_chance(len(given), ids, seed)
+    factors, gains, held_out = np.ones(task.num_factors), np.zeros(task.num_factors), np.ones(known.shape)
+    for place in range(task.num_factors):
+        rows = known[:, place]
+        if rows.sum() >= max(FOLDS, min_galaxies):
+            alone = _alone(task, given[rows], truth[rows], place)
+            factors[place], held_out[rows, place] = _choose(*alone, order[rows])
+            gains[place] = float(_gains(*alone, held_out[rows, place]).mean())
+    return Temperature(
+        task=task,
+        factors=factors,
+        n=tuple(int(n) for n in known.sum(axis=0)),
+        held_out=held_out,
+        gains=tuple(map(float, gains)),
+    )
+
+
+_Task: TypeAlias = ClassificationTask | MultiLabelTask
+
+
+def _alone(
+    task: _Task, given: FloatArray, truth: FloatArray, place: int
+) -> tuple[_Task, FloatArray, FloatArray]:
+    """All classes, or one label as a task by itself."""
+    if isinstance(task, ClassificationTask):
+        return task, given, truth
+    return MultiLabelTask(num_labels=1), given[:, [place]], truth[:, [place]]
+
+
+def _choose(
+    task: _Task, given: FloatArray, truth: FloatArray, order: NDArray[np.int64]
+) -> tuple[float, FloatArray]:
+    """The factor, and for each galaxy that found without it, (galaxies,): all 1 if they are no better."""
+
+    def fit(rows: NDArray[np.bool_]) -> float:
+        return _most_likely(task, given[rows], truth[rows])
+
+    held_out = held_out_factors(fit, order)
+    errors = [_error(task, values, truth) for values in (given, sharpen(task, given, held_out[:, None]))]
+    if foretells_better(_gains(task, given, truth, held_out)) and errors[1] <= errors[0]:
+        return _most_likely(task, given, truth), held_out
+    return 1.0, np.ones(len(given))
+
+
+def _most_likely(task: _Task, given: FloatArray, truth: FloatArray) -> float:
+    """The factor of least loss; 1 where no galaxy is predicted wrongly."""
     if isinstance(task, ClassificationTask):
         wrong = given.argmax(axis=1, keepdims=True) != truth
     else:
         wrong = (given > 0.5) != (truth > 0.5)
-    factors = np.ones(task.num_factors)
-    for place in range(task.num_factors):
-        rows = known[:, place]
-        if rows.sum() >= max(1, min_galaxies) and wrong[rows, place].any():
-            factors[place] = _most_likely(_loss_of_factor(task, given[rows], truth[rows], place))
-    return Temperature(task=task, factors=factors, n=tuple(int(n) for n in known.sum(axis=0)))
+    if not wrong.any():
+        return 1.0
+    return likeliest_factor(
+        lambda factor: float(class_losses(task, sharpen(task, given, [factor]), truth).mean()), len(given)
+    )
 
 
-def _loss_of_factor(
-    task: ClassificationTask | MultiLabelTask, given: FloatArray, truth: FloatArray, place: int
-) -> Callable[[float], float]:
-    """The mean loss of the galaxies with a factor, of all classes or of one label."""
-    alone = task
-    if isinstance(task, MultiLabelTask):
-        given, truth = given[:, [place]], truth[:, [place]]
-        alone = MultiLabelTask(num_labels=1)
-
-    def loss(factor: float) -> float:
-        return float(class_losses(alone, sharpen(alone, given, [factor]), truth).mean())
-
-    return loss
+def _gains(task: _Task, given: FloatArray, truth: FloatArray, factors: FloatArray) -> FloatArray:
+    """By how much each galaxy's label is likelier with its factor, in nats, (galaxies,)."""
+    after = sharpen(task, given, factors[:, None])
+    return (class_losses(task, given, truth) - class_losses(task, after, truth))[:, 0]
 
 
-def _most_likely(loss: Callable[[float], float]) -> float:
-    from scipy.optimize import minimize_scalar
-
-    bounds, options = (np.log(_SMALLEST), np.log(_LARGEST)), {"xatol": 1e-6}
-    found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=bounds, method="bounded", options=options)
-    return float(np.exp(found.x))
+def _error(task: _Task, given: FloatArray, truth: FloatArray) -> float:
+    (curve,) = reliability_curves(task, given, truth).values()
+    return expected_calibration_error(curve)

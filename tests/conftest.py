@@ -6,8 +6,12 @@ frameworks: `to_tensor`, `to_numpy`, `gradient`, `apply` and `set_linear`.
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import struct
 import sys
+import zipfile
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -169,6 +173,92 @@ def tiny_survey(tmp_path_factory):
     from zoobot.shared.simulate import simulate_survey
 
     return simulate_survey(tmp_path_factory.mktemp("tiny") / "survey", n_galaxies=24, image_size_pix=32)
+
+
+def torch_zip(arrays):
+    """The bytes of arrays by name as `torch.save` writes a state dict, made without torch."""
+    kinds = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+
+    def text(words):
+        return b"X" + struct.pack("<I", len(words)) + words.encode()
+
+    def whole(numbers):
+        return b"(" + b"".join(b"J" + struct.pack("<i", n) for n in numbers) + b"t"
+
+    body, stream = b"\x80\x02ccollections\nOrderedDict\n)R(", io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for key, (name, given) in enumerate(arrays.items()):
+            array = np.asarray(given, order="C")
+            kind = b"ctorch\n" + kinds[array.dtype.name].encode() + b"\n"
+            words = text("storage") + kind + text(str(key)) + text("cpu")
+            storage = b"(" + words + b"J" + struct.pack("<i", array.size) + b"tQ"
+            steps = [step // array.itemsize for step in array.strides]
+            view = b"K\x00" + whole(array.shape) + whole(steps) + b"\x89ccollections\nOrderedDict\n)R"
+            body += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + b"tR"
+            archive.writestr(f"pytorch_model/data/{key}", array.tobytes())
+        archive.writestr("pytorch_model/data.pkl", body + b"u.")
+        archive.writestr("pytorch_model/byteorder", b"little")
+        archive.writestr("pytorch_model/version", b"3\n")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def publish():
+    """Writes an encoder's folder as timm published them in 2024: config.json and pytorch_model.bin."""
+
+    def publish(folder, architecture, arrays, *, size=224, first_conv="conv1", classifier="fc"):
+        folder.mkdir(parents=True)
+        config = {
+            "architecture": architecture,
+            "num_classes": 0,
+            "num_features": 640,
+            "global_pool": "avg",
+            "pretrained_cfg": {
+                "tag": "in12k",
+                "custom_load": False,
+                "input_size": [3, size, size],
+                "fixed_input_size": False,
+                "interpolation": "bicubic",
+                "crop_pct": 0.95,
+                "crop_mode": "center",
+                "mean": [0.485, 0.456, 0.406],
+                "std": [0.229, 0.224, 0.225],
+                "num_classes": 0,
+                "pool_size": [7, 7],
+                "first_conv": first_conv,
+                "classifier": classifier,
+            },
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
+        (folder / "pytorch_model.bin").write_bytes(torch_zip(arrays))
+        card = f"---\ntags:\n- timm\nlibrary_name: timm\n---\n# Model card for {folder.name}\n"
+        (folder / "README.md").write_text(card)
+        return folder
+
+    return publish
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The Hugging Face client with an empty cache of its own and no network."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def cached(hub):
+    """The place in the client's cache of a model's revision, which `refs` name."""
+
+    def cached(repository, *, revision="a" * 40, refs=("main",)):
+        place = hub / f"models--{repository.replace('/', '--')}"
+        for ref in refs:
+            (place / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
+            (place / "refs" / ref).write_text(revision)
+        return place / "snapshots" / revision
+
+    return cached
 
 
 @pytest.fixture

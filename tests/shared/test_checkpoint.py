@@ -193,11 +193,11 @@ def test_missing_and_truncated_tensors(tmp_path, name):
         read_checkpoint(folder)
 
 
-def test_pickles_are_never_read(tmp_path):
+def test_other_weights_are_named(tmp_path):
     folder = write_checkpoint(tmp_path / "c", make_checkpoint())
-    (folder / ENCODER_FILE).rename(folder / "pytorch_model.bin")
+    (folder / ENCODER_FILE).rename(folder / "weights.pth")
     for read in (read_checkpoint, source_from_folder):
-        with pytest.raises(CheckpointError, match=r"pytorch_model.bin is a pickle, which can run code"):
+        with pytest.raises(CheckpointError, match=r"nor pytorch_model.bin; it holds weights.pth"):
             read(folder)
 
 

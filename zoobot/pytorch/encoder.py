@@ -13,6 +13,7 @@ from zoobot.shared.errors import EncoderError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zoobot.shared.models.origin import Origin
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.training.blocks import Block
 
@@ -30,6 +31,7 @@ class Encoder(nn.Module):
         architecture: timm's name of it, or what `encoder_from_module` calls it.
         preprocessing: How files become its input.
         model_args: What timm needs besides the name to build it again.
+        origin: Where it comes from, where that is known.
 
     Attributes:
         model: The network itself; its parameter names are timm's.
@@ -47,6 +49,7 @@ class Encoder(nn.Module):
         architecture: str,
         preprocessing: Preprocessing,
         model_args: dict[str, Any] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         super().__init__()
         # a loader's images have their channels last: most convolutions take them as they are
@@ -56,6 +59,7 @@ class Encoder(nn.Module):
         self.architecture = architecture
         self.preprocessing = preprocessing
         self.model_args = dict(model_args or {})
+        self.origin = origin
         self.blocks: tuple[Block, ...] = find_blocks(model)
         self.num_features = _find_num_features(model, preprocessing, architecture)
 

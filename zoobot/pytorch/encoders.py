@@ -17,12 +17,11 @@ from zoobot.shared.models.encoder_input import adapt_weights, requested_preproce
 from zoobot.shared.models.encoder_names import resolve_encoder
 from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
-    PLAIN_MEAN,
-    PLAIN_STD,
     EncoderSource,
-    learned_from_plain_pixels,
+    as_published,
 )
 from zoobot.shared.models.input_channels import adapt_preprocessing
+from zoobot.shared.models.origin import Origin, published_name
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -66,6 +65,9 @@ def load_encoder(
             f"the installed timm {timm.__version__} has no architecture {source.architecture!r}; update timm"
         )
         raise EncoderError(msg)
+    source = replace(source, classifier=source.classifier or _layers(registered.classifier))
+    weights = source.read_weights()
+    source = source.fitted_to(weights, _layers(registered.first_conv))
     preprocessing = requested_preprocessing(
         source,
         in_channels=in_channels,
@@ -75,8 +77,6 @@ def load_encoder(
     model_args = {**source.model_args, "in_chans": preprocessing.channels}
     if registered.fixed_input_size:
         model_args["img_size"] = preprocessing.image_size_pix
-    source = replace(source, classifier=source.classifier or _layers(registered.classifier))
-    weights = source.read_weights()
     if weights is not None:
         weights = adapt_weights(
             weights,
@@ -86,7 +86,11 @@ def load_encoder(
         )
     model = _build(source, weights, model_args, drop_path_rate)
     return Encoder(
-        model, architecture=source.architecture, preprocessing=preprocessing, model_args=model_args
+        model,
+        architecture=source.architecture,
+        preprocessing=preprocessing,
+        model_args=model_args,
+        origin=source.origin(),
     )
 
 
@@ -125,17 +129,27 @@ def encoder_from_module(
         raise EncoderError(msg)
     timm_config = getattr(module, "pretrained_cfg", None) or {}
     model_args = _rebuilding_args(module)
+    hub_name = str(timm_config.get("hf_hub_id") or "")
+    why = "as its module says"
     if preprocessing is None:
         channels = in_channels or _input_channels(module)
         size = image_size_pix or _timm_image_size(model_args, timm_config)
         described = Preprocessing(image_size_pix=size or Preprocessing().image_size_pix)
         described = described.with_changes(**{k: timm_config[k] for k in ("mean", "std") if k in timm_config})
-        if learned_from_plain_pixels(timm_config.get("hf_hub_id") or ""):
-            described = described.with_changes(mean=PLAIN_MEAN, std=PLAIN_STD)
+        known = published_name(hub_name)
+        if known is not None:
+            described, why = as_published(described, *known)
         preprocessing = adapt_preprocessing(described, channels)
     architecture = timm_config.get("architecture") or MODULE_PREFIX + _class_name(module)
     model_args["in_chans"] = preprocessing.channels
-    return Encoder(module, architecture=architecture, preprocessing=preprocessing, model_args=model_args)
+    made = f"hf_hub:{hub_name}" if hub_name else f"a module, {_class_name(module)}"
+    return Encoder(
+        module,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        model_args=model_args,
+        origin=Origin(encoder=made, pixels=why),
+    )
 
 
 def _layers(names: Any) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.origin import Origin
 from zoobot.shared.models.weight_checks import check_weights_fit
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def encoder_fields(encoder: Encoder) -> dict[str, Any]:
         "pretrained_cfg": _timm_config(encoder),
         "model_args": encoder.model_args,
         "preprocessing": encoder.preprocessing.to_config(),
+        "origin": encoder.origin.to_config() if encoder.origin else None,
         "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
     }
 
@@ -93,6 +95,7 @@ def load_model_state(model: FinetuneableZoobot, neutral: NeutralCheckpoint) -> N
         CheckpointError: If they do not fit.
     """
     load_encoder_state(model.encoder, neutral.encoder)
+    model.encoder.origin = Origin.from_config(neutral.origin)
     load_module_state(model.head, neutral.head_tensors, name="head")
     model.taught_by = neutral.taught_by
 

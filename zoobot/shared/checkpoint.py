@@ -5,6 +5,7 @@ The layout is the Hugging Face Hub's for timm models:
 - `config.json`: what timm needs to rebuild the encoder (`architecture`, `model_args`, `pretrained_cfg`), and
   under "zoobot" what it does not know: task, head, preprocessing, training record, versions.
 - `model.safetensors`: the encoder, with timm's parameter names and torch's layouts, norm statistics included.
+  Folders by others may have `pytorch_model.bin` in its place, of which tensors are read, and nothing is run.
 - `head.safetensors`: the head, in torch's layout. A folder without one is an encoder alone.
 - `galaxies.safetensors`: hashes of the ids of the galaxies that taught the model, 8 bytes each
   (`zoobot.shared.training.taught`), where they are known.
@@ -29,8 +30,9 @@ from typing import Any
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.files.tensors import read_tensors, write_tensors
+from zoobot.shared.files.tensors import as_plain, read_tensors, write_tensors
 from zoobot.shared.files.whole import sync
+from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.shared.training.taught import GALAXIES_FILE, TaughtBy
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "ENCODER_FILE",
     "FORMAT",
     "HEAD_FILE",
+    "PICKLE_FILE",
     "NeutralCheckpoint",
+    "find_encoder_file",
     "read_checkpoint",
     "read_config",
+    "read_encoder_file",
     "write_checkpoint",
 ]
 
@@ -48,6 +53,9 @@ FORMAT = 1
 CONFIG_FILE = "config.json"
 ENCODER_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"
+
+#: What timm's `save_for_hf` writes beside, or in place of, `ENCODER_FILE`.
+PICKLE_FILE = "pytorch_model.bin"
 
 _OUR_FILES = frozenset({CONFIG_FILE, ENCODER_FILE, HEAD_FILE, GALAXIES_FILE})
 
@@ -70,6 +78,7 @@ class NeutralCheckpoint:
             are written as null.
         taught_by: Which galaxies it was trained and validated on; None where nobody knows.
         versions: Names and versions of the software that made it.
+        origin: `Origin.to_config()`: the encoder that it was trained from; None where that is not known.
     """
 
     architecture: str
@@ -84,6 +93,7 @@ class NeutralCheckpoint:
     training: dict[str, Any] = field(default_factory=dict)
     taught_by: TaughtBy | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, Any] | None = None
 
     def to_config(self) -> dict[str, Any]:
         """The content of config.json."""
@@ -98,6 +108,7 @@ class NeutralCheckpoint:
                 "task": self.task,
                 "head": self.head,
                 "preprocessing": self.preprocessing,
+                "origin": self.origin,
                 "training": _plain(self.training),
                 "versions": {**_versions(), **self.versions},
             },
@@ -172,7 +183,7 @@ def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
     taught = folder / GALAXIES_FILE
     return NeutralCheckpoint(
         architecture=config["architecture"],
-        encoder=read_tensors(folder / ENCODER_FILE),
+        encoder=read_encoder_file(find_encoder_file(folder)),
         num_features=config.get("num_features") or 0,
         pretrained_cfg=config["pretrained_cfg"] or {},
         model_args=config.get("model_args") or {},
@@ -183,7 +194,35 @@ def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
         training=ours.get("training") or {},
         taught_by=TaughtBy.from_tensors(taught) if taught.is_file() else None,
         versions=ours.get("versions") or {},
+        origin=ours.get("origin"),
     )
+
+
+def find_encoder_file(folder: Path) -> Path:
+    """The file of a folder that holds the encoder's weights.
+
+    Raises:
+        CheckpointError: If there is none that can be read.
+    """
+    for name in (ENCODER_FILE, PICKLE_FILE):
+        if (folder / name).is_file():
+            return folder / name
+    endings = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
+    others = sorted(p.name for p in folder.glob("*") if p.suffix in endings and p.name not in _OUR_FILES)
+    hint = f"; it holds {', '.join(others[:5])}" if others else ""
+    msg = f"the checkpoint {folder} has no {ENCODER_FILE}, nor {PICKLE_FILE}{hint}"
+    raise CheckpointError(msg)
+
+
+def read_encoder_file(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of safetensors, or of tensors that torch saved, by name; half precision as float32.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds anything else.
+    """
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    return {name: as_plain(array) for name, array in read_torch_pickle(path).items()}
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -220,7 +259,7 @@ def _checked_config(config: Any, path: Path) -> dict[str, Any]:
         config = {**config, "pretrained_cfg": {k: v for k, v in config.items() if k != "architecture"}}
     _refuse_other_kinds(config, ("pretrained_cfg", "model_args", "zoobot"), dict, "a JSON object", path)
     ours = config.get("zoobot") or {}
-    parts = ("task", "head", "preprocessing", "training", "versions")
+    parts = ("task", "head", "preprocessing", "origin", "training", "versions")
     _refuse_other_kinds(ours, parts, dict, "a JSON object", path)
     _refuse_other_kinds(config, ("num_features",), int, "a whole number", path)
     number = ours.get("format", FORMAT)

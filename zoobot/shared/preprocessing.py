@@ -9,10 +9,24 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.field_types import check_field_types
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "NORMALISATIONS",
+    "PLAIN_MEAN",
+    "PLAIN_STD",
+    "Preprocessing",
+    "describe_pixels",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+#: The normalisation of pixels in [0, 1] that changes nothing.
+PLAIN_MEAN, PLAIN_STD = (0.0,), (1.0,)
+
+#: Mean and std by name.
+NORMALISATIONS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "plain": (PLAIN_MEAN, PLAIN_STD)}
 
 Colour = Literal["as-is", "to-grey", "to-rgb"]
 StretchName = Literal["none", "linear", "asinh", "lupton"]
@@ -128,6 +142,81 @@ class Preprocessing:
         """
         _refuse_unknown(config)
         return cls(**config)
+
+
+def describe_pixels(preprocessing: Preprocessing, why: str = "") -> str:
+    """What a model looks at, in a few lines to read: crop, size, bands, normalisation, and why.
+
+    Args:
+        preprocessing: How files become its input.
+        why: Where that comes from, such as `Origin.pixels` of `model.encoder.origin`.
+
+    Example:
+        >>> print(describe_pixels(Preprocessing(image_size_pix=224, crop_fraction=0.6)))
+        The model looks at
+          crop           the central 60 % of each image (crop_fraction 0.6)
+          size           224 x 224 px
+          bands          3 channels, grey images repeated to colour
+          FITS           all planes, asinh stretch from percentile 0.5 to 99.5 of each image
+          normalisation  ImageNet's: mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225
+    """
+    size = preprocessing.image_size_pix
+    lines = {
+        "crop": _crop_in_words(preprocessing.crop_fraction),
+        "size": f"{size} x {size} px",
+        "bands": _bands_in_words(preprocessing),
+        "FITS": _stretch_in_words(preprocessing),
+        "normalisation": _normalisation_in_words(preprocessing),
+        "because": why,
+    }
+    told = [f"  {name:<13}  {words}" for name, words in lines.items() if words]
+    return "\n".join(["The model looks at", *told])
+
+
+def _crop_in_words(fraction: float) -> str:
+    if fraction == 1:
+        return "the whole image (crop_fraction 1)"
+    if fraction < 1:
+        return f"the central {fraction:.0%} of each image (crop_fraction {fraction:.4g})".replace("%", " %")
+    return f"the whole image and an empty frame around it (crop_fraction {fraction:.4g})"
+
+
+def _bands_in_words(preprocessing: Preprocessing) -> str:
+    channels = preprocessing.channels
+    many = "1 channel" if channels == 1 else f"{channels} channels"
+    ways = {
+        "as-is": "files must have as many",
+        "to-grey": "colour averaged to grey",
+        "to-rgb": "grey images repeated to colour",
+    }
+    return f"{many}, {ways[preprocessing.colour]}"
+
+
+def _stretch_in_words(preprocessing: Preprocessing) -> str:
+    bands = preprocessing.bands
+    planes = "all planes" if bands is None else f"planes {_listed(bands)}"
+    where = "" if preprocessing.hdu is None else f" of extension {preprocessing.hdu}"
+    if preprocessing.stretch == "none":
+        return f"{planes}{where}, values as they are (already in [0, 1])"
+    if preprocessing.limits is not None:
+        low, high = preprocessing.limits
+        limits = f"from {low:g} to {high:g}"
+    else:
+        low, high = preprocessing.percentiles
+        limits = f"from percentile {low:g} to {high:g} of each image"
+    return f"{planes}{where}, {preprocessing.stretch} stretch {limits}"
+
+
+def _normalisation_in_words(preprocessing: Preprocessing) -> str:
+    mean, std = preprocessing.mean, preprocessing.std
+    if set(mean) == {0.0} and set(std) == {1.0}:
+        return "none: pixels in [0, 1] (mean 0, std 1)"
+    named = "ImageNet's: " if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD) else ""
+    return f"{named}mean {_listed(mean)}, std {_listed(std)}"
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

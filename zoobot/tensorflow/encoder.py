@@ -15,6 +15,7 @@ from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 
 if TYPE_CHECKING:
+    from zoobot.shared.models.origin import Origin
     from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["Encoder"]
@@ -31,6 +32,7 @@ class Encoder(keras.Model):
         architecture: timm's name of it, or what `encoder_from_module` calls it.
         preprocessing: How files become its input.
         model_args: What timm needs besides the name to build it again.
+        origin: Where it comes from, where that is known.
 
     Attributes:
         model: The network itself; the names of its layers are timm's.
@@ -48,12 +50,14 @@ class Encoder(keras.Model):
         architecture: str,
         preprocessing: Preprocessing,
         model_args: dict[str, Any] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         super().__init__(name="encoder")
         self.model = model
         self.architecture = architecture
         self.preprocessing = preprocessing
         self.model_args = dict(model_args or {})
+        self.origin = origin
         self.num_features = _find_num_features(model, preprocessing, architecture)
         model.trainable = True  # from here on, what can't learn is a buffer
         variables = named_variables(model)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zoobot.shared.architectures import (
+    ELSEWHERE,
     KnownArchitecture,
     VisionTransformer,
     architecture_names,
@@ -20,6 +21,7 @@ from zoobot.shared.models.encoder_input import adapt_weights, requested_preproce
 from zoobot.shared.models.encoder_names import resolve_encoder
 from zoobot.shared.models.encoder_source import MODULE_PREFIX
 from zoobot.shared.models.input_channels import adapt_preprocessing
+from zoobot.shared.models.origin import Origin
 from zoobot.shared.models.position_embeddings import resample_positions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.tensorflow.encoder import Encoder
@@ -60,20 +62,22 @@ def load_encoder(
         >>> encoder.num_features, [block.name for block in encoder.blocks][-1]
         (320, 'stages.3')
     """
-    source = resolve_encoder(name, architecture_names())
+    source = resolve_encoder(name, architecture_names(), elsewhere=ELSEWHERE)
     if not 0 <= drop_path_rate < 1:
         msg = f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}"
         raise EncoderError(msg)
     told = dict(source.model_args)
     told_rate = told.pop("drop_path_rate", 0.0)
     spec = get_architecture(source.architecture.partition(".")[0]).with_args(told)
+    source = replace(source, classifier=source.classifier or (spec.classifier,))
+    weights = source.read_weights()
+    source = source.fitted_to(weights, (spec.first_conv,))
     preprocessing = requested_preprocessing(
         source,
         in_channels=in_channels,
         image_size_pix=image_size_pix,
         fixed_image_size_pix=spec.fixed_image_size_pix,
     )
-    weights = replace(source, classifier=source.classifier or (spec.classifier,)).read_weights()
     network = build_network(
         spec,
         in_channels=preprocessing.channels,
@@ -93,6 +97,7 @@ def load_encoder(
         architecture=source.architecture,
         preprocessing=preprocessing,
         model_args=source.model_args | _input_args(spec, preprocessing),
+        origin=source.origin(),
     )
 
 
@@ -126,14 +131,20 @@ def encoder_from_module(
         channels, size = _input_shape(module)
         described = Preprocessing(image_size_pix=image_size_pix or size or Preprocessing().image_size_pix)
         preprocessing = adapt_preprocessing(described, in_channels or channels)
+    made = f"{type(module).__module__}.{type(module).__qualname__}"
     if isinstance(module, Network):
         spec = module.spec
         architecture, model_args = spec.name, _changes(spec) | _input_args(spec, preprocessing)
     else:
-        kind = type(module)
-        architecture = f"{MODULE_PREFIX}{kind.__module__}.{kind.__qualname__}"
+        architecture = MODULE_PREFIX + made
         model_args = {"in_chans": preprocessing.channels}
-    return Encoder(module, architecture=architecture, preprocessing=preprocessing, model_args=model_args)
+    return Encoder(
+        module,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        model_args=model_args,
+        origin=Origin(encoder=f"a module, {made}", pixels="as its module says"),
+    )
 
 
 def _load(network: Network, weights: dict[str, np.ndarray], description: str) -> None:

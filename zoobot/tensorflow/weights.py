@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.origin import Origin
 from zoobot.shared.models.weight_checks import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables
@@ -51,6 +52,7 @@ def encoder_fields(encoder: Encoder) -> dict[str, Any]:
         ),
         "model_args": dict(encoder.model_args),
         "preprocessing": encoder.preprocessing.to_config(),
+        "origin": encoder.origin.to_config() if encoder.origin else None,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
 
@@ -98,5 +100,6 @@ def load_model_state(model: Any, neutral: NeutralCheckpoint) -> None:
         CheckpointError: If they do not fit.
     """
     load_encoder_state(model.encoder, neutral.encoder)
+    model.encoder.origin = Origin.from_config(neutral.origin)
     load_module_state(model.head, neutral.head_tensors, name="head")
     model.taught_by = neutral.taught_by

@@ -7,6 +7,8 @@ ways.
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from zoobot.shared.architectures.architecture import Architecture
@@ -17,6 +19,7 @@ from zoobot.shared.architectures.vit import VITS, VisionTransformer
 from zoobot.shared.errors import EncoderError
 
 __all__ = [
+    "ELSEWHERE",
     "Architecture",
     "ConvNeXt",
     "EfficientNet",
@@ -26,6 +29,7 @@ __all__ = [
     "VisionTransformer",
     "architecture_names",
     "get_architecture",
+    "near_architectures",
 ]
 
 #: Any of the families that are described.
@@ -33,6 +37,13 @@ KnownArchitecture: TypeAlias = "ConvNeXt | ResNet | EfficientNet | VisionTransfo
 
 _ALL: tuple[KnownArchitecture, ...] = (*CONVNEXTS, *RESNETS, *EFFICIENTNETS, *VITS)
 _KNOWN = {architecture.name: architecture for architecture in _ALL}
+
+
+#: What to say to somebody who asks for another architecture.
+ELSEWHERE = (
+    "the TensorFlow engine has some of timm's architectures, the PyTorch engine has all of them: "
+    "--backend pytorch, or `zoobot.pytorch` in Python"
+)
 
 
 def architecture_names() -> list[str]:
@@ -59,7 +70,28 @@ def get_architecture(name: str) -> KnownArchitecture:
         640
     """
     if name not in _KNOWN:
-        near = difflib.get_close_matches(name, _KNOWN, n=4, cutoff=0.5)
-        msg = f"no architecture {name!r} is described; near names: {near}; it must be one of {list(_KNOWN)}"
+        near = near_architectures(name, _KNOWN)
+        hint = f"near names: {near}; " if near else ""
+        msg = f"no architecture {name!r} is described; {hint}{ELSEWHERE}. It must be one of {list(_KNOWN)}"
         raise EncoderError(msg)
     return _KNOWN[name]
+
+
+def near_architectures(name: str, known: Iterable[str]) -> list[str]:
+    """Up to four known names like one that is not known, of families like its own.
+
+    Example:
+        >>> near_architectures("convnext_nan", ["convnext_nano", "resnet18"])
+        ['convnext_nano']
+        >>> near_architectures("maxvit_tiny_tf_224", ["vit_tiny_patch16_224"])
+        []
+    """
+    family = _family(name)
+    alike = [other for other in known if difflib.SequenceMatcher(None, family, _family(other)).ratio() > 0.75]
+    return difflib.get_close_matches(name, alike, n=4, cutoff=0.5)
+
+
+def _family(name: str) -> str:
+    """The word that a name starts with: `convnext` of `convnext_nano`."""
+    found = re.match(r"[a-zA-Z]+", name.removeprefix("tf_"))
+    return found[0].lower() if found else ""

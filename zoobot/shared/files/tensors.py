@@ -12,7 +12,7 @@ from zoobot.shared.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["as_plain", "read_tensors", "write_tensors"]
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -26,14 +26,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
     path = Path(path)
     if not path.is_file():
-        pickles = sorted(
-            p.name for p in path.parent.glob("*") if p.suffix in (".bin", ".pth", ".pt", ".ckpt")
-        )
-        hint = f"; {pickles[0]} is a pickle, which can run code and is not read" if pickles else ""
-        msg = f"the checkpoint {path.parent} has no {path.name}{hint}"
+        msg = f"the checkpoint {path.parent} has no {path.name}"
         raise CheckpointError(msg)
     try:
-        return {name: _as_plain(array) for name, array in load_file(path).items()}
+        return {name: as_plain(array) for name, array in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         msg = f"{path} is damaged or not a safetensors file ({error}); copy or download it again"
         raise CheckpointError(msg) from error
@@ -73,6 +69,6 @@ def write_tensors(
         raise OSError(str(error)) from error
 
 
-def _as_plain(array: np.ndarray) -> np.ndarray:
-    """Half precision saves room on disk; networks compute in float32."""
+def as_plain(array: np.ndarray) -> np.ndarray:
+    """The array in float32 where it is of half precision, which saves room on disk; else as it is."""
     return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array

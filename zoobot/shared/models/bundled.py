@@ -90,7 +90,9 @@ def _imagenet_lite0() -> EncoderSource:
         weights=_lite0_in_timm_names(read_torch_pickle(path), path),
         in_channels=3,
         preprocessing=Preprocessing(image_size_pix=224, mean=(0.5,) * 3, std=(0.5,) * 3),
-        description=f"ImageNet-1k weights from {_LITE0_PACKAGE}",
+        description=f"imagenet-lite0, ImageNet-1k weights from {_LITE0_PACKAGE}",
+        why_pixels="as these weights learned from ImageNet",
+        sha256=_LITE0_SHA256,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE
+from zoobot.shared.architectures import near_architectures
+from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, PICKLE_FILE
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.models.bundled import bundled_encoder, bundled_names
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
@@ -22,14 +22,17 @@ __all__ = ["resolve_encoder"]
 
 logger = logging.getLogger("zoobot")
 
-_FILES = (CONFIG_FILE, ENCODER_FILE)
+#: Where the weights are: safetensors where a repository has them.
+_WEIGHTS = (ENCODER_FILE, PICKLE_FILE)
 _HUB_PREFIXES = ("hf_hub:", "hf-hub:")
 
 #: An engine with more architectures than this has too many to list in a message.
 _MAX_LISTED = 100
 
 
-def resolve_encoder(name: str | Path, architectures: Collection[str]) -> EncoderSource:
+def resolve_encoder(
+    name: str | Path, architectures: Collection[str], *, elsewhere: str = ""
+) -> EncoderSource:
     """Where the weights of an encoder are, and what is needed to build it.
 
     A name is looked up in this order:
@@ -43,6 +46,7 @@ def resolve_encoder(name: str | Path, architectures: Collection[str]) -> Encoder
     Args:
         name: What the user wrote.
         architectures: The architectures that the engine can build.
+        elsewhere: What to say of architectures that only another engine can build.
 
     Returns:
         The source; its weights are read when the engine builds it.
@@ -73,22 +77,23 @@ def resolve_encoder(name: str | Path, architectures: Collection[str]) -> Encoder
             in_channels=3,
             preprocessing=Preprocessing(),
             description=f"{text} with random weights",
+            why_pixels="the defaults, for weights that have learned nothing yet",
         )
-    raise EncoderError(_unknown(text, folder, architectures))
+    raise EncoderError(_unknown(text, folder, architectures, elsewhere))
 
 
-def _unknown(text: str, folder: Path, architectures: Collection[str]) -> str:
+def _unknown(text: str, folder: Path, architectures: Collection[str], elsewhere: str) -> str:
     if folder.is_dir():
         return f"the folder {folder} holds no encoder: it has no {CONFIG_FILE}"
     architecture = text.partition(".")[0]
     known = [*bundled_names(), *architectures]
-    near = difflib.get_close_matches(text, known, n=4, cutoff=0.5)
+    near = near_architectures(text, known)
     if architecture in architectures and architecture != text:
         hint = f"for these weights of timm, say 'hf_hub:timm/{text}'; for random weights, {architecture!r}"
     elif "/" in text:
         hint = f"there is no such folder; for a model on the Hugging Face Hub, say 'hf_hub:{text}'"
     else:
-        hint = f"near names: {near}" if near else "no name is near"
+        hint = "; ".join(filter(None, (f"near names: {near}" if near else "no name is near", elsewhere)))
     listed = f" ({', '.join(architectures)})" if len(architectures) <= _MAX_LISTED else ""
     return (
         f"no encoder is called {text!r}: {hint}. An encoder is a bundled one ({', '.join(bundled_names())}), "
@@ -107,25 +112,51 @@ def _from_hub(repository: str) -> EncoderSource:
     )
     fetch = partial(hub.hf_hub_download, owner_and_name, revision=revision or None)
     try:
-        _, folder = (Path(fetch(file, local_files_only=True)).parent for file in _FILES)
-    except OSError:  # not in the cache, or not whole
-        folder = _download(fetch, owner_and_name)
+        cached = _cached(fetch)
     except ValueError as error:
-        raise EncoderError(_failed_download(owner_and_name, CONFIG_FILE, error)) from error
+        raise EncoderError(_failed_download(owner_and_name, revision, CONFIG_FILE, error)) from error
+    folder = cached or _download(fetch, owner_and_name, revision)
     return source_from_folder(folder, description=f"hf_hub:{repository}")
 
 
-def _download(fetch: Callable[[str], str], repository: str) -> Path:
-    folder = Path()
-    for file in _FILES:
+def _cached(fetch: Callable[..., str]) -> Path | None:
+    """The folder of a model in the cache; None if it is not there, or not whole."""
+    for weights in _WEIGHTS:
         try:
-            folder = Path(fetch(file)).parent
-        except Exception as error:  # the client's own errors, the network's and the operating system's
-            raise EncoderError(_failed_download(repository, file, error)) from error
-    return folder
+            _, folder = (Path(fetch(file, local_files_only=True)).parent for file in (CONFIG_FILE, weights))
+        except OSError:
+            continue
+        return folder
+    return None
 
 
-def _failed_download(repository: str, file: str, error: Exception) -> str:
+def _download(fetch: Callable[..., str], repository: str, revision: str) -> Path:
+    _fetch_one(fetch, CONFIG_FILE, repository, revision)
+    try:
+        return _fetch_one(fetch, ENCODER_FILE, repository, revision)
+    except _NoSuchFileError:
+        return _fetch_one(fetch, PICKLE_FILE, repository, revision)
+
+
+def _fetch_one(fetch: Callable[..., str], file: str, repository: str, revision: str) -> Path:
+    try:
+        return Path(fetch(file)).parent
+    except Exception as error:  # the client's own errors, the network's and the operating system's
+        kind = _NoSuchFileError if _is_not_there(error) else EncoderError
+        raise kind(_failed_download(repository, revision, file, error)) from error
+
+
+class _NoSuchFileError(EncoderError):
+    """The repository has no such file."""
+
+
+def _is_not_there(error: Exception) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    gone = kinds & {"RemoteEntryNotFoundError", "EntryNotFoundError"}
+    return bool(gone) and "LocalEntryNotFoundError" not in kinds
+
+
+def _failed_download(repository: str, revision: str, file: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "HFValidationError" in kinds:
@@ -134,15 +165,22 @@ def _failed_download(repository: str, file: str, error: Exception) -> str:
         return (
             f"the Hugging Face Hub has no public model {repository!r}; is it private? Then run: hf auth login"
         )
-    if "RemoteEntryNotFoundError" in kinds:
+    if "RevisionNotFoundError" in kinds:
+        return f"the model {repository!r} has no revision {revision!r} on the Hugging Face Hub"
+    if _is_not_there(error):
+        wanted = CONFIG_FILE if file == CONFIG_FILE else f"{ENCODER_FILE}, nor {PICKLE_FILE}"
         return (
-            f"the model {repository!r} has no {file}; Zoobot reads config.json and model.safetensors only "
-            f"(never pickles, which can run code)"
+            f"the model {repository!r} has no {wanted}: an encoder is {CONFIG_FILE} as timm writes it, and "
+            f"{ENCODER_FILE} or {PICKLE_FILE} (of which tensors are read, and nothing is run)"
         )
+    at = f" --revision {revision}" if revision else ""
+    place = repository.rpartition("/")[2]
+    weights = "" if file == CONFIG_FILE else f" (or {PICKLE_FILE})" if file == ENCODER_FILE else ""
     return (
-        f"could not download {file} of {repository!r} from the Hugging Face Hub, and it is not in the cache: "
-        f"{reason}. Without a network: on a connected machine run "
-        f"`hf download {repository} {CONFIG_FILE} {ENCODER_FILE} --local-dir FOLDER`, copy FOLDER here and "
-        f"pass it as the name; or copy that machine's Hugging Face cache and set HF_HOME to it; or use a "
-        f"bundled encoder: {', '.join(bundled_names())}"
+        f"could not download {file}{weights} of {repository!r} from the Hugging Face Hub, and it is not in "
+        f"the cache: {reason}. Without a network: on a connected machine run "
+        f"`hf download {repository}{at} --local-dir {place}`, which brings {CONFIG_FILE} and the weights "
+        f"whatever file holds them, copy the folder {place} here and pass it as the name; or copy that "
+        f"machine's Hugging Face cache and set HF_HOME to it; or use a bundled encoder: "
+        f"{', '.join(bundled_names())}"
     )

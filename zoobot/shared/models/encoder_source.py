@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import logging
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, read_config
+from zoobot.shared.checkpoint import CONFIG_FILE, find_encoder_file, read_config, read_encoder_file
 from zoobot.shared.errors import CheckpointError, ConfigError, EncoderError
-from zoobot.shared.files.tensors import read_tensors
-from zoobot.shared.models.input_channels import adapt_preprocessing, colour_for
-from zoobot.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from zoobot.shared.models.hash import hash_file
+from zoobot.shared.models.input_channels import adapt_preprocessing, channels_of_weights, colour_for
+from zoobot.shared.models.origin import PUBLISHED_CROP_FRACTION, Origin, published_name
+from zoobot.shared.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PLAIN_MEAN,
+    PLAIN_STD,
+    Preprocessing,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
-__all__ = [
-    "MODULE_PREFIX",
-    "PLAIN_MEAN",
-    "PLAIN_STD",
-    "EncoderSource",
-    "learned_from_plain_pixels",
-    "source_from_folder",
-]
+__all__ = ["MODULE_PREFIX", "EncoderSource", "as_published", "source_from_folder"]
 
 logger = logging.getLogger("zoobot")
 
-#: Encoders published by Zoobot 2, as they are called on the Hub, in its cache, or in a folder of that name.
-_OF_ZOOBOT_2 = re.compile(r"(^|/|mwalmsley--)zoobot-encoder-[\w.-]+(@[^/]+|/snapshots/\w+)?$")
-
 #: An encoder that was a module in memory has no timm name; its checkpoint says what class it was.
 MODULE_PREFIX = "module:"
-
-#: The normalisation of pixels in [0, 1] that changes nothing.
-PLAIN_MEAN, PLAIN_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 _TIMM_DEFAULT_SIZE = (3, 224, 224)
 # What timm's builder takes for itself: where else to look for weights. A stranger's file has no say in that.
@@ -52,12 +47,14 @@ class EncoderSource:
 
     Args:
         architecture: timm's name of the architecture.
-        weights: A safetensors file, or arrays by timm's parameter names; None for random weights.
+        weights: A file, or arrays by timm's parameter names; None for random weights.
         in_channels: Channels of the images that the weights were made for.
         preprocessing: How files become input for these weights.
         model_args: What timm's builder needs besides the name, other than channels and image size.
         classifier: Names of the layers that are not part of the encoder, such as "head.fc".
         description: Where the encoder comes from, for logs and records.
+        why_pixels: Why its preprocessing is as it is, in words.
+        sha256: Of its weights, where they come as arrays of a known file.
     """
 
     architecture: str
@@ -67,6 +64,13 @@ class EncoderSource:
     model_args: dict[str, Any] = field(default_factory=dict)
     classifier: tuple[str, ...] = ()
     description: str = ""
+    why_pixels: str = ""
+    sha256: str | None = None
+
+    def origin(self) -> Origin:
+        """Where the encoder comes from, with the hash of its weights, for records."""
+        sha256 = hash_file(self.weights) if isinstance(self.weights, Path) else self.sha256
+        return Origin(encoder=self.description, sha256=sha256, pixels=self.why_pixels)
 
     def read_weights(self) -> dict[str, np.ndarray] | None:
         """The encoder's arrays by timm's names, without a classifier; None for random weights.
@@ -76,16 +80,33 @@ class EncoderSource:
         """
         if self.weights is None:
             return None
-        arrays = read_tensors(self.weights) if isinstance(self.weights, Path) else self.weights
+        arrays = read_encoder_file(self.weights) if isinstance(self.weights, Path) else self.weights
         left_out = tuple(f"{layer}." for layer in self.classifier)
         return {name: array for name, array in arrays.items() if not name.startswith(left_out)}
+
+    def fitted_to(self, weights: dict[str, np.ndarray] | None, first_layers: Sequence[str]) -> EncoderSource:
+        """The same with as many channels as the layers have that images enter by, whatever its file says.
+
+        Args:
+            weights: From `read_weights`.
+            first_layers: timm's names of those layers.
+        """
+        channels = channels_of_weights(weights or {}, first_layers, expected=self.in_channels)
+        if channels == self.in_channels:
+            return self
+        logger.info(
+            "encoder %s: its weights take images of %d channel(s), not of %d as its %s says",
+            *(self.description, channels, self.in_channels, CONFIG_FILE),
+        )
+        preprocessing = adapt_preprocessing(self.preprocessing, channels)
+        return replace(self, in_channels=channels, preprocessing=preprocessing)
 
 
 def source_from_folder(folder: str | Path, description: str = "") -> EncoderSource:
     """The encoder of a checkpoint folder, by Zoobot or in timm's Hub layout.
 
     Args:
-        folder: Holds config.json and model.safetensors.
+        folder: Holds config.json, and model.safetensors or pytorch_model.bin.
         description: Where the folder comes from; by default its path.
 
     Raises:
@@ -106,43 +127,67 @@ def source_from_folder(folder: str | Path, description: str = "") -> EncoderSour
             f"it; make the module and pass it as `encoder`"
         )
         raise EncoderError(msg)
-    weights = folder / ENCODER_FILE
-    if not weights.is_file():
-        read_tensors(weights)  # raises, and says what is there instead
     timm_config = config["pretrained_cfg"] or {}
     model_args = config.get("model_args") or {}
-    if learned_from_plain_pixels(description or str(folder)) and not config.get("zoobot"):
-        logger.info("encoder %s: pixels stay in [0, 1], as it learned from them", description or folder)
-        timm_config = {**timm_config, "mean": PLAIN_MEAN, "std": PLAIN_STD}
     channels, size = _input_size(timm_config, model_args, folder)
-    return EncoderSource(
+    preprocessing = _preprocessing(config, timm_config, channels, size, folder)
+    source = EncoderSource(
         architecture=architecture,
-        weights=weights,
+        weights=find_encoder_file(folder),
         in_channels=channels,
-        preprocessing=_preprocessing(config, timm_config, channels, size, folder),
+        preprocessing=preprocessing,
         model_args=_kept_args(model_args),
         classifier=_names(timm_config.get("classifier"), folder),
-        description=description or str(folder),
+        description=description or str(folder.absolute()),
     )
+    return _with_known_pixels(source, config, folder, from_hub=bool(description))
 
 
-def learned_from_plain_pixels(name: str) -> bool:
-    """Whether an encoder is one of those of Zoobot 2, whose config.json says another normalisation.
+def _with_known_pixels(
+    source: EncoderSource, config: dict[str, Any], folder: Path, *, from_hub: bool
+) -> EncoderSource:
+    """The source with the pixels that its encoder learned from, as far as anything tells; and what does."""
+    if (config.get("zoobot") or {}).get("preprocessing"):
+        parent = Origin.from_config(config["zoobot"].get("origin"))
+        why = f"as {folder / CONFIG_FILE} says, with which it was trained"
+        return replace(source, why_pixels=f"{why} ({parent.pixels})" if parent and parent.pixels else why)
+    known = published_name(source.description) or published_name(folder)
+    if known is not None:
+        changed, why = as_published(source.preprocessing, *known)
+        logger.info("encoder %s: %s", source.description, why)
+        return replace(source, preprocessing=changed, why_pixels=why)
+    said = "mean" in (config["pretrained_cfg"] or {})
+    why = (
+        f"normalised as {folder / CONFIG_FILE} says" if said else "ImageNet's normalisation, for want of any"
+    )
+    if not from_hub:
+        why = f"{why}; nothing tells where this folder comes from"
+        logger.warning(
+            "encoder %s: nothing tells where this folder comes from. It gets whole images, %s. If it is one "
+            "of Zoobot's published encoders, or learned from pixels in [0, 1], give normalisation "
+            "`plain` and the crop it learned from (--normalisation plain --crop-fraction %.4f); else any "
+            "--mean and --std",
+            *(source.description, why.partition(";")[0], PUBLISHED_CROP_FRACTION),
+        )
+    return replace(source, why_pixels=why)
 
-    They learned from pixels in [0, 1], neither shifted nor scaled (`normalize=False` in the views of
-    galaxy-datasets, with which Zoobot 2 also finetunes them). What timm wrote beside them when they were
-    published is the mean and scatter of its own weights of that architecture.
+
+def as_published(preprocessing: Preprocessing, name: str, told_by: str) -> tuple[Preprocessing, str]:
+    """The pixels that a published encoder of Zoobot 2 learned from, and why these, in words.
 
     Args:
-        name: Of the model on the Hub, with or without revision, or of a folder.
-
-    Example:
-        >>> learned_from_plain_pixels("hf_hub:mwalmsley/zoobot-encoder-convnext_nano")
-        True
-        >>> learned_from_plain_pixels("hf_hub:timm/convnext_nano.in12k")
-        False
+        preprocessing: What its config.json says.
+        name: What `published_name` found.
+        told_by: Likewise, what says so.
     """
-    return _OF_ZOOBOT_2.search(name) is not None
+    changed = preprocessing.with_changes(
+        mean=PLAIN_MEAN, std=PLAIN_STD, crop_fraction=PUBLISHED_CROP_FRACTION
+    )
+    why = (
+        f"{name} (known by {told_by}) learned from pixels in [0, 1] and was evaluated on the central "
+        f"{PUBLISHED_CROP_FRACTION:.0%}".replace("%", " %")
+    )
+    return changed, why
 
 
 def _input_size(timm_config: dict[str, Any], model_args: dict[str, Any], folder: Path) -> tuple[int, int]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["hash_file", "hash_model"]
 
 #: What a checkpoint's record holds that decides no prediction.
-_HISTORY = ("training", "versions")
+_HISTORY = ("origin", "training", "versions")
 
 
 def hash_model(neutral: NeutralCheckpoint) -> str:

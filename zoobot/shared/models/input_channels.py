@@ -9,9 +9,38 @@ import numpy as np
 from zoobot.shared.errors import EncoderError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from zoobot.shared.preprocessing import Colour, Preprocessing
 
-__all__ = ["adapt_input_kernel", "adapt_preprocessing", "colour_for"]
+__all__ = ["adapt_input_kernel", "adapt_preprocessing", "channels_of_weights", "colour_for"]
+
+#: Pixels that some stems (TResNet's) fold into one before their first convolution.
+_FOLDED_PIXELS = 16
+
+
+def channels_of_weights(
+    weights: Mapping[str, np.ndarray], first_layers: Sequence[str], *, expected: int
+) -> int:
+    """How many channels the images have that an encoder's first layers take.
+
+    Files that older versions of timm wrote say 3 whatever the encoder was built for.
+
+    Args:
+        weights: By timm's parameter names.
+        first_layers: timm's names of the layers that images enter by.
+        expected: What is said elsewhere; it holds where the weights don't tell.
+
+    Example:
+        >>> channels_of_weights({"stem.0.weight": np.ones((80, 1, 4, 4))}, ["stem.0"], expected=3)
+        1
+    """
+    for layer in first_layers:
+        kernel = weights.get(f"{layer}.weight")
+        if kernel is not None and kernel.ndim == 4:
+            channels = int(kernel.shape[1])
+            return expected if channels == expected * _FOLDED_PIXELS else channels
+    return expected
 
 
 def adapt_input_kernel(kernel: np.ndarray, *, source_channels: int, in_channels: int) -> np.ndarray:

@@ -141,5 +141,21 @@ def encoder_for_pixels(
         encoder = encoders.load_encoder(name, **shape)
     elif not isinstance(encoder, encoders.Encoder):
         encoder = encoders.encoder_from_module(encoder, **shape)
-    encoder.preprocessing = encoder.preprocessing.with_changes(**changes)
+    _apply_changes(encoder, preprocessing, changes)
     return encoder
+
+
+def _apply_changes(
+    encoder: Any, preprocessing: Preprocessing | dict[str, Any] | None, changes: dict[str, Any]
+) -> None:
+    """Give an encoder the pixels that were asked for, and say so where they differ from its own."""
+    before = encoder.preprocessing
+    encoder.preprocessing = before.with_changes(**changes)
+    if isinstance(preprocessing, Preprocessing):
+        asked = sorted(name for name, value in changes.items() if before.to_config()[name] != value)
+    else:
+        asked = sorted(changes)
+    if asked and encoder.origin is not None:
+        told = f"{', '.join(asked)} as you asked"
+        why = f"{encoder.origin.pixels}; {told}" if encoder.origin.pixels else told
+        encoder.origin = replace(encoder.origin, pixels=why)

@@ -171,7 +171,9 @@ def read_torch_object(
         raise
     except Exception as error:  # a damaged pickle can fail in any way that a small program can
         said = str(error)[:500] or type(error).__name__
-        msg = f"{path} is damaged or not a file of tensors that torch saved: {said}"
+        msg = (
+            f"{path} is damaged or not a file of tensors that torch saved ({said}); copy or download it again"
+        )
         raise CheckpointError(msg) from error
 
 

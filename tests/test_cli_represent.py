@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from zoobot import cli
@@ -51,6 +52,42 @@ def test_features_in_parts_are_told_of_and_merged(run, survey, tmp_path, capsys)
         read_features(tmp_path / "all.fits").features, read_features(folder).features
     )
     assert read_features(tmp_path / "all.fits").origin["task"]["block"] == "stem"
+
+
+def test_what_an_encoder_looks_at_is_said_and_can_be_chosen(
+    run, survey, tmp_path, capsys, publish, engine_name
+):
+    weights = {"conv1.weight": np.ones((2, 1, 3, 3), "f4")}
+    stranger = publish(tmp_path / "mine", "test_resnet", weights, size=32)
+    assert run("info", stranger) == 0
+    told = capsys.readouterr().out
+    for words in ("the whole image", "32 x 32 px", "1 channel", "mean 0.449", "nothing tells where"):
+        assert words in told
+    words = ["represent", "zoobot-mini", "--catalog", survey, "--no-progress", "--backend", engine_name]
+    words += ["--save-loc", tmp_path / "a.csv", "--crop-fraction", 0.5, "--image-size-pix", 32]
+    assert run(*words, "--normalisation", "plain") == 0
+    told = capsys.readouterr().err
+    for line in (
+        "the central 50 % of each image",
+        "32 x 32 px",
+        "none: pixels in [0, 1]",
+        "crop_fraction, image_size_pix, normalisation as you asked",
+    ):
+        assert line in told
+    assert run(*words, "--overwrite", "--mean", 0, "--std", 1) == 0
+    assert run(*words, "--overwrite", "--normalisation", "plain", "--mean", 0) == 2
+    assert "--normalisation by name, or --mean and --std" in capsys.readouterr().err
+
+
+def test_an_image_is_asked_about_as_the_features_were_made(run, survey, tmp_path, capsys):
+    words = ["represent", "zoobot-mini", "--catalog", survey, "--no-progress", "--crop-fraction", 0.5]
+    words += ["--image-size-pix", 32, "--normalisation", "plain"]
+    assert run(*words, "--save-loc", tmp_path / "a.parquet") == 0
+    image = survey.parent / pd.read_csv(survey).file_loc[0]
+    asked = ["similar", tmp_path / "a.parquet", "--like", image, "-k", 1, "--save-loc", tmp_path / "like.csv"]
+    assert run(*asked) == 0
+    rows = (tmp_path / "like.csv").read_text().splitlines()
+    assert float(rows[1].split(",")[3]) > 0.9999
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from zoobot.shared.options import (
     StreamingOptions,
     TargetOptions,
     TaskOptions,
+    ViewOptions,
     WholeModelOptions,
 )
 from zoobot.shared.settings import Options, setting
@@ -76,6 +77,7 @@ __all__ = [
     "TargetOptions",
     "TaskOptions",
     "TrainOptions",
+    "ViewOptions",
     "WholeModelOptions",
 ]
 

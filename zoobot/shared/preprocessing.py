@@ -125,8 +125,18 @@ class Preprocessing:
         _require(0 <= self.fill_value <= 1, "fill_value must lie in [0, 1]", self.fill_value)
 
     def with_changes(self, **changes: Any) -> Preprocessing:
-        """The same record with some values changed; the rest, and the checks, stay."""
+        """The same record with some values changed; the rest, and the checks, stay.
+
+        `normalisation` sets mean and std by a name of `NORMALISATIONS`.
+
+        Example:
+            >>> Preprocessing(channels=1, mean=(0.4,), std=(0.2,)).with_changes(normalisation="plain").std
+            (1.0,)
+        """
+        named = changes.pop("normalisation", None)
         _refuse_unknown(changes)
+        if named is not None:
+            changes = _named_normalisation(named, changes.get("channels", self.channels)) | changes
         return replace(self, **changes)
 
     def to_config(self) -> dict[str, Any]:
@@ -217,6 +227,15 @@ def _normalisation_in_words(preprocessing: Preprocessing) -> str:
 
 def _listed(values: tuple[Any, ...]) -> str:
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _named_normalisation(name: Any, channels: int) -> dict[str, tuple[float, ...]]:
+    """Mean and std by name; for other images than colour ones, their averages over red, green and blue."""
+    if name not in NORMALISATIONS:
+        msg = f"normalisation must be one of {list(NORMALISATIONS)}, got {name!r}"
+        raise ConfigError(msg)
+    values = dict(zip(("mean", "std"), NORMALISATIONS[name], strict=True))
+    return {key: v if channels == 3 else (sum(v) / len(v),) for key, v in values.items()}
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, as a text to read; no weights are loaded."""
+"""What a checkpoint holds, as a text to read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
+from zoobot.shared.models.encoder_source import source_from_folder
+from zoobot.shared.models.origin import Origin
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
+from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 from zoobot.workflow.prediction import find_checkpoint
 
 __all__ = ["describe_checkpoint"]
@@ -16,7 +19,9 @@ _MOST_COLUMNS = 12
 
 
 def describe_checkpoint(folder: str | Path) -> str:
-    """The lines that `zoobot info` prints: encoder, task, predicted columns, pixels, training, versions.
+    """The lines that `zoobot info` prints: encoder, what it started from, task, pixels, training, versions.
+
+    Weights are read only of encoders by others, whose config.json may be wrong about their channels.
 
     Args:
         folder: A checkpoint's folder, that of the run that left it, or an exported .onnx file.
@@ -25,29 +30,50 @@ def describe_checkpoint(folder: str | Path) -> str:
         CheckpointError: If it is no checkpoint.
     """
     if is_onnx_file(folder):
-        return _join(_exported(Path(folder)))
+        return _exported(Path(folder))
     folder = find_checkpoint(folder)
     config = read_config(folder)
     ours = config.get("zoobot") or {}
     parts = [("checkpoint", {"folder": str(folder)}), ("encoder", _encoder(config))]
+    parts.append(("started from", _parent(ours)))
     if ours.get("task"):
         parts.append(("task", _task(tasks.from_config(ours["task"]))))
     else:
         parts.append(("task", {"kind": "none: an encoder alone, to start finetuning from"}))
     parts += [(name, ours.get(name) or {}) for name in ("preprocessing", "training", "versions")]
-    return _join(parts)
+    return "\n\n".join([_join(parts[:4]), _pixels(folder, config), _join(parts[4:])]).strip()
 
 
-def _exported(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _pixels(folder: Path, config: dict[str, Any]) -> str:
+    """What the model looks at, and why."""
+    ours = config.get("zoobot") or {}
+    origin = Origin.from_config(ours.get("origin"))
+    if ours.get("preprocessing"):
+        pixels = Preprocessing.from_config(ours["preprocessing"])
+        return describe_pixels(pixels, (origin and origin.pixels) or "the model was trained so")
+    source = source_from_folder(folder)
+    first = (config["pretrained_cfg"] or {}).get("first_conv") or ()
+    source = source.fitted_to(source.read_weights(), (first,) if isinstance(first, str) else first)
+    return describe_pixels(source.preprocessing, source.why_pixels)
+
+
+def _parent(ours: dict[str, Any]) -> dict[str, Any]:
+    """The encoder that training started from."""
+    origin = Origin.from_config(ours.get("origin"))
+    return {} if origin is None else {"encoder": origin.encoder, "sha256": origin.sha256}
+
+
+def _exported(path: Path) -> str:
     """The same of a file that `zoobot export` wrote."""
     model = OnnxModel(path)
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    return [
+    parts = [
         ("exported model", {"file": str(path), "size": size}),
         ("task", _task(model.task)),
         ("preprocessing", model.preprocessing.to_config()),
         ("versions", model.versions),
     ]
+    return "\n\n".join([_join(parts), describe_pixels(model.preprocessing)])
 
 
 def _join(parts: list[tuple[str, dict[str, Any]]]) -> str:

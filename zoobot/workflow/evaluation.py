@@ -16,6 +16,7 @@ import pandas as pd
 from zoobot.shared.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.mixtures import mix, plain_expectation
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
@@ -87,6 +88,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     models = [engine.checkpoint.load(place) for place in places]
     galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
     galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
+    tell_pixels(*models)
     record = open_run(folder, _WORK, options.to_config(), command=command)
     with record.running():
         data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}

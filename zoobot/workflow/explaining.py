@@ -17,6 +17,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.files.names import file_stems
 from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.locations import split_location
@@ -97,6 +98,7 @@ def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain"
     with record.running():
         record.update(data={"catalog": data})
         logger.info("Explaining %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+        tell_pixels(model)
         for one in explanations:
             rows.append(_keep(one, folder, stems[one.id_str], model.task, options))
             if one.shared is not None and not one.shared.adds_up:

@@ -12,6 +12,7 @@ import pandas as pd
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.safe import replacing
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.member_predictions import represent_galaxies
 
@@ -86,6 +87,7 @@ def encode_known(
         failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
     else:
         logger.info("Encoding %s galaxies of %s, once for all", f"{len(galaxies):,}", galaxies.name)
+        tell_pixels(model)
         encoded = represent_galaxies(engine, model, galaxies, options)
         ids, features, failures = encoded.ids, encoded.features, encoded.failures
         with replacing(place) as draft, draft.open("wb") as file:

@@ -11,6 +11,7 @@ import pandas as pd
 from zoobot.shared import defaults, tasks
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.samples import read_samples
 from zoobot.shared.predictions import read_prediction_metadata
@@ -72,6 +73,7 @@ def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions)
     task = shared_task([model.task for model in models])
     n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+    tell_pixels(*models)
     found = [represent_galaxies(engine, model, galaxies, options) for model in models]
     read = set.intersection(*(set(one.ids) for one in found))
     ids = [galaxy for galaxy in galaxies.ids if galaxy in read]

@@ -12,6 +12,7 @@ from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.onnx.prediction import predict as predict_exported
 from zoobot.shared.parts.files import is_folder_of_parts
@@ -75,6 +76,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     task = models[0].task
     check_tables(tables, task)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+    tell_pixels(*models)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     record = RunRecord(
         save_loc.with_suffix(".run.json"), {"work": "predict", "status": "running", "command": command}
@@ -104,6 +106,7 @@ def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult
     models, predict_with = _load([find_model(p) for p in (options.checkpoint, *options.ensemble)], options)
     task = models[0].task
     check_tables(tables, task)
+    tell_pixels(*models)
     parts = predict_into_folder(
         options,
         models,

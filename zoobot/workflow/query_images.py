@@ -9,7 +9,9 @@ import pandas as pd
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
+from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.representing import find_encoder
 from zoobot.workflow.run_folder import read_record_file
 
@@ -44,7 +46,9 @@ def encode_images(
         msg = f"{options.features} does not say which model made it, to encode {images[0]!r}: give --model"
         raise ConfigError(msg)
     engine = load_engine(options.backend)
-    encoder = engine.encoders.load_encoder(find_encoder(model))
+    recorded = index.origin.get("preprocessing")
+    pixels = None if recorded is None else Preprocessing.from_config(recorded)
+    encoder = encoder_for_pixels(engine.encoders, find_encoder(model), None, pixels)
     block = (index.origin.get("task") or {}).get("block")
     if block is not None and block not in [one.name for one in encoder.blocks]:
         _refuse_model(model, options.features)

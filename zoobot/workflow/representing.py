@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.neutral import encoder_for_pixels
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.parts.files import is_folder_of_parts
 from zoobot.shared.predicting.run import check_request
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.shared.config import RepresentOptions
+    from zoobot.shared.engine import Engine
     from zoobot.shared.features.tables import FeatureTable
 
 __all__ = ["RepresentResult", "find_encoder", "represent"]
@@ -83,11 +86,11 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
         progress=options.progress,
     )
     if is_folder_of_parts(options.save_loc):
-        encoder = engine.encoders.load_encoder(find_encoder(options.checkpoint))
+        encoder = load_told_encoder(engine, options)
         return _into_folder(options, encoder, encode_with, command)
     save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
     galaxies = read_galaxies(options.catalog, options, select=options.select)
-    encoder = engine.encoders.load_encoder(find_encoder(options.checkpoint))
+    encoder = load_told_encoder(engine, options)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     record = RunRecord(
@@ -103,6 +106,14 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
         failures=failures,
         failed=len(failures),
     )
+
+
+def load_told_encoder(engine: Engine, options: RepresentOptions) -> Any:
+    """The encoder, with the pixels that were asked for; what it looks at is said."""
+    name = find_encoder(options.checkpoint)
+    encoder = encoder_for_pixels(engine.encoders, name, None, options.image_changes())
+    tell_pixels(encoder)
+    return encoder
 
 
 def _into_folder(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
+from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training.log import EpochLog
 from zoobot.shared.training.taught import keep_split
@@ -167,8 +168,8 @@ def _report(
 
 def _tell_what_starts(galaxies: Any, model: Any) -> None:
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in galaxies.galaxies.items())
-    pixels = model.preprocessing
-    logger.info("%s on %s galaxies, at %d px", model.task.kind.capitalize(), sizes, pixels.image_size_pix)
+    logger.info("%s on %s galaxies", model.task.kind.capitalize(), sizes)
+    tell_pixels(model)
 
 
 def _train(

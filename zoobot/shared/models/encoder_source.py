@@ -149,7 +149,7 @@ def _with_known_pixels(
     """The source with the pixels that its encoder learned from, as far as anything tells; and what does."""
     if (config.get("zoobot") or {}).get("preprocessing"):
         parent = Origin.from_config(config["zoobot"].get("origin"))
-        why = f"as {folder / CONFIG_FILE} says, with which it was trained"
+        why = f"as {source.description} was trained"
         return replace(source, why_pixels=f"{why} ({parent.pixels})" if parent and parent.pixels else why)
     known = published_name(source.description) or published_name(folder)
     if known is not None:

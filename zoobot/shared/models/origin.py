@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PUBLISHED_CROP_FRACTION", "Origin", "published_name"]
+from zoobot.shared.preprocessing import describe_pixels
+
+__all__ = ["PUBLISHED_CROP_FRACTION", "Origin", "published_name", "tell_pixels"]
+
+logger = logging.getLogger("zoobot")
 
 #: The part of an image's side that Zoobot 2's encoders were evaluated on.
 PUBLISHED_CROP_FRACTION = 1 / 1.2
@@ -83,6 +88,21 @@ def published_name(place: str | Path) -> tuple[str, str] | None:
         if found:
             return found[1], str(file)
     return None
+
+
+def tell_pixels(*models: Any) -> None:
+    """Log what models look at, and why, once for each way of looking.
+
+    Args:
+        *models: Models or encoders of an engine, or exported models.
+    """
+    told = [
+        describe_pixels(model.preprocessing, origin.pixels if origin else "")
+        for model in models
+        for origin in [getattr(getattr(model, "encoder", model), "origin", None)]
+    ]
+    for text in dict.fromkeys(told):
+        logger.info("%s", text)
 
 
 def _start_of(file: Path) -> str:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["AugmentationOptions", "ImageOptions"]
+__all__ = ["AugmentationOptions", "ImageOptions", "ViewOptions"]
+
+_TITLE = "Images (where not given: as the encoder was trained)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(Options):
-    """How a file becomes network input. Without a value, the encoder's own record holds."""
+class ViewOptions(Options):
+    """What an encoder sees of an image. Without a value, its own record holds."""
 
-    title: ClassVar[str] = "Images (where not given: as the encoder was trained)"
+    title: ClassVar[str] = _TITLE
 
     image_size_pix: int | None = setting(
         None, "side of the network input; fewer pixels are faster", at_least=1
     )
-    channels: int | None = setting(None, "planes of the network input: 3 colour, 1 grey, N bands", at_least=1)
     crop_fraction: float | None = setting(
         None, "side of the central square that is kept, as a fraction of the image", above=0
     )
+    normalisation: Literal["imagenet", "plain"] | None = setting(
+        None, "mean and scatter of the pixels, by name; plain: they stay in [0, 1]"
+    )
+    mean: tuple[float, ...] | None = setting(
+        None, "the same in numbers, for pixels in [0, 1]: subtracted from each channel (one number: from all)"
+    )
+    std: tuple[float, ...] | None = setting(None, "likewise, what each channel is divided by", above=0)
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.normalisation and (self.mean or self.std):
+            msg = "give --normalisation by name, or --mean and --std in numbers, not both"
+            raise ConfigError(msg)
+
+    def image_changes(self) -> dict[str, Any]:
+        """The values that were given, by the names of `Preprocessing.with_changes`."""
+        kind = ImageOptions if isinstance(self, ImageOptions) else ViewOptions
+        given = {f.name: getattr(self, f.name) for f in fields(kind)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(ViewOptions):
+    """How a file becomes network input. Without a value, the encoder's own record holds."""
+
+    title: ClassVar[str] = _TITLE
+
+    channels: int | None = setting(None, "planes of the network input: 3 colour, 1 grey, N bands", at_least=1)
     colour: Literal["as-is", "to-grey", "to-rgb"] | None = setting(
         None, "how grey and colour files meet the channels"
     )
@@ -48,11 +78,6 @@ class ImageOptions(Options):
     pixel_scale_arcsec: float | None = setting(
         None, "size of an original pixel on the sky; kept as a record", above=0
     )
-
-    def image_changes(self) -> dict[str, Any]:
-        """The values that were given, by the names of `Preprocessing`."""
-        given = {name: getattr(self, name) for name in ImageOptions.__annotations__ if name != "title"}
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def test_the_advice_works(caplog):
     values = with_some(T_TYPES, -99, -999, np.float32(-99.9))
     with pytest.raises(LabelError) as caught:
         usable(values)
-    assert "missing_values=(-999.0, -99.9, -99.0)" in str(caught.value)
+    assert "missing_values=(-999, -99.9, -99)" in str(caught.value)
     with caplog.at_level(logging.INFO):
         assert len(usable(values, missing_values=(-999.0, -99.9, -99.0))) == 200
     assert "Left out 3 of 203" in caplog.text
@@ -169,6 +169,7 @@ def test_a_data_module_leaves_out_and_asks(caplog):
         ([0.5, 1.0, 2.0], r"fractions such as 0\.5; say task='regression'"),
         (T_TYPES.tolist(), r"18 different whole numbers, from -6 to 11; .*or task='classification'"),
         ([str(i) for i in range(11)], "11 different whole numbers"),
+        ([0, 1, -99, 1, -99], r"-99 may stand for a missing one \(2 galaxies\); leave those galaxies out"),
     ],
 )
 def test_labels_that_look_measured(values, message):
@@ -176,7 +177,9 @@ def test_labels_that_look_measured(values, message):
         refuse_measurements(values, "T", "c.csv")
 
 
-@pytest.mark.parametrize("values", [[0, 1, 0], list("abc") * 9, list(range(10)), [True, False], ["1", "x"]])
+@pytest.mark.parametrize(
+    "values", [[0, 1, 0], list("abc") * 9, list(range(10)), [-1, 0, 1], [True, False], ["1", "x"]]
+)
 def test_labels_that_may_be_classes(values):
     refuse_measurements(values, "T", "c.csv")
 

@@ -156,7 +156,8 @@ def in_flags(message: str, options: type[Options]) -> str:
         >>> in_flags("'a=1' lacks it: choose it with id_col=, or say id_col='name'", Columns)
         "'a=1' lacks it: choose it with --id-col, or say --id-col name"
     """
-    pattern, kinds = _spoken_names(options)
+    # mypy takes the hash of a dataclass for that of its instances
+    pattern, kinds = _spoken_names(options)  # type: ignore[arg-type]
 
     def say(found: re.Match[str]) -> str:
         name = found["name"] or found["first"] or found["word"]

@@ -109,7 +109,7 @@ def _ask(values: np.ndarray, column: str, name: str, *, ask_about_ranges: bool) 
         rest = (
             f"others lie from {others.min():g} to {others.max():g}" if len(others) else "there are no others"
         )
-        given = tuple(float(f"{value:.6g}") for value in suspects)
+        given = tuple(int(value) if value.is_integer() else float(f"{value:.6g}") for value in suspects)
         msg = (
             f"column {column!r} of {name} holds values that may stand for missing ones: {listed}; {rest}. "
             f"Say which mean that there is no value with missing_values={given!r}, or that all are meant "
@@ -178,6 +178,9 @@ def refuse_measurements(values: Sequence[object], column: str, name: str) -> Non
     elif len(distinct) > _MOST_CLASSES:
         what = f"{len(distinct):,} different whole numbers, from {distinct[0]:g} to {distinct[-1]:g}"
         choice = "say task='regression' to learn them as numbers, or task='classification' if each is a class"
+    elif suspects := _stand_for_nothing(numbers):
+        what = f"{next(iter(suspects)):g} may stand for a missing one ({sum(suspects.values()):,} galaxies)"
+        choice = "leave those galaxies out, or say task='classification' if it is a class"
     else:
         return
     msg = f"the labels in column {column!r} of {name} look like measurements, not classes: {what}; {choice}"

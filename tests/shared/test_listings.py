@@ -138,8 +138,21 @@ class TestTars:
         told = "\n".join(caplog.messages)
         assert "2 labels (.cls, .json) belong to no image by their name, such as 'c.cls'" in told
         assert "3 of 4 images have no labels beside them, such as 'c.g'" in told
-        assert "Passed over 3 files of" in told
-        assert ": 1 .cls, 1 .json, 1 .txt" in told
+        assert "Passed over 1 file of" in told
+        assert ": 1 .txt" in told
+        assert len(caplog.messages) == 3
+        caplog.clear()
+        write_tar(tmp_path / "b.tar", {f"{i}.png": picture(i) for i in range(5)})
+        with caplog.at_level(logging.INFO):
+            _ = CatalogStream(tmp_path / "*.tar").facts
+        told = "\n".join(caplog.messages)
+        assert "8 of 9 images have no labels beside them" in told
+        assert len(caplog.messages) == 3
+        caplog.clear()
+        (tmp_path / "README.md").touch()
+        with caplog.at_level(logging.INFO):
+            read_catalog(tmp_path)
+        assert any("Passed over 1 file of the folder" in message for message in caplog.messages)
 
     @pytest.mark.parametrize("kind", ["tar", "zip", "folder"])
     def test_two_images_of_one_id_are_named(self, tmp_path, kind):

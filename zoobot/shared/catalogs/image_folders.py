@@ -87,7 +87,7 @@ def image_ids(places: Sequence[str]) -> list[str]:
 
 
 class PassedOver:
-    """The files that were no galaxies, counted by kind.
+    """What lies beside galaxies and is none: files counted by kind, and labels and images that are no pair.
 
     Args:
         where: The folder or archives they lie in.
@@ -96,6 +96,8 @@ class PassedOver:
     def __init__(self, where: str) -> None:
         self._where = where
         self.kinds: Counter[str] = Counter()
+        self._images = 0
+        self._without: dict[str, tuple[int, str]] = {"image": (0, ""), "label": (0, "")}
 
     def add(self, name: str) -> None:
         """Count a file."""
@@ -104,17 +106,39 @@ class PassedOver:
         kind = ending.group() if ending else "without an ending"
         self.kinds["hidden" if last.startswith(".") else kind] += 1
 
+    def add_pairs(self, images: int, without_label: Sequence[str], without_image: Sequence[str]) -> None:
+        """Count images beside which labels may lie.
+
+        Args:
+            images: How many images there are.
+            without_label: Those that have none.
+            without_image: Labels that belong to none of them.
+        """
+        self._images += images
+        for lacking, names in (("label", without_label), ("image", without_image)):
+            count, first = self._without[lacking]
+            self._without[lacking] = count + len(names), first or next(iter(names), "")
+
     def tell(self, logger: logging.Logger) -> None:
-        """Say how many there were of each kind, if there were any."""
+        """Say how many there were of each kind, and what is no pair, if there was any."""
         if self.kinds:
             count = sum(self.kinds.values())
             files = "1 file" if count == 1 else f"{count:,} files"
             logger.info("Passed over %s of %s that are no images: %s", files, self._where, self)
+        labels, first_label = self._without["image"]
+        if labels:
+            words = "%s: %s labels (.cls, .json) belong to no image by their name, such as %r"
+            logger.warning(words, self._where, f"{labels:,}", first_label)
+        bare, first_bare = self._without["label"]
+        if 0 < bare < self._images:
+            words = "%s: %s of %s images have no labels beside them, such as %r"
+            logger.warning(words, self._where, f"{bare:,}", f"{self._images:,}", first_bare)
 
     def __str__(self) -> str:
-        shown = [f"{count:,} {kind}" for kind, count in self.kinds.most_common(_KINDS_SHOWN)]
-        others = sum(self.kinds.values()) - sum(count for _, count in self.kinds.most_common(_KINDS_SHOWN))
-        return ", ".join([*shown, f"{others:,} others"] if others else shown)
+        shown = self.kinds.most_common(_KINDS_SHOWN)
+        others = sum(self.kinds.values()) - sum(count for _, count in shown)
+        listed = [f"{count:,} {kind}" for kind, count in shown]
+        return ", ".join([*listed, f"{others:,} others"] if others else listed)
 
 
 def _last_part(name: str) -> str:

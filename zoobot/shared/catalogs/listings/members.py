@@ -62,21 +62,13 @@ class ListedMembers:
         labels = [n for n in names if n.endswith(_LABELS)] if isinstance(archive, TarImages) else []
         self._keys = _pair(self._ids, labels)
         self._paired = {f"{key}{ending}" for key in self._keys.values() for ending in _LABELS} & set(labels)
-        images = set(self._members)
+        lone = set(labels) - self._paired
+        known = {*self._members, *labels}
         for name in names:
-            if name not in images and name not in self._paired:
+            if name not in known:
                 passed_over.add(name)
-        self._tell_unpaired([name for name in labels if name not in self._paired])
-
-    def _tell_unpaired(self, labels: Sequence[str]) -> None:
-        """Say which labels have no image, and, where there are labels, how many images have none."""
-        if labels:
-            words = "%s: %s labels (.cls, .json) belong to no image by their name, such as %r"
-            logger.warning(words, self._path, f"{len(labels):,}", labels[0])
         bare = [galaxy for galaxy in self._ids if galaxy not in self._keys]
-        if bare and self._paired:
-            words = "%s: %s of %s images have no labels beside them, such as %r"
-            logger.warning(words, self._path, f"{len(bare):,}", f"{len(self._ids):,}", bare[0])
+        passed_over.add_pairs(len(self._ids), bare, [name for name in labels if name in lone])
 
     def __len__(self) -> int:
         return len(self._members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from zoobot.shared.pixels.containers.zips import ZipImages
 from zoobot.shared.pixels.locations import is_saved_dataset
 
 __all__ = ["open_listing"]
+
+logger = logging.getLogger(__name__)
 
 _ARCHIVES = (".tar", ".zip")
 _SPLITS = {"validation": "val", "valid": "val", "dev": "val"}
@@ -73,7 +76,15 @@ def _of_folder(folder: Path, id_col: str, file_col: str, image_col: str | None) 
     if files and any(is_image_name(path.name) for path in there):
         msg = f"the folder {str(folder)!r} holds images and archives of images; which are the catalog?"
         raise CatalogError(msg)
-    return _of_files(files, id_col, file_col, image_col) if files else None
+    if not files:
+        return None
+    passed_over = PassedOver(f"the folder {str(folder)!r}")
+    archives = set(files)
+    for path in there:
+        if path not in archives:
+            passed_over.add(path.name)
+    passed_over.tell(logger)
+    return _of_files(files, id_col, file_col, image_col)
 
 
 def _dataset(

@@ -1,6 +1,7 @@
 """The guided training of whole models, on two tiny simulated campaigns, once for every engine."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,10 @@ import pytest
 from zoobot import workflow
 from zoobot.shared import schemas
 from zoobot.shared.config import FinetuneOptions, TrainOptions
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.simulate import simulate_survey
+from zoobot.workflow.building import read_labelled
 
 TINY = {
     "encoder": "resnet10t",
@@ -116,3 +118,13 @@ def test_a_further_process_trains_and_leaves_folder_and_scores_to_the_first(trai
     assert train() is None
     assert fitted == [{"ckpt_path": None}]
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_only_some_galaxies_of_the_catalogs_are_learned_from(surveys, tmp_path):
+    options = TrainOptions(**TINY, catalog=surveys, schema=CAMPAIGNS, save_dir=tmp_path / "run")
+    first = pd.read_csv(surveys[0], dtype={"id_str": str})["id_str"][0]
+    assert len(read_labelled(options).catalogs["train"]) == 48
+    selected = read_labelled(replace(options, select=f"id_str={first}"))
+    assert selected.catalogs["train"].ids == [first]
+    with pytest.raises(CatalogError, match="no galaxy has it"):
+        read_labelled(replace(options, select="id_str=nobody"))

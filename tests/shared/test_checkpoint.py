@@ -1,5 +1,6 @@
 import json
 import os
+import struct
 import sys
 
 import numpy as np
@@ -17,7 +18,7 @@ from zoobot.shared.checkpoint import (
     write_checkpoint,
 )
 from zoobot.shared.errors import CheckpointError, EncoderError
-from zoobot.shared.files.tensors import read_tensors
+from zoobot.shared.files.tensors import LARGEST_HEADER, read_tensors
 from zoobot.shared.models.encoder_source import source_from_folder
 from zoobot.shared.models.neutral import read_whole_model
 from zoobot.shared.preprocessing import Preprocessing
@@ -190,6 +191,22 @@ def test_missing_and_truncated_tensors(tmp_path, name):
             read_checkpoint(folder)
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=f"has no {name}"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", [ENCODER_FILE, HEAD_FILE])
+def test_a_header_of_a_million_tensors_is_not_read(tmp_path, name):
+    folder = write_checkpoint(tmp_path / "c", make_checkpoint())
+    size = LARGEST_HEADER + 1
+    with (folder / name).open("wb") as file:
+        file.write(struct.pack("<Q", size))
+        file.truncate(size + 8)  # no such header is parsed, so there need be none
+    with pytest.raises(CheckpointError, match=f"{name} lists more tensors than any network has: .*8,388,609"):
+        read_checkpoint(folder)
+    (folder / name).write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(
+        CheckpointError, match=r"should take 4,611,686,018,427,387,904 bytes, of 2 that there are"
+    ):
         read_checkpoint(folder)
 
 

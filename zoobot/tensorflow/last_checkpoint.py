@@ -17,7 +17,7 @@ import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.safe import replacing
-from zoobot.shared.files.tensors import write_tensors
+from zoobot.shared.files.tensors import check_header, write_tensors
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
 from zoobot.tensorflow import weights
@@ -172,10 +172,11 @@ def read_last(
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             state = json.loads((file.metadata() or {})["zoobot"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, CheckpointError, OSError, KeyError, ValueError) as error:
         msg = f"{path} is no last.ckpt of the TensorFlow engine, or is damaged ({error}); start the run anew"
         raise CheckpointError(msg) from error
     parts = {

@@ -12,7 +12,10 @@ from zoobot.shared.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["as_plain", "read_tensors", "write_tensors"]
+__all__ = ["LARGEST_HEADER", "as_plain", "check_header", "read_tensors", "write_tensors"]
+
+#: Bytes in which a file's tensors are named; those of the largest networks take a few hundred thousand.
+LARGEST_HEADER = 8 * 2**20
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -28,6 +31,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         msg = f"the checkpoint {path.parent} has no {path.name}"
         raise CheckpointError(msg)
+    check_header(path)
     try:
         return {name: as_plain(array) for name, array in load_file(path).items()}
     except (SafetensorError, OSError) as error:
@@ -36,6 +40,35 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     except (KeyError, TypeError, ModuleNotFoundError) as error:
         msg = f"{path} holds numbers of a type that NumPy does not have ({error}); convert it to float32"
         raise CheckpointError(msg) from error
+
+
+def check_header(path: Path) -> None:
+    """Raise unless the header of a safetensors file, which names its tensors, is one to be read.
+
+    Its size stands in the first 8 bytes; reading a million names takes a gigabyte.
+
+    Raises:
+        CheckpointError: If it is longer than the file, or than any network needs.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            room = path.stat().st_size - 8
+    except OSError as error:
+        msg = f"can't read {path}: {error}"
+        raise CheckpointError(msg) from error
+    if size > room:
+        msg = (
+            f"{path} is damaged or not a safetensors file (its header should take {size:,} bytes, of "
+            f"{room:,} that there are); copy or download it again"
+        )
+        raise CheckpointError(msg)
+    if size > LARGEST_HEADER:
+        msg = (
+            f"{path} lists more tensors than any network has: its header takes {size:,} bytes, and at most "
+            f"{LARGEST_HEADER:,} are read (the names and shapes of some 50,000 tensors)"
+        )
+        raise CheckpointError(msg)
 
 
 def write_tensors(

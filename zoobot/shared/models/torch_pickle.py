@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
+from zoobot.shared.files.tensors import LARGEST_HEADER
 
 __all__ = ["InertObject", "read_torch_object", "read_torch_pickle"]
 
@@ -45,7 +46,7 @@ _TYPES = {
 _ENCRYPTED = 1  # a zip member's flag
 
 #: Names, shapes and settings of 50,000 tensors; the largest networks have a few thousand.
-_LARGEST_PICKLE = 8 * 2**20
+_LARGEST_PICKLE = LARGEST_HEADER
 #: The zip's list of members, of which each tensor has one.
 _LARGEST_DIRECTORY = 16 * 2**20
 _MOST_AXES = 32

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zoobot.shared.errors import CheckpointError, ConfigError, ExportError, MissingPackageError
+from zoobot.shared.errors import CheckpointError, ConfigError, ExportError, MissingPackageError, WriteError
 from zoobot.shared.onnx import export as onnx_export
 from zoobot.shared.onnx.export import check_export, write_onnx
 from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
@@ -129,3 +129,17 @@ def test_a_catalog_is_predicted_without_an_engine(exported, tiny_survey, tmp_pat
     assert sorted(set(saved.table["sample"])) == [0, 1]
     with pytest.raises(ConfigError, match="without dropout, so n_samples must be 1, got 3"):
         predict(tiny_survey, exported, n_samples=3, progress=False)
+
+
+def test_a_full_disk_leaves_the_older_file(tmp_path, exported, monkeypatch):
+    before = exported.read_bytes()
+
+    def full(_, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx, "save", full)
+    with pytest.raises(WriteError, match="No space left on device; the older file is kept"):
+        write_onnx(exported, MODEL, lambda path: path.write_bytes(before), mean_colours)
+    assert exported.read_bytes() == before
+    assert [path.name for path in exported.parent.iterdir()] == [exported.name]

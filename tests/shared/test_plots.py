@@ -10,7 +10,7 @@ from PIL import Image
 
 from zoobot.shared import plots, schemas
 from zoobot.shared.certainty.reliability import reliability_curve
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.plots import Bar, calibration, comparisons, confusions, curves, examples, style
 
 SCHEMA = schemas.get("gz_decals_dr5")
@@ -133,6 +133,7 @@ def test_regression_scatter_leaves_out_the_unknown(tmp_path, drawn):
     first, second = drawn[0].axes
     assert first.collections[0].get_offsets().tolist() == [[1, 1], [2, 4]]
     assert first.get_title("left") == "T   RMSE 1.41"
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["predicted = true"]
     assert len(second.collections[0].get_offsets()) == 0
 
 
@@ -143,17 +144,20 @@ def test_regression_scatter_of_one_galaxy_and_of_very_many(tmp_path):
     assert ink(plots.regression_scatter(many, many, ["T"], tmp_path / "many.png")) > 0.02
 
 
-def test_fractions_scatter_compares_fractions_of_enough_votes(tmp_path, drawn):
+def test_fractions_scatter_compares_fractions_of_all_who_were_asked(tmp_path, drawn):
     votes = np.full((3, len(SCHEMA.label_cols)), np.nan)
     first = SCHEMA.questions[0].slice
     votes[:, first] = [[8, 2, 0], [1, 9, 0], [1, 0, 0]]
     fractions = np.full_like(votes, 0.25)
-    plots.fractions_scatter(fractions, votes, SCHEMA, tmp_path / "f.png")
+    ends = fractions - 0.1, fractions + 0.2
+    plots.fractions_scatter(fractions, votes, SCHEMA, tmp_path / "f.png", intervals=ends)
     (axes,) = drawn[0].axes
     assert axes.get_title("left") in ("Smooth or featured: smooth", "Smooth or featured: featured or disk")
     points = axes.collections[0].get_offsets()
-    assert sorted(points[:, 0].tolist()) in ([0.1, 0.8], [0.2, 0.9])
-    assert points[:, 1].tolist() == [0.25, 0.25]
+    assert sorted(points[:, 0].tolist()) in ([0.1, 0.8, 1.0], [0.0, 0.2, 0.9])
+    assert axes.get_xlabel() == "volunteers' fraction (3 galaxies)"  # as many as the table says
+    assert points[:, 1].tolist() == [0.25, 0.25, 0.25]
+    assert all(segment[:, 1].tolist() == [0.15, 0.45] for segment in axes.collections[1].get_segments())
 
 
 def test_fractions_scatter_needs_votes(tmp_path):
@@ -176,9 +180,10 @@ def test_question_confusions_show_the_questions_with_most_galaxies(tmp_path, dra
     counts[0][0, 0], counts[0][1, 0], counts[2][1, 1] = 6, 2, 3
     assert ink(plots.question_confusions(counts, SCHEMA, tmp_path / "q.png")) > 0.02
     first, second = drawn[0].axes
-    assert first.get_title("left") == "Smooth or featured (8)"
+    assert first.get_title("left") == "Smooth or featured (8 galaxies)"
     assert [t.get_text() for t in first.texts] == ["100", "0", "0", "100", "0", "0"]
-    assert second.get_title("left").endswith("(3)")
+    assert second.get_title("left").endswith("(3 galaxies)")
+    assert first.get_ylabel() == "answer with most votes (galaxies)"
     with pytest.raises(ConfigError, match="no question"):
         plots.question_confusions([0 * c for c in counts], SCHEMA, tmp_path / "q.png")
 
@@ -188,8 +193,14 @@ def test_reliability_panels_draw_what_has_labels(tmp_path, drawn):
     assert ink(plots.reliability_panels(curves, tmp_path / "r.png")) > 0.005
     (axes,) = drawn[0].axes
     assert axes.get_title("left") == "ring"
-    assert axes.lines[1].get_xydata().tolist() == [[0.1, 0.0], [0.9, 1.0]]
+    assert len(axes.lines) == 1  # the diagonal: one prediction a step says too little for a line
+    low, high = (segment[:, 1].tolist() for segment in axes.collections[0].get_segments())
+    assert low == pytest.approx([0, 0.5])
+    assert high == pytest.approx([0.5, 1])
     assert [t.get_text() for t in axes.texts] == ["error 0.100"]
+    three = np.repeat([0.05, 0.15, 0.95], 12)
+    plots.reliability_panels({"ring": reliability_curve(three, three > 0.5)}, tmp_path / "t.png")
+    assert len(drawn.pop().axes[0].lines) == 3  # two steps between three of twelve predictions
     many = {f"label {k}": reliability_curve([0.5], [1]) for k in range(20)}
     assert ink(plots.reliability_panels(many, tmp_path / "m.png")) > 0.005
     assert len(drawn[1].axes) == 12
@@ -234,3 +245,50 @@ def test_drawing_needs_no_display_and_leaves_pyplot_alone(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg", "PATH": ""})
     assert (tmp_path / "c.png").stat().st_size > 1000
+
+
+def test_every_axis_says_what_it_shows(tmp_path, drawn):
+    plots.training_curves(log(), tmp_path / "c.png", scores=["accuracy"])
+    names = [(axes.get_xlabel(), axes.get_ylabel()) for axes in drawn[0].axes]
+    assert names == [("epoch", "loss (mean of galaxies)"), ("epoch", "score on validation galaxies")]
+
+
+@pytest.mark.parametrize("kind", ["sheet", "examples"])
+def test_no_caption_is_cut(tmp_path, monkeypatch, kind):
+    figures = []
+    monkeypatch.setattr(
+        sys.modules["zoobot.shared.plots.contact_sheet"], "save", lambda figure, path: figures.append(figure)
+    )
+    monkeypatch.setattr(examples, "save", lambda figure, path: figures.append(figure))
+    image, name = (
+        np.zeros((8, 8, 3)),
+        "12. SDSS J123456.78+001122.33 of the northern field\nits spiral arms: 2.3",
+    )
+    if kind == "sheet":
+        plots.contact_sheet(tmp_path / "s.png", [image] * 8, [name] * 8)
+    else:
+        plots.example_galaxies(tmp_path / "s.png", [image] * 4, [[Bar("ring", 0.5)]] * 4, names=[name] * 4)
+    figure = figures[0]
+    figure.savefig(tmp_path / "s.png", dpi=100)
+    width, height = figure.get_size_inches() * figure.dpi
+    for axes in figure.axes:
+        box = axes.title.get_window_extent()
+        assert box.x0 >= -1
+        assert box.x1 <= width + 1
+        assert box.y1 <= height + 1
+        assert axes.title.get_text().replace("\n", " ").replace("- ", "-") in ("", name.replace("\n", " "))
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = plots.training_curves(log(), tmp_path / "c.png")
+    before = path.read_bytes()
+
+    def full(self, place, **options):
+        place.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(WriteError, match=r"c.png: No space left on device; the older file is kept"):
+        plots.training_curves(log(3), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["c.png"]

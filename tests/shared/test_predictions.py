@@ -397,3 +397,30 @@ def test_predictions_in_memory_need_no_file():
     assert repr(predictions) == "Predictions(1 rows in memory, 1 failures)"
     with pytest.raises(PredictionsError, match=r"need a table, or the save_loc"):
         Predictions()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX systems")
+@pytest.mark.parametrize("ending", ["parquet", "csv", "hdf5", "fits"])
+def test_a_disk_that_fills_up_leaves_the_older_table_and_nothing_half_written(tmp_path, ending):
+    script = f"""
+import resource, signal, numpy as np
+from zoobot.shared.errors import PredictionsError
+from zoobot.shared.predicting.writer import PredictionWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+try:
+    with PredictionWriter("table.{ending}", ["a", "b"]) as writer:
+        for batch in range(30):
+            ids = [f"g{{batch}}-{{k}}" for k in range(1000)]
+            writer.write(ids, np.random.default_rng(batch).normal(size=(1000, 2)))
+except PredictionsError as error:
+    print(error)
+"""
+    (tmp_path / f"table.{ending}").write_text("older")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "can't write" in done.stdout, done
+    assert done.returncode == 0, done
+    assert [path.name for path in tmp_path.iterdir()] == [f"table.{ending}"]
+    assert (tmp_path / f"table.{ending}").read_text() == "older"

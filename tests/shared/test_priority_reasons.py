@@ -10,7 +10,7 @@ from zoobot.shared import schemas
 from zoobot.shared.acquisition import only_parts, score_galaxies
 from zoobot.shared.choosing.priority_list import COLUMNS, check_list_place, write_list
 from zoobot.shared.choosing.priority_reasons import explain, worth_asking
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
 
 
@@ -74,3 +74,19 @@ def test_a_list_is_written_whole_or_not_at_all(tmp_path):
     assert json.loads(path.read_text())["subjects"] == [subject]
     with pytest.raises(ConfigError, match="exists"):
         check_list_place(path, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.json"])
+def test_a_full_disk_leaves_the_older_list(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    path.write_text("older")
+    table = pd.DataFrame({column: [1.0] for column in COLUMNS})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoobot.shared.files.whole.sync", full)
+    with pytest.raises(WriteError, match="No space left on device; the older file is kept"):
+        write_list(path, table, [[]], {"score": "variance"})
+    assert path.read_text() == "older"
+    assert [p.name for p in tmp_path.iterdir()] == [name]

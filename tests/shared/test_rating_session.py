@@ -233,3 +233,10 @@ def test_what_is_hoped_from_a_galaxy():
     assert set(ACQUISITIONS) == {"expected-improvement", "upper-bound", "expected"}
     with pytest.raises(ConfigError, match="unknown acquisition"):
         acquisition(interest, 3.0, "luck")
+
+
+def test_two_ratings_already_tell_galaxies_apart(galaxies):
+    _, features, _ = galaxies
+    found = predict_ratings(features, [0, 200], [5.0, 0.0])  # a rare one, and one of the others
+    assert found.expected.std() > 0.2
+    assert found.expected[1:RARE].mean() > found.expected[RARE:].mean() + 0.5

@@ -20,6 +20,7 @@ from zoobot.shared.trees.galaxy_challenge import (
     has_challenge_questions,
 )
 from zoobot.shared.trees.question_tables import question_confusions, question_table
+from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.score_table import aligned, number
 
 if TYPE_CHECKING:
@@ -71,11 +72,13 @@ class Certainty:
             words = ("predicted fraction", "volunteers' fraction")
         if any(len(curve) for curve in self.curves.values()):
             titled = {names[name]: curve for name, curve in self.curves.items()}
-            plots.reliability_panels(titled, folder / "reliability.png", x=words[0], y=words[1])
+            path = folder / "reliability.png"
+            attempt_picture(plots.reliability_panels, titled, path, x=words[0], y=words[1])
         if isinstance(task, TreeTask) and self.coverage is not None and self.coverage["votes"].notna().any():
-            plots.coverage_dots(self.coverage, folder / "coverage.png", titles=names)
+            attempt_picture(plots.coverage_dots, self.coverage, folder / "coverage.png", titles=names)
             counts = question_confusions(predicted, labels, task.schema)
-            plots.question_confusions(counts, task.schema, folder / "question_confusions.png")
+            path = folder / "question_confusions.png"
+            attempt_picture(plots.question_confusions, counts, task.schema, path)
 
 
 def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Certainty:

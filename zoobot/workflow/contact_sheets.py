@@ -12,6 +12,7 @@ from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.plots import contact_sheet
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.workflow.pictures import attempt_picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def draw_sheet(
     columns: int = 6,
     marked: Sequence[int] = (),
 ) -> Path | None:
-    """A picture of galaxies, as the network saw them; None where it is not known where any image is.
+    """A picture of galaxies, as the network saw them; None where no image is known, or it can't be drawn.
 
     Args:
         path: The PNG file to write.
@@ -77,7 +78,7 @@ def draw_sheet(
         return None
     preprocessing = _preprocessing(origin)
     views = [_view(place, preprocessing) for place in file_locs]
-    return contact_sheet(path, views, names, columns=columns, marked=marked)
+    return attempt_picture(contact_sheet, path, views, names, columns=columns, marked=marked)
 
 
 def _open_catalog(options: ShownGalaxiesOptions, origin: Mapping[str, Any]) -> CatalogStream | None:

@@ -16,6 +16,7 @@ import pandas as pd
 from zoobot.shared.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
+from zoobot.shared.files.safe import write_safely
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.mixtures import mix, plain_expectation
@@ -24,7 +25,7 @@ from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.certainty import Certainty, judge_certainty, mean_calibration_error
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
-from zoobot.workflow.pictures import draw_comparison, draw_examples
+from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.prediction import find_checkpoint, save_failures
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.score_table import score_table
@@ -184,9 +185,10 @@ def evaluate_models(
     )
     _write(evaluation, certainty, task.kind, part, folder, seen)
     expected = plain_expectation(task, predicted)
-    draw_comparison(task, expected, labels, folder)
+    attempt_picture(draw_comparison, task, expected, labels, folder, concentrations=predicted)
     certainty.draw(task, predicted, labels, folder)
-    draw_examples(models[0], scored, expected, folder / "predictions.png", seed=options.seed)
+    path = folder / "predictions.png"
+    attempt_picture(draw_examples, models[0], scored, expected, path, seed=options.seed)
     return evaluation
 
 
@@ -234,5 +236,5 @@ def _write(
     if seen is not None:
         content["trained_on"] = int(seen.trained.sum()) if seen.is_known else None
         content["validated_on"] = int(seen.validated.sum()) if seen.is_known else None
-    (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / "evaluation.txt").write_text(evaluation.table + "\n", encoding="utf-8")
+    write_safely(folder / "evaluation.json", json.dumps(content, indent=2) + "\n")
+    write_safely(folder / "evaluation.txt", evaluation.table + "\n")

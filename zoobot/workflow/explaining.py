@@ -23,6 +23,7 @@ from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.tasks import RegressionTask, Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
+from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.prediction import find_checkpoint, save_failures
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
@@ -153,7 +154,8 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **numbers)
     said = _said(one.value, task)
-    picture = plots.explained_galaxy(
+    picture = attempt_picture(
+        plots.explained_galaxy,
         one,
         path.with_suffix(".png"),
         title=f"{_title(one, task)}  {said}",
@@ -166,7 +168,7 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
         "value": one.value,
         "baseline_value": None if shared is None else shared.baseline_value,
         "error": None if shared is None else shared.error,
-        "picture": f"{_FOLDER}/{picture.name}",
+        "picture": "" if picture is None else f"{_FOLDER}/{picture.name}",
         "numbers": f"{_FOLDER}/{path.name}",
     }
 
@@ -182,6 +184,8 @@ def _title(one: Explanation, task: Task) -> str:
 
 def _caption(method: str, one: Explanation, task: Task, options: ExplainOptions) -> str:
     if method == "grad-cam" or one.shared is None:
+        if not one.maps[method].any():
+            return "Grad-CAM is empty: nothing that it\nsees here speaks for this answer"
         return "Grad-CAM: where there is something\nthat speaks for it"
     begins = {"black": "an empty sky", "blurred": "the blurred image"}[options.baseline]
     start, end = (_said(value, task) for value in (one.shared.baseline_value, one.shared.value))

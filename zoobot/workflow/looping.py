@@ -22,10 +22,12 @@ from zoobot.shared import plots
 from zoobot.shared.choosing.label_curves import MAIN_SCORES, savings
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.files.safe import write_safely
 from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.known_galaxies import encode_known, split_held_out
 from zoobot.workflow.loop_rounds import Round, play
+from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.prediction import save_failures
 from zoobot.workflow.resuming import check_same_data, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
@@ -189,11 +191,12 @@ def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
 
 
 def _leave_results(curves: pd.DataFrame, score: str, folder: Path) -> dict[str, dict[str, Any]]:
-    curves.to_csv(folder / "curves.csv", index=False)
-    plots.label_curves({score.replace("_", " "): (curves, score)}, folder / "curves.png")
+    write_safely(folder / "curves.csv", curves.to_csv(index=False))
+    panels = {score.replace("_", " "): (curves, score)}
+    attempt_picture(plots.label_curves, panels, folder / "curves.png")
     found = savings(curves, score) if "random" in set(curves["strategy"]) else {}
     content = {"score": score, "reference": "random", "strategies": found}
-    (folder / "savings.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_safely(folder / "savings.json", json.dumps(content, indent=2) + "\n")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.errors import ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.plots import Bar
+from zoobot.shared.posteriors import fraction_intervals
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
 from zoobot.shared.votes import fractions_from_votes
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 
-__all__ = ["draw_comparison", "draw_examples", "draw_galaxies", "draw_training_curves"]
+__all__ = ["attempt_picture", "draw_comparison", "draw_examples", "draw_galaxies", "draw_training_curves"]
+
+logger = logging.getLogger(__name__)
 
 _EXAMPLES = 12
 _MOST_BARS = 10
@@ -36,12 +40,40 @@ _SCORES_BY_EPOCH = {
 }
 
 
+def attempt_picture(draw: Callable[..., Path | None], *args: Any, **options: Any) -> Path | None:
+    """The picture that is drawn so; None, and a warning, where it can't be: no run is lost for a picture.
+
+    Args:
+        draw: Draws and writes it.
+        args: What of.
+        options: Likewise.
+
+    Example:
+        >>> def draw(votes):
+        ...     raise ValueError("nothing to draw")
+        >>> attempt_picture(draw, [])  # and a warning says so
+    """
+    try:
+        return draw(*args, **options)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the numbers are there and the run goes on
+        name = draw.__name__.removeprefix("draw_").replace("_", " ")
+        logger.warning("The picture of %s is left out: %s", name, str(error) or type(error).__name__)
+        return None
+
+
 def draw_training_curves(log: pd.DataFrame, task: Task, folder: Path) -> Path:
     """training_curves.png: losses and the task's main scores by epoch."""
     return plots.training_curves(log, folder / "training_curves.png", scores=_SCORES_BY_EPOCH[task.kind])
 
 
-def draw_comparison(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path) -> Path:
+def draw_comparison(
+    task: Task,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    folder: Path,
+    *,
+    concentrations: np.ndarray | None = None,
+) -> Path:
     """The picture of predictions against labels that fits the task.
 
     Args:
@@ -49,6 +81,7 @@ def draw_comparison(task: Task, predicted: np.ndarray, labels: np.ndarray, folde
         predicted: (galaxies, outputs).
         labels: (galaxies, label columns).
         folder: Where the picture goes.
+        concentrations: Of a tree, for intervals of its fractions; a mixture has the samples first.
     """
     if isinstance(task, ClassificationTask):
         counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
@@ -56,7 +89,9 @@ def draw_comparison(task: Task, predicted: np.ndarray, labels: np.ndarray, folde
     if isinstance(task, TreeTask):
         # the mean of a Dirichlet distribution is each concentration's share of its question
         fractions = fractions_from_votes(predicted, task.schema)
-        return plots.fractions_scatter(fractions, labels, task.schema, folder / "fractions_scatter.png")
+        ends = None if concentrations is None else fraction_intervals(concentrations, task.schema)
+        path = folder / "fractions_scatter.png"
+        return plots.fractions_scatter(fractions, labels, task.schema, path, intervals=ends)
     if isinstance(task, MultiLabelTask):
         return plots.purity_completeness(
             predicted, labels, task.label_cols, folder / "purity_completeness.png"
@@ -125,10 +160,11 @@ def _class_bars(task: ClassificationTask, predicted: np.ndarray, labels: np.ndar
         probabilities, truth = predicted[galaxy], labels[galaxy, 0]
         likely = np.sort(np.argsort(-probabilities)[:_MOST_CLASSES])
         guess = task.class_names[int(probabilities.argmax())]
-        heading = Bar(guess)
+        heading = Bar(f"predicted {guess}")
         if np.isfinite(truth):
             right = task.class_names[int(truth)]
-            heading = Bar(f"{guess} ✓" if right == guess else f"{guess} ✗ {right}")
+            mark = "✓" if right == guess else "✗"
+            heading = Bar(f"{mark} predicted {guess}, labelled {right}")
         lines = [
             Bar(task.class_names[k], float(probabilities[k]), 1.0 if k == truth else None) for k in likely
         ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.files.safe import write_safely
 from zoobot.shared.models.bundled import bundled_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
@@ -220,5 +221,5 @@ def save_failures(failures: pd.DataFrame, path: Path) -> pd.DataFrame:
     if failures.empty:
         path.unlink(missing_ok=True)
     else:
-        failures.to_csv(path, index=False, encoding="utf-8")
+        write_safely(path, failures.to_csv(index=False))
     return failures

@@ -22,7 +22,7 @@ from zoobot.shared.posteriors import expected_fractions
 from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.member_predictions import Members, ask_models, read_table
-from zoobot.workflow.pictures import draw_galaxies
+from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.prediction import save_failures
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
@@ -36,7 +36,6 @@ logger = logging.getLogger("zoobot")
 
 _DRAWN = 12
 _REASONS_SHOWN = 5
-_TITLE_LENGTH = 34
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,9 @@ def prioritise(
         origin = {"score": score, "task": members.task.to_config(), "catalog": galaxies.name}
         write_list(save_loc, table, questions, origin)
         failures = save_failures(members.failures, save_loc.with_suffix(".failures.csv"))
-        picture = _draw(members, shown, chosen, table, save_loc) if options.picture else None
+        picture = None
+        if options.picture:
+            picture = attempt_picture(_draw_first, members, shown, chosen, table, save_loc)
         record.update(score=score, chosen=len(table), cost=chosen.cost)
     counts = table["reason"].value_counts()
     return PrioritiseResult(
@@ -198,7 +199,7 @@ def _list(
     return table, worth_asking(members.task, own, predicted), shown
 
 
-def _draw(
+def _draw_first(
     members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame, save_loc: Path
 ) -> Path | None:
     """The first galaxies beside what is expected of them; none where nobody knows how to read images."""
@@ -211,14 +212,8 @@ def _draw(
         mean = expected_fractions(predicted, members.task.schema)
     else:
         mean = predicted.mean(axis=0)
-    names = [f"{row.rank}. {row.id_str}\n{_short(row)}" for row in first.itertuples()]
+    names = [f"{row.rank}. {row.id_str}\n{row.reason}: {row.expected}" for row in first.itertuples()]
     galaxies = shown.select(np.arange(len(first)))
     return draw_galaxies(
         members.task, members.preprocessing, galaxies, mean, save_loc.with_suffix(".png"), names=names
     )
-
-
-def _short(row: Any) -> str:
-    """Why a galaxy is listed, as short as a title must be."""
-    text = f"{row.reason}: {row.expected}"
-    return text if len(text) <= _TITLE_LENGTH else f"{text[:_TITLE_LENGTH]}…"

@@ -74,7 +74,7 @@ def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str
     if names:
         rows = [[layout.rows, *(words for _, words in layout.columns)]]
         rows += [
-            [name, *(number(scores.get(f"{key}_{name}")) for key, _ in layout.columns)] for name in names
+            [name, *(_cell(key, scores.get(f"{key}_{name}")) for key, _ in layout.columns)] for name in names
         ]
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
@@ -86,6 +86,11 @@ def _row_names(task: Task) -> Sequence[str]:
     if isinstance(task, TreeTask):
         return [question.text for question in task.schema.questions]
     return task.label_cols if len(task.label_cols) > 1 else ()
+
+
+def _cell(key: str, value: float | None) -> str:
+    """A score, or how many galaxies there are, which is a whole number however few."""
+    return f"{value:,.0f}" if key == "n" and value is not None and value == value else number(value)
 
 
 def number(value: float | None) -> str:

@@ -19,7 +19,7 @@ from zoobot.shared.training.taught import keep_split
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_models
-from zoobot.workflow.pictures import draw_training_curves
+from zoobot.workflow.pictures import attempt_picture, draw_training_curves
 from zoobot.workflow.resuming import check_same_data, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
@@ -142,7 +142,7 @@ def _report(
         if (calibrated.calibration.factors != 1).any():
             held_out = calibrated.held_out
     log = EpochLog(folder / "metrics.csv").read()
-    draw_training_curves(log, model.task, folder)
+    attempt_picture(draw_training_curves, log, model.task, folder)
     part = "test" if "test" in galaxies.galaxies else "val"
     evaluation = evaluate_models(
         engine,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot import __version__
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.files.safe import write_safely
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,17 +62,15 @@ def write_list(
         questions: For each galaxy, what is worth asking; only JSON has room for it.
         facts: Where the list comes from, JSON-ready; only JSON has room for it.
     """
-    draft = path.with_name(f".{path.name}.draft")
     if path.suffix.lower() == ".csv":
-        table.to_csv(draft, index=False, encoding="utf-8")
+        text = table.to_csv(index=False)
     else:
         subjects = [
             _subject(row, asked) for row, asked in zip(table.to_dict("records"), questions, strict=True)
         ]
         content = {"zoobot": __version__, **facts, "subjects": subjects}
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        draft.write_text(f"{text}\n", encoding="utf-8")
-    draft.replace(path)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_safely(path, text)
 
 
 def _subject(row: Mapping[Any, Any], questions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_predictions"]
 
+#: The page shows this against the first prediction, where it is there.
+RANK_NAME = "predicted_rank"
+
 
 def describe_predictions(
     task: Task, samples: NDArray, labels: NDArray, *, level: float, kind: IntervalKind = "equal-tailed"
@@ -49,6 +52,8 @@ def describe_predictions(
 
 def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
     columns, bars = _columns_with_ends(task.output_columns, task.class_names, mean, ends, is_share=True)
+    if len(task.class_names) == 2:  # one probability is all there is to say: against its rank it can be seen
+        columns.append(Column(RANK_NAME, f"Rank of {task.class_names[0]}", _rank(mean[:, 0])))
     title = task.label_cols[0] if task.label_cols else "Class"
     known = np.isfinite(mean).all(axis=1)
     likely = np.where(known[:, None], mean, 0.0).argmax(axis=1)
@@ -68,6 +73,14 @@ def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labe
     error = np.where(is_labelled, 1 - mean[np.arange(len(mean)), codes], np.nan)
     columns.append(Column(ERROR_NAME, ERROR_TITLE, error, True))
     return Described(columns, texts, [Chart(title, bars, label=len(texts) - 1)])
+
+
+def _rank(values: NDArray) -> NDArray:
+    """1 for the highest value, 2 for the next …; NaN where there is none."""
+    ranks = np.full(len(values), np.nan)
+    order = np.argsort(-values, kind="stable")[: int(np.isfinite(values).sum())]
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks
 
 
 def _yes_or_no(task: MultiLabelTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:

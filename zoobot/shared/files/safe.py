@@ -9,7 +9,7 @@ from pathlib import Path
 from zoobot.shared.errors import WriteError
 from zoobot.shared.files.whole import publish
 
-__all__ = ["draft_of", "replacing", "write_safely"]
+__all__ = ["draft_of", "replacing", "saying_why", "write_safely"]
 
 
 def write_safely(path: str | Path, content: bytes | str) -> None:
@@ -38,18 +38,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     draft = draft_of(path)
+    with saying_why(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            publish(draft, path)
+        finally:
+            with suppress(OSError):  # of which there was one already
+                draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying_why(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and why: a full disk, a quota, a lost drive.
+
+    Raises:
+        WriteError: If the system refuses.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        publish(draft, path)
+        yield
+    except WriteError:
+        raise
     except OSError as error:
         kept = "; the older file is kept" if path.exists() else ""
         reason = error.strerror or error
         msg = f"can't write {path}: {reason}{kept}. See to the disk's free space and your quota, then go on"
         raise WriteError(msg) from error
-    finally:
-        with suppress(OSError):  # of which there was one already
-            draft.unlink(missing_ok=True)
 
 
 def draft_of(path: Path) -> Path:

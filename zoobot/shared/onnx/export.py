@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from zoobot import __version__
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, ExportError
+from zoobot.shared.files.safe import saying_why
+from zoobot.shared.files.whole import publish
 from zoobot.shared.models.agreement import largest_difference
 from zoobot.shared.onnx.model import FORMAT, METADATA_KEY, SUFFIX, OnnxModel
 from zoobot.shared.optional import import_optional
@@ -80,8 +81,12 @@ def write_onnx(
 
     Raises:
         ExportError: If the network can't be converted, or predicts other numbers; nothing is written then.
+        WriteError: If the file can't be written, such as on a full disk; an older one stays.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.draft-", dir=path.parent) as folder:
+    with (
+        saying_why(path),
+        tempfile.TemporaryDirectory(prefix=f".{path.stem}.draft-", dir=path.parent) as folder,
+    ):
         draft = Path(folder) / path.name
         try:
             convert(draft)
@@ -91,7 +96,7 @@ def write_onnx(
             msg = f"this network can't be converted to ONNX: {type(error).__name__}: {reason}"
             raise ExportError(msg) from error
         _check_agreement(OnnxModel(draft, on_cpu=True), predict_images)
-        os.replace(draft, path)
+        publish(draft, path)
     return path
 
 

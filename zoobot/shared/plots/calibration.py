@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage_dots", "reliability_panels"]
 
+#: Steps with fewer predictions are hollow, and no line is drawn to them.
+_FEWEST = 10
+
 _LEVEL_COLOURS = ("#8a5aa8", "#3c8f5a", MAIN, ACCENT)
 
 
@@ -35,7 +38,8 @@ def reliability_panels(
         y: What was seen.
 
     Returns:
-        The path of the picture. On the diagonal predictions come true; bars are how many there are of each.
+        The path of the picture. On the diagonal predictions come true; columns are how many there are of
+        each, lines how far off by chance a point may be (68 %). Points of few predictions are hollow.
 
     Raises:
         ConfigError: If no curve has a point.
@@ -56,10 +60,24 @@ def _draw_reliability(axes: Axes, curve: pd.DataFrame) -> None:
     predicted, observed, n = (curve[name].to_numpy(dtype=float) for name in ("predicted", "observed", "n"))
     axes.bar(predicted, 0.25 * n / n.max(), width=0.06, color=PALE, linewidth=0, zorder=0)
     axes.plot((0, 1), (0, 1), color=GREY, linewidth=1, zorder=1)
-    axes.plot(predicted, observed, color=MAIN, linewidth=1.6, marker="o", markersize=4, zorder=3)
+    low, high = _ends(observed, n)
+    axes.vlines(predicted, low, high, color=MAIN, linewidth=1, alpha=0.7, zorder=2)
+    told = n >= _FEWEST
+    axes.scatter(predicted[~told], observed[~told], s=16, facecolors="white", edgecolors=MAIN, zorder=3)
+    axes.scatter(predicted[told], observed[told], s=18, color=MAIN, zorder=3)
+    for first in np.flatnonzero(told[:-1] & told[1:]):
+        ends = slice(first, first + 2)
+        axes.plot(predicted[ends], observed[ends], color=MAIN, linewidth=1.6, zorder=3)
     error = expected_calibration_error(curve)
     axes.text(0.03, 0.95, f"error {error:.3f}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+
+
+def _ends(shares: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the true share lies with 68 %, after so many cases (Wilson 1927, J. Am. Stat. Assoc. 22, 209)."""
+    middle = (shares + 0.5 / n) / (1 + 1 / n)
+    reach = np.sqrt(shares * (1 - shares) / n + 0.25 / n**2) / (1 + 1 / n)
+    return np.clip(middle - reach, 0, 1), np.clip(middle + reach, 0, 1)
 
 
 def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str, str] | None = None) -> Path:

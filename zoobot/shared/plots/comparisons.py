@@ -24,6 +24,7 @@ __all__ = ["confusion_matrix", "fractions_scatter", "purity_completeness", "regr
 _MOST_PANELS = 9
 _MOST_ANNOTATED_CLASSES = 12
 _DENSE = 2000
+_MOST_INTERVALS = 150
 
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str | Path) -> Path:
@@ -79,11 +80,17 @@ def regression_scatter(
         _draw_cloud(axes, truth, guess, limits)
         error = float(np.sqrt(np.mean((guess - truth) ** 2))) if len(truth) else float("nan")
         tidy(axes, title=f"{name}   RMSE {error:.3g}", x="true", y="predicted")
+        axes.legend(fontsize=7, frameon=False, loc="upper left", labelcolor=INK)
     return save(panels.figure, path)
 
 
 def fractions_scatter(
-    fractions: np.ndarray, votes: np.ndarray, schema: Schema, path: str | Path, *, min_votes: float = 5
+    fractions: np.ndarray,
+    votes: np.ndarray,
+    schema: Schema,
+    path: str | Path,
+    *,
+    intervals: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Path:
     """A picture of predicted vote fractions against volunteers' vote fractions, for up to nine answers.
 
@@ -95,38 +102,41 @@ def fractions_scatter(
         votes: Volunteers' votes, (galaxies, answers), NaN where a question was not asked.
         schema: The decision tree.
         path: The PNG file to write.
-        min_votes: A galaxy with fewer votes on a question is left out of its panel: a fraction of two votes
-            is no truth to compare with.
+        intervals: Lower and upper ends of the fractions' 90 % intervals, (galaxies, answers) each; drawn
+            where few enough galaxies are there to see them.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ConfigError: If no question has enough votes.
+        ConfigError: If no question has votes of two galaxies.
     """
     drawn = []
     for question, title in zip(schema.questions, question_titles(schema), strict=True):
         counts = np.nan_to_num(votes[:, question.slice])
-        asked = counts.sum(axis=1) >= min_votes
+        asked = counts.sum(axis=1) > 0
         if asked.sum() < 2 or len(question.answers) < 2:
             continue
         observed = counts[asked] / counts[asked].sum(axis=1, keepdims=True)
         place = int(np.argmax(observed.std(axis=0)))
         panel = f"{title}: {question.answers[place].pretty.lower()}"
-        expected = fractions[asked, question.slice][:, place]
-        drawn.append((int(asked.sum()), panel, observed[:, place], expected))
+        column = question.slice.start + place
+        ends = None if intervals is None else np.stack([end[asked, column] for end in intervals])
+        drawn.append((int(asked.sum()), panel, observed[:, place], fractions[asked, column], ends))
     if not drawn:
-        msg = (
-            f"no question of {schema.name} has two galaxies with {min_votes:g} votes: nothing to compare with"
-        )
+        msg = f"no question of {schema.name} has two galaxies with votes: nothing to compare with"
         raise ConfigError(msg)
     drawn = sorted(drawn, key=lambda panel: -panel[0])[:_MOST_PANELS]
     panels = Panels(len(drawn), side_inch=2.9, most=_MOST_PANELS)
-    for axes, (galaxies, title, observed, expected) in zip(panels.axes, drawn, strict=False):
+    for axes, (galaxies, title, observed, expected, ends) in zip(panels.axes, drawn, strict=False):
         _draw_cloud(axes, observed, expected, (0.0, 1.0))
+        if ends is not None and galaxies <= _MOST_INTERVALS:
+            axes.vlines(observed, *ends, color=MAIN, alpha=0.25, linewidth=0.8, zorder=1.5)
         error = float(np.sqrt(np.mean((expected - observed) ** 2)))
         tidy(axes, title=title, x=f"volunteers' fraction ({galaxies:,} galaxies)", y="predicted fraction")
         axes.text(0.03, 0.95, f"RMSE {error:.2f}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
+    note = "Thin lines: 90% intervals of the model, if galaxies are few\nOrange: median, 68% of galaxies"
+    panels.figure.supxlabel(note, fontsize=7, color=INK)
     return save(panels.figure, path)
 
 
@@ -173,7 +183,7 @@ def _common_limits(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:
 
 def _draw_cloud(axes: Axes, truth: np.ndarray, guess: np.ndarray, limits: tuple[float, float]) -> None:
     """Points, or their density where they would hide each other, over the line of perfect prediction."""
-    axes.plot(limits, limits, color=GREY, linewidth=1, zorder=1)
+    axes.plot(limits, limits, color=GREY, linewidth=1, zorder=1, label="predicted = true")
     if len(truth) > _DENSE:
         options: dict[str, Any] = {
             "gridsize": 45,
@@ -200,4 +210,7 @@ def _draw_running_median(axes: Axes, truth: np.ndarray, guess: np.ndarray) -> No
     which = np.clip(np.digitize(truth, edges[1:-1]), 0, len(edges) - 2)
     bins = [which == b for b in range(len(edges) - 1) if (which == b).any()]
     x, y = ([float(np.median(values[b])) for b in bins] for values in (truth, guess))
-    axes.plot(x, y, color=ACCENT, linewidth=1.6, marker="o", markersize=3.5, zorder=3)
+    low, high = ([float(np.quantile(guess[b], tail)) for b in bins] for tail in (0.16, 0.84))
+    axes.fill_between(x, low, high, color=ACCENT, alpha=0.18, linewidth=0, zorder=1.5)
+    label = "median, and 68% of galaxies"
+    axes.plot(x, y, color=ACCENT, linewidth=1.6, marker="o", markersize=3.5, zorder=3, label=label)

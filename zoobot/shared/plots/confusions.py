@@ -50,13 +50,15 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str 
         _draw_matrix(axes, counts[place], schema.questions[place])
         tidy(
             axes,
-            title=f"{titles[place]} ({counts[place].sum():,})",
-            x="predicted",
-            y="volunteers",
+            title=f"{titles[place]} ({counts[place].sum():,} galaxies)",
+            x="answer predicted with most votes",
+            y="answer with most votes (galaxies)",
             grid=False,
         )
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=7)
+    note = "Numbers: of the galaxies of each row, the percentage that is predicted so"
+    panels.figure.supxlabel(note, fontsize=8, color=INK)
     return save(panels.figure, path)
 
 

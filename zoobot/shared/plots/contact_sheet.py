@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.plots.examples import displayable
-from zoobot.shared.plots.style import ACCENT, GREY, INK, PALE, new_figure, save
+from zoobot.shared.plots.style import ACCENT, GREY, INK, PALE, new_figure, save, wrap_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["contact_sheet"]
 
 _PANEL_INCH = 1.75
-_TITLE_INCH = 0.3
+_LINE_INCH = 0.12
+_TITLE_LETTERS = 27
 
 
 def contact_sheet(
@@ -51,10 +52,12 @@ def contact_sheet(
         raise ConfigError(msg)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(_PANEL_INCH * columns + 0.1, (_PANEL_INCH + _TITLE_INCH) * rows + 0.1)
+    titles = [wrap_title(name, _TITLE_LETTERS) for name in names]
+    title_inch = _LINE_INCH * (1 + max(title.count("\n") for title in titles)) + 0.06
+    figure = new_figure(_PANEL_INCH * columns + 0.1, (_PANEL_INCH + title_inch) * rows + 0.1)
     for axes in figure.subplots(rows, columns, squeeze=False).flatten()[len(images) :]:
         axes.remove()
-    for place, (axes, image, name) in enumerate(zip(figure.axes, images, names, strict=True)):
+    for place, (axes, image, name) in enumerate(zip(figure.axes, images, titles, strict=True)):
         if image is None and not name:
             axes.set_axis_off()
             continue

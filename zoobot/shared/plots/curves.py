@@ -51,11 +51,21 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
     epochs = log["epoch"].to_numpy() + 1
     losses = {name: column for name, column in _LOSSES.items() if column in log}
-    _draw_lines(axes[0], log, epochs, losses, (GREY, MAIN), title="Loss")
+    _draw_lines(
+        axes[0],
+        log,
+        epochs,
+        losses,
+        (GREY, MAIN),
+        title="Loss",
+        y="loss (mean of galaxies)",
+    )
     _mark_best(axes[0], log, epochs)
     if drawn:
         columns = {name.replace("_", " "): f"val_{name}" for name in drawn}
-        _draw_lines(axes[1], log, epochs, columns, _SCORE_COLOURS, title="Validation scores")
+        _draw_lines(
+            axes[1], log, epochs, columns, _SCORE_COLOURS, title="Scores", y="score on validation galaxies"
+        )
     return save(figure, path)
 
 
@@ -67,6 +77,7 @@ def _draw_lines(
     colours: Sequence[str],
     *,
     title: str,
+    y: str,
 ) -> None:
     """One line for each column, with its name at its end, in its colour, instead of a legend."""
     from matplotlib.ticker import MaxNLocator
@@ -77,7 +88,7 @@ def _draw_lines(
         axes.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
         if np.isfinite(values[-1]):
             ends[name] = (float(values[-1]), colour)
-    tidy(axes, title=title, x="epoch")
+    tidy(axes, title=title, x="epoch", y=y)
     span = max(1.0, float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.3 * span)
     ticks = MaxNLocator(integer=True, nbins=7).tick_values(epochs[0], epochs[-1])

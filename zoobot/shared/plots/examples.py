@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, PALE, new_figure, save
+from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, PALE, new_figure, save, wrap_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "example_galaxies"]
 
 _MOST_ROWS = 10
+_TITLE_LETTERS = 34
+_LINE_INCH = 0.12
+_HEADING_LETTERS = 40
 _FEWEST_ROWS = 6
 
 
@@ -72,11 +75,14 @@ def example_galaxies(
         raise ConfigError(msg)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(4.1 * columns, 1.9 * rows + 0.4)
+    titles = [wrap_title(name, _TITLE_LETTERS) for name in names] if names else [""] * len(images)
+    title_inch = _LINE_INCH * max(1 + title.count("\n") for title in titles)
+    figure = new_figure(4.1 * columns, (1.9 + title_inch) * rows + 0.4)
+    figure.get_layout_engine().set(h_pad=0.18)  # type: ignore[union-attr]  # titles of several lines
     grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1.0, 1.15] * columns)
     for place, (image, lines) in enumerate(zip(images, bars, strict=True)):
         row, column = divmod(place, columns)
-        _draw_image(figure.add_subplot(grid[row, 2 * column]), image, names[place] if names else "")
+        _draw_image(figure.add_subplot(grid[row, 2 * column]), image, titles[place])
         _draw_bars(figure.add_subplot(grid[row, 2 * column + 1]), list(lines)[:_MOST_ROWS])
     _draw_legend(figure, legend, marks=any(b.observed is not None for lines in bars for b in lines))
     return save(figure, path)
@@ -94,7 +100,8 @@ def displayable(image: np.ndarray) -> np.ndarray:
 
 def _draw_image(axes: Axes, image: np.ndarray, name: str) -> None:
     axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])  # of an axis that is off the layout would not count the title
+    axes.spines[:].set_visible(False)
     if name:
         axes.set_title(name, fontsize=7, color=GREY, pad=3)
 
@@ -107,6 +114,7 @@ def _draw_bars(axes: Axes, lines: list[Bar]) -> None:
     for height, line in enumerate(lines):
         if line.predicted is None:
             text = line.text if line.value is None else f"{line.text}  {line.value}"
+            text = wrap_title(text, _HEADING_LETTERS)
             axes.text(0, height + 0.1, text, fontsize=7.5, color=INK, fontweight="bold", va="center")
             continue
         axes.barh(height, 1, height=0.74, color=PALE, linewidth=0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoobot.shared.optional import import_optional
 from zoobot.shared.plots.examples import displayable
-from zoobot.shared.plots.style import ACCENT, INK, MAIN, new_figure, save
+from zoobot.shared.plots.style import ACCENT, INK, MAIN, new_figure, save, wrap_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ __all__ = ["explained_galaxy"]
 
 _SIDE_INCH = 3.4
 _HEAT = "inferno"
+_CAPTION_LETTERS = 46
+_TITLE_LETTERS = 26  # for each panel; the legend stands beside
 
 #: Single pixels mean little and are hard to see: their light is spread, by a share of what the model sees.
 _SPREAD = 0.011
@@ -58,10 +60,12 @@ def explained_galaxy(
     for panel, (method, values) in zip(panels[1:], explanation.maps.items(), strict=True):
         over = _over_grey if method == "integrated-gradients" else _glow
         panel.imshow(over(grey, values, explanation.seen.side), interpolation="bilinear")
-    for panel, caption in zip(panels, captions, strict=False):
+    for panel, words in zip(panels, captions, strict=False):
+        caption = wrap_title(words, _CAPTION_LETTERS)
         panel.set_title(caption, fontsize=8.5, color=INK, y=-0.03, va="top", linespacing=1.4)
     for panel in panels:
         _frame(panel, explanation)
+    title = wrap_title(title, _TITLE_LETTERS * len(panels))
     figure.suptitle(title, fontsize=11, color=INK, x=0.012, ha="left")
     _draw_legend(figure, list(explanation.maps))
     return save(figure, path)

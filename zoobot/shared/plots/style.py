@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoobot.shared.files.safe import replacing
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
@@ -13,7 +15,18 @@ if TYPE_CHECKING:
 
     from zoobot.shared.schemas import Schema
 
-__all__ = ["ACCENT", "GREY", "INK", "MAIN", "PALE", "new_figure", "question_titles", "save", "tidy"]
+__all__ = [
+    "ACCENT",
+    "GREY",
+    "INK",
+    "MAIN",
+    "PALE",
+    "new_figure",
+    "question_titles",
+    "save",
+    "tidy",
+    "wrap_title",
+]
 
 INK = "#1d2733"  # text
 GREY = "#8a96a3"  # secondary text, guide lines
@@ -51,9 +64,22 @@ def question_titles(schema: Schema) -> list[str]:
     return [question.pretty.removesuffix(ending) for question in schema.questions]
 
 
+def wrap_title(text: str, letters: int) -> str:
+    r"""The text in lines of at most so many letters, so that a picture cuts none; its own lines stay.
+
+    Example:
+        >>> wrap_title("1. J0001\nexpected: a ring", 12).splitlines()
+        ['1. J0001', 'expected: a', 'ring']
+    """
+    return "\n".join(textwrap.fill(line, letters) for line in text.splitlines())
+
+
 def save(figure: Figure, path: str | Path, *, dpi: int = 150, **options: Any) -> Path:
-    """Write the figure as PNG, make its folder if needed, and return its path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=dpi, **options)
-    return path
+    """Write the figure as PNG, whole or not at all, make its folder if needed, and return its path.
+
+    Raises:
+        WriteError: If it can't be written; an older picture stays.
+    """
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=dpi, **options)
+    return Path(path)

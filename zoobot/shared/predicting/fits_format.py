@@ -76,7 +76,7 @@ class _FitsFile:
         self._path, self._layout = path, layout
         self._waiting_path = path.with_name(f"{path.stem}.rows{path.suffix}")
         self._waiting = Parquet().create(self._waiting_path, replace(layout, metadata={}))
-        self._rows, self._width = 0, 1
+        self._rows, self._width, self._is_whole = 0, 1, True
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
         for galaxy in ids:
@@ -86,12 +86,15 @@ class _FitsFile:
                 raise PredictionsError(msg)
         self._width = max(self._width, *map(len, ids))
         self._rows += len(ids)
+        self._is_whole = False
         self._waiting.append(ids, values, samples)
+        self._is_whole = True
 
     def close(self) -> None:
         try:
             self._waiting.close()
-            self._stream()
+            if self._is_whole:
+                self._stream()
         finally:
             self._waiting_path.unlink(missing_ok=True)
 

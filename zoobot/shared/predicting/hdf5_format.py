@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class _Hdf5File:
         h5py = import_optional("h5py", needed_for=f"writing {path.name}")
         refuse_texts_with("\0", layout.columns, "HDF5")
         text = h5py.string_dtype("utf-8")
-        self._file = h5py.File(path, "w")
+        self._place = _Place(path, "w+b")
+        self._file = h5py.File(self._place, "w")
         self._file.attrs[METADATA_KEY] = to_json(layout.metadata)
         self._file.create_dataset("columns", data=list(layout.columns), dtype=text)
         self._ids = self._growing("id_str", text)
@@ -90,6 +92,44 @@ class _Hdf5File:
             if dataset is not None:
                 dataset.resize(end, axis=0)
                 dataset[start:end] = rows
+        self._place.check()
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        finally:
+            self._place.close()
+        self._place.check()
+
+
+class _Place(io.FileIO):
+    """A file whose failures wait until they are asked for.
+
+    HDF5 keeps what it could not write, tries again as the process ends, and crashes it: it must not notice.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, unless the system refuses, or did before."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self.failure is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Make it so long, unless the system refuses."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return self.tell() if size is None else size
+
+    def check(self) -> None:
+        """Raise an OSError if something could not be written."""
+        if self.failure is not None:
+            raise self.failure

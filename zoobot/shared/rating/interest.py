@@ -32,6 +32,9 @@ _RESAMPLES = 30
 _PENALTIES = np.logspace(-1, 4, 11)
 _LEAST_SPREAD = 1e-9
 
+#: Fewer ratings fit any kernel: the shortest length would be the likeliest, and say the mean of all others.
+_FEWEST_TO_FIT = 8
+
 
 class Interest(NamedTuple):
     """What galaxies would be rated.
@@ -127,7 +130,10 @@ def _fit_process(rated: NDArray, ratings: NDArray[np.float64], seed: int) -> _Pr
     typical = float(np.sqrt(rated.shape[1]))  # whitened features of unrelated galaxies lie so far apart
     smooth = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(typical, (typical / 10, typical * 10))
     process = GaussianProcessRegressor(
-        smooth + WhiteKernel(0.1, (1e-3, 1e1)), normalize_y=True, random_state=seed
+        smooth + WhiteKernel(0.1, (1e-3, 1e1)),
+        optimizer="fmin_l_bfgs_b" if len(ratings) >= _FEWEST_TO_FIT else None,
+        normalize_y=True,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # few ratings leave a length at its bound

@@ -6,13 +6,15 @@ const MARGIN = { left: 56, right: 16, top: 16, bottom: 46 };
 const NEAR = 14;
 const TICKS = 5;
 
-// The first prediction against its label, if there is one; else the first two numbers.
+// The first prediction against its label, if there is one, or its rank, of two classes, which add up to 1; else
+// the first two numbers.
 function chooseAxes() {
   const bars = page.charts.flatMap((chart) => chart.bars);
   const labelled = bars.find((bar) => bar.label !== null);
   const listed = columnGroups().flatMap((group) => group.numbers);
-  axes.x = labelled ? labelled.label : listed[0];
-  axes.y = labelled ? labelled.value : (listed[1] ?? listed[0]);
+  const rank = listed.find((number) => page.columns[number].name === "predicted_rank");
+  axes.x = labelled ? labelled.label : (rank ?? listed[0]);
+  axes.y = labelled ? labelled.value : (rank === undefined ? (listed[1] ?? listed[0]) : listed[0]);
   for (const end of ["x", "y"]) {
     const chosen = find(`plot-${end}`);
     chosen.append(...columnOptions((number) => page.columns[number].title !== ""));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import struct
 import zlib
@@ -55,6 +57,7 @@ def seeds():
         _fits(floats),
         _fits(np.moveaxis(SMALL, -1, 0).astype(np.int16), BZERO=32768.0),
         _fits(floats, compressed=True),
+        *(pack(_fits(floats)) for pack in (gzip.compress, bz2.compress)),
     ]
 
 

@@ -65,9 +65,11 @@ def test_the_catalog_s_own_split_beside_other_catalogs(galaxies, caplog):
     data = GalaxyData(galaxies)
     data.setup()
     assert [len(data.galaxies[part]) for part in ("train", "val", "test")] == [20, 10, 10]
+    assert data.record()["val"]["split"] == "column 'split'"
     data = GalaxyData(galaxies, split="random", val_fraction=0.5)
     data.setup()
     assert [len(data.galaxies[part]) for part in ("train", "val")] == [20, 20]
+    assert data.record()["val"]["split"] == "random"
     with caplog.at_level("INFO"):
         data = GalaxyData(train_catalog=galaxies, test_catalog=other)
         data.setup()

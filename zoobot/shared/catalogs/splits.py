@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from zoobot.shared.catalog import Catalog
 
-__all__ = ["SplitMethod", "own_split_column", "split_catalog"]
+__all__ = ["SplitMethod", "describe_split", "own_split_column", "split_catalog"]
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _split_as_said(
         )
     words = _words(_column(catalog, column))
     parts = {_PART_NAMES.get(word) for word in set(words)}
-    if None in parts or "train" not in parts or parts == {"train"}:
+    if not _tell_parts(words):
         held = sorted(set(words))[:_SHOWN]
         why = f"holds {held}: it does not say which galaxies train and which do not"
         logger.warning("Column %r of %s %s. Split at random instead", column, catalog.name, why)
@@ -152,6 +152,34 @@ def _split_as_said(
     sizes = ", ".join(f"{len(galaxies):,} {part}" for part, galaxies in found.items())
     logger.info("The split is the catalog's own, of column %r: %s%s", column, sizes, drawn)
     return found
+
+
+def _tell_parts(words: pd.Series) -> bool:
+    """Whether words say of each galaxy which part it is in, one of them the training galaxies."""
+    parts = {_PART_NAMES.get(word) for word in set(words)}
+    return None not in parts and "train" in parts and len(parts) > 1
+
+
+def describe_split(catalog: Catalog, method: str | None, column: str | None) -> str:
+    """What decides which galaxies of a catalog train, in words, for a record.
+
+    Args:
+        catalog: The catalog.
+        method: As `split_catalog` takes it.
+        column: As `split_catalog` takes it.
+
+    Example:
+        >>> describe_split(None, "sky", None), describe_split(None, "column", "part")
+        ('sky', "column 'part'")
+    """
+    if method is None:
+        column = column or own_split_column(catalog)
+        if column is None or not _tell_parts(_words(_column(catalog, column))):
+            return "random"
+        method = "column"
+    if method == "column":
+        return f"column {column or 'split'!r}"
+    return method if column is None else f"{method}, by column {column!r}"
 
 
 def own_split_column(catalog: Catalog) -> str | None:

@@ -13,7 +13,7 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import Catalog, read_catalog
-from zoobot.shared.catalogs.splits import own_split_column, split_catalog
+from zoobot.shared.catalogs.splits import describe_split, own_split_column, split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.preprocessing import Preprocessing
@@ -123,6 +123,7 @@ class GalaxyData:
         self.cache_dir = cache_dir
         self.galaxies: dict[str, Catalog] = {}
         self._left_out: dict[str, int] = {}
+        self._split_by: str | None = None
         self._loaders: list[GalaxyLoader | FeatureLoader] = []
 
     def setup(self, stage: str | None = None) -> None:
@@ -162,7 +163,9 @@ class GalaxyData:
         return read_catalog(source, label_cols=self.label_cols or (), **self._columns)
 
     def _split_up(self, source: CatalogSource, test_fraction: float) -> dict[str, Catalog]:
-        return split_catalog(self._read(source), test_fraction=test_fraction, **self._split)
+        galaxies = self._read(source)
+        self._split_by = describe_split(galaxies, self._split["method"], self._split["column"])
+        return split_catalog(galaxies, test_fraction=test_fraction, **self._split)
 
     @property
     def train_galaxies(self) -> Catalog:
@@ -325,6 +328,8 @@ class GalaxyData:
         parts: dict[str, Any] = {}
         for name, part in self.galaxies.items():
             parts[name] = {"source": part.name, "galaxies": len(part), "fingerprint": part.fingerprint()}
+            if self._split_by is not None:
+                parts[name]["split"] = self._split_by
             if self._left_out.get(name):
                 parts[name]["without_target"] = self._left_out[name]
         return parts

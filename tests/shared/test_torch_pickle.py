@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from zoobot.shared.checkpoint import read_encoder_file
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.models import torch_pickle
 from zoobot.shared.models.torch_pickle import read_torch_object, read_torch_pickle
@@ -277,10 +278,11 @@ class TestRefused:
             read_torch_pickle(write_zip(tmp_path / "t.bin", {"data.pkl": body}))
 
     def test_a_pointer_of_git_lfs(self, tmp_path):
-        path = tmp_path / "pytorch_model.bin"
-        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 62000000\n")
-        with pytest.raises(CheckpointError, match=r"pointer of Git LFS.*git lfs pull"):
-            read_torch_pickle(path)
+        for name in ("pytorch_model.bin", "model.safetensors"):
+            path = tmp_path / name
+            path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 62000000\n")
+            with pytest.raises(CheckpointError, match=r"pointer of Git LFS.*git lfs pull"):
+                read_encoder_file(path)
 
     def test_old_files_name_storages_of_one_kind(self, tmp_path):
         parts = [pickle.dumps(value, protocol=2) for value in (torch_pickle._MAGIC, 1001, {})]

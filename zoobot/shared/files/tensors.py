@@ -12,7 +12,7 @@ from zoobot.shared.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LARGEST_HEADER", "as_plain", "check_header", "read_tensors", "write_tensors"]
+__all__ = ["LARGEST_HEADER", "as_plain", "check_header", "read_tensors", "refuse_pointer", "write_tensors"]
 
 #: Bytes in which a file's tensors are named; those of the largest networks take a few hundred thousand.
 LARGEST_HEADER = 8 * 2**20
@@ -52,11 +52,13 @@ def check_header(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
+            start = file.read(8)
             room = path.stat().st_size - 8
     except OSError as error:
         msg = f"can't read {path}: {error}"
         raise CheckpointError(msg) from error
+    refuse_pointer(path, start)
+    size = int.from_bytes(start, "little")
     if size > room:
         msg = (
             f"{path} is damaged or not a safetensors file (its header should take {size:,} bytes, of "
@@ -67,6 +69,16 @@ def check_header(path: Path) -> None:
         msg = (
             f"{path} lists more tensors than any network has: its header takes {size:,} bytes, and at most "
             f"{LARGEST_HEADER:,} are read (the names and shapes of some 50,000 tensors)"
+        )
+        raise CheckpointError(msg)
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Raise a CheckpointError if a file starts as what Git LFS leaves in the place of large files."""
+    if start[:8] == b"version ":
+        msg = (
+            f"{path} is a pointer of Git LFS, not the weights themselves; fetch them with `git lfs pull`, or "
+            f"download the file again"
         )
         raise CheckpointError(msg)
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.files.tensors import LARGEST_HEADER
+from zoobot.shared.files.tensors import LARGEST_HEADER, refuse_pointer
 
 __all__ = ["InertObject", "read_torch_object", "read_torch_pickle"]
 
@@ -290,12 +290,7 @@ class _Members:
 def _read_old_layout(
     stream: io.BytesIO, path: Path, inert: Collection[str]
 ) -> tuple[Any, Callable[[_Storage], np.ndarray]]:
-    if stream.getbuffer()[:8] == b"version ":
-        msg = (
-            f"{path} is a pointer of Git LFS, not the weights themselves; fetch them with `git lfs pull`, or "
-            f"download the file again"
-        )
-        raise CheckpointError(msg)
+    refuse_pointer(path, bytes(stream.getbuffer()[:8]))
     magic, protocol = (_load(stream, ()) for _ in range(2))
     if (magic, protocol) != (_MAGIC, _PROTOCOL):
         msg = f"{path} does not start like a file that torch saved"

@@ -30,7 +30,7 @@ from zoobot.shared.tasks import RegressionTask
 
 fits = pytest.importorskip("astropy.io.fits")
 
-RECORD = Preprocessing(image_size_pix=16, stretch="linear", limits=(0, 255))
+RECORD = Preprocessing(image_size_pix=16, colour="to-rgb", stretch="linear", limits=(0, 255))
 GOOD = {"first": 40, "middle": 120, "last": 200}
 
 

@@ -53,7 +53,7 @@ def test_what_cannot_work_together_is_refused(changes, message):
 def test_image_options_are_those_of_preprocessing():
     names = {f.name for f in fields(ImageOptions)}
     known = {f.name for f in fields(Preprocessing)}
-    assert names - {"normalisation"} == known  # which stands for mean and std
+    assert (names - {"normalisation"}) | {"band_numbers"} == known  # it stands for mean and std
     assert ImageOptions(image_size_pix=64, hdu=1).image_changes() == {"image_size_pix": 64, "hdu": 1}
     pixels = Preprocessing(channels=1, mean=(0.1,), std=(0.2,)).with_changes(normalisation="imagenet")
     assert (pixels.mean, pixels.std) == (pytest.approx((0.449,)), pytest.approx((0.226,)))
@@ -78,7 +78,8 @@ def test_learning_defaults_are_the_library_s():
 def test_data_defaults_are_the_library_s():
     library = inspect.signature(GalaxyData).parameters
     options = FinetuneOptions(**RINGS)
-    same = ("id_col", "file_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers")
+    assert options.files() == library["file_col"].default
+    same = ("id_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers")
     for name in (*same, "missing_values", "suspect_targets"):
         assert getattr(options, name) == library[name].default, name
     assert options.max_epochs == defaults.MAX_EPOCHS

@@ -111,8 +111,12 @@ class TestFiles:
         image = read_image(write(tmp_path / "a.fits", cube), CUBE.with_changes(bands=(2, 0, 0)))
         np.testing.assert_allclose(image, expected_linear(np.moveaxis(cube[[2, 0, 0]], 0, -1)), atol=1e-6)
 
-    def test_one_band_becomes_three_equal_planes(self, sky, tmp_path):
-        image = read_image(write(tmp_path / "a.fits", sky), CUBE)
+    def test_one_band_is_not_colour(self, sky, tmp_path):
+        with pytest.raises(ImageError, match=r"has 1 plane \(r\), expected 3.*--colour to-rgb"):
+            read_image(write(tmp_path / "a.fits", sky, FILTER="r"), CUBE)
+
+    def test_one_band_becomes_three_equal_planes_where_asked_for(self, sky, tmp_path):
+        image = read_image(write(tmp_path / "a.fits", sky), CUBE.with_changes(colour="to-rgb"))
         assert image.shape == (40, 50, 3)
         assert (image == image[..., :1]).all()
 

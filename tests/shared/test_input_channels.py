@@ -55,4 +55,4 @@ def test_preprocessing_follows():
     five = adapt_preprocessing(colour, 5)
     assert (five.colour, five.mean, five.std) == ("as-is", (0.2, 0.3, 0.4, 0.2, 0.3), (1, 2, 3, 1, 2))
     assert adapt_preprocessing(colour, 3) is colour
-    assert adapt_preprocessing(grey, 3).colour == "to-rgb"
+    assert adapt_preprocessing(grey, 3).colour == "auto"

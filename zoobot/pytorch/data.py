@@ -45,6 +45,7 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         if trainer is None:
             return TensorBatches(self.loader(name), None)
         model: Any = trainer.lightning_module
+        self.settle(model)
         part = model.frozen_part() if name != "test" and trainer.world_size == 1 else None
         if part is None:
             shard = (trainer.global_rank, trainer.world_size)

@@ -46,7 +46,7 @@ def predict(
     n_samples: int = 1,
     root: str | Path | None = None,
     id_col: str = "id_str",
-    file_col: str = "file_loc",
+    file_col: str | Sequence[str] = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     seed: int = defaults.SEED,
@@ -74,7 +74,7 @@ def predict(
             Of an ensemble, every member is sampled so often.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Galaxies predicted at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         seed: Seeds dropout where `n_samples` is more than 1.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def represent(
     dtype: str = "float32",
     root: str | Path | None = None,
     id_col: str = "id_str",
-    file_col: str = "file_loc",
+    file_col: str | Sequence[str] = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     part_rows: int | None = None,
@@ -68,7 +68,7 @@ def represent(
             and keeps three digits.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Galaxies encoded at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         part_rows: Where `save_loc` is a folder: galaxies in each part, as for `predict`. The same call goes

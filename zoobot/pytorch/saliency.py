@@ -37,7 +37,7 @@ def explain(
     steps: int = defaults.SALIENCY_STEPS,
     root: str | Path | None = None,
     id_col: str = "id_str",
-    file_col: str = "file_loc",
+    file_col: str | Sequence[str] = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     progress: bool = True,
@@ -59,7 +59,7 @@ def explain(
             are taken where these do not add up to the difference, to a twentieth of it.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Points at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         progress: Whether a progress bar is drawn.

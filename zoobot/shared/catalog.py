@@ -127,7 +127,7 @@ def read_catalog(
     label_cols: Sequence[str] = (),
     root: str | Path | None = None,
     id_col: str = "id_str",
-    file_col: str = "file_loc",
+    file_col: str | Sequence[str] = "file_loc",
     image_col: str | None = None,
     cutouts: Cutouts | None = None,
     check_files: bool = True,
@@ -145,7 +145,8 @@ def read_catalog(
         root: Folder that relative image paths start from. By default the folder of the table file; for a
             DataFrame, the current folder.
         id_col: Column of the galaxies' names. Kept exactly, as text: 18-digit integers and leading zeros too.
-        file_col: Column of the image paths, absolute or relative.
+        file_col: Column of the image paths, absolute or relative. Several columns, such as file_g, file_r and
+            file_i, hold the files of the bands of each image; a galaxy that lacks one fails when it is read.
         image_col: Column of the images, of Parquet files and datasets that hold several.
         cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
         check_files: Whether to look that every image is there (not that it can be read).
@@ -166,9 +167,10 @@ def read_catalog(
         ['/data/sdss/587739505552785605.jpg']
     """
     columns = _as_columns(label_cols)
+    files = galaxy_files.file_columns(file_col)
     if isinstance(source, Catalog):
         return _with_label_cols(source, columns)
-    table, name, folder, is_listed = _read_source(source, id_col, file_col, image_col, cutouts)
+    table, name, folder, is_listed = _read_source(source, id_col, files, image_col, cutouts)
     if cutouts is not None:
         if is_listed:
             msg = f"cutouts are for a table of positions, but {name} holds images itself"
@@ -176,15 +178,15 @@ def read_catalog(
         check_columns(
             table, (cutouts.ra_col, cutouts.dec_col), name, ra_col=cutouts.ra_col, dec_col=cutouts.dec_col
         )
-        table = table.assign(**{file_col: cutouts.locate(table, name)})
-    check_columns(table, (id_col, file_col, *columns), name, id_col=id_col, file_col=file_col)
+        table = table.assign(**{files[0]: cutouts.locate(table, name)})
+    check_columns(table, (id_col, *files, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
         msg = f"{name} has no rows: expected one for each galaxy"
         raise CatalogError(msg)
     ids = galaxy_ids.read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
     labels = read_labels(table, columns, ids, name) if columns else None
     base = folder if root is None or is_listed else Path(root).expanduser().absolute()
-    paths = galaxy_files.read_paths(table[file_col], ids, base, name)
+    paths = galaxy_files.read_locations([table[one] for one in files], ids, base, name)
     if check_files and not is_listed and cutouts is None:
         galaxy_files.refuse_missing_files(paths, ids, base, name)
     place = describe_place(
@@ -196,7 +198,7 @@ def read_catalog(
 
 
 def _read_source(
-    source: object, id_col: str, file_col: str, image_col: str | None, cutouts: Cutouts | None
+    source: object, id_col: str, files: tuple[str, ...], image_col: str | None, cutouts: Cutouts | None
 ) -> tuple[pd.DataFrame, str, Path, bool]:
     """A table, its name, the folder its paths are relative to, and whether it was made of what is there."""
     if isinstance(source, pd.DataFrame):
@@ -205,14 +207,24 @@ def _read_source(
     if not isinstance(source, (str, Path)):
         msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
         raise CatalogError(msg)
-    # with cutouts, no column says where images are, and none holds them
-    listing = None if cutouts else open_listing(source, id_col=id_col, file_col=file_col, image_col=image_col)
+    if cutouts is not None and len(files) > 1:
+        msg = f"cutouts of mosaics are whole images, but file_col names several: {list(files)}"
+        raise CatalogError(msg)
+    # with cutouts, no column says where images are, and none holds them; several columns are a table's
+    listing = None
+    if not cutouts and len(files) == 1:
+        listing = open_listing(source, id_col=id_col, file_col=files[0], image_col=image_col)
     path = Path(source).expanduser()
     if listing is not None:
         return listing.read_table(), str(source), Path.cwd(), True
     if path.is_dir() and not cutouts:
-        return _list_images(path, id_col, file_col), str(source), path.absolute(), True
-    return read_table(path, text_cols=(id_col, file_col)), str(source), path.absolute().parent, False
+        if len(files) > 1:
+            msg = (
+                f"the files of bands are named by the columns {list(files)} of a table, got the folder {path}"
+            )
+            raise CatalogError(msg)
+        return _list_images(path, id_col, files[0]), str(source), path.absolute(), True
+    return read_table(path, text_cols=(id_col, *files)), str(source), path.absolute().parent, False
 
 
 def _list_images(folder: Path, id_col: str, file_col: str) -> pd.DataFrame:
@@ -242,7 +254,9 @@ def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:
     return replace(catalog, labels=labels, label_cols=columns)
 
 
-def check_columns(table: pd.DataFrame, needed: Sequence[str], name: str, **options: str) -> None:
+def check_columns(
+    table: pd.DataFrame, needed: Sequence[str], name: str, **options: str | Sequence[str]
+) -> None:
     """Raise a CatalogError that says which needed columns are absent, what is near them, and what is there.
 
     `options` are the arguments of `read_catalog` that choose a column, with their values.

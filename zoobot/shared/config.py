@@ -27,6 +27,7 @@ from zoobot.shared.options import (
     LearningOptions,
     MixtureOptions,
     RateOptions,
+    ReadingOptions,
     ReduceOptions,
     RepresentOptions,
     RoundsOptions,
@@ -67,6 +68,7 @@ __all__ = [
     "PredictOptions",
     "PrioritiseOptions",
     "RateOptions",
+    "ReadingOptions",
     "ReduceOptions",
     "RepresentOptions",
     "RoundsOptions",
@@ -117,7 +119,7 @@ class TrainOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(EngineOptions, MixtureOptions, StreamingOptions, CatalogOptions):
+class PredictOptions(EngineOptions, MixtureOptions, StreamingOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot predict` can be told."""
 
     title: ClassVar[str] = "Predictions"
@@ -182,7 +184,7 @@ class MergeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, CatalogOptions):
+class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot evaluate` can be told."""
 
     title: ClassVar[str] = "Evaluation"
@@ -203,7 +205,7 @@ class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, CatalogOptio
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(EngineOptions, CatalogOptions):
+class CalibrateOptions(EngineOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot calibrate` can be told."""
 
     title: ClassVar[str] = "Calibration"
@@ -290,7 +292,7 @@ class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, Catal
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrioritiseOptions(EngineOptions, ChoosingOptions, CatalogOptions):
+class PrioritiseOptions(EngineOptions, ChoosingOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot prioritise` can be told."""
 
     title: ClassVar[str] = "Model and list"

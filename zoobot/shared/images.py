@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
+from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, choose_bands, read_band
 from zoobot.shared.pixels.containers.mosaics import Mosaic
 from zoobot.shared.pixels.containers.opening import open_container
-from zoobot.shared.pixels.fits_images import read_fits
-from zoobot.shared.pixels.locations import split_location
-from zoobot.shared.pixels.picture_formats import decode_jpeg, decode_picture, find_format
+from zoobot.shared.pixels.fits_images import read_fits_bands
+from zoobot.shared.pixels.locations import split_location, split_stack
+from zoobot.shared.pixels.picture_formats import check_size, decode_jpeg, decode_picture, find_format
 from zoobot.shared.pixels.stretch import to_unit_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["read_image"]
+__all__ = ["ImagePlanes", "match_planes", "read_image", "read_planes"]
 
 _HEAD_BYTES = 16
+
+
+class ImagePlanes(NamedTuple):
+    """What a file holds, before anything is chosen or stretched.
+
+    Attributes:
+        values: (height, width, planes).
+        is_physical: Whether they are physical values, as in FITS, or a picture's.
+        bands: The band of each plane, where the file (or the catalog's columns) names them.
+    """
+
+    values: NDArray
+    is_physical: bool
+    bands: tuple[Band, ...] | None = None
 
 
 def read_image(
@@ -65,39 +81,92 @@ def read_image(
         (24, 32, 3)
     """
     try:
-        planes, is_physical = _read_planes(path, preprocessing, least_side_pix)
-        planes = _select_bands(planes, preprocessing)
-        if is_physical:
-            planes = to_unit_range(planes, preprocessing)
-        return _match_channels(planes, preprocessing, is_physical=is_physical)
+        found = read_planes(path, preprocessing, least_side_pix=least_side_pix)
+        values = _select_bands(found, preprocessing)
+        if found.is_physical:
+            values = to_unit_range(values, preprocessing)
+        return _match_channels(values, preprocessing, found)
     except ImageError as error:
         msg = f"{path}: {error}"
-        raise ImageError(msg) from error.__cause__
+        raise type(error)(msg) from error.__cause__
 
 
-def _read_planes(
-    path: str | Path, preprocessing: Preprocessing, least_side_pix: float | None
-) -> tuple[NDArray, bool]:
-    """All planes of a file, and whether they hold physical values."""
+def read_planes(
+    path: str | Path, preprocessing: Preprocessing, *, least_side_pix: float | None = None
+) -> ImagePlanes:
+    """All planes of an image, and what the file says of them.
+
+    Args:
+        path: The file, or where in something larger it lies, or the files of its bands.
+        preprocessing: Its hdu and fill value apply, and whether a JPEG may be decoded as grey.
+        least_side_pix: As for `read_image`.
+
+    Raises:
+        ImageError: If it can't be read.
+        MissingPackageError: If it is FITS and astropy is not installed.
+    """
+    stack = split_stack(path)
+    return (
+        _read_one(path, preprocessing, least_side_pix) if stack is None else _read_stack(stack, preprocessing)
+    )
+
+
+def _read_stack(stack: Sequence[tuple[str, str]], preprocessing: Preprocessing) -> ImagePlanes:
+    """One image of the files of its bands, each of one plane, in the order of the columns."""
+    missing = [name or f"number {number}" for number, (name, place) in enumerate(stack) if not place.strip()]
+    if missing:
+        msg = f"has no file for the band {', '.join(missing)}"
+        raise ImageError(msg)
+    parts: list[ImagePlanes] = []
+    for name, place in stack:
+        what = f"band {name or len(parts)}, {place}"
+        try:
+            found = _read_one(place, preprocessing, None)
+        except ImageError as error:
+            msg = f"{what}: {error}"
+            raise ImageError(msg) from error.__cause__
+        if found.values.shape[-1] != 1:
+            msg = f"{what}: has {_planes(found.values.shape[-1])}, expected the one of a band"
+            raise ImageError(msg)
+        parts.append(found)
+        height, width = found.values.shape[:2]
+        check_size(height, width, len(stack))
+    if len({part.values.shape for part in parts}) > 1 or len({part.is_physical for part in parts}) > 1:
+        sizes = [f"{part.values.shape[0]} × {part.values.shape[1]}" for part in parts]
+        msg = f"its bands are not of one size and kind: {', '.join(sizes)} pixels"
+        raise ImageError(msg)
+    values = np.concatenate([part.values for part in parts], axis=-1)
+    named = [_name_band(name, part) for (name, _), part in zip(stack, parts, strict=True)]
+    bands = tuple(band for band in named if band is not None)
+    return ImagePlanes(values, parts[0].is_physical, bands if len(bands) == len(parts) else None)
+
+
+def _name_band(name: str, part: ImagePlanes) -> Band | None:
+    """The band of a file in a stack: as its column is called, or as its own header says."""
+    return read_band(name) or (part.bands[0] if part.bands else None)
+
+
+def _read_one(path: str | Path, preprocessing: Preprocessing, least_side_pix: float | None) -> ImagePlanes:
     source = _find_content(path, preprocessing)
-    if isinstance(source, np.ndarray):
-        return source, True
+    if isinstance(source, ImagePlanes):
+        return source
     data = source if isinstance(source, bytes) else _read_file(source)
     format_name = find_format(data)
     if format_name == "fits":
-        return read_fits(source, preprocessing.hdu), True
+        values, bands = read_fits_bands(source, preprocessing.hdu)
+        return ImagePlanes(values, True, bands)
     if format_name is None:
         what = f"its first bytes are {data[:_HEAD_BYTES]!r}" if data else "it is empty"
         msg = f"not a JPEG, PNG, TIFF, WebP or FITS image: {what}"
         raise ImageError(msg)
     if format_name == "jpeg":
-        grey = preprocessing.colour == "to-grey" and preprocessing.bands is None
-        return decode_jpeg(data, grey=grey, least_side_pix=least_side_pix), False
+        grey = preprocessing.colour == "to-grey" and not _chosen_numbers(preprocessing)
+        return ImagePlanes(decode_jpeg(data, grey=grey, least_side_pix=least_side_pix), False)
     planes = decode_picture(data, format_name, preprocessing.fill_value)
-    return planes, planes.dtype == np.float64
+    return ImagePlanes(planes, planes.dtype == np.float64)
 
 
-def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path | bytes | NDArray:
+def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path | bytes | ImagePlanes:
     """A file's own path; or what a larger file holds of the image: its bytes, or the planes of a cutout."""
     container, member = split_location(path)
     if member is None:
@@ -105,7 +174,8 @@ def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path 
     try:
         found = open_container(container)
         if isinstance(found, Mosaic):
-            return found.cut(member, preprocessing.hdu)
+            values, bands = found.cut(member, preprocessing.hdu)
+            return ImagePlanes(values, True, bands)
         return found.read(member)
     except ImageError:
         if os.path.exists(path):
@@ -137,33 +207,55 @@ def _read_file(path: str | Path) -> bytes:
         raise ImageError(msg) from error
 
 
-def _select_bands(planes: NDArray, preprocessing: Preprocessing) -> NDArray:
-    if preprocessing.bands is None:
-        return planes
-    count = planes.shape[-1]
-    if max(preprocessing.bands) >= count:
-        highest = max(preprocessing.bands)
-        msg = f"has {_planes(count)}, but bands={preprocessing.bands!r} asks for plane {highest}"
-        raise ImageError(msg)
-    return np.ascontiguousarray(planes[..., list(preprocessing.bands)])
+def match_planes(found: ImagePlanes, preprocessing: Preprocessing) -> NDArray:
+    """The planes that a network looks at, before they are stretched.
+
+    Raises:
+        ChannelError: If the image has not the bands, or as many planes as the network looks at.
+    """
+    return _match_channels(_select_bands(found, preprocessing), preprocessing, found)
 
 
-def _match_channels(planes: NDArray, preprocessing: Preprocessing, *, is_physical: bool) -> NDArray:
-    count, channels = planes.shape[-1], preprocessing.channels
+def _chosen_numbers(preprocessing: Preprocessing) -> bool:
+    """Whether planes are chosen by number; names don't apply to pictures."""
+    return preprocessing.bands is not None and not any(isinstance(b, str) for b in preprocessing.bands)
+
+
+def _select_bands(found: ImagePlanes, preprocessing: Preprocessing) -> NDArray:
+    stands_for_bands = found.is_physical or found.bands is not None
+    if not (stands_for_bands or _chosen_numbers(preprocessing)):
+        return found.values
+    choice: BandChoice = choose_bands(found.bands, found.values.shape[-1], preprocessing)
+    if choice.planes is None:
+        return found.values
+    return np.ascontiguousarray(found.values[..., list(choice.planes)])
+
+
+def _match_channels(values: NDArray, preprocessing: Preprocessing, found: ImagePlanes) -> NDArray:
+    count, channels = values.shape[-1], preprocessing.channels
     if count == channels:
-        return planes
+        return values
     if preprocessing.colour == "to-grey":
-        if count == 3 and not is_physical:
-            return cv2.cvtColor(planes, cv2.COLOR_RGB2GRAY)[..., None]
-        mean = planes.mean(axis=-1, keepdims=True, dtype=np.float32)
-        return np.rint(mean).astype(np.uint8) if planes.dtype == np.uint8 else mean
-    if preprocessing.colour == "to-rgb" and count == 1 and channels == 3:
-        return np.repeat(planes, 3, axis=-1)
-    remedies = "choose planes with bands, or colour='to-grey' with channels=1"
+        if count == 3 and not found.is_physical:
+            return cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)[..., None]
+        mean = values.mean(axis=-1, keepdims=True, dtype=np.float32)
+        return np.rint(mean).astype(np.uint8) if values.dtype == np.uint8 else mean
+    is_repeated = preprocessing.colour == "to-rgb" or (
+        preprocessing.colour == "auto" and not found.is_physical
+    )
+    if is_repeated and count == 1 and channels == 3:
+        return np.repeat(values, 3, axis=-1)
     if count == 1 and channels == 3:
-        remedies = "colour='to-rgb' repeats a grey plane"
-    msg = f"has {_planes(count)}, expected {channels} (colour={preprocessing.colour!r}); {remedies}"
-    raise ImageError(msg)
+        band = f" ({found.bands[0].name})" if found.bands and len(found.bands) == 1 else ""
+        what = f"has 1 plane{band}, expected {channels}: the network looks at colour"
+        msg = f"{what}; colour='to-rgb' (--colour to-rgb) repeats a grey plane"
+        raise ChannelError(msg)
+    names = f" ({', '.join(band.name for band in found.bands)})" if found.bands else ""
+    msg = (
+        f"has {_planes(count)}{names}, expected {channels} (colour={preprocessing.colour!r}); choose planes "
+        "with bands (--bands), or colour='to-grey' with channels=1"
+    )
+    raise ChannelError(msg)
 
 
 def _planes(count: int) -> str:

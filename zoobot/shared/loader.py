@@ -15,6 +15,7 @@ from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.pixels.cache import PixelCache
+from zoobot.shared.pixels.first_images import say_grey
 from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
 
 if TYPE_CHECKING:
@@ -132,12 +133,21 @@ class GalaxyLoader:
         self._cache = None if cache_dir is None else PixelCache(cache_dir, preprocessing, augmentation)
         self._epoch = self._view = self._first_batch = 0
         self._failures: dict[int, Failure] = {}
+        self.says_grey = True
+        self._said_grey: list[bool] = []  # shared by the loaders of the same pictures
+        self._grey: set[int] = set()
+        self._looks_for_grey = preprocessing.channels == 3 and preprocessing.colour == "auto"
         self._labels = None if catalog.labels is None else np.asarray(catalog.labels, dtype=np.float32)
 
     @property
     def failures(self) -> list[Failure]:
         """The galaxies that could not be read so far, each once, in the order they were met."""
         return list(self._failures.values())
+
+    @property
+    def grey(self) -> int:
+        """How many pictures so far were grey, where the network looks at colour and nobody asked for grey."""
+        return len(self._grey)
 
     def set_epoch(self, epoch: int, first_batch: int = 0, *, view: int | None = None) -> None:
         """Choose the epoch that the next iteration serves: it decides the order and the views.
@@ -157,7 +167,7 @@ class GalaxyLoader:
 
     def with_views(self, augmentation: Augmentation | None, *, shuffle: bool) -> GalaxyLoader:
         """A loader of the same galaxies and pixels with this augmentation, shuffled alike or not at all."""
-        return GalaxyLoader(
+        loader = GalaxyLoader(
             self.catalog,
             self.preprocessing,
             batch_size=self.batch_size,
@@ -168,6 +178,8 @@ class GalaxyLoader:
             max_failed_fraction=self.max_failed_fraction,
             cache_dir=self.cache_dir,
         )
+        loader._said_grey = self._said_grey
+        return loader
 
     def __len__(self) -> int:
         """Number of batches in an epoch, should no batch fail as a whole."""
@@ -195,8 +207,14 @@ class GalaxyLoader:
                 self._failures.setdefault(index, failure)
             if number == len(plan) - 1:  # not after it: who counts batches never asks for more than there are
                 self._check_failures(list(failed.values()), sum(len(indices) for indices in plan))
+                self._say_grey()
             if batch is not None:
                 yield batch
+
+    def _say_grey(self) -> None:
+        if self.says_grey and not self._said_grey and self._grey:
+            self._said_grey.append(True)
+            say_grey(self.grey, len(self.catalog))
 
     def plan_batches(self) -> list[NDArray[np.intp]]:
         """Catalog rows of each batch of this shard and epoch."""
@@ -275,6 +293,8 @@ class GalaxyLoader:
                 if view.dtype != np.uint8:
                     images = _to_unit_range(images)
                 images[len(rows)] = _to_unit_range(view)
+            if self._looks_for_grey and _is_grey(view):
+                self._grey.add(row)
             rows.append(row)
         if not rows:
             return None, failures
@@ -314,6 +334,11 @@ class GalaxyLoader:
 def _to_unit_range(images: NDArray) -> NDArray[np.float32]:
     """8-bit images as float32 in [0, 1]; others are so already."""
     return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
+
+
+def _is_grey(view: NDArray) -> bool:
+    """Whether all channels are alike; a few pixels tell where they are not."""
+    return all((some == some[..., :1]).all() for some in (view[::16, ::16], view))
 
 
 def _require_whole(value: int, name: str, at_least: int) -> None:

@@ -28,7 +28,7 @@ PLAIN_MEAN, PLAIN_STD = (0.0,), (1.0,)
 #: Mean and std by name.
 NORMALISATIONS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "plain": (PLAIN_MEAN, PLAIN_STD)}
 
-Colour = Literal["as-is", "to-grey", "to-rgb"]
+Colour = Literal["auto", "as-is", "to-grey", "to-rgb"]
 StretchName = Literal["none", "linear", "asinh", "lupton"]
 NanPolicy = Literal["error", "fill"]
 
@@ -46,10 +46,16 @@ class Preprocessing:
         channels: Planes of the network input: 3 for colour, 1 for grey, any number for multi-band FITS.
         crop_fraction: Side of the central square that is kept, as a fraction of the shorter side of the
             image; 1 keeps the whole frame. Values above 1 pad with the fill value.
-        colour: "as-is" demands that a file has `channels` planes (alpha aside); "to-grey" averages colour
-            to luminance; "to-rgb" repeats a grey plane.
-        hdu: FITS extension, by index or name; None takes the first one that holds an image.
-        bands: FITS planes to use, in order, counted from 0; None uses all.
+        colour: "auto" repeats the plane of a grey picture for a network of 3 channels, and refuses a FITS
+            image of one band; "to-rgb" repeats that, too; "to-grey" averages colour to luminance; "as-is"
+            demands that a file has `channels` planes (alpha aside), and takes them as they are stored.
+        hdu: FITS extension, by index or name; None takes the first one that holds an image, or all that hold
+            one where each names another band.
+        bands: FITS planes to use, in order, by the names of their bands or counted from 0. None uses all;
+            where a network looks at colour (3 channels, colour not "as-is"), named bands go red first, and
+            of more than three i, r, g or else z, r, g are used. Names don't apply to pictures.
+        band_numbers: Where bands that are chosen by name lay in the files of the training: these planes are
+            taken of FITS files that name no bands.
         stretch: How FITS values map to [0, 1]: "none" (already in [0, 1]), "linear", "asinh", or "lupton"
             (colour-preserving, for exactly three bands in the order red, green, blue).
         limits: The FITS values that map to 0 and 1; None uses `percentiles` of each image.
@@ -75,9 +81,10 @@ class Preprocessing:
     image_size_pix: int = defaults.IMAGE_SIZE_PIX
     channels: int = 3
     crop_fraction: float = 1.0
-    colour: Colour = "to-rgb"
+    colour: Colour = "auto"
     hdu: int | str | None = None
-    bands: tuple[int, ...] | None = None
+    bands: tuple[int | str, ...] | None = None
+    band_numbers: tuple[int, ...] | None = None
     stretch: StretchName = "asinh"
     limits: tuple[float, float] | None = None
     percentiles: tuple[float, float] = (0.5, 99.5)
@@ -102,7 +109,13 @@ class Preprocessing:
         _require(values <= most, f"network input must have at most {most:,} values", values)
         _require(self.crop_fraction > 0, "crop_fraction must be positive", self.crop_fraction)
         if self.bands is not None:
-            _require(len(self.bands) > 0 and min(self.bands) >= 0, "bands must count from 0", self.bands)
+            numbers = [band for band in self.bands if not isinstance(band, str)]
+            _require(
+                len(self.bands) > 0 and min(numbers, default=0) >= 0, "bands must count from 0", self.bands
+            )
+        if self.band_numbers is not None:
+            fits = self.bands is not None and len(self.bands) == len(self.band_numbers)
+            _require(fits and min(self.band_numbers) >= 0, "band_numbers must fit bands", self.band_numbers)
         for name in ("mean", "std"):
             value = getattr(self, name)
             expected = f"{name} must hold 1 or {self.channels} numbers (one per channel)"
@@ -127,7 +140,8 @@ class Preprocessing:
     def with_changes(self, **changes: Any) -> Preprocessing:
         """The same record with some values changed; the rest, and the checks, stay.
 
-        `normalisation` sets mean and std by a name of `NORMALISATIONS`.
+        `normalisation` sets mean and std by a name of `NORMALISATIONS`. Other `bands` are not those that
+        `band_numbers` tells of.
 
         Example:
             >>> Preprocessing(channels=1, mean=(0.4,), std=(0.2,)).with_changes(normalisation="plain").std
@@ -137,6 +151,8 @@ class Preprocessing:
         _refuse_unknown(changes)
         if named is not None:
             changes = _named_normalisation(named, changes.get("channels", self.channels)) | changes
+        if "bands" in changes:
+            changes = {"band_numbers": None, **changes}
         return replace(self, **changes)
 
     def to_config(self) -> dict[str, Any]:
@@ -166,8 +182,8 @@ def describe_pixels(preprocessing: Preprocessing, why: str = "") -> str:
         The model looks at
           crop           the central 60 % of each image (crop_fraction 0.6)
           size           224 x 224 px
-          bands          3 channels, grey images repeated to colour
-          FITS           all planes, asinh stretch from percentile 0.5 to 99.5 of each image
+          bands          3 channels, grey pictures repeated to colour
+          FITS           named bands red first, asinh stretch from percentile 0.5 to 99.5 of each image
           normalisation  ImageNet's: mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225
     """
     size = preprocessing.image_size_pix
@@ -195,16 +211,25 @@ def _bands_in_words(preprocessing: Preprocessing) -> str:
     channels = preprocessing.channels
     many = "1 channel" if channels == 1 else f"{channels} channels"
     ways = {
+        "auto": "grey pictures repeated to colour" if channels == 3 else "files must have as many",
         "as-is": "files must have as many",
         "to-grey": "colour averaged to grey",
-        "to-rgb": "grey images repeated to colour",
+        "to-rgb": "grey images, FITS of one band too, repeated to colour",
     }
     return f"{many}, {ways[preprocessing.colour]}"
 
 
 def _stretch_in_words(preprocessing: Preprocessing) -> str:
-    bands = preprocessing.bands
-    planes = "all planes" if bands is None else f"planes {_listed(bands)}"
+    bands, numbers = preprocessing.bands, preprocessing.band_numbers
+    in_colour = preprocessing.channels == 3 and preprocessing.colour != "as-is"
+    planes = "named bands red first" if in_colour else "all planes"
+    if bands is not None:
+        planes = (
+            f"bands {_listed(bands)}"
+            if any(isinstance(b, str) for b in bands)
+            else f"planes {_listed(bands)}"
+        )
+        planes += "" if numbers is None else f" (planes {_listed(numbers)} where headers name none)"
     where = "" if preprocessing.hdu is None else f" of extension {preprocessing.hdu}"
     if preprocessing.stretch == "none":
         return f"{planes}{where}, values as they are (already in [0, 1])"

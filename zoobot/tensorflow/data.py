@@ -54,7 +54,9 @@ class GalaxyDataModule(GalaxyData):
     def _batches(self, name: str) -> TensorBatches:
         if self.trainer is None:
             return TensorBatches(self.loader(name))
-        model, pixels = self.trainer.model, self.trainer.model.preprocessing
+        model = self.trainer.model
+        self.settle(model)
+        pixels = model.preprocessing
         part = model.frozen_part() if name != "test" and not self.trainer.strategy else None
         if part is not None:
             features = self.feature_loader(name, part, preprocessing=pixels, progress=self.trainer.progress)

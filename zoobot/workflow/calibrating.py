@@ -17,6 +17,7 @@ from zoobot.shared.certainty.temperature import Temperature, class_losses, fit_t
 from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
@@ -71,6 +72,7 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     model = engine.checkpoint.load(checkpoint)
+    read_otherwise(model, options.image_changes())
     _check(model.task, options.objective)
     galaxies = labelled_for(model.task, galaxies)
     seen = Acquaintance.of([model.taught_by], galaxies.ids)

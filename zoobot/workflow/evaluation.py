@@ -18,6 +18,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.safe import write_safely
 from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.mixtures import mix, plain_expectation
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
@@ -87,6 +88,8 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     models = [engine.checkpoint.load(place) for place in places]
+    for model in models:
+        read_otherwise(model, options.image_changes())
     galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
     galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
     tell_pixels(*models)

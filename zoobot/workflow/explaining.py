@@ -19,6 +19,7 @@ from zoobot.shared.files.names import file_stems
 from zoobot.shared.files.safe import replacing, write_safely
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.tasks import RegressionTask, Task, TreeTask
@@ -81,6 +82,7 @@ def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain"
     galaxies = _find_galaxies(options)
     engine = load_engine(options.backend)
     model = engine.checkpoint.load(checkpoint)
+    read_otherwise(model, options.image_changes())
     explanations = engine.saliency.explain(
         galaxies,
         model,
@@ -121,8 +123,9 @@ def _find_galaxies(options: ExplainOptions) -> Catalog:
         msg = f"--catalog is one catalog, or images; of {len(are_images)} these are no images: {others[:5]}"
         raise ConfigError(msg)
     else:
-        table = pd.DataFrame({options.id_col: image_ids(options.catalog), options.file_col: options.catalog})
-        found = read_catalog(table, root=options.root, id_col=options.id_col, file_col=options.file_col)
+        column = options.file_col[0]
+        table = pd.DataFrame({options.id_col: image_ids(options.catalog), column: options.catalog})
+        found = read_catalog(table, root=options.root, id_col=options.id_col, file_col=column)
         galaxies = replace(found, name=f"{len(found)} images")
         galaxies = galaxies if options.select is None else select_galaxies(galaxies, options.select)
     return galaxies if options.n is None else galaxies.select(range(min(options.n, len(galaxies))))

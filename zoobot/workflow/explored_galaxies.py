@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
+from zoobot.shared.catalogs.galaxy_files import file_columns
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.explorer import Column, Text
 from zoobot.shared.predicting.samples import read_samples
@@ -142,8 +143,9 @@ def list_galaxies(
         for place, path in zip(rows, known.paths, strict=True):
             paths[place] = path
         if rows:
-            for place, spelled in zip(rows, _as_text(known.table[_file_col(known)]), strict=True):
-                places[place] = spelled
+            spelled = [_as_text(known.table[column]) for column in _file_cols(known)]
+            for place, *parts in zip(rows, *spelled, strict=True):
+                places[place] = " ".join(parts)
             labels[rows] = known_labels(task, known)
             tables.append(known.table.set_axis(rows))
     if not catalogs:
@@ -174,9 +176,9 @@ def _names(catalogs: Sequence[Catalog]) -> str:
     return " and ".join(catalog.name for catalog in catalogs)
 
 
-def _file_col(catalog: Catalog) -> str:
-    """The column that says where images are, as the catalog was read."""
-    return "file_loc" if catalog.place is None else catalog.place["file_col"]
+def _file_cols(catalog: Catalog) -> tuple[str, ...]:
+    """The column, or those of bands, that say where images are, as the catalog was read."""
+    return file_columns("file_loc" if catalog.place is None else catalog.place["file_col"])
 
 
 def _as_text(column: pd.Series) -> list[str]:

@@ -13,6 +13,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.explorer import Neighbours, Thumbnails, find_neighbours, make_thumbnails
 from zoobot.shared.features.tables import read_features
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.member_predictions import represent_galaxies
 from zoobot.workflow.prediction import find_checkpoint
@@ -49,7 +50,8 @@ def draw_thumbnails(
         return Thumbnails.none(len(paths), _NO_CATALOG)
     reading = found.preprocessing or Preprocessing()
     crop = options.crop_fraction or reading.crop_fraction
-    reading = reading.with_changes(image_size_pix=options.thumbnail_pix, crop_fraction=crop)
+    changes = {**options.image_changes(), "image_size_pix": options.thumbnail_pix, "crop_fraction": crop}
+    reading = reading.with_changes(**changes)
     return make_thumbnails(paths, reading, num_workers=options.num_workers, progress=options.progress)
 
 
@@ -63,6 +65,9 @@ def find_look_alikes(
             raise ConfigError(msg)
         engine = load_engine(options.backend)
         model = engine.checkpoint.load(find_checkpoint(found.checkpoint))
+        if found.preprocessing is not None:  # read as they were when they were predicted
+            read_otherwise(model, found.preprocessing.to_config())
+        read_otherwise(model, options.image_changes())
         galaxies = _catalog_of(ids, paths, found)
         logger.info("Encoding %s galaxies", f"{len(galaxies):,}")
         encoded = represent_galaxies(engine, model, galaxies, options)

@@ -12,6 +12,7 @@ from zoobot.shared import defaults, tasks
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError
 from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.samples import read_samples
 from zoobot.shared.predictions import read_prediction_metadata
@@ -70,6 +71,8 @@ def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions)
     engine = load_engine(options.backend)
     places = [find_checkpoint(place) for place in (str(options.checkpoint), *options.ensemble)]
     models = [engine.checkpoint.load(place) for place in places]
+    for model in models:
+        read_otherwise(model, options.image_changes())
     task = shared_task([model.task for model in models])
     n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
@@ -120,6 +123,7 @@ def read_table(
         place = find_checkpoint(options.checkpoint)
         engine = load_engine(options.backend)
         model = engine.checkpoint.load(place)
+        read_otherwise(model, options.image_changes())
     task = model.task if model is not None else tasks.from_config(facts["task"])
     blocks = list(read_samples(table, task.output_columns))
     row = {galaxy: row for row, galaxy in enumerate(galaxy for ids, _ in blocks for galaxy in ids)}

@@ -17,6 +17,7 @@ from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.onnx.prediction import predict as predict_exported
 from zoobot.shared.parts.files import is_folder_of_parts
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predicting.writer import check_save_loc
 from zoobot.shared.tasks import Task, TreeTask
@@ -156,11 +157,18 @@ def _load(places: list[Path], options: PredictOptions) -> tuple[list[Any], Calla
         if options.compile is not None or options.precision != "auto":
             msg = "--compile and --precision are for checkpoints, not for exported files; leave them out"
             raise ConfigError(msg)
-        return [OnnxModel(place) for place in places], partial(predict_exported, **how)
+        return _read_as(options, [OnnxModel(place) for place in places]), partial(predict_exported, **how)
     engine = load_engine(options.backend)
     models = [OnnxModel(p) if is_onnx_file(p) else engine.checkpoint.load(p) for p in places]
     how |= {"seed": options.seed, "precision": options.precision, "compile": options.compile}
-    return models, partial(engine.predict.predict, **how)
+    return _read_as(options, models), partial(engine.predict.predict, **how)
+
+
+def _read_as(options: PredictOptions, models: list[Any]) -> list[Any]:
+    """The models, reading images as the options say."""
+    for model in models:
+        read_otherwise(model, options.image_changes())
+    return models
 
 
 def free_place(place: str, flag: str, *, overwrite: bool) -> Path:

@@ -11,6 +11,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.representing import find_encoder
 from zoobot.workflow.run_folder import read_record_file
@@ -49,6 +50,7 @@ def encode_images(
     recorded = index.origin.get("preprocessing")
     pixels = None if recorded is None else Preprocessing.from_config(recorded)
     encoder = encoder_for_pixels(engine.encoders, find_encoder(model), None, pixels)
+    read_otherwise(encoder, options.image_changes())
     block = (index.origin.get("task") or {}).get("block")
     if block is not None and block not in [one.name for one in encoder.blocks]:
         _refuse_model(model, options.features)

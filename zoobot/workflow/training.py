@@ -109,6 +109,7 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     galaxies.setup()
     model = build_model(engine, options, labelled)
     galaxies.meet(model.task)
+    galaxies.settle(model)
     if not is_first:
         _help_to_train(trainer, options, model, galaxies)
         return None

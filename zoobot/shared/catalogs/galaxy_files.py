@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from zoobot.shared.catalogs.galaxy_ids import is_missing
 from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.pixels.bands import band_of_column
 from zoobot.shared.pixels.containers.opening import open_container
-from zoobot.shared.pixels.locations import SEPARATOR, split_location
+from zoobot.shared.pixels.locations import SEPARATOR, join_stack, split_location, split_stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["read_paths", "refuse_missing_files"]
+__all__ = ["file_columns", "read_locations", "read_paths", "refuse_missing_files"]
+
+logger = logging.getLogger("zoobot")
 
 _SHOWN = 10
 # Listing a folder costs less than asking for this many of its files one by one.
@@ -53,6 +57,56 @@ def read_paths(column: pd.Series, ids: Sequence[str], base: Path, name: str) -> 
     return paths
 
 
+def file_columns(file_col: str | Sequence[str]) -> tuple[str, ...]:
+    """The columns of image paths: one, or one for each band of an image in several files.
+
+    Raises:
+        CatalogError: If there is none, or one is given twice.
+    """
+    columns = (file_col,) if isinstance(file_col, str) else tuple(file_col)
+    if not columns or len(set(columns)) < len(columns):
+        msg = f"file_col must be a column, or a different one for each band, got {list(columns)}"
+        raise CatalogError(msg)
+    return columns
+
+
+def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path, name: str) -> list[str]:
+    """Where each galaxy's image is: in the file of one column, or in those of several, one for each band.
+
+    Of several, a galaxy may lack some: reading its image fails, and says which.
+
+    Args:
+        columns: As for `read_paths`; of several, their names tell the bands, such as file_g.
+        ids: The galaxies, for messages.
+        base: Absolute folder.
+        name: The table, for messages.
+
+    Raises:
+        CatalogError: If a galaxy has no path at all, or one is no path.
+    """
+    if len(columns) == 1:
+        return read_paths(columns[0], ids, base, name)
+    bands = [band_of_column(str(column.name)) for column in columns]
+    if len({band for band in bands if band}) < len(bands):
+        bands = [""] * len(bands)  # the names tell no bands apart; the files' own headers may
+    folder = str(base)
+    texts = [[_path_text(value) for value in column.to_numpy(dtype=object)] for column in columns]
+    missing = [galaxy for galaxy, *row in zip(ids, *texts, strict=True) if not "".join(row).strip()]
+    if missing:
+        msg = (
+            f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
+            f"path in columns {[column.name for column in columns]}; the first: {missing[:_SHOWN]}"
+        )
+        raise CatalogError(msg)
+    return [
+        join_stack(
+            (band, os.path.join(folder, text) if text.strip() else "")
+            for band, text in zip(bands, row, strict=True)
+        )
+        for row in zip(*texts, strict=True)
+    ]
+
+
 def _path_text(value: object) -> str:
     """The path as text; empty where it is missing."""
     if isinstance(value, str):
@@ -68,12 +122,18 @@ def _path_text(value: object) -> str:
 def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, name: str) -> None:
     """Raise a CatalogError that counts and names the images which are not there.
 
+    Of images in several files, one for each band, some may be incomplete: how many is said.
+
     Args:
         paths: Where each galaxy's image is: an absolute path, or a location inside of a file.
         ids: The galaxies, for messages.
         base: What relative paths were relative to, for messages.
         name: The table, for messages.
     """
+    stacks = [split_stack(path) for path in paths]
+    if any(stacks):
+        _refuse_missing_bands(stacks, ids, base, name)
+        return
     wanted: dict[str, list[int]] = defaultdict(list)
     inside: list[int] = []
     for row, path in enumerate(paths):
@@ -95,6 +155,34 @@ def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, n
         f"Mend the paths or drop the rows; the first:{first}"
     )
     raise CatalogError(msg)
+
+
+def _refuse_missing_bands(
+    stacks: Sequence[list[tuple[str, str]] | None], ids: Sequence[str], base: Path, name: str
+) -> None:
+    """Say how many galaxies lack a file, and raise if all do."""
+    missing = [
+        (galaxy, band, place)
+        for galaxy, stack in zip(ids, stacks, strict=True)
+        for band, place in stack or ()
+        if not place or not _is_there(place)
+    ]
+    lacking = len({galaxy for galaxy, _, _ in missing})
+    first = "".join(f"\n  {galaxy}: {band} {place or '(empty)'}" for galaxy, band, place in missing[:_SHOWN])
+    if lacking == len(ids):
+        msg = (
+            f"not one galaxy of {name} has the files of all its bands: relative paths start from "
+            f"{str(base)!r}; give another folder with root=. The first:{first}"
+        )
+        raise CatalogError(msg)
+    if lacking:
+        logger.warning(
+            "%s of %s galaxies of %s lack the file of a band and will fail; the first:%s",
+            f"{lacking:,}",
+            f"{len(ids):,}",
+            name,
+            first,
+        )
 
 
 def _missing_in(folder: str, rows: Sequence[int], paths: Sequence[str]) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zoobot.shared.catalogs.cutouts import Cutouts
 
@@ -20,7 +20,7 @@ def describe_place(
     *,
     root: str | Path | None,
     id_col: str,
-    file_col: str,
+    file_col: str | Sequence[str],
     image_col: str | None,
     cutouts: Cutouts | None,
 ) -> dict[str, Any] | None:
@@ -30,7 +30,7 @@ def describe_place(
         source: The catalog.
         root: Folder that relative paths start from.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or several.
         image_col: Column of the images.
         cutouts: How they are cut from mosaics.
 
@@ -48,7 +48,7 @@ def describe_place(
         "catalog": _absolute(source),
         "root": None if root is None else _absolute(root),
         "id_col": id_col,
-        "file_col": file_col,
+        "file_col": file_col if isinstance(file_col, str) else list(file_col),
         "image_col": image_col,
         "cutouts": cut,
     }

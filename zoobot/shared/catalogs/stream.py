@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +67,7 @@ class CatalogStream:
         root: Folder that relative image paths start from. By default the folder of the table file, or the
             folder given; for a DataFrame, the current folder.
         id_col: Column of the galaxies' names, kept exactly, as text.
-        file_col: Column of the image paths, absolute or relative.
+        file_col: Column of the image paths, absolute or relative; or several, as for `read_catalog`.
         image_col: Column of the images, of Parquet files and datasets that hold several.
         cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
         select: "COLUMN=VALUE" keeps the rows whose column holds that value.
@@ -97,7 +97,7 @@ class CatalogStream:
         *,
         root: str | Path | None = None,
         id_col: str = "id_str",
-        file_col: str = "file_loc",
+        file_col: str | Sequence[str] = "file_loc",
         image_col: str | None = None,
         cutouts: Cutouts | None = None,
         select: str | None = None,
@@ -108,13 +108,14 @@ class CatalogStream:
         )
         if isinstance(source, Catalog):
             self.place = source.place
-        self._columns = [id_col, file_col]
+        files = galaxy_files.file_columns(file_col)
+        self._columns = [id_col, *files]
         self._value: str | None = None
         self._rows, self.name, folder = _open(source, self._columns, image_col, cutouts)
         self._base = folder if root is None else Path(root).expanduser().absolute()
         if select is not None:
             column, self._value = split_selection(select)
-            self._columns = [id_col, file_col, column]
+            self._columns = [id_col, *files, column]
         names = pd.DataFrame(columns=list(self._rows.names))
         if cutouts is not None:
             positions = {"ra_col": cutouts.ra_col, "dec_col": cutouts.dec_col}
@@ -184,6 +185,10 @@ class CatalogStream:
             msg = f"{self.name} changed while it was read: it had {total:,} galaxies. Leave it as it is"
             raise CatalogError(msg)
 
+    def first_paths(self) -> list[str]:
+        """The paths of the first galaxies, a few or many."""
+        return next((paths for _, paths in self._read() if paths), [])
+
     def find_paths(self, ids: Collection[str]) -> dict[str, str]:
         """The paths of some galaxies by their ids; those that the catalog has not are absent.
 
@@ -212,20 +217,20 @@ class CatalogStream:
     def _read_rows(self, is_needed: Callable[[int, int], bool]) -> Iterator[tuple[int, list[str], list[str]]]:
         """The number of the first galaxy, ids and paths of some galaxies at a time, counted when selected."""
         if self._value is None:
-            for first, (ids, paths) in self._rows.read(self._columns, is_needed):
+            for first, (ids, *paths) in self._rows.read(self._columns, is_needed):
                 yield first, *self._exact(first, ids, paths)
             return
         first = 0
-        for _, (ids, paths, values) in self._rows.read(self._columns, lambda start, stop: True):
+        for _, (ids, *paths, values) in self._rows.read(self._columns, lambda start, stop: True):
             chosen = where_equal(values, self._value)
             after = first + int(chosen.sum())
             if after > first and is_needed(first, after):
-                yield first, *self._exact(first, ids[chosen], paths[chosen])
+                yield first, *self._exact(first, ids[chosen], [one[chosen] for one in paths])
             first = after
 
-    def _exact(self, first: int, ids: pd.Series, paths: pd.Series) -> IdsAndPaths:
+    def _exact(self, first: int, ids: pd.Series, paths: Sequence[pd.Series]) -> IdsAndPaths:
         texts = exact_ids(ids, self.name, first_row=first)
-        return texts, galaxy_files.read_paths(paths, texts, self._base, self.name)
+        return texts, galaxy_files.read_locations(paths, texts, self._base, self.name)
 
     def _refuse_other_than_unicode(self, ids: list[str]) -> None:
         try:
@@ -241,7 +246,7 @@ class CatalogStream:
             raise CatalogError(msg)
         held: set[str] = set()
         for _, columns in self._rows.read(self._columns, lambda start, stop: True):
-            held |= {str(value) for value in columns[2].unique()[: _SHOWN + 1]}
+            held |= {str(value) for value in columns[-1].unique()[: _SHOWN + 1]}
             if len(held) > _SHOWN:
                 break
         msg = f"--select {self.select}: no galaxy has it; the column holds {sorted(held)[:_SHOWN]}"
@@ -255,10 +260,13 @@ def _open(
     cutouts: Cutouts | None,
 ) -> tuple[Rows, str, Path]:
     """What reads a source, its name, and the folder that its paths are relative to."""
+    if cutouts is not None and len(columns) > 2:
+        msg = f"cutouts of mosaics are whole images, but file_col names several: {columns[1:]}"
+        raise CatalogError(msg)
     if cutouts is not None:
         rows, name, folder = _open_table(source, columns)
         return CutoutRows(rows, cutouts, file_col=columns[1], name=name), name, folder
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, Path)) and len(columns) == 2:
         listing = open_listing(source, id_col=columns[0], file_col=columns[1], image_col=image_col)
         if listing is not None:
             return listing, str(source), Path.cwd()
@@ -267,6 +275,7 @@ def _open(
 
 def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str]) -> tuple[Rows, str, Path]:
     if isinstance(source, Catalog):
+        columns[2:] = []  # its paths were read before
         ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
         return TableRows(pd.DataFrame({columns[0]: ids, columns[1]: paths})), source.name, Path.cwd()
     if isinstance(source, pd.DataFrame):
@@ -276,4 +285,5 @@ def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str])
         raise CatalogError(msg)
     path = Path(source).expanduser()
     folder = path.absolute() if path.is_dir() else path.absolute().parent
-    return open_rows(path, folder_columns=columns), str(source), folder
+    # a folder of images has one file for each
+    return open_rows(path, folder_columns=columns if len(columns) == 2 else columns[:1]), str(source), folder

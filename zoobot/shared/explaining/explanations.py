@@ -25,6 +25,7 @@ from zoobot.shared.explaining.saliency import (
 )
 from zoobot.shared.images import read_image
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.pixels.first_images import check_first_images
 from zoobot.shared.predictions import failure_table
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Explanations:
         batch_size: Points at once.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         num_workers: Threads that read images.
         progress: Whether a progress bar is drawn.
 
@@ -129,7 +130,7 @@ class Explanations:
         batch_size: int,
         root: str | Path | None,
         id_col: str,
-        file_col: str,
+        file_col: str | Sequence[str],
         num_workers: int,
         progress: bool,
     ) -> None:
@@ -137,6 +138,7 @@ class Explanations:
         self.answers = find_answers(model.task, answer)
         self._galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
         self._pixels = model.preprocessing
+        check_first_images(self._galaxies.paths, self._pixels)
         self._probe = probe
         self._baseline, self._steps, self._batch_size = baseline, steps, batch_size
         make_baseline(np.zeros((3, 3, 1), np.float32), baseline)

@@ -11,6 +11,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.tables import FeatureTable
 from zoobot.shared.files.large_arrays import large_array
 from zoobot.shared.parts.files import is_folder_of_parts
+from zoobot.shared.pixels.first_images import check_first_images
 from zoobot.shared.predicting.batches import CatalogPrediction
 from zoobot.shared.predicting.failure_limit import FailureLimit
 from zoobot.shared.predicting.members import describe_origin
@@ -18,7 +19,7 @@ from zoobot.shared.predicting.run import predict_catalog, refuse_nothing, with_b
 from zoobot.shared.predictions import failure_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def represent_catalog(
     save_loc: str | Path | None,
     root: str | Path | None,
     id_col: str,
-    file_col: str,
+    file_col: str | Sequence[str],
     batch_size: int,
     num_workers: int,
     part_rows: int | None,
@@ -70,7 +71,7 @@ def represent_catalog(
         save_loc: Where the table goes, or the folder of its parts; None keeps it in memory.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Galaxies encoded at once.
         num_workers: Threads that read images.
         part_rows: Galaxies in a part, where `save_loc` is a folder.
@@ -115,6 +116,7 @@ def _represent_in_memory(
     progress: bool,
 ) -> FeatureTable:
     galaxies = read_catalog(catalog, **places)
+    check_first_images(galaxies.paths, member.model.preprocessing)
     limit = FailureLimit(max_failures, len(galaxies))
     run = CatalogPrediction(galaxies, [member], limit=limit, **work)
     try:

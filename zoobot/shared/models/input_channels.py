@@ -95,10 +95,12 @@ def adapt_preprocessing(preprocessing: Preprocessing, channels: int) -> Preproce
     if channels == preprocessing.channels:
         return preprocessing
     bands = preprocessing.bands
+    keeps_bands = bands is not None and len(bands) == channels
     return preprocessing.with_changes(
         channels=channels,
         colour=colour_for(channels),
-        bands=bands if bands is not None and len(bands) == channels else None,
+        bands=bands if keeps_bands else None,
+        band_numbers=preprocessing.band_numbers if keeps_bands else None,
         stretch="asinh" if preprocessing.stretch == "lupton" else preprocessing.stretch,
         mean=_adapt_values(preprocessing.mean, channels),
         std=_adapt_values(preprocessing.std, channels),
@@ -109,7 +111,7 @@ def colour_for(channels: int) -> Colour:
     """What to do with the colours of a file for a network of so many channels."""
     if channels == 1:
         return "to-grey"
-    return "to-rgb" if channels == 3 else "as-is"
+    return "auto" if channels == 3 else "as-is"
 
 
 def _adapt_values(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -55,7 +55,7 @@ def predict(
     n_samples: int = 1,
     root: str | Path | None = None,
     id_col: str = "id_str",
-    file_col: str = "file_loc",
+    file_col: str | Sequence[str] = "file_loc",
     batch_size: int | None = None,
     num_workers: int = defaults.NUM_WORKERS,
     part_rows: int | None = None,
@@ -73,7 +73,7 @@ def predict(
         n_samples: Must be 1: dropout is not part of such a file.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Galaxies predicted at once; None is 32.
         num_workers: Threads that read images.
         part_rows: Galaxies in a file, where `save_loc` is a folder, as in an engine's `predict`.

@@ -7,7 +7,7 @@ from zoobot.shared.options.explaining import ExplainingOptions
 from zoobot.shared.options.exploring import ExploreOptions
 from zoobot.shared.options.finding import AnomaliesOptions, RateOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
-from zoobot.shared.options.images import AugmentationOptions, ImageOptions, ViewOptions
+from zoobot.shared.options.images import AugmentationOptions, ImageOptions, ReadingOptions, ViewOptions
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
 from zoobot.shared.options.mixture import MixtureOptions
 from zoobot.shared.options.representing import RepresentOptions
@@ -31,6 +31,7 @@ __all__ = [
     "LearningOptions",
     "MixtureOptions",
     "RateOptions",
+    "ReadingOptions",
     "ReduceOptions",
     "RepresentOptions",
     "RoundsOptions",

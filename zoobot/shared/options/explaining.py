@@ -8,13 +8,14 @@ from typing import ClassVar, Literal
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options.galaxies import ImagePlaceOptions
+from zoobot.shared.options.images import ReadingOptions
 from zoobot.shared.settings import setting
 
 __all__ = ["ExplainingOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainingOptions(ImagePlaceOptions):
+class ExplainingOptions(ReadingOptions, ImagePlaceOptions):
     """Which answer is explained, for which galaxies, and how."""
 
     title: ClassVar[str] = "Explanation"

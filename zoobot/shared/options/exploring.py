@@ -9,13 +9,14 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.galaxies import ImagePlaceOptions
+from zoobot.shared.options.images import ReadingOptions
 from zoobot.shared.settings import setting
 
 __all__ = ["ExploreOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExploreOptions(EngineOptions, ImagePlaceOptions):
+class ExploreOptions(EngineOptions, ReadingOptions, ImagePlaceOptions):
     """Everything that `zoobot explore` can be told."""
 
     title: ClassVar[str] = "Page"

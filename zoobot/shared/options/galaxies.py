@@ -22,9 +22,10 @@ class ImagePlaceOptions(Options):
         None, "folder that image paths are relative to; without it, the catalog's folder", metavar="FOLDER"
     )
     id_col: str = setting("id_str", "column of the galaxy ids", metavar="COLUMN")
-    file_col: str = setting(
-        "file_loc",
-        "column of the images: paths, or places inside of archives such as shard.tar::a.jpg",
+    file_col: tuple[str, ...] = setting(
+        ("file_loc",),
+        "column of the images: paths, or places inside of archives such as shard.tar::a.jpg; or a column for "
+        "each band of images in several files: file_g file_r file_i",
         metavar="COLUMN",
     )
     image_col: str | None = setting(
@@ -64,8 +65,12 @@ class ImagePlaceOptions(Options):
                 dec_col=self.dec_col,
                 hdu=getattr(self, "hdu", None),  # runs that take the model's own record have no such option
             )
-        names = ("root", "id_col", "file_col", "image_col")
-        return {**{name: getattr(self, name) for name in names}, "cutouts": cutouts}
+        names = ("root", "id_col", "image_col")
+        return {**{name: getattr(self, name) for name in names}, "file_col": self.files(), "cutouts": cutouts}
+
+    def files(self) -> str | tuple[str, ...]:
+        """The column of the images; or several, one for each band."""
+        return self.file_col[0] if len(self.file_col) == 1 else self.file_col
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,54 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["AugmentationOptions", "ImageOptions", "ViewOptions"]
+__all__ = ["AugmentationOptions", "ImageOptions", "ReadingOptions", "ViewOptions"]
 
 _TITLE = "Images (where not given: as the encoder was trained)"
 
 
+class _PixelOptions(Options):
+    """What options of pixels have in common."""
+
+    def image_changes(self) -> dict[str, Any]:
+        """The values that were given, by the names of `Preprocessing.with_changes`."""
+        kinds = [kind for kind in (ReadingOptions, ViewOptions, ImageOptions) if isinstance(self, kind)]
+        names = dict.fromkeys(f.name for kind in kinds for f in fields(kind))
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
-class ViewOptions(Options):
+class ReadingOptions(_PixelOptions):
+    """How files unlike those of the training are read. Without a value, the model's record holds."""
+
+    title: ClassVar[str] = "Reading images (where not given: as the model was trained)"
+
+    colour: Literal["auto", "as-is", "to-grey", "to-rgb"] | None = setting(
+        None, "how grey and colour files meet the channels; to-rgb: a FITS image of one band, too, as grey"
+    )
+    hdu: int | str | None = setting(
+        None, "FITS: extension by number or name; without it, the first image", metavar="HDU"
+    )
+    bands: tuple[int | str, ...] | None = setting(
+        None,
+        "FITS: bands to use, in order, by name, or as planes counted from 0; without it, for colour, those "
+        "that headers name, red first",
+        at_least=0,
+        metavar="BAND",
+    )
+    stretch: Literal["none", "linear", "asinh", "lupton"] | None = setting(
+        None, "FITS: how values map to brightness"
+    )
+    limits: tuple[float, float] | None = setting(
+        None, "FITS: values of black and white; without it, percentiles", metavar="VALUE"
+    )
+    nan_policy: Literal["error", "fill"] | None = setting(
+        None, "non-finite pixels: `error` sets the galaxy aside and reports it, `fill` paints them"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions(_PixelOptions):
     """What an encoder sees of an image. Without a value, its own record holds."""
 
     title: ClassVar[str] = _TITLE
@@ -40,40 +81,18 @@ class ViewOptions(Options):
             msg = "give --normalisation by name, or --mean and --std in numbers, not both"
             raise ConfigError(msg)
 
-    def image_changes(self) -> dict[str, Any]:
-        """The values that were given, by the names of `Preprocessing.with_changes`."""
-        kind = ImageOptions if isinstance(self, ImageOptions) else ViewOptions
-        given = {f.name: getattr(self, f.name) for f in fields(kind)}
-        return {name: value for name, value in given.items() if value is not None}
-
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(ViewOptions):
+class ImageOptions(ViewOptions, ReadingOptions):
     """How a file becomes network input. Without a value, the encoder's own record holds."""
 
     title: ClassVar[str] = _TITLE
 
     channels: int | None = setting(None, "planes of the network input: 3 colour, 1 grey, N bands", at_least=1)
-    colour: Literal["as-is", "to-grey", "to-rgb"] | None = setting(
-        None, "how grey and colour files meet the channels"
-    )
-    hdu: int | str | None = setting(
-        None, "FITS: extension by number or name; without it, the first image", metavar="HDU"
-    )
-    bands: tuple[int, ...] | None = setting(None, "FITS: planes to use, in order, counted from 0", at_least=0)
-    stretch: Literal["none", "linear", "asinh", "lupton"] | None = setting(
-        None, "FITS: how values map to brightness"
-    )
-    limits: tuple[float, float] | None = setting(
-        None, "FITS: values of black and white; without it, percentiles", metavar="VALUE"
-    )
     percentiles: tuple[float, float] | None = setting(
         None, "FITS: percentiles of black and white", at_least=0, at_most=100
     )
     asinh_softness: float | None = setting(None, "FITS: smaller lifts faint light more", above=0)
-    nan_policy: Literal["error", "fill"] | None = setting(
-        None, "non-finite pixels: `error` sets the galaxy aside and reports it, `fill` paints them"
-    )
     fill_value: float | None = setting(None, "brightness of pixels without data", at_least=0, at_most=1)
     pixel_scale_arcsec: float | None = setting(
         None, "size of an original pixel on the sky; kept as a record", above=0

@@ -9,13 +9,14 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.finding import ShownGalaxiesOptions
+from zoobot.shared.options.images import ReadingOptions
 from zoobot.shared.settings import Options, setting
 
 __all__ = ["ReduceOptions", "SimilarOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarOptions(EngineOptions, ShownGalaxiesOptions):
+class SimilarOptions(EngineOptions, ReadingOptions, ShownGalaxiesOptions):
     """Everything that `zoobot similar` can be told."""
 
     title: ClassVar[str] = "Features and query"

@@ -19,6 +19,7 @@ from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.manifest import Manifest, claim_folder, decisive_versions
 from zoobot.shared.parts.progress import PartProgress
 from zoobot.shared.parts.shards import Shard
+from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction
 from zoobot.shared.predicting.failure_limit import FailureLimit
 from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
@@ -65,6 +66,8 @@ def predict_parts(
     """
     folder.prepare()
     logger.info("Reading the ids of %s", stream.name)
+    for reading in distinct_readings(members):
+        check_first_images(stream.first_paths(), reading)
     manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
     folder.clean(shard.takes)
     mine = [number for number in range(manifest.part_count) if shard.takes(number)]
@@ -82,6 +85,7 @@ def predict_parts(
     with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
         for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
             run.predict(part, bar)
+    run.say_grey()
     run.refuse_nothing()
     return Predictions(save_loc=folder.path)
 
@@ -127,6 +131,7 @@ class _PartRun:
         self._members, self._folder, self._limit = members, folder, limit
         self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
         self._task = shared_task([member.model.task for member in members])
+        self._grey = self._read = 0
         self._samples = manifest.options["n_samples"] * len(members)
         self._origin = describe_origin(members, stream, n_samples=self._samples)
         self._origin["catalog"] = manifest.catalog["name"]  # it may have been called from elsewhere before
@@ -155,9 +160,14 @@ class _PartRun:
                     bar.show(chunk.done)
                 self._folder.write_failures(part.number, run.failures)
             self._limit.add(run.failures)
+            self._grey, self._read = self._grey + run.grey, self._read + len(part.galaxies)
             if self._limit.failed >= _HOPELESS:
                 self.refuse_nothing()
         bar.finish_part(len(part.galaxies), failed=self._limit.failed)
+
+    def say_grey(self) -> None:
+        """Say how many pictures of the parts made here were grey, of those that were to be in colour."""
+        say_grey(self._grey, self._read)
 
     def _seed(self, number: int) -> None:
         for place, member in enumerate(self._members):

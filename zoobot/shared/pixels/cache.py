@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.pixels.locations import split_location, watched_file
+from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
 from zoobot.shared.pixels.segments import PixelRow, SegmentWriter, list_indexes, read_rows
 from zoobot.shared.pixels.source_pixels import SourcePixels, ViewNeeds, read_source
 
@@ -31,7 +31,7 @@ __all__ = ["PixelCache"]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2  # 1 kept FITS cubes in their stored order, blue first
 _KEEP_FREE_BYTES = 2**30
 """A cache never fills the disk: checkpoints and results need room, too."""
 
@@ -155,12 +155,15 @@ class PixelCache:
 
 def _key_of(path: str | Path) -> bytes | None:
     """What names the present content of a location; None if there is no such file."""
-    container, _ = split_location(path)
+    stack = split_stack(path)
+    places = [path] if stack is None else [place for _, place in stack]
+    text = os.fspath(path) if stack else os.path.abspath(path)
     try:
-        status = os.stat(watched_file(container))
+        for place in places:
+            status = os.stat(watched_file(split_location(place).container))
+            text += f"|{status.st_size}|{status.st_mtime_ns}"
     except (OSError, ValueError):  # no such file, or a name that no file can have
         return None
-    text = f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"
     return _digest(text.encode("utf-8", "surrogatepass"), 16)
 
 

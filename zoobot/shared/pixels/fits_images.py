@@ -12,6 +12,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError, MissingPackageError
+from zoobot.shared.pixels.bands import Band, own_band, plane_bands
 from zoobot.shared.pixels.picture_formats import check_size
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["choose_image", "image_shape", "read_fits"]
+__all__ = ["choose_images", "image_bands", "image_shape", "read_fits", "read_fits_bands"]
 
 _HEADER_READ = 2880 * 32
 _LONGEST_HEADER = _HEADER_READ * 45
@@ -28,7 +29,14 @@ _END = b"END".ljust(80)
 
 
 def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArray:
-    """Physical values of one image extension, planes last.
+    """Physical values of the image in a FITS file, planes last, as `read_fits_bands` reads them."""
+    return read_fits_bands(source, hdu)[0]
+
+
+def read_fits_bands(
+    source: str | Path | bytes, hdu: int | str | None = None
+) -> tuple[NDArray, tuple[Band, ...] | None]:
+    """Physical values of the image in a FITS file, planes last, and their bands where the file names them.
 
     Plain, packed (gzip, bzip2) and tile-compressed (.fz) files are read alike, of either endianness; BSCALE,
     BZERO and BLANK are applied. Rows stay in the order of the file. Leading axes of length 1 beyond three are
@@ -36,10 +44,12 @@ def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArr
 
     Args:
         source: The FITS file, or its bytes.
-        hdu: Extension, by index (0 is the primary) or name; None takes the first that holds an image.
+        hdu: Extension, by index (0 is the primary) or name; None takes the first that holds an image, or all
+            that hold one where they name different bands (`choose_images`).
 
     Returns:
-        (height, width, planes), a real dtype in native byte order; NaN where the file has no value.
+        (height, width, planes), a real dtype in native byte order, NaN where the file has no value; and a
+        band for each plane, or None.
 
     Raises:
         ImageError: If the file is truncated or not FITS, has no such extension, or the extension is not an
@@ -47,8 +57,9 @@ def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArr
         MissingPackageError: If astropy is not installed.
 
     Example:
-        >>> read_fits("ngc4565_grz.fits", hdu="SCI").shape  # doctest: +SKIP
-        (424, 424, 3)
+        >>> values, bands = read_fits_bands("ngc4565_grz.fits")  # doctest: +SKIP
+        >>> values.shape, [band.name for band in bands]  # doctest: +SKIP
+        ((424, 424, 3), ['g', 'r', 'z'])
     """
     try:
         from astropy.io import fits
@@ -57,16 +68,17 @@ def read_fits(source: str | Path | bytes, hdu: int | str | None = None) -> NDArr
         raise MissingPackageError(msg) from error
     try:
         with _open(source) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
-            chosen = choose_image(hdus, hdu)
-            shape = image_shape(chosen)
-            check_size(*shape[1:], planes=shape[0])
-            values = np.asarray(chosen.data).reshape(shape)
+            chosen = choose_images(hdus, hdu)
+            shape = image_shape(chosen[0])
+            check_size(*shape[1:], planes=shape[0] * len(chosen))
+            values = np.concatenate([np.asarray(one.data).reshape(shape) for one in chosen])
+            bands = image_bands(chosen, hdus)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
         msg = f"not a readable FITS image, perhaps truncated ({error})"
         raise ImageError(msg) from error
-    return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
+    return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False), bands
 
 
 class _Gunzipped(gzip.GzipFile):
@@ -113,13 +125,35 @@ def _open(source: str | Path | bytes) -> IO[bytes]:
     return file
 
 
-def choose_image(hdus: Any, hdu: int | str | None) -> Any:
-    """The extension that holds the image: the one asked for, or else the first.
+def choose_images(hdus: Any, hdu: int | str | None) -> list[Any]:
+    """The extensions that hold the image: the one asked for, or else the first.
+
+    Where that is of one plane and others of its shape name other bands (BAND, FILTER or the extension's own
+    name), it is the image in one band, and they are in theirs; inverse variances, masks and the like are not.
 
     Raises:
         ImageError: If there is none.
     """
-    return _first_image(hdus) if hdu is None else _find_hdu(hdus, hdu)
+    if hdu is not None:
+        return [_find_hdu(hdus, hdu)]
+    first = _first_image(hdus)
+    if len(first.shape) > 2:
+        return [first]
+    by_band: dict[str, Any] = {}
+    for one in hdus:
+        band = own_band(one.header) if one.is_image and len(one.shape) == 2 else None
+        if band is not None:
+            by_band.setdefault(band.name, one)
+    bands = [one for one in by_band.values() if one.shape == first.shape]
+    return bands if len(bands) > 1 and any(one is first for one in bands) else [first]
+
+
+def image_bands(chosen: list[Any], hdus: Any) -> tuple[Band, ...] | None:
+    """The bands of the planes of the extensions that were chosen; None where the file does not name them."""
+    if len(chosen) > 1:
+        return tuple(band for one in chosen if (band := own_band(one.header)) is not None)
+    planes = image_shape(chosen[0])[0]
+    return plane_bands(chosen[0].header, planes) or plane_bands(hdus[0].header, planes)
 
 
 def _first_image(hdus: Any) -> Any:

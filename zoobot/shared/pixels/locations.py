@@ -8,6 +8,8 @@
     saved_dataset::12                       a row of a Hugging Face dataset that was saved in a folder
     mosaic.fits::189.0865,25.9877,20arcsec  a square of a FITS mosaic: right ascension and declination
     mosaic.fits::189.0865,25.9877,64pix     of its centre in degrees, and its side
+    bands::g=/a_g.fits|r=/a_r.fits          an image in several files, one for each band; a | in their names
+                                            is written %7C, and a % there %25
 
 What stands before `::` is absolute, or relative as file names are. A file whose own name holds `::` is still
 found by that name, unless the part before is an archive with such a member.
@@ -22,11 +24,23 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from zoobot.shared.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["SEPARATOR", "Cutout", "Location", "is_saved_dataset", "split_location", "watched_file"]
+__all__ = [
+    "SEPARATOR",
+    "Cutout",
+    "Location",
+    "is_saved_dataset",
+    "join_stack",
+    "split_location",
+    "split_stack",
+    "watched_file",
+]
 
 SEPARATOR = "::"
+
+_STACK = f"bands{SEPARATOR}"
 
 _DATASET_FILES = ("state.json", "dataset_info.json")
 
@@ -61,6 +75,25 @@ def split_location(text: str | Path) -> Location:
             return Location(container, text[place + len(SEPARATOR) :])
         place = text.find(SEPARATOR, place + 1)
     return Location(text, None)
+
+
+def join_stack(bands: Iterable[tuple[str, str]]) -> str:
+    """The location of an image in several files, from the name of each band (or nothing) and its own.
+
+    Example:
+        >>> join_stack([("g", "/a_g.fits"), ("r", "/a_r.fits")])
+        'bands::g=/a_g.fits|r=/a_r.fits'
+    """
+    quoted = (f"{name}={place.replace('%', '%25').replace('|', '%7C')}" for name, place in bands)
+    return _STACK + "|".join(quoted)
+
+
+def split_stack(text: str | Path) -> list[tuple[str, str]] | None:
+    """The bands that `join_stack` made a location of, each with its file; None of any other location."""
+    if not isinstance(text, str) or not text.startswith(_STACK):
+        return None
+    parts = (part.partition("=") for part in text.removeprefix(_STACK).split("|"))
+    return [(name, place.replace("%7C", "|").replace("%25", "%")) for name, _, place in parts]
 
 
 def is_saved_dataset(folder: str | Path) -> bool:

@@ -62,6 +62,8 @@ class CatalogPrediction:
             )
             for reading in self._readings
         ]
+        for loader in self._loaders:
+            loader.says_grey = False  # a run may have many, and says it once
         self._failed: dict[str, Failure] = {}
         self._looked_at = [0] * len(self._loaders)
 
@@ -74,6 +76,11 @@ class CatalogPrediction:
                 self._failed.setdefault(failure.id_str, failure)
             self._looked_at[place] = len(failures)
         return list(self._failed.values())
+
+    @property
+    def grey(self) -> int:
+        """How many pictures were grey, of those that were to be in colour."""
+        return max(loader.grey for loader in self._loaders)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Predict.

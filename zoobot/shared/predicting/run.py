@@ -21,9 +21,10 @@ from zoobot.shared.loader import Failure
 from zoobot.shared.parts.files import PartFolder, is_folder_of_parts
 from zoobot.shared.parts.prediction import predict_parts
 from zoobot.shared.parts.shards import ShardSource, read_shard
+from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction, Chunk
 from zoobot.shared.predicting.failure_limit import FailureLimit, check_max_failures
-from zoobot.shared.predicting.members import Member, describe_origin, shared_task
+from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
 from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.training.galaxy_data import CatalogSource
@@ -117,7 +118,7 @@ def predict_catalog(
     n_samples: int,
     root: str | Path | None,
     id_col: str,
-    file_col: str,
+    file_col: str | Sequence[str],
     batch_size: int,
     num_workers: int,
     progress: bool,
@@ -138,7 +139,7 @@ def predict_catalog(
         n_samples: How many samples each member gives.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         batch_size: Galaxies predicted at once.
         num_workers: Threads that read images.
         progress: Whether a progress bar is drawn.
@@ -176,6 +177,8 @@ def predict_catalog(
         msg = "a CatalogStream is for predictions into a folder of parts; give the table itself"
         raise CatalogError(msg)
     galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
+    for reading in distinct_readings(members):
+        check_first_images(galaxies.paths, reading)
     limit = FailureLimit(max_failures, len(galaxies))
     run = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
     chunks = with_bar(run, len(galaxies), progress=progress)
@@ -199,6 +202,7 @@ def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[
         for chunk in run:
             yield chunk
             bar.update(work, completed=chunk.done)
+    say_grey(run.grey, total)
 
 
 def refuse_nothing(written: int, failures: Sequence[Failure], galaxies: Catalog) -> None:

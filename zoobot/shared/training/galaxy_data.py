@@ -16,6 +16,7 @@ from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.catalogs.splits import describe_split, own_split_column, split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.pixels.first_images import check_first_images, settle_bands
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import RegressionTask, Task
@@ -44,7 +45,7 @@ class GalaxyData:
             that a `Catalog` was read with.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
-        file_col: Column of the image paths.
+        file_col: Column of the image paths, or one for each band.
         split: How `catalog` is split: "random", "stratified", "sky", "group" or "column"; None takes the
             catalog's own column `split`, if it says train, val or test of each galaxy, and else "random".
         split_column: The column that "group" or "column" splits by.
@@ -76,7 +77,7 @@ class GalaxyData:
         label_cols: Sequence[str] | None = None,
         root: str | Path | None = None,
         id_col: str = "id_str",
-        file_col: str = "file_loc",
+        file_col: str | Sequence[str] = "file_loc",
         split: str | None = None,
         split_column: str | None = None,
         ra_col: str = "ra",
@@ -103,6 +104,7 @@ class GalaxyData:
         self._sources = {"train": train_catalog, "val": val_catalog, "test": test_catalog}
         self._whole = catalog
         self.label_cols = None if label_cols is None else tuple(label_cols)
+        self._settled_for: int | None = None
         self._columns: dict[str, Any] = {"root": root, "id_col": id_col, "file_col": file_col}
         self._split: dict[str, Any] = {
             "method": split,
@@ -301,6 +303,21 @@ class GalaxyData:
         features = FeatureLoader(loader, part, progress=progress, folder=folder)
         self._loaders.append(features)
         return features
+
+    def settle(self, model: Any) -> None:
+        """Have a model that is to be trained say, and keep, which bands of these images it looks at.
+
+        Raises:
+            ImageError: If the first images can't be what its network looks at.
+        """
+        if self._settled_for == id(model):
+            return
+        self._settled_for = id(model)
+        self.setup()
+        paths = next(part.paths for part in self.galaxies.values())
+        check_first_images(paths, model.preprocessing)
+        if self.preprocessing is None:
+            settle_bands(model, paths)
 
     def _agree_on(self, preprocessing: Preprocessing | None) -> Preprocessing:
         agreed = preprocessing or self.preprocessing

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.optional import import_optional
-from zoobot.shared.pixels.fits_images import choose_image, image_shape
+from zoobot.shared.pixels.bands import Band
+from zoobot.shared.pixels.fits_images import choose_images, image_bands, image_shape
 from zoobot.shared.pixels.locations import Cutout
 from zoobot.shared.pixels.picture_formats import check_size
 
@@ -27,9 +28,10 @@ _T = TypeVar("_T")
 
 
 class _Plane(NamedTuple):
-    """An extension of a mosaic and where on the sky its pixels are."""
+    """The extension of a mosaic, or one for each band, and where on the sky their pixels are."""
 
-    hdu: Any
+    hdus: list[Any]
+    bands: tuple[Band, ...] | None
     sky: Any
     pixel_scale_arcsec: float
 
@@ -52,7 +54,8 @@ class _OpenMosaic:
     def find_plane(self, hdu: int | str | None) -> _Plane:
         if hdu not in self._planes:
             wcs = import_optional("astropy.wcs", needed_for="cutouts of FITS mosaics")
-            chosen = choose_image(self._hdus, hdu)
+            images = choose_images(self._hdus, hdu)
+            chosen = images[0]
             with warnings.catch_warnings():  # of old spellings that astropy mends
                 warnings.simplefilter("ignore", wcs.FITSFixedWarning)
                 whole = wcs.WCS(chosen.header)
@@ -61,7 +64,8 @@ class _OpenMosaic:
                 msg = f"extension {chosen.name or hdu!r} has no celestial coordinates (WCS) to cut by"
                 raise ImageError(msg)
             scales_deg = wcs.utils.proj_plane_pixel_scales(sky)
-            self._planes[hdu] = _Plane(chosen, sky, float(np.sqrt(scales_deg[0] * scales_deg[1])) * 3600)
+            scale_arcsec = float(np.sqrt(scales_deg[0] * scales_deg[1])) * 3600
+            self._planes[hdu] = _Plane(images, image_bands(images, self._hdus), sky, scale_arcsec)
         return self._planes[hdu]
 
 
@@ -142,21 +146,22 @@ class Mosaic:
             with opened.lock:
                 plane = opened.find_plane(hdu)
                 x, y = _to_pixels(plane.sky, ra_deg, dec_deg)
-                _, height, width = image_shape(plane.hdu)
+                _, height, width = image_shape(plane.hdus[0])
             margins = np.minimum.reduce([x + 0.5, y + 0.5, width - 0.5 - x, height - 0.5 - y])
             return np.where(np.isfinite(margins), margins, -np.inf)
 
         return _attempt(find)
 
-    def cut(self, member: str, hdu: int | str | None) -> NDArray:
-        """Physical values of a square, planes last, in the orientation of the mosaic.
+    def cut(self, member: str, hdu: int | str | None) -> tuple[NDArray, tuple[Band, ...] | None]:
+        """Physical values of a square, planes last, in the orientation of the mosaic, and their bands.
 
         Args:
             member: The square, as `Cutout` writes it. It is centred on the pixel that holds the position.
             hdu: The extension; None is the first that holds an image.
 
         Returns:
-            (side, side, planes), float64, NaN outside of the mosaic and where it has no value.
+            (side, side, planes), float64, NaN outside of the mosaic and where it has no value; and a band for
+            each plane, or None where the mosaic does not name them.
 
         Raises:
             ImageError: If the square lies outside of the mosaic, or the mosaic can't be read there.
@@ -164,15 +169,15 @@ class Mosaic:
         cutout = Cutout.parse(member)
         return _attempt(lambda: self._cut(cutout, hdu))
 
-    def _cut(self, cutout: Cutout, hdu: int | str | None) -> NDArray:
+    def _cut(self, cutout: Cutout, hdu: int | str | None) -> tuple[NDArray, tuple[Band, ...] | None]:
         nddata = import_optional("astropy.nddata", needed_for="cutouts of FITS mosaics")
         opened = self._opened()
         with opened.lock:  # astropy's readers are for one thread
             plane = opened.find_plane(hdu)
-            planes, height, width = image_shape(plane.hdu)
+            planes, height, width = image_shape(plane.hdus[0])
             side = cutout.size if cutout.unit == "pix" else cutout.size / plane.pixel_scale_arcsec
             side_pix = max(1, round(side))
-            check_size(side_pix, side_pix, planes)
+            check_size(side_pix, side_pix, planes * len(plane.hdus))
             x, y = _to_pixels(plane.sky, cutout.ra_deg, cutout.dec_deg)
             if not (np.isfinite(x) and np.isfinite(y)):
                 raise ImageError(_outside(cutout))
@@ -182,12 +187,12 @@ class Mosaic:
                 )
             except nddata.NoOverlapError:
                 raise ImageError(_outside(cutout)) from None
-            leading = (slice(None),) * (len(plane.hdu.shape) - 2)
-            values = np.asarray(plane.hdu.section[(*leading, *there)])
-        values = values.reshape((planes, *values.shape[-2:]))
-        square = np.full((planes, side_pix, side_pix), np.nan, np.float64)
+            leading = (slice(None),) * (len(plane.hdus[0].shape) - 2)
+            parts = [np.asarray(one.section[(*leading, *there)]) for one in plane.hdus]
+        values = np.concatenate([part.reshape((planes, *part.shape[-2:])) for part in parts])
+        square = np.full((len(values), side_pix, side_pix), np.nan, np.float64)
         square[(slice(None), *here)] = values
-        return np.moveaxis(square, 0, -1)
+        return np.moveaxis(square, 0, -1), plane.bands
 
 
 def _to_pixels(sky: Any, ra_deg: Any, dec_deg: Any) -> tuple[NDArray, NDArray]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoobot.pytorch.voted_loss import Tree, VotedLoss, tree_of
+from zoobot.pytorch.voted_loss import VotedLoss
 from zoobot.shared.training.loss_checks import check_votes_shape
+from zoobot.shared.voted_entries import Tree, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
             linear.bias.copy_(torch.from_numpy(bias))
 
     bias = linear.bias.detach().cpu().numpy().copy()
-    return HeadInEngine(_head_loss(model), bias, set_head, model.validate_batch)
+    return HeadInEngine(partial(_head_loss, model), bias, set_head, model.validate_batch)
 
 
 def _head_loss(model: FinetuneableZoobot) -> HeadLoss:

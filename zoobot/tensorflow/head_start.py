@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -30,7 +31,7 @@ def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
         linear.kernel.assign(weight.T)
         linear.bias.assign(bias)
 
-    return HeadInEngine(_head_loss(model), linear.bias.numpy(), set_head, model.validate_batch)
+    return HeadInEngine(partial(_head_loss, model), linear.bias.numpy(), set_head, model.validate_batch)
 
 
 def _head_loss(model: FinetuneableZoobot) -> HeadLoss:

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
 from zoobot.shared.training.principal_directions import PrincipalDirections
@@ -35,14 +36,13 @@ _FOLDS = 5
 
 #: The search for a decay ends this many past the best, where the loss is larger by this part: under the
 #: strongest decays, which learn next to nothing, it may hardly change.
-_DECAYS_PAST_BEST = 2
-_TURNED_AWAY = 1e-3
+_TURNED_AWAY = ((2, 1e-3), (1, 2e-2))
 
 _MAX_ITERATIONS = 1000
 
 #: L-BFGS ends with a step that lessens the loss by no more than this part; a choice takes less than a head.
 _PRECISION = 1e-8
-_PRECISION_OF_CHOICE = 1e-6
+_PRECISION_OF_CHOICE = 1e-4
 
 
 class BestHead(NamedTuple):
@@ -93,8 +93,9 @@ def find_best_head(
     """
     galaxies = len(training[0]) // views
     plain = training[0][:galaxies], training[1][:galaxies]
-    decay, score = choose_decay(loss, plain, validation, start=start, seed=seed)
-    weight, bias = find_head(loss, training, decay, start=start)
+    with threadpool_limits(1):  # on matrices as small as these, threads wait for each other
+        decay, score = choose_decay(loss, plain, validation, start=start, seed=seed)
+        weight, bias = find_head(loss, training, decay, start=start)
     return BestHead(weight, bias, decay, score)
 
 
@@ -151,7 +152,10 @@ def choose_decay(
         mean = float(np.concatenate(losses).mean())
         means.append(mean if np.isfinite(mean) else np.inf)
         best = int(np.argmin(means))
-        if means[-1] > (1 + _TURNED_AWAY) * means[best] and len(means) - 1 - best >= _DECAYS_PAST_BEST:
+        past = len(means) - 1 - best
+        if any(
+            past >= many and means[-1] > means[best] + part * abs(means[best]) for many, part in _TURNED_AWAY
+        ):
             break
     return DECAYS[best], means[best]
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zoobot.shared.tasks import Task
+from zoobot.shared.tasks import Task, TreeTask
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
 from zoobot.shared.training.validation import ValidatedBatch, validation_scores
+from zoobot.shared.voted_entries import TreeHeadLoss
 
 __all__ = ["HeadInEngine", "fit_best_head", "start_head", "wants_start"]
 
@@ -24,16 +25,21 @@ class HeadInEngine(NamedTuple):
     """What finding a head asks of an engine.
 
     Attributes:
-        loss: The model's loss as a function of features and of a head's weights, without dropout.
+        make_loss: The model's loss as a function of what its linear layer gives, without dropout. Of a tree
+            it is not asked for: the votes' loss is written for this, and the same for every engine.
         bias: The head's biases as they are, (outputs,).
         set: Puts weights, (outputs, features), and biases, (outputs,), into the head.
         validate: From features and labels to losses, (galaxies,), and predictions, (galaxies, outputs).
     """
 
-    loss: HeadLoss
+    make_loss: Callable[[], HeadLoss]
     bias: NDArray
     set: Callable[[NDArray, NDArray], None]
     validate: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]
+
+
+def _loss_of(head: HeadInEngine, task: Task) -> HeadLoss:
+    return TreeHeadLoss(task.schema.question_slices) if isinstance(task, TreeTask) else head.make_loss()
 
 
 def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: bool) -> bool:
@@ -60,7 +66,7 @@ def start_head(
     """
     features, labels = validation.labelled()
     found = find_best_head(
-        head.loss,
+        _loss_of(head, task),
         training.labelled(),
         (features, labels),
         start=np.asarray(head.bias, np.float64),
@@ -110,11 +116,11 @@ def fit_best_head(
         model.head.set_calibration(np.ones(model.task.num_factors))
     model.learn_label_statistics(known)
     head = in_engine(model)
-    start = np.asarray(head.bias, np.float64)
+    loss, start = _loss_of(head, model.task), np.asarray(head.bias, np.float64)
     if decay is not None:
-        head.set(*find_head(head.loss, (features, known), decay, start=start))
+        head.set(*find_head(loss, (features, known), decay, start=start))
         return decay
     nobody = features[:0], known[:0]
-    found = find_best_head(head.loss, (features, known), nobody, start=start, seed=seed)
+    found = find_best_head(loss, (features, known), nobody, start=start, seed=seed)
     head.set(found.weight, found.bias)
     return found.decay

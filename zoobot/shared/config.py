@@ -51,6 +51,7 @@ __all__ = [
     "CatalogOptions",
     "ChoosingOptions",
     "ClusterOptions",
+    "ConvertOptions",
     "DemoOptions",
     "EngineOptions",
     "EvaluateOptions",
@@ -240,6 +241,34 @@ class ExportOptions(Options):
         DEFAULT_ENGINE, "engine that converts: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
     )
     overwrite: bool = setting(False, "replace the file if it exists")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(Options):
+    """Everything that `zoobot convert` can be told."""
+
+    title: ClassVar[str] = "Conversion"
+
+    checkpoint: str = setting(
+        MISSING,
+        "a .ckpt of the public Zoobot 2.x, or timm's weights alone (pytorch_model.bin)",
+        metavar="FILE",
+    )
+    save_dir: str = setting(MISSING, "folder for the converted checkpoint", metavar="FOLDER")
+    architecture: str | None = setting(
+        None, "timm's name of the encoder's architecture, where the file does not tell it", metavar="NAME"
+    )
+    label_cols: tuple[str, ...] = setting(
+        (), "label columns of a classifier or regressor; without it, as the file says", metavar="COLUMN"
+    )
+    class_names: tuple[str, ...] = setting((), "a name for each class, in order; without it, 0, 1, …")
+    image_size_pix: int | None = setting(
+        None, "side of the images it looks at; without it, 224 (or what its weights are made for)", at_least=1
+    )
+    crop_fraction: float | None = setting(
+        None, "side of the central square it looks at; without it, the public Zoobot's 1/1.2", above=0
+    )
+    overwrite: bool = setting(False, "replace the checkpoint in --save-dir")
 
 
 @dataclass(frozen=True, kw_only=True)

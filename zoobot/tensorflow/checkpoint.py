@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.neutral import model_options, read_whole_model
 from zoobot.tensorflow import encoders, finetune, weights
 from zoobot.tensorflow.learner import FinetuneableZoobot
@@ -33,7 +34,8 @@ def load(folder: str | Path, *, encoder: keras.layers.Layer | None = None) -> Fi
     """A trained model from its checkpoint's folder, ready to predict.
 
     Args:
-        folder: Written by `save` of either engine, or by a finetuning run (`…/checkpoint`).
+        folder: Written by `save` of either engine, or by a finetuning run: its own folder, or the
+            checkpoint's in it; or the name of a bundled model.
         encoder: The encoder's module, where no architecture name can rebuild it; its weights are replaced by
             the checkpoint's.
 
@@ -45,6 +47,7 @@ def load(folder: str | Path, *, encoder: keras.layers.Layer | None = None) -> Fi
         >>> load("results/rings/checkpoint").task.kind  # doctest: +SKIP
         'classification'
     """
+    folder = find_checkpoint(folder)
     neutral = read_whole_model(folder)
     name, options = model_options(neutral)
     encoder = encoder if encoder is not None else encoders.load_encoder(folder)

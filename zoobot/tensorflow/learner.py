@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from zoobot.shared.errors import CheckpointError
+from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.training.loss_parts import part_groups
@@ -39,6 +42,29 @@ class FinetuneableZoobot(GalaxyModel):
         self.loss_sums = LossSums(names, members) if names else None
         self._gathered: list[tf.Variable] = []
         self._recent_losses: tuple[tf.Variable, ...] = ()
+
+    @classmethod
+    @advise
+    def load_from_checkpoint(
+        cls, folder: str | Path, *, encoder: keras.layers.Layer | None = None
+    ) -> FinetuneableZoobot:
+        """A trained model of this class: what `checkpoint.load` gives, once its kind is checked.
+
+        Args:
+            folder: A run's folder, or the checkpoint's.
+            encoder: The encoder's module, where no architecture name can rebuild it.
+
+        Raises:
+            CheckpointError: If it is no checkpoint (of a `.ckpt`, the message says what to do with it), or
+                holds a model of another class.
+        """
+        from zoobot.tensorflow import checkpoint  # which imports the classes that are made of this one
+
+        loaded = checkpoint.load(folder, encoder=encoder)
+        if not (isinstance(loaded, cls) or issubclass(cls, type(loaded))):
+            msg = f"{folder} holds a {type(loaded).__name__}, not a {cls.__name__}: checkpoint.load reads any"
+            raise CheckpointError(msg)
+        return loaded
 
     def begin_on(self, devices: Sequence[int]) -> None:
         """Make ready for the devices that hold the variables from now on.

@@ -20,7 +20,7 @@ from zoobot.workflow.demonstration import DemoResult, demo
 from zoobot.workflow.evaluation import Evaluation, evaluate
 from zoobot.workflow.explaining import ExplainResult, explain
 from zoobot.workflow.exploring import ExploreResult, explore
-from zoobot.workflow.exporting import ExportResult, export
+from zoobot.workflow.exporting import ConvertResult, ExportResult, convert, export
 from zoobot.workflow.looping import LoopResult, loop
 from zoobot.workflow.part_merging import merge
 from zoobot.workflow.prediction import predict
@@ -36,6 +36,7 @@ from zoobot.workflow.training import TrainingResult, finetune, train
 __all__ = [
     "AnomaliesResult",
     "CalibrateResult",
+    "ConvertResult",
     "DemoResult",
     "Evaluation",
     "ExplainResult",
@@ -51,6 +52,7 @@ __all__ = [
     "TrainingResult",
     "anomalies",
     "calibrate",
+    "convert",
     "demo",
     "evaluate",
     "explain",

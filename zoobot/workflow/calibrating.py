@@ -17,12 +17,12 @@ from zoobot.shared.certainty.temperature import Temperature, class_losses, fit_t
 from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
-from zoobot.workflow.prediction import find_checkpoint
 from zoobot.workflow.score_table import aligned, number
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Any
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.models.encoder_source import source_from_folder
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import Origin
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
-from zoobot.workflow.prediction import find_checkpoint
 
 __all__ = ["describe_checkpoint"]
 

@@ -17,6 +17,7 @@ from zoobot.shared.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
@@ -27,7 +28,7 @@ from zoobot.workflow.certainty import Certainty, judge_certainty, mean_calibrati
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.labelled_predictions import predict_labelled
 from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
-from zoobot.workflow.prediction import find_checkpoint, save_failures
+from zoobot.workflow.prediction import save_failures
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.score_table import score_table
 

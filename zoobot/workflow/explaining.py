@@ -17,6 +17,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.files.names import file_stems
 from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.pixels.first_images import read_otherwise
@@ -25,7 +26,7 @@ from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.tasks import RegressionTask, Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture
-from zoobot.workflow.prediction import find_checkpoint, save_failures
+from zoobot.workflow.prediction import save_failures
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.explorer import Neighbours, Thumbnails, find_neighbours, make_thumbnails
 from zoobot.shared.features.tables import read_features
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.member_predictions import represent_galaxies
-from zoobot.workflow.prediction import find_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from zoobot.shared import tasks
 from zoobot.shared.catalogs.places import place_arguments
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import ConfigError, PredictionsError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.options.galaxies import ImagePlaceOptions
 from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.workflow.prediction import find_checkpoint
 from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, read_record, read_record_file
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import pandas as pd
 from zoobot.shared import defaults, tasks
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.samples import read_samples
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.workflow.prediction import find_checkpoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
-from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.onnx.prediction import predict as predict_exported
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_tables",
-    "find_checkpoint",
     "find_model",
     "free_place",
     "predict",
@@ -201,26 +199,6 @@ def tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool
         msg = "--save-loc, --summary and --full-table must be different files"
         raise ConfigError(msg)
     return tables
-
-
-def find_checkpoint(folder: str | Path) -> Path:
-    """The checkpoint in a folder: itself, the one of the run that left the folder, or a bundled model's.
-
-    Raises:
-        CheckpointError: If there is none of these.
-    """
-    bundled = bundled_checkpoint(folder)
-    folder = Path(folder).expanduser()
-    for place in (folder, folder / "checkpoint"):
-        if (place / CONFIG_FILE).is_file():
-            return place
-    if bundled is not None and not folder.exists():
-        return bundled
-    found = (
-        "does not exist" if not folder.exists() else f"has no {CONFIG_FILE}, nor has {folder / 'checkpoint'}"
-    )
-    msg = f"a checkpoint is the folder that `zoobot finetune` leaves; {folder} {found}"
-    raise CheckpointError(msg)
 
 
 def save_failures(failures: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
@@ -18,7 +19,7 @@ from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import failure_table
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder
-from zoobot.workflow.prediction import find_checkpoint, free_place, save_failures
+from zoobot.workflow.prediction import free_place, save_failures
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
 if TYPE_CHECKING:

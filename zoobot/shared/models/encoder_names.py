@@ -12,6 +12,7 @@ from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, PICKLE_FILE
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.models.bundled import bundled_encoder, bundled_names
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
+from zoobot.shared.models.model_places import advice_on_file
 from zoobot.shared.optional import import_optional
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -39,7 +40,8 @@ def resolve_encoder(
 
     1. `hf_hub:owner/name` (or `hf_hub:owner/name@revision`): downloaded from the Hugging Face Hub once, then
        read from its cache;
-    2. a folder with a config.json: a Zoobot checkpoint, or a timm model in Hub layout;
+    2. a folder with a config.json: a Zoobot checkpoint (also that in a run's folder), or a timm model in Hub
+       layout;
     3. a bundled encoder, such as "imagenet-lite0";
     4. an architecture, such as "convnext_nano": random weights, and a warning says so.
 
@@ -65,8 +67,9 @@ def resolve_encoder(
         if text.startswith(prefix):
             return _from_hub(text.removeprefix(prefix))
     folder = Path(text).expanduser()
-    if (folder / CONFIG_FILE).is_file():
-        return source_from_folder(folder)
+    for place in (folder, folder / "checkpoint"):
+        if (place / CONFIG_FILE).is_file():
+            return source_from_folder(place)
     if text in bundled_names():
         return bundled_encoder(text)
     if text in architectures:
@@ -83,6 +86,8 @@ def resolve_encoder(
 
 
 def _unknown(text: str, folder: Path, architectures: Collection[str], elsewhere: str) -> str:
+    if folder.is_file():
+        return f"an encoder is in a folder; {folder} is a file{advice_on_file(folder)}"
     if folder.is_dir():
         return f"the folder {folder} holds no encoder: it has no {CONFIG_FILE}"
     architecture = text.partition(".")[0]

@@ -13,7 +13,7 @@ import numpy as np
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import CONFIG_FILE, NeutralCheckpoint, read_checkpoint
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
-from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.taught import TaughtBy
@@ -60,8 +60,8 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
     Raises:
         CheckpointError: If the folder is no checkpoint, is damaged, or holds an encoder without a head.
     """
-    there = Path(folder).expanduser().exists()
-    neutral = read_checkpoint((None if there else bundled_checkpoint(folder)) or folder)
+    folder = find_checkpoint(folder)
+    neutral = read_checkpoint(folder)
     if neutral.task is None or neutral.head is None:
         msg = (
             f"{folder} holds an encoder without a head: it can't predict yet; "

@@ -1,6 +1,7 @@
 """Checkpoints of the public Zoobot 2.x predict in either engine what they predicted there."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("timm")
 
+from zoobot import cli
 from zoobot.shared import schemas, tasks
 from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, ConfigError
@@ -99,6 +101,48 @@ def test_an_encoder_given_as_a_file_names_the_conversion(engine, make_model, tmp
         make_model("classification", name=tmp_path / "old.ckpt")
     with pytest.raises(CheckpointError, match=r"is a file.*zoobot convert .*old\.ckpt --save-dir"):
         engine.checkpoint.load(tmp_path / "old.ckpt")
+
+
+def test_a_trained_model_of_the_hub(engine, make_model, cached, catalog_path, tmp_path):
+    model = make_model("classification")
+    shutil.copytree(model.save(tmp_path / "model"), cached("me/rings"))
+    loaded = engine.checkpoint.load("hf_hub:me/rings@main")
+    assert loaded.task == model.task
+    table = engine.predict.predict(catalog_path, "hf_hub:me/rings", progress=False).table
+    expected = engine.predict.predict(catalog_path, model, progress=False).table
+    np.testing.assert_array_equal(table.iloc[:, 1:], expected.iloc[:, 1:])
+
+
+def test_other_models_of_the_hub_name_the_conversion(engine, cached):
+    folder = cached("mwalmsley/zoobot-finetuned-is_tidal")
+    with pytest.raises(CheckpointError, match=r"hf download mwalmsley/zoobot-finetuned-is_tidal .*convert"):
+        engine.checkpoint.load("hf_hub:mwalmsley/zoobot-finetuned-is_tidal")
+    folder.mkdir(parents=True)
+    (folder / "FinetuneableZoobotClassifier.ckpt").write_bytes(b"PK")
+    words = (
+        rf"zoobot convert {folder / 'FinetuneableZoobotClassifier.ckpt'} --save-dir zoobot-finetuned-is_tidal"
+    )
+    with pytest.raises(CheckpointError, match=words):
+        engine.checkpoint.load("hf_hub:mwalmsley/zoobot-finetuned-is_tidal")
+    with pytest.raises(CheckpointError, match="can't get a trained model"):
+        engine.checkpoint.load("hf_hub:nonsense")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict {} --save-loc t.csv --catalog {catalog}",
+        "info {}",
+        "evaluate {} --catalog {catalog} --save-dir e",
+        "represent {} --save-loc f.parquet --catalog {catalog}",
+        "finetune --encoder {} --catalog {catalog} --labels edge_on --save-dir r",
+    ],
+)
+def test_the_command_line_names_the_conversion(words, catalog_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0.ckpt").write_bytes(b"PK\3\4")
+    assert cli.main(words.format("0.ckpt", catalog=catalog_path).split()) == 2
+    assert "zoobot convert 0.ckpt --save-dir 0" in capsys.readouterr().err
 
 
 class TestWithoutAnEngine:

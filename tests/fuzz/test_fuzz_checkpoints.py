@@ -24,6 +24,7 @@ from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import read_tensors
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.models.neutral import model_options, read_whole_model
+from zoobot.shared.models.public_checkpoint import convert_checkpoint
 from zoobot.shared.models.torch_pickle import read_torch_object, read_torch_pickle
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -219,6 +220,67 @@ def test_a_malicious_pickle_never_runs(protocol, place, wrapped):
         outcome = attempt(read_torch_pickle, write("w.pth", content))
         assert isinstance(outcome, CheckpointError)
     assert not os.path.exists(canary)
+
+
+SHAPES = {f"encoder.conv{i}.weight": (4, 3, 3, 3) for i in range(2)} | {
+    "head.linear.weight": (2, 4),
+    "head.linear.bias": (2,),
+}
+HYPER = {"num_classes": 2, "label_col": "ring", "head_dropout_prob": 0.5, "name": None, "unit_interval": True}
+
+
+TREE_HYPER = {
+    "question_answer_pairs": {"shape": ["_a", "_b"]},
+    "dependencies": {"shape": None},
+    "architecture_name": "some_net",
+    "dropout_rate": 0.2,
+}
+
+
+def _plain(value):
+    """The opcodes of a value, between the start and the end of a pickle."""
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
+def _tensor(key, shape):
+    strides = tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
+    storage = b"(" + _plain("storage") + b"ctorch\nFloatStorage\n" + _plain(key) + _plain("cpu")
+    storage += _plain(int(np.prod(shape))) + b"tQ"
+    arguments = b"(" + storage + _plain(0) + _plain(shape) + _plain(strides) + b"\x89}t"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
+
+
+def public_checkpoint(hyper, shapes):
+    """The pickle and numbers of a Lightning checkpoint, one storage for each tensor."""
+    weights = b"".join(
+        _plain(name) + _tensor(str(k), shape) for k, (name, shape) in enumerate(shapes.items())
+    )
+    storages = {str(k): np.ones(int(np.prod(shape)), "<f4") for k, shape in enumerate(shapes.values())}
+    parts = [_plain("state_dict"), b"}(" + weights + b"u", _plain("hyper_parameters"), _plain(hyper)]
+    return b"\x80\x02}(" + b"".join(parts) + b"u.", storages
+
+
+@pytest.mark.parametrize("hyper", [HYPER, TREE_HYPER])
+def test_the_seed_of_the_public_checkpoints_is_a_good_one(hyper):
+    path = write("w.ckpt", _zip_layout(*public_checkpoint(hyper, SHAPES)))
+    assert convert_checkpoint(path, architecture="some_net").neutral.num_features == 4
+
+
+@fuzz(
+    120,
+    hyper=mutated_config([HYPER, {k: v for k, v in HYPER.items() if k != "num_classes"}, TREE_HYPER]),
+    left_out=st.sampled_from([None, *SHAPES]),
+    cut=st.booleans(),
+    damage=st.one_of(st.none(), st.integers(0, 2**31)),
+)
+def test_a_public_checkpoint_is_converted_or_refused(hyper, left_out, cut, damage):
+    shapes = {n: (s[:-1] if cut and n == left_out else s) for n, s in SHAPES.items() if cut or n != left_out}
+    body, storages = public_checkpoint(hyper, shapes)
+    if damage is not None:
+        place = damage % len(body)
+        body = body[:place] + bytes([body[place] ^ (1 + damage % 255)]) + body[place + 1 :]
+    found = attempt(convert_checkpoint, write("w.ckpt", _zip_layout(body, storages)), architecture="some_net")
+    assert refused(found) or tasks.from_config(found.neutral.task).num_outputs >= 1
 
 
 @cache

@@ -258,6 +258,13 @@ class TestRefused:
         with pytest.raises(CheckpointError, match="no honest one"):
             read_torch_pickle(path)
 
+    def test_a_pickle_of_endless_steps(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch_pickle, "_MOST_STEPS", 1000)
+        read_torch_object(write_zip(tmp_path / "t.bin"))
+        body = b"\x80\x02(" + b"]" * 1000 + b"l."
+        with pytest.raises(CheckpointError, match="1000 steps"):
+            read_torch_object(write_zip(tmp_path / "t.bin", {"data.pkl": body}))
+
     def test_endless_memory(self, tmp_path):
         path = tmp_path / "weights.pth"
         path.write_bytes(b"\x80\x02K\x01r\xff\xff\xff\x7f.")  # an object of the number 2**31 - 1

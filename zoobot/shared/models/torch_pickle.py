@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.files.tensors import LARGEST_HEADER, refuse_pointer
+from zoobot.shared.files.tensors import refuse_pointer
 
 __all__ = ["InertObject", "read_torch_object", "read_torch_pickle"]
 
@@ -45,8 +45,9 @@ _TYPES = {
 }
 _ENCRYPTED = 1  # a zip member's flag
 
-#: Names, shapes and settings of 50,000 tensors; the largest networks have a few thousand.
-_LARGEST_PICKLE = LARGEST_HEADER
+#: Bytes, and steps, that name 25,000 tensors; the largest networks and their optimisers have a few thousand.
+_LARGEST_PICKLE = 4 * 2**20
+_MOST_STEPS = 1_200_000
 #: The zip's list of members, of which each tensor has one.
 _LARGEST_DIRECTORY = 16 * 2**20
 _MOST_AXES = 32
@@ -319,12 +320,13 @@ def _next_storage(stream: io.BytesIO, kind: str) -> np.ndarray:
 def _load(stream: io.BytesIO, inert: Collection[str], named: dict[str, str] | None = None) -> Any:
     """One pickle, once found to ask for no memory that its own size can't explain."""
     start, size = stream.tell(), len(stream.getbuffer())
-    for opcode, argument, place in pickletools.genops(stream):
+    for steps, (opcode, argument, place) in enumerate(pickletools.genops(stream)):
         if "PUT" in opcode.name and argument is not None and argument > size:
             msg = f"it numbers an object {argument}, in a file of {size} bytes"
             raise pickle.UnpicklingError(msg)
-        if place is not None and place - start > _LARGEST_PICKLE:
-            msg = f"its pickle takes more than {_LARGEST_PICKLE} bytes, no honest one does"
+        if steps > _MOST_STEPS or (place is not None and place - start > _LARGEST_PICKLE):
+            most = f"{_LARGEST_PICKLE} bytes or {_MOST_STEPS} steps"
+            msg = f"its pickle takes more than {most}, no honest one does"
             raise pickle.UnpicklingError(msg)
     length = stream.tell() - start
     stream.seek(start)

@@ -25,6 +25,7 @@ from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, Lab
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.tasks import tree_task
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
+from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.run_folder import RUN_FILES
 
 TINY = {
@@ -627,3 +628,47 @@ def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path):
     assert result.predictions.galaxies == 60
     assert (result.save_dir / "training" / "fractions_scatter.png").exists()
     assert record_of(result.save_dir / "training")["data"].keys() == {"train", "val", "test"}
+
+
+def few_votes(tiny_survey, name, votes):
+    """The tiny survey with so many votes for each galaxy, all on the first question's answers in turn."""
+    table = pd.read_csv(tiny_survey)
+    schema = schemas.get("gz_decals_dr5")
+    table[list(schema.label_cols)] = 0
+    columns = schema.label_cols[schema.questions[0].slice]
+    for vote in range(votes):
+        for row in range(len(table)):
+            table.loc[row, columns[(row + vote * (row % 2)) % len(columns)]] += 1
+    path = tiny_survey.parent / f"{name}.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_three_votes_a_galaxy_and_one_validation_galaxy_are_enough_to_finish(finetune, tiny_survey, caplog):
+    catalog = few_votes(tiny_survey, "three-votes", 3)
+    table = pd.read_csv(catalog)
+    table["split"] = ["train"] * (len(table) - 1) + ["val"]
+    table.to_csv(catalog, index=False)
+    options = {"catalog": catalog, "split": "column", "split_column": "split"}
+    result = finetune(task="tree", labels=(), schema="gz_decals_dr5", **options)
+    assert result.evaluation.galaxies == 1
+    assert "The picture of comparison is left out: no question of" in caplog.text
+    assert not (result.save_dir / "fractions_scatter.png").exists()
+    assert (result.save_dir / "predictions.png").exists()
+
+
+def test_galaxies_without_any_vote_are_refused_before_training(finetune, tiny_survey, tmp_path):
+    catalog = few_votes(tiny_survey, "no-votes", 0)
+    with pytest.raises(LabelError, match=r"not one of the \d+ train galaxies has a vote"):
+        finetune(task="tree", labels=(), schema="gz_decals_dr5", catalog=catalog)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fault", [ValueError("no such colour"), OSError(28, "No space left on device")])
+def test_a_picture_that_can_not_be_drawn_is_a_warning(tmp_path, caplog, fault):
+    def draw_curves(path):
+        raise fault
+
+    assert attempt_picture(draw_curves, tmp_path / "c.png") is None
+    assert "The picture of curves is left out" in caplog.text
+    assert str(fault) in caplog.text

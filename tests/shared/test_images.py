@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from zoobot.shared import defaults
-from zoobot.shared.errors import ImageError, ZoobotError
+from zoobot.shared.errors import ConfigError, ImageError, ZoobotError
 from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -359,3 +359,24 @@ def test_a_signalling_nan_is_a_nan(tmp_path):
     (tmp_path / "a.tiff").write_bytes(data.getvalue())
     record = Preprocessing(colour="to-rgb", stretch="none", nan_policy="fill", fill_value=1.0)
     assert read_image(tmp_path / "a.tiff", record)[:2, 0, 0].tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop_fraction": 1e-300},
+        {"crop_fraction": 1e300},
+        {"mean": (1e300,)},
+        {"std": (1e-300,)},
+        {"std": (1e300,)},
+        {"pixel_scale_arcsec": -1.0},
+        {"asinh_softness": 1e-300},
+        {"image_size_pix": 10**9},
+        {"channels": 10**9, "mean": (0.5,), "std": (0.5,)},
+        {"fill_value": 1e300},
+        {"percentiles": (-1e300, 50)},
+    ],
+)
+def test_preprocessing_that_leaves_nothing_to_see_is_refused(change):
+    with pytest.raises(ConfigError):
+        Preprocessing(**change)

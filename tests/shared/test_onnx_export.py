@@ -143,3 +143,50 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, exported, monkeypatch):
         write_onnx(exported, MODEL, lambda path: path.write_bytes(before), mean_colours)
     assert exported.read_bytes() == before
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
+
+
+def hostile(path, exported, nodes, constants):
+    """An exported model whose graph has these nodes between the mean colours, "m", and the predictions."""
+    model, helper = onnx.load(exported), onnx.helper
+    graph = model.graph
+    graph.node[0].output[0] = "m"
+    graph.node.extend(nodes)
+    graph.initializer.extend(helper.make_tensor(name, kind, dims, v) for name, kind, dims, v in constants)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_graph_that_never_ends_is_given_up(tmp_path, exported, monkeypatch):
+    monkeypatch.setenv("ZOOBOT_ONNX_SECONDS", "0.2")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    ends = [("i", kinds.INT64, []), ("on", kinds.BOOL, []), ("s", kinds.FLOAT, ["n", 3])]
+    out = [("still", kinds.BOOL, []), ("next", kinds.FLOAT, ["n", 3])]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["still"]), helper.make_node("Mul", ["s", "one"], ["next"])],
+        "body",
+        [helper.make_tensor_value_info(*end) for end in ends],
+        [helper.make_tensor_value_info(*end) for end in out],
+    )
+    loop = helper.make_node("Loop", ["trips", "go", "m"], ["predictions"], body=body)
+    constants = [
+        ("trips", kinds.INT64, [], [2**60]),
+        ("go", kinds.BOOL, [], [True]),
+        ("one", kinds.FLOAT, [1], [1.0]),
+    ]
+    with pytest.raises(CheckpointError, match=r"did not end within 0.2 seconds .* ZOOBOT_ONNX_SECONDS"):
+        OnnxModel(hostile(tmp_path / "loop.onnx", exported, [loop], constants))
+    monkeypatch.setenv("ZOOBOT_ONNX_SECONDS", "soon")
+    with pytest.raises(ConfigError, match="must be a number above 0, got 'soon'"):
+        OnnxModel(exported)
+
+
+def test_a_graph_that_asks_for_all_memory_is_refused(tmp_path, exported):
+    helper, kinds = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["m", "sum"], ["predictions"]),
+    ]
+    constants = [("size", kinds.INT64, [1], [10**13])]
+    with pytest.raises(CheckpointError, match=r"asks for more than 16 GB .* ZOOBOT_ONNX_GIGABYTES"):
+        OnnxModel(hostile(tmp_path / "big.onnx", exported, nodes, constants))

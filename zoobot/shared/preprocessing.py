@@ -28,6 +28,11 @@ PLAIN_MEAN, PLAIN_STD = (0.0,), (1.0,)
 #: Mean and std by name.
 NORMALISATIONS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "plain": (PLAIN_MEAN, PLAIN_STD)}
 
+# Beyond these nothing of a galaxy is left to see, or numbers overflow; a mistake, or an attack.
+_CROPS = (1e-3, 1e2)
+_STDS = (1e-6, 1e6)
+_LARGEST = 1e6
+
 Colour = Literal["auto", "as-is", "to-grey", "to-rgb"]
 StretchName = Literal["none", "linear", "asinh", "lupton"]
 NanPolicy = Literal["error", "fill"]
@@ -107,7 +112,8 @@ class Preprocessing:
         values = self.image_size_pix**2 * self.channels
         most = defaults.MAX_IMAGE_VALUES
         _require(values <= most, f"network input must have at most {most:,} values", values)
-        _require(self.crop_fraction > 0, "crop_fraction must be positive", self.crop_fraction)
+        crop, (low, high) = self.crop_fraction, _CROPS
+        _require(low <= crop <= high, f"crop_fraction must lie in [{low:g}, {high:g}]", crop)
         if self.bands is not None:
             numbers = [band for band in self.bands if not isinstance(band, str)]
             _require(
@@ -120,7 +126,11 @@ class Preprocessing:
             value = getattr(self, name)
             expected = f"{name} must hold 1 or {self.channels} numbers (one per channel)"
             _require(len(value) in (1, self.channels), expected, value)
-        _require(min(self.std) > 0, "std must be positive", self.std)
+        most = _LARGEST
+        _require(max(map(abs, self.mean)) <= most, f"mean must lie in [-{most:g}, {most:g}]", self.mean)
+        (low, high), std = _STDS, self.std
+        _require(min(std) > 0, "std must be positive", std)
+        _require(low <= min(std) <= max(std) <= high, f"std must lie in [{low:g}, {high:g}]", std)
 
     def _check_choices(self) -> None:
         if self.stretch == "lupton":
@@ -133,6 +143,9 @@ class Preprocessing:
         _require(0 <= low < high <= 100, "percentiles must rise within [0, 100]", self.percentiles)
         if self.limits is not None:
             _require(self.limits[0] < self.limits[1], "limits must rise", self.limits)
+        if self.pixel_scale_arcsec is not None:
+            scale = self.pixel_scale_arcsec
+            _require(0 < scale <= _LARGEST, f"pixel_scale_arcsec must lie in (0, {_LARGEST:g}]", scale)
         softness = self.asinh_softness
         _require(1e-9 <= softness <= 1e9, "asinh_softness must lie in [1e-9, 1e9]", softness)
         _require(0 <= self.fill_value <= 1, "fill_value must lie in [0, 1]", self.fill_value)

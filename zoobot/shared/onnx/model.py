@@ -3,12 +3,18 @@
 The file's graph takes `images`, (batch, height, width, channels), float32 in [0, 1], normalises them, and
 gives `predictions`, (batch, outputs). What else prediction needs stands in the file's metadata, under
 "zoobot", as JSON: the task with its columns, how files become images, and versions.
+
+A graph is a program, and a file of others may hold one that never ends, or asks for any amount of memory. So
+it may take so many seconds for each image and so much memory, and is tried on an empty image before any work;
+the environment variables `ZOOBOT_ONNX_SECONDS` and `ZOOBOT_ONNX_GIGABYTES` allow it more.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,9 @@ __all__ = ["FORMAT", "METADATA_KEY", "SUFFIX", "OnnxModel", "is_onnx_file", "net
 SUFFIX = ".onnx"
 METADATA_KEY = "zoobot"
 FORMAT = 1
+
+#: Seconds that a graph may take for a galaxy, and gigabytes of memory for a batch.
+_MOST_SECONDS, _MOST_GIGABYTES = 20.0, 16.0
 
 #: Where a graph may run, best first.
 _ON_CPU = ("CPUExecutionProvider",)
@@ -84,7 +93,7 @@ class OnnxModel:
             found = "is a folder" if self.path.is_dir() else "does not exist"
             msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
             raise CheckpointError(msg)
-        self._faults = _faults(runtime)
+        self._runtime, self._faults = runtime, _faults(runtime)
         self._session = _open(runtime, self.path, _ON_CPU if on_cpu else _ON_BEST_DEVICE)
         told = _read_metadata(self._session, self.path)
         try:
@@ -94,6 +103,8 @@ class OnnxModel:
         except (ConfigError, SchemaError, KeyError, TypeError, ValueError) as error:
             msg = f"what {self.path} says of its task and its images can't be used: {error}"
             raise CheckpointError(msg) from error
+        side, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
+        self.predict_images(np.zeros((1, side, side, channels), np.float32))
 
     def predict_images(self, images: NDArray) -> NDArray[np.float32]:
         """Predictions, (batch, outputs), from a loader's images, (batch, height, width, channels).
@@ -102,20 +113,46 @@ class OnnxModel:
             images: uint8, or float32 in [0, 1].
 
         Raises:
-            CheckpointError: If the graph can't take such images, or gives something else than predictions.
+            CheckpointError: If the graph can't take such images, gives something else than predictions, or
+                takes more time or memory than it may.
         """
+        seconds = limit_of("ZOOBOT_ONNX_SECONDS", _MOST_SECONDS) * max(1, len(images))
+        limits = self._runtime.RunOptions()
+        limits.log_severity_level = 4  # what fails is told by us
+        timer = threading.Timer(seconds, setattr, (limits, "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
             name = self._session.get_inputs()[0].name
-            predictions: NDArray[np.float32] = self._session.run(None, {name: network_pixels(images)})[0]
+            given = {name: network_pixels(images)}
+            predictions: NDArray[np.float32] = self._session.run(None, given, limits)[0]
         except self._faults as error:
-            msg = f"the graph in {self.path} can't predict images of shape {images.shape}: {_brief(error)}"
+            reason = self._reason(error, len(images), seconds=seconds if limits.terminate else None)
+            msg = f"the graph in {self.path} can't predict images of shape {images.shape}: {reason}"
             raise CheckpointError(msg) from error
+        finally:
+            timer.cancel()
         expected = (len(images), self.task.num_outputs)
         if np.shape(predictions) != expected:
             msg = f"the graph in {self.path} must give predictions of shape {expected}, "
             msg += f"got {np.shape(predictions)}"
             raise CheckpointError(msg)
         return predictions
+
+    def _reason(self, error: Exception, n_images: int, *, seconds: float | None) -> str:
+        """What went wrong, and what to do where it took more time or memory than it may."""
+        if seconds is not None:
+            return (
+                f"it did not end within {seconds:g} seconds for {n_images} images and was given up. If that "
+                "is no fault of the file, set the environment variable ZOOBOT_ONNX_SECONDS to more for each"
+            )
+        if "smaller than requested bytes" in str(error):
+            most = limit_of("ZOOBOT_ONNX_GIGABYTES", _MOST_GIGABYTES)
+            return (
+                f"it asks for more than {most:g} GB of memory for {n_images} images. Predict fewer at once, "
+                "or, if the file can be trusted, set the environment variable ZOOBOT_ONNX_GIGABYTES to more"
+            )
+        return _brief(error)
 
     def check_samples(self, n_samples: int) -> None:
         """Raise a ConfigError where dropout is to be sampled, which a file does not hold."""
@@ -129,6 +166,8 @@ def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: the rest is advice to the authors of a graph
     options.intra_op_num_threads = _asked_threads()
+    _limit_memory(runtime)
+    options.add_session_config_entry("session.use_env_allocators", "1")
     known = runtime.get_available_providers()
     try:
         return runtime.InferenceSession(
@@ -137,6 +176,32 @@ def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:
     except _faults(runtime) as error:
         msg = f"{path} is damaged, or too new for onnxruntime {runtime.__version__}: {_brief(error)}"
         raise CheckpointError(msg) from error
+
+
+@functools.cache
+def _limit_memory(runtime: Any) -> None:
+    """Bound what graphs may take of this process's memory, all of them together; ONNX Runtime asks once."""
+    most = int(limit_of("ZOOBOT_ONNX_GIGABYTES", _MOST_GIGABYTES) * 1e9)
+    kind = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = runtime.OrtMemoryInfo("Cpu", kind, 0, runtime.OrtMemType.DEFAULT)
+    runtime.create_and_register_allocator(memory, runtime.OrtArenaCfg(most, -1, -1, -1))
+
+
+def limit_of(name: str, usual: float) -> float:
+    """A limit that the user may set in the environment.
+
+    Raises:
+        ConfigError: If that is no number above 0.
+    """
+    text = os.environ.get(name, "")
+    try:
+        number = float(text) if text.strip() else usual
+    except ValueError:
+        number = float("nan")
+    if not 0 < number < 1e9:
+        msg = f"the environment variable {name} must be a number above 0, got {text!r}"
+        raise ConfigError(msg)
+    return number
 
 
 def _faults(runtime: Any) -> tuple[type[Exception], ...]:

@@ -19,8 +19,9 @@ from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images, settle_bands
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
-from zoobot.shared.tasks import RegressionTask, Task
+from zoobot.shared.tasks import RegressionTask, Task, TreeTask
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
+from zoobot.shared.training.label_checks import refuse_voteless
 from zoobot.shared.training.targets import usable_targets
 
 __all__ = ["CatalogSource", "GalaxyData", "labels_of"]
@@ -217,6 +218,8 @@ class GalaxyData:
         self._take_targets(task)
         for name in self.galaxies:
             task.check_labels(labels_of(self.galaxies[name]), self.galaxies[name].ids)
+            if isinstance(task, TreeTask) and name in ("train", "val"):
+                refuse_voteless(labels_of(self.galaxies[name]), name)
         return task
 
     def _take_targets(self, task: Task) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoobot.shared.errors import LabelError
 
-__all__ = ["refuse_bad", "refuse_missing", "refuse_unlabelled"]
+__all__ = ["refuse_bad", "refuse_missing", "refuse_unlabelled", "refuse_voteless"]
 
 
 def refuse_missing(labels: np.ndarray, ids: Sequence[str], columns: Sequence[str]) -> None:
@@ -22,6 +22,13 @@ def refuse_unlabelled(labels: np.ndarray, ids: Sequence[str]) -> None:
     if empty.any():
         first = [ids[i] for i in np.flatnonzero(empty)[:10]]
         msg = f"every galaxy needs at least one label, but {int(empty.sum())} have none; the first: {first}"
+        raise LabelError(msg)
+
+
+def refuse_voteless(votes: np.ndarray, part: str) -> None:
+    """Raise a LabelError if nobody voted on any of the galaxies: nothing can be learned so."""
+    if not (np.nan_to_num(votes) > 0).any():
+        msg = f"not one of the {len(votes):,} {part} galaxies has a vote; look at the catalog's vote columns"
         raise LabelError(msg)
 
 

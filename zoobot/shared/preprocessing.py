@@ -126,11 +126,11 @@ class Preprocessing:
             value = getattr(self, name)
             expected = f"{name} must hold 1 or {self.channels} numbers (one per channel)"
             _require(len(value) in (1, self.channels), expected, value)
-        most = _LARGEST
-        _require(max(map(abs, self.mean)) <= most, f"mean must lie in [-{most:g}, {most:g}]", self.mean)
-        (low, high), std = _STDS, self.std
+        mean = f"mean must lie in [-{_LARGEST:g}, {_LARGEST:g}]"
+        _require(max(map(abs, self.mean)) <= _LARGEST, mean, self.mean)
+        (least, largest), std = _STDS, self.std
         _require(min(std) > 0, "std must be positive", std)
-        _require(low <= min(std) <= max(std) <= high, f"std must lie in [{low:g}, {high:g}]", std)
+        _require(least <= min(std) <= max(std) <= largest, f"std must lie in [{least:g}, {largest:g}]", std)
 
     def _check_choices(self) -> None:
         if self.stretch == "lupton":

@@ -188,7 +188,7 @@ def _title(one: Explanation, task: Task) -> str:
 
 def _caption(method: str, one: Explanation, task: Task, options: ExplainOptions) -> str:
     if method == "grad-cam" or one.shared is None:
-        if not one.maps[method].any():
+        if not one.maps.get("grad-cam", np.ones(1)).any():
             return "Grad-CAM is empty: nothing that it\nsees here speaks for this answer"
         return "Grad-CAM: where there is something\nthat speaks for it"
     begins = {"black": "an empty sky", "blurred": "the blurred image"}[options.baseline]

@@ -78,7 +78,7 @@ def example_galaxies(
     titles = [wrap_title(name, _TITLE_LETTERS) for name in names] if names else [""] * len(images)
     title_inch = _LINE_INCH * max(1 + title.count("\n") for title in titles)
     figure = new_figure(4.1 * columns, (1.9 + title_inch) * rows + 0.4)
-    figure.get_layout_engine().set(h_pad=0.18)  # type: ignore[union-attr]  # titles of several lines
+    figure.get_layout_engine().set(h_pad=0.18)  # type: ignore[union-attr, call-arg]  # titles of several lines
     grid = figure.add_gridspec(rows, 2 * columns, width_ratios=[1.0, 1.15] * columns)
     for place, (image, lines) in enumerate(zip(images, bars, strict=True)):
         row, column = divmod(place, columns)

@@ -231,6 +231,12 @@ class TestWithoutAnEngine:
         assert found.neutral.task is None
         assert not any(name.startswith("fc.") for name in found.neutral.encoder)
 
+    def test_what_is_no_file(self, tmp_path):
+        with pytest.raises(CheckpointError, match="expected a file to convert"):
+            convert_checkpoint(tmp_path)
+        with pytest.raises(CheckpointError, match=r"download the \.ckpt first: hf download"):
+            convert_checkpoint("hf_hub:mwalmsley/zoobot-finetuned-is_tidal")
+
     @pytest.mark.parametrize(
         ("saved", "words"),
         [

@@ -123,7 +123,9 @@ def _convert(given: dict[str, Any], command: str) -> None:
 
     result = workflow.convert(options)
     facts = (f"{subject}: {fact}" for subject, fact in result.facts.items())
-    say(*facts, result.pixels, f"checkpoint: {result.folder}")
+    say(
+        *facts, result.pixels, "  (others: --crop-fraction, --image-size-pix)", f"checkpoint: {result.folder}"
+    )
     place = shlex.quote(str(result.folder))
     if result.predicts:
         say("Next: predict with it, or finetune its encoder")

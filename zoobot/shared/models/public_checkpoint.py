@@ -43,7 +43,7 @@ _KEYS = ("state_dict", "hyper_parameters", "epoch", "pytorch-lightning_version",
 
 #: Layers of timm's models that are no part of an encoder.
 _CLASSIFIERS = ("head.fc.", "head.", "fc.", "classifier.")
-_WHY = "assumed, for the file does not say; else --crop-fraction, --image-size-pix"
+_WHY = "assumed, for its file does not say"
 _DROPOUTS = ("head_dropout_prob", "dropout_prob", "dropout_rate")  # 2.9, 2.0, ZoobotTree
 
 
@@ -91,6 +91,10 @@ def convert_checkpoint(
         'convnext_nano'
     """
     path = Path(path).expanduser()
+    if not path.is_file():
+        hint = "; of a model on the Hugging Face Hub, download the .ckpt first: hf download REPOSITORY"
+        msg = f"expected a file to convert, and {path} is none{hint if 'hub:' in str(path) else ''}"
+        raise CheckpointError(msg)
     saved = read_torch_object(path, inert=_INERT, keys=_KEYS)
     if isinstance(saved, Mapping) and "state_dict" not in saved:  # weights alone
         saved = read_torch_object(path, inert=_INERT)

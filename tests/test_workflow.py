@@ -336,7 +336,7 @@ def test_a_killed_run_is_resumed_to_its_end(killed, finetune):
     result = finetune(max_epochs=2, resume=True)
     assert record_of(killed)["status"] == "finished"
     assert "error" not in record_of(killed)
-    assert pd.read_csv(killed / "metrics.csv")["epoch"].tolist() == [0, 1]
+    assert pd.read_csv(killed / "metrics.csv")["epoch"].tolist() == [1, 2]
     assert {path.name for path in result.save_dir.iterdir()} >= ALWAYS
 
 

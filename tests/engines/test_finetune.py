@@ -85,7 +85,7 @@ def test_the_model_is_left_with_its_best_weights_not_its_last(
 def test_metrics_have_a_row_for_each_epoch_and_the_scores_of_the_task(make_model, fit, tmp_path):
     fit(make_model("classification"), tmp_path, max_epochs=3)
     scores = pd.read_csv(tmp_path / "metrics.csv")
-    assert scores["epoch"].tolist() == [0, 1, 2]
+    assert scores["epoch"].tolist() == [1, 2, 3]
     assert {"step", "learning_rate", "train_loss", "val_loss", "val_accuracy", "val_roc_auc"} <= set(scores)
     assert np.isfinite(scores[["train_loss", "val_loss"]].to_numpy()).all()
     assert (scores["learning_rate"].diff().dropna() < 0).all()
@@ -286,3 +286,23 @@ def test_targets_that_are_missing_are_left_out_and_those_that_can_not_be_meant_a
     data = make_galaxies(table.assign(split=["train", "val"] * 12), suspect_targets="keep")
     make_model("regression", label_cols=["size"]).meet(data)
     assert [len(data.galaxies[name]) for name in ("train", "val")] == [11, 11]
+
+
+@pytest.mark.parametrize("n_blocks", [0, 1])
+def test_a_log_is_told_of_each_epoch_from_one_to_n(n_blocks, make_model, fit, tmp_path, caplog):
+    caplog.set_level("INFO", logger="zoobot")
+    fit(make_model("classification", n_blocks=n_blocks), tmp_path, max_epochs=3, progress=True)
+    said = [record.getMessage() for record in caplog.records if record.name == "zoobot"]
+    epochs = [line for line in said if line.startswith("Epoch ")]
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert table["epoch"].tolist() == [1, 2, 3]
+    for row, line in zip(table.itertuples(), epochs, strict=True):
+        losses = f"train_loss {row.train_loss:.4f}, val_loss {row.val_loss:.4f}"
+        assert line.startswith(f"Epoch {row.epoch:.0f} of 3: {losses}")
+    kept = read_checkpoint(tmp_path / "checkpoint").training
+    best = [number for number, line in enumerate(epochs, 1) if "(best so far)" in line]
+    assert kept["epoch"] == (best[-1] if best else 0)
+    if n_blocks == 0:
+        encoded = [line for line in said if line.startswith("Encoding")]
+        assert len(encoded) == 2, said  # those that train, and those that validate
+        assert any(line.startswith("Looking for the best head on the features of") for line in said)

@@ -53,7 +53,7 @@ def test_runs_that_signals_ended_go_on_as_if_nothing_had_happened(
         script.train(engine, catalog_path, tmp_path / kind, kind)
     for name, how in RUNS.items():
         run = tmp_path / name
-        assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0], name
+        assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [1], name
         script.train(engine, catalog_path, run, how["kind"], progress=name == "within-epoch")
         whole = tmp_path / how["kind"]
         pd.testing.assert_frame_equal(
@@ -99,7 +99,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     with monkeypatch.context():
         spoil(spoiled)
         with pytest.raises(
-            NonFiniteError, match=rf"1 of the 8 galaxies of step \d of epoch 1, .*: \['{spoiled}'"
+            NonFiniteError, match=rf"1 of the 8 galaxies of step \d of epoch 2, .*: \['{spoiled}'"
         ):
             fit(
                 make_model("regression", **options),
@@ -109,11 +109,11 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
                 checkpoint_minutes=1e-9,
             )
     monkeypatch.undo()
-    assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [0]
-    assert read_checkpoint(tmp_path / "checkpoint").training["epoch"] == 0
+    assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [1]
+    assert read_checkpoint(tmp_path / "checkpoint").training["epoch"] == 1
     fit(make_model("regression", **options), tmp_path, galaxies=galaxies, max_epochs=3, ckpt_path="last")
     scores = pd.read_csv(tmp_path / "metrics.csv")
-    assert scores["epoch"].tolist() == [0, 1, 2]
+    assert scores["epoch"].tolist() == [1, 2, 3]
     assert np.isfinite(scores[["train_loss", "val_loss"]].to_numpy()).all()
 
 
@@ -158,4 +158,4 @@ def test_a_full_disk_leaves_the_older_files_and_nothing_half(make_model, fit, tm
         assert (tmp_path / name).read_bytes() == before[tmp_path / name]
         assert {path for path in tmp_path.iterdir() if path.is_file()} == set(before)
     fit(make_model("classification", n_blocks=1), tmp_path, max_epochs=2, ckpt_path="last")
-    assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [0, 1]
+    assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [1, 2]

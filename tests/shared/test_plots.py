@@ -46,7 +46,7 @@ def log(n_epochs=5):
     epoch = np.arange(n_epochs)
     return pd.DataFrame(
         {
-            "epoch": epoch,
+            "epoch": epoch + 1,
             "train_loss": 1.0 / (epoch + 1),
             "val_loss": np.abs(epoch - 2) + 1.0,
             "val_accuracy": epoch / 10,
@@ -239,7 +239,7 @@ def test_question_titles_drop_a_suffix_that_all_share():
 def test_drawing_needs_no_display_and_leaves_pyplot_alone(tmp_path):
     code = (
         "import sys, pandas as pd; from zoobot.shared import plots\n"
-        "log = pd.DataFrame({'epoch': [0, 1], 'train_loss': [2, 1], 'val_loss': [2, 1]})\n"
+        "log = pd.DataFrame({'epoch': [1, 2], 'train_loss': [2, 1], 'val_loss': [2, 1]})\n"
         f"plots.training_curves(log, {str(tmp_path / 'c.png')!r})\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

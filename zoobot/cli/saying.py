@@ -6,6 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from zoobot.shared.counting_bar import duration
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.settings import in_flags
 
@@ -77,12 +78,6 @@ def missing_lines(folder: Path, parts: int) -> list[str]:
         f"{parts:,} parts are still missing; how far is it?",
         f"  zoobot status {shlex.quote(str(folder))}",
     ]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them, such as "2 min 5 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def resumed(work: str, given: dict[str, Any]) -> Any:

@@ -42,7 +42,15 @@ class HeadStart(pl.Callback):
         # Lightning loads no validation before it validates, which may be in a later epoch
         validating: Any = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
         validation = validating.loader
-        scores = start_head(head_in_engine(learner), learner.task, learner.settings, training, validation)
+        progress = trainer.progress_bar_callback is not None
+        scores = start_head(
+            head_in_engine(learner),
+            learner.task,
+            learner.settings,
+            training,
+            validation,
+            progress=progress and trainer.is_global_zero,
+        )
         self.best_model.judge(learner, scores, {"epoch": 0, "head_start": "optimum"})
         stopping = trainer.early_stopping_callback
         if stopping is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -27,7 +27,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.galaxy_data import GalaxyData
-from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.log import EpochLog, EpochProgress
 from zoobot.shared.training.taught import keep_split
 from zoobot.shared.training.trainer_checks import check_trainer_options, in_our_names
 
@@ -123,7 +123,7 @@ def get_trainer(
         *given,
     ]
     if asked.progress and not any(isinstance(callback, ProgressBar) for callback in given):
-        callbacks.append(RichProgressBar())
+        callbacks.append(TrainingProgress(best_model.best))
     quiet = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
     plugins = [SafeCheckpointIO(), *_listed(options.pop("plugins", None))]
     chosen = _choose_loggers(options.pop("logger", None), loggers, save_dir)
@@ -175,7 +175,7 @@ class BestModel(pl.Callback):
             return
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if isinstance(model, FinetuneableZoobot):
-            self.judge(model, scores, {"epoch": trainer.current_epoch})
+            self.judge(model, scores, {"epoch": trainer.current_epoch + 1})
 
     def judge(self, model: FinetuneableZoobot, scores: dict[str, float], training: dict[str, Any]) -> None:
         """Write the model if its scores are the best so far, with what is said of its training."""
@@ -232,10 +232,70 @@ class EpochMetrics(pl.Callback):
         """Write one row."""
         if not trainer.is_global_zero:
             return
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.table.append(row | dict(sorted(scores.items())))
+
+
+class TrainingProgress(ProgressBar):
+    """Show how far training is, on a terminal or in a log; `EpochProgress` says how.
+
+    Args:
+        best: Judges the epochs.
+    """
+
+    def __init__(self, best: BestEpoch) -> None:
+        super().__init__()
+        self.best = best
+        self.is_enabled = True
+        self.shown: EpochProgress | None = None
+
+    def disable(self) -> None:
+        """Show nothing from now on."""
+        self.is_enabled = False
+
+    def enable(self) -> None:
+        """Show it again."""
+        self.is_enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Begin."""
+        self.shown = EpochProgress(trainer.max_epochs or 1, self.best)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+        """Move on."""
+        self._reach(trainer, trainer.fit_loop.batch_idx + 1)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_index: int, *more: Any
+    ) -> None:
+        """Move on."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._reach(trainer, int(trainer.num_training_batches) + batch_index + 1)
+
+    def _reach(self, trainer: pl.Trainer, batches: int) -> None:
+        if self.shown is not None and self.is_enabled:
+            total = int(self.total_train_batches + self.total_val_batches)
+            self.shown.reach(trainer.current_epoch, batches, of=max(batches, total))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Say what came of it."""
+        if self.shown is not None and self.is_enabled:
+            scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self.shown.finish(trainer.current_epoch, scores)
+
+    def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Leave the terminal as it was."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, model: pl.LightningModule, error: BaseException) -> None:
+        """Likewise."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.shown is not None:
+            self.shown.close()
 
 
 def _choose_precision(precision: str, accelerator: str) -> str:

@@ -1,43 +1,185 @@
-"""The progress bar of work that is counted, the same in training and prediction."""
+"""How far long work has come: a bar on a terminal, and in a log a line every half minute."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, Task
-    from rich.text import Text
+    from types import TracebackType
 
-__all__ = ["counting_bar"]
+    from rich.progress import Progress
+
+__all__ = ["CountingBar", "duration", "tell"]
+
+logger = logging.getLogger("zoobot")
+
+_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_FOR_A_RATE = 0.5
 
 
-def counting_bar(*, progress: bool, unit: str | None = None) -> Progress:
-    """What is done, a bar, how many of how many, and the time left; nothing at all without `progress`.
+class CountingBar:
+    """Shows work that is counted, the same in training and prediction; used as a context.
+
+    On a terminal or in a notebook it draws what is done, how many of how many, the rate and the time left.
+    Elsewhere, such as in the log of a batch system, it says the same in a line every half minute, and in one
+    line at the end. A rate counts what was done here, since this began, not what was there before.
 
     Args:
-        progress: Whether it is drawn.
-        unit: What is counted, to say how many of them are done in a second too.
+        what: What is done, such as "Predicting galaxies".
+        total: How many there are to do.
+        done: How many were done before.
+        unit: What is counted, to say how many of them are done in a second; None says no rate.
+        shown: Whether anything is shown.
+        noun: What is counted, where lines do not say it otherwise.
+        says_end: Whether a line is said at the end too.
+        says_left: Whether the time left is said: not of work whose steps take ever longer, or may end early.
+
+    Attributes:
+        note: What is said besides, such as how many failed.
+        draws: Whether it is a bar, not lines.
+
+    Example:
+        >>> with CountingBar("Counting", 2, shown=False) as bar:
+        ...     bar.advance()
+        ...     bar.done
+        1
     """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        *,
+        done: int = 0,
+        unit: str | None = None,
+        shown: bool,
+        noun: str = "",
+        says_end: bool = True,
+        says_left: bool = True,
+    ) -> None:
+        self.what, self.total, self.done, self.note = what, total, done, ""
+        self._unit, self._shown, self._says_end, self._says_left = unit, shown, says_end, says_left
+        self._before, self._noun = done, noun
+        self._bar = _drawn_bar(unit, says_left=says_left) if shown else None
+        self.draws = self._bar is not None
+        self._work: Any = None
+        self._began = self._said = time.monotonic()
+
+    def __enter__(self) -> CountingBar:
+        self._began = self._said = time.monotonic()
+        if self._bar is not None:
+            self._work = self._bar.add_task(self.what, total=self.total, completed=self.done, rate=None)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._shown and self._says_end and kind is None:
+            took = duration(time.monotonic() - self._began)
+            self._say(f"{self._how_far()} in {took}", self._rate(), self.note)
+
+    def begin(self, what: str, total: int, *, done: int = 0) -> None:
+        """Begin anew, with other work."""
+        self.what, self.total, self.done, self._before = what, total, done, done
+        self._began = self._said = time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._work, total=total, completed=done, description=what, rate=None)
+
+    def describe(self, what: str) -> None:
+        """Say something else of the same work."""
+        self.what = what
+        if self._bar is not None:
+            self._bar.update(self._work, description=what)
+
+    def advance(self, count: int = 1) -> None:
+        """Note that so many more are done."""
+        self.reach(self.done + count)
+
+    def reach(self, done: int) -> None:
+        """Note that so many are done in all."""
+        self.done = done
+        if self._bar is not None:
+            self._bar.update(self._work, completed=done, total=self.total, rate=self._rate())
+            return
+        now = time.monotonic()
+        if self._shown and now - self._said >= _SECONDS_BETWEEN_LINES and done < self.total:
+            self._said = now
+            self._say(self._how_far(), self._rate(), self._left(), self.note)
+
+    def _say(self, *parts: str) -> None:
+        tell(f"{self.what}: {', '.join(filter(None, parts))}")
+
+    def _how_far(self) -> str:
+        before = f" ({self._before:,} of them before)" if self._before else ""
+        noun = f" {self._noun}" if self._noun else ""
+        return f"{self.done:,} of {self.total:,}{noun}{before}"
+
+    def _rate(self) -> str:
+        """How many are done in a second, where that is known."""
+        seconds = time.monotonic() - self._began
+        if self._unit is None or seconds < _SECONDS_FOR_A_RATE or self.done <= self._before:
+            return ""
+        return f"{(self.done - self._before) / seconds:,.1f} {self._unit}/s"
+
+    def _left(self) -> str:
+        done = self.done - self._before
+        if done <= 0 or not self._says_left:
+            return ""
+        return f"{duration((time.monotonic() - self._began) / done * (self.total - self.done))} left"
+
+
+def tell(line: str) -> None:
+    """Say a line of progress: to the log; to stderr where nobody listens to that, as in a plain script."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", line)
+    else:
+        sys.stderr.write(f"{line}\n")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(125), duration(7), duration(7320)
+        ('2 min 5 s', '7 s', '2 h 2 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _drawn_bar(unit: str | None, *, says_left: bool) -> Progress | None:
+    """A bar, where there is something to draw on."""
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
     from rich.text import Text
 
+    console = Console()
+    if not (console.is_terminal or console.is_jupyter):
+        return None
+
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:,.1f} {unit}/s")
+            return Text(task.fields.get("rate") or "")
 
-    rate = () if unit is None else (Rate(),)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *rate,
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, disable=not progress)
+    more = [*([Rate()] if unit else []), *([TimeRemainingColumn()] if says_left else [])]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more)
+    return Progress(*columns, console=console)

@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.counting_bar import counting_bar
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training.finetune_settings import seed_of_batch
-from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.log import EpochLog, EpochProgress
 from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 from zoobot.tensorflow.strategies import agree_on
 
@@ -131,14 +130,14 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         batches: The validation galaxies.
-        after_batch: Is called after each of their batches; may raise.
+        after_batch: Is called after each of their batches with how many were; may raise.
         strategy: How several devices train together.
     """
 
     def __init__(
         self,
         batches: TensorBatches,
-        after_batch: Callable[[], None],
+        after_batch: Callable[[int], None],
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         super().__init__()
@@ -152,7 +151,7 @@ class Validation(keras.callbacks.Callback):
         for images, labels, ids in self.batches:
             losses, predictions = self.model.validate_batch(images, labels)
             validated.append(ValidatedBatch(losses, predictions, labels.numpy(), ids))
-            self.after_batch()
+            self.after_batch(len(validated))
         if logs is not None:
             scores = agree_on(validation_scores(self.model.task, validated), self.strategy)
             logs.pop("loss", None)  # there is none where a resumed epoch had only its validation left
@@ -175,7 +174,7 @@ class BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write the model if this epoch is the best so far."""
         scores = {name: value for name, value in (logs or {}).items() if name != "train_loss"}
-        self.judge(self.model, scores, {"epoch": epoch})
+        self.judge(self.model, scores, {"epoch": epoch + 1})
 
     def judge(self, model: Any, scores: dict[str, float], training: dict[str, Any]) -> None:
         """Write the model if its scores are the best so far, with what is said of its training."""
@@ -220,55 +219,42 @@ class EpochMetrics(keras.callbacks.Callback):
         """Write one row."""
         if not is_first_process():
             return
-        row = {"epoch": epoch, "step": self.schedule.steps_taken, "learning_rate": self.schedule.next_rate}
+        row: dict[str, float] = {"epoch": epoch + 1, "step": self.schedule.steps_taken}
+        row["learning_rate"] = self.schedule.next_rate
         self.table.append(row | dict(sorted((logs or {}).items())))
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar for each epoch, with the losses of the last one.
+    """Show how far training is, on a terminal or in a log; `EpochProgress` says how.
 
     Args:
-        num_batches: How many there are in an epoch.
+        shown: Says it.
+        num_training: Batches of an epoch to learn from.
+        num_validation: Those to validate on.
         trainer: Tells where in a resumed epoch this part of the run began.
     """
 
-    def __init__(self, num_batches: int, trainer: Any) -> None:
+    def __init__(self, shown: EpochProgress, num_training: int, num_validation: int, trainer: Any) -> None:
         super().__init__()
-        self.num_batches = num_batches
+        self.shown = shown
+        self.num_training = num_training
+        self.num_batches = num_training + num_validation
         self.trainer = trainer
-
-    def on_train_begin(self, logs: Scores = None) -> None:
-        """Draw the bar, if it is not there from a resumed epoch."""
-        if hasattr(self, "bar"):
-            return
-        self.bar = counting_bar(progress=True)
-        self.bar.start()
-        self.work = self.bar.add_task("Training", total=self.num_batches)
-        self.losses = ""
-
-    def on_epoch_begin(self, epoch: int, logs: Scores = None) -> None:
-        """Begin anew."""
-        self.bar.reset(
-            self.work,
-            total=self.num_batches,
-            completed=self.trainer.first_batch,
-            description=f"Epoch {epoch}{self.losses}",
-        )
 
     def on_train_batch_end(self, batch: int, logs: Scores = None) -> None:
         """Move on."""
-        self.bar.advance(self.work)
+        self._reach(self.trainer.first_batch + batch + 1)
+
+    def validated(self, batches: int) -> None:
+        """Move on: so many batches of validation are done."""
+        self._reach(self.num_training + batches)
+
+    def _reach(self, batches: int) -> None:
+        self.shown.reach(self.trainer.current_epoch, batches, of=self.num_batches)
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
-        """Remember the losses for the next bar."""
-        scores = {name: value for name, value in (logs or {}).items() if name.endswith("_loss")}
-        self.losses = "".join(f"  {name} {value:.4f}" for name, value in sorted(scores.items()))
-        self.bar.update(self.work, description=f"Epoch {epoch}{self.losses}")
-
-    def close(self) -> None:
-        """Leave the terminal as it was, also after an error."""
-        if hasattr(self, "bar"):
-            self.bar.stop()
+        """Say what came of it."""
+        self.shown.finish(epoch, logs or {})
 
 
 class WandbLog(keras.callbacks.Callback):
@@ -290,4 +276,4 @@ class WandbLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Send the scores."""
-        self.run.log({"epoch": epoch, **(logs or {})})
+        self.run.log({"epoch": epoch + 1, **(logs or {})})

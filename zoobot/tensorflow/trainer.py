@@ -23,6 +23,7 @@ from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.finetune_settings import scheduled_factor
 from zoobot.shared.training.head_start import start_head, wants_start
+from zoobot.shared.training.log import EpochProgress
 from zoobot.shared.training.save_times import SaveTimes
 from zoobot.shared.training.taught import keep_split
 from zoobot.shared.training.trainer_checks import check_trainer_options, in_our_names
@@ -285,8 +286,8 @@ class Trainer:
         # one more than a batch, for of too few galaxies two may share one
         model.keep_losses(STEPS_BETWEEN_CHECKS, training.loader.batch_size + 1)
         times = SaveTimes(self.checkpoint_minutes)
-        bar = callbacks.Progress(len(training), self) if self.progress and is_first_process() else None
-        made = self._callbacks(model, training, validation, best, average, times, done)
+        bar = self._progress(len(training), len(validation), best)
+        made = self._callbacks(model, training, validation, best, average, times, done, bar)
         if self.resumable:
             times.begin()
         try:
@@ -313,7 +314,7 @@ class Trainer:
             if average:
                 average.put_back()
             if bar:
-                bar.close()
+                bar.shown.close()
 
     def _spans(self, done: Progress) -> list[tuple[int, int]]:
         """The epochs still to be done, first and end; one that is resumed within is by itself.
@@ -357,7 +358,10 @@ class Trainer:
         """Give a new head on cached features its best weights, and keep it if no epoch beats it."""
         if not wants_start(model.settings, training, is_untrained=model.head.is_untrained):
             return
-        scores = start_head(head_in_engine(model), model.task, model.settings, training, validation)
+        progress = self.progress and is_first_process()
+        scores = start_head(
+            head_in_engine(model), model.task, model.settings, training, validation, progress=progress
+        )
         keep = callbacks.BestModel(self.save_dir / "checkpoint", best)
         keep.judge(model, scores, {"epoch": 0, "head_start": "optimum"})
 
@@ -370,6 +374,7 @@ class Trainer:
         average: AveragedWeights | None,
         times: SaveTimes,
         done: Progress,
+        bar: callbacks.Progress | None,
     ) -> list[keras.callbacks.Callback]:
         """In order: what runs at the end of an epoch finds what those before it have made."""
         steps = math.ceil(len(training) / self.accumulate_batches) * self.max_epochs
@@ -380,13 +385,19 @@ class Trainer:
         path = self.save_dir / "last.ckpt"
         last = [LastCheckpoint(path, times, self, best, guard, average, gathering)] if self.resumable else []
         stop_validation = last[0].stop_validation if last else _go_on
+
+        def after_batch(batches: int) -> None:
+            stop_validation()
+            if bar:
+                bar.validated(batches)
+
         return [
             callbacks.EpochStart(self, done),
             schedule,
             guard,
             *([gathering] if gathering else []),
             *([average, SwapWeights(average)] if average else []),
-            callbacks.Validation(validation, stop_validation, self.strategy),
+            callbacks.Validation(validation, after_batch, self.strategy),
             callbacks.BestModel(self.save_dir / "checkpoint", best),
             *([SwapWeights(average)] if average else []),
             callbacks.EarlyStopping(best, self.patience),
@@ -395,6 +406,12 @@ class Trainer:
             *(self._logger(name) for name in (self.loggers if is_first_process() else ())),
             *self.extra_callbacks,
         ]
+
+    def _progress(self, training: int, validation: int, best: BestEpoch) -> callbacks.Progress | None:
+        """What shows how far training is, if anything does."""
+        if not (self.progress and is_first_process()):
+            return None
+        return callbacks.Progress(EpochProgress(self.max_epochs, best), training, validation, self)
 
     def _logger(self, name: str) -> keras.callbacks.Callback:
         if name == "wandb":

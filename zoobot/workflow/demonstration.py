@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.config import FinetuneOptions, PredictOptions
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.simulate import simulate_survey
@@ -111,10 +112,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
 
 
 def _simulate(folder: Path, options: DemoOptions, n_galaxies: int, seed: int) -> Path:
-    from rich.progress import Progress
-
-    with Progress(disable=not options.progress) as bar:
-        work = bar.add_task("Simulating galaxies", total=n_galaxies)
+    with CountingBar("Simulating galaxies", n_galaxies, unit="galaxies", shown=options.progress) as bar:
         return simulate_survey(
             folder,
             n_galaxies=n_galaxies,
@@ -123,5 +121,5 @@ def _simulate(folder: Path, options: DemoOptions, n_galaxies: int, seed: int) ->
             schema=_SCHEMA,
             volunteers=_VOLUNTEERS,
             num_workers=max(1, options.num_workers),
-            on_galaxy=lambda: bar.advance(work),
+            on_galaxy=bar.advance,
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoobot.shared.answers import PickedAnswer, find_answers, most_likely
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
 from zoobot.shared.explaining.own_geometry import SeenSquare, draw_over, seen_square, share_out
 from zoobot.shared.explaining.saliency import (
@@ -173,15 +173,17 @@ class Explanations:
         """
         paths = dict(zip(self._galaxies.ids, self._galaxies.paths, strict=True))
         done = 0
-        with self._probe.ready(), counting_bar(progress=self._progress) as bar:
-            work = bar.add_task("Explaining galaxies", total=len(self))
+        with (
+            self._probe.ready(),
+            CountingBar("Explaining galaxies", len(self), unit="galaxies", shown=self._progress) as bar,
+        ):
             for batch in self._loader:
                 views = _to_unit_range(batch.images)
                 predictions = self._probe.predict(views)
                 for view, predicted, galaxy in zip(views, predictions, batch.ids, strict=True):
                     yield self._explain(view, predicted, galaxy, paths[galaxy])
                     done += 1
-                    bar.advance(work)
+                    bar.advance()
         if not done:
             first = self.failures.iloc[0]
             reason = f"the first: {first.file_loc}: {first.reason}"

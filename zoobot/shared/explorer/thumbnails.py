@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from zoobot.shared.augment import make_view
-from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ImageError
 from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
 from zoobot.shared.plots.examples import displayable
@@ -66,14 +66,13 @@ def make_thumbnails(
         return _encode(make_view(pixels, preprocessing, frame=frame)), ""
 
     with (
-        counting_bar(progress=progress, unit="galaxies") as bar,
+        CountingBar("Drawing galaxies", len(paths), unit="galaxies", shown=progress) as bar,
         ThreadPoolExecutor(num_workers or 1) as pool,
     ):
-        work = bar.add_task("Drawing galaxies", total=len(paths))
         made = []
         for one in pool.map(make, paths):
             made.append(one)
-            bar.update(work, completed=len(made))
+            bar.reach(len(made))
     return Thumbnails([picture for picture, _ in made], [reason for _, reason in made])
 
 

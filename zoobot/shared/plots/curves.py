@@ -28,7 +28,7 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     The epoch of the lowest validation loss, whose weights are kept, is marked.
 
     Args:
-        log: One row for each epoch: `epoch`, `train_loss`, `val_loss`, and columns named `val_<score>`.
+        log: One row for each epoch: `epoch` (from 1), `train_loss`, `val_loss`, and columns `val_<score>`.
         path: The PNG file to write.
         scores: Scores to draw, without the `val_`; those that the log lacks are left out.
 
@@ -49,7 +49,7 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     drawn = [name for name in scores if f"val_{name}" in log and log[f"val_{name}"].notna().any()]
     figure = new_figure(9.0 if drawn else 5.0, 3.6)
     axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
-    epochs = log["epoch"].to_numpy() + 1
+    epochs = log["epoch"].to_numpy()
     losses = {name: column for name, column in _LOSSES.items() if column in log}
     _draw_lines(
         axes[0],

@@ -15,7 +15,7 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.loader import Failure
 from zoobot.shared.parts.files import PartFolder, is_folder_of_parts
@@ -197,11 +197,10 @@ def predict_catalog(
 
 def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:
     """What a run makes, with a progress bar."""
-    with counting_bar(progress=progress, unit="galaxies") as bar:
-        work = bar.add_task("Predicting galaxies", total=total)
+    with CountingBar("Predicting galaxies", total, unit="galaxies", shown=progress) as bar:
         for chunk in run:
             yield chunk
-            bar.update(work, completed=chunk.done)
+            bar.reach(chunk.done)
     say_grey(run.grey, total)
 
 

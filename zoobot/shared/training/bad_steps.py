@@ -27,8 +27,8 @@ class TrainedBatch(NamedTuple):
     """A batch that was learned from.
 
     Attributes:
-        epoch: Counted from 0, as in metrics.csv.
-        number: Its place in the epoch, from 0.
+        epoch: Counted from 0; people are told from 1, as in metrics.csv.
+        number: Its place in the epoch, from 0; people are told from 1.
         losses: (batch,).
         ids: Ids of the galaxies, in order.
     """
@@ -55,7 +55,7 @@ def refuse_bad_batches(batches: Iterable[TrainedBatch]) -> None:
             named = [batch.ids[place] for place in order[:_IDS_SHOWN]]
             msg = (
                 f"the training loss is not finite for {bad.sum()} of the {len(bad)} galaxies of step "
-                f"{batch.number} of epoch {batch.epoch}, these first: {named}. {_ADVICE}"
+                f"{batch.number + 1} of epoch {batch.epoch + 1}, these first: {named}. {_ADVICE}"
             )
             raise NonFiniteError(msg)
 
@@ -72,7 +72,11 @@ def refuse_bad_weights(batch: TrainedBatch | None, *, are_finite: bool) -> None:
     """
     if are_finite:
         return
-    where = "" if batch is None else f" of epoch {batch.epoch}, after step {batch.number}, whose galaxies are"
+    where = (
+        ""
+        if batch is None
+        else f" of epoch {batch.epoch + 1}, after step {batch.number + 1}, whose galaxies are"
+    )
     named = "" if batch is None else f" {list(batch.ids[:_IDS_SHOWN])}"
     msg = f"the weights are not finite at a checkpoint{where}{named}. {_ADVICE}"
     raise NonFiniteError(msg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ConfigError, NonFiniteError
 from zoobot.shared.files.large_arrays import large_array
 from zoobot.shared.loader import Batch
@@ -91,11 +91,12 @@ class FeatureLoader:
             self._encode_ahead(progress=progress)
 
     def _encode_ahead(self, *, progress: bool) -> None:
-        with counting_bar(progress=progress) as bar:
-            work = bar.add_task("Encoding galaxies", total=self.is_known.size)
+        views = len(self.features)
+        what = "Encoding galaxies" if views == 1 else f"Encoding {views} views of galaxies"
+        with CountingBar(what, self.is_known.size, unit="images", shown=progress) as bar:
             for view in range(len(self.features)):
                 for batch in self._encode_view(view, shuffle=False):
-                    bar.advance(work, len(batch.ids))
+                    bar.advance(len(batch.ids))
 
     def _encode_view(self, view: int, *, shuffle: bool, first_batch: int = 0) -> Iterator[Batch]:
         """Encode one view of every galaxy that can be read, and serve it on the way."""

@@ -70,6 +70,7 @@ def find_best_head(
     start: FloatArray,
     views: int = 1,
     seed: int = defaults.SEED,
+    on_trial: Callable[[int, int], None] | None = None,
 ) -> BestHead:
     """The head of least loss on the training galaxies, with the weight decay that foretells others best.
 
@@ -81,6 +82,7 @@ def find_best_head(
         start: Biases to begin with, (outputs,).
         views: How often each training galaxy stands in `training`.
         seed: Seeds the folds of the cross-validation.
+        on_trial: Is told how many heads were tried, and how many there are at most.
 
     Example:
         >>> def squares(outputs, y):
@@ -94,7 +96,7 @@ def find_best_head(
     galaxies = len(training[0]) // views
     plain = training[0][:galaxies], training[1][:galaxies]
     with threadpool_limits(1):  # on matrices as small as these, threads wait for each other
-        decay, score = choose_decay(loss, plain, validation, start=start, seed=seed)
+        decay, score = choose_decay(loss, plain, validation, start=start, seed=seed, on_trial=on_trial)
         weight, bias = find_head(loss, training, decay, start=start)
     return BestHead(weight, bias, decay, score)
 
@@ -122,6 +124,7 @@ def choose_decay(
     *,
     start: FloatArray,
     seed: int = defaults.SEED,
+    on_trial: Callable[[int, int], None] | None = None,
 ) -> tuple[float, float]:
     """The weight decay whose head foretells other galaxies best, and their mean loss.
 
@@ -135,6 +138,7 @@ def choose_decay(
         validation: Likewise.
         start: Biases to begin with, (outputs,).
         seed: Seeds the folds of the cross-validation.
+        on_trial: Is told how many heads were tried, and how many there are at most.
     """
     directions = PrincipalDirections.of(training[0])
     features, labels = directions.apply(training[0]), training[1]
@@ -148,7 +152,11 @@ def choose_decay(
             trials.append(((features[~out], labels[~out]), (features[out], labels[out])))
     means: list[float] = []
     for decay in DECAYS:
-        losses = [_losses_of_others(loss, *trial, decay, start) for trial in trials]
+        losses = []
+        for trial in trials:
+            losses.append(_losses_of_others(loss, *trial, decay, start))
+            if on_trial is not None:
+                on_trial(len(means) * len(trials) + len(losses), len(DECAYS) * len(trials))
         mean = float(np.concatenate(losses).mean())
         means.append(mean if np.isfinite(mean) else np.inf)
         best = int(np.argmin(means))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zoobot.shared.counting_bar import CountingBar, tell
 from zoobot.shared.tasks import Task, TreeTask
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
@@ -54,6 +55,8 @@ def start_head(
     settings: FinetuneSettings,
     training: FeatureLoader,
     validation: FeatureLoader,
+    *,
+    progress: bool = False,
 ) -> dict[str, float]:
     """Give a head the best weights for its features, and return its scores on the validation galaxies.
 
@@ -63,16 +66,29 @@ def start_head(
         settings: Give the seed of the cross-validation.
         training: Cached features to learn from.
         validation: Cached features that choose the weight decay and are scored.
+        progress: Whether it is shown how far the search is.
     """
     features, labels = validation.labelled()
-    found = find_best_head(
-        _loss_of(head, task),
-        training.labelled(),
-        (features, labels),
-        start=np.asarray(head.bias, np.float64),
-        views=len(training.features),
-        seed=settings.seed,
-    )
+    known = training.labelled()
+    what = f"Looking for the best head on the features of {len(known[0]):,} images"
+    if progress:
+        tell(what)
+    with CountingBar(what, 1, shown=progress, says_end=False, says_left=False) as bar:
+
+        def on_trial(tried: int, most: int) -> None:
+            if bar.total != most:
+                bar.begin(what, most)
+            bar.reach(tried)
+
+        found = find_best_head(
+            _loss_of(head, task),
+            known,
+            (features, labels),
+            start=np.asarray(head.bias, np.float64),
+            views=len(training.features),
+            seed=settings.seed,
+            on_trial=on_trial,
+        )
     head.set(found.weight, found.bias)
     losses, predictions = head.validate(features, labels)
     ids = validation.known_ids()

@@ -1,20 +1,26 @@
-"""metrics.csv: one row for each finished epoch of a training run, the same columns in either engine."""
+"""What a training run says of its epochs, the same in either engine: rows in metrics.csv, lines, a bar.
+
+People count epochs from 1 to n, and so does everything that they read; engines count them from 0.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from zoobot.shared.counting_bar import CountingBar, duration, tell
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.training.best_epoch import BestEpoch
 
-__all__ = ["EpochLog"]
+__all__ = ["EpochLog", "EpochProgress"]
 
 
 class EpochLog:
-    """A CSV file that grows by one row an epoch and survives a killed run.
+    """A CSV file that grows by one row an epoch, the first of which is 1, and survives a killed run.
 
     Args:
         path: Where the file is; its folder is made with the first row.
@@ -22,7 +28,7 @@ class EpochLog:
     Example:
         >>> import tempfile
         >>> log = EpochLog(Path(tempfile.mkdtemp()) / "metrics.csv")
-        >>> log.append({"epoch": 0, "val_loss": 0.5})
+        >>> log.append({"epoch": 1, "val_loss": 0.5})
         >>> log.read()["val_loss"].tolist()
         [0.5]
     """
@@ -61,3 +67,66 @@ class EpochLog:
             before = before[before["epoch"] < row["epoch"]]
         rows = [*before.to_dict("records"), dict(row)]
         write_safely(self.path, pd.DataFrame(rows).to_csv(index=False))
+
+
+class EpochProgress:
+    """Shows how far training is: a bar on a terminal; else a line for each epoch, and within long ones.
+
+    Args:
+        max_epochs: Epochs at most.
+        best: Has judged the epochs that are finished.
+    """
+
+    def __init__(self, max_epochs: int, best: BestEpoch) -> None:
+        self._max_epochs, self._best = max_epochs, best
+        self._bar: CountingBar | None = None
+        self._epoch, self._done_before = -1, 0
+        self._losses = ""
+        self._began = time.monotonic()
+
+    def reach(self, epoch: int, batches: int, *, of: int) -> None:
+        """Note how far an epoch is.
+
+        Args:
+            epoch: Counted from 0.
+            batches: So many of its batches are done.
+            of: So many it has, those of validation included.
+        """
+        if self._bar is None:
+            self._bar = CountingBar("Training", of, shown=True, noun="batches", says_end=False).__enter__()
+        if epoch != self._epoch:
+            self._epoch, self._done_before = epoch, batches - 1
+            name = self._named(epoch) + (self._losses if self._bar.draws else "")
+            self._bar.begin(name, of, done=batches - 1)
+        self._bar.total = of
+        self._bar.reach(batches)
+
+    def finish(self, epoch: int, scores: Mapping[str, float]) -> None:
+        """Say what came of an epoch.
+
+        Args:
+            epoch: Counted from 0.
+            scores: By name.
+        """
+        seconds, self._began = time.monotonic() - self._began, time.monotonic()
+        shown = dict.fromkeys(("train_loss", "val_loss", self._best.monitor))
+        losses = [f"{name} {scores[name]:.4f}" for name in shown if name in scores]
+        self._losses = "".join(f"  {loss}" for loss in losses)
+        if self._bar is not None and self._bar.draws:
+            self._bar.describe(self._named(epoch) + self._losses)
+            return
+        said = ", ".join(losses) + (" (best so far)" if self._best.epochs_since == 0 else "")
+        said += f", {duration(seconds) if seconds >= 1 else f'{seconds:.2f} s'}"
+        left = self._max_epochs - epoch - 1
+        if left and seconds * left >= 1 and epoch == self._epoch and not self._done_before:
+            said += f", about {duration(seconds * left)} to epoch {self._max_epochs}"
+        tell(f"{self._named(epoch)}: {said}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.__exit__()
+            self._bar = None
+
+    def _named(self, epoch: int) -> str:
+        return f"Epoch {epoch + 1} of {self._max_epochs}"

@@ -138,6 +138,13 @@ class GalaxyModel(pl.LightningModule):
         self.head.eval()
         return torch.stack(samples)
 
+    def parameter_counts(self) -> tuple[int, int]:
+        """How many weights learn, and how many there are."""
+        encoder = dict(self.encoder.model.named_parameters())
+        head = sum(parameter.numel() for parameter in self.head.parameters())
+        learning = sum(encoder[name].numel() for name in self._encoder_plan)
+        return head + learning, head + sum(parameter.numel() for parameter in encoder.values())
+
     def _plan_encoder(self) -> dict[str, ParameterPlan]:
         shapes = {name: tuple(p.shape) for name, p in self.encoder.model.named_parameters()}
         return plan_training(

@@ -42,6 +42,11 @@ class QuietTrainer(pl.Trainer):
         with _quiet():
             super().__init__(**options)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it trains on a CPU."""
+        return self.strategy.root_device.type == "cpu"
+
     def fit(self, *arguments: Any, **options: Any) -> None:
         """Train, as `pytorch_lightning.Trainer.fit` does; `ckpt_path="last"` is the run's own last.ckpt.
 

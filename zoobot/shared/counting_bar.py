@@ -149,9 +149,11 @@ def duration(seconds: float) -> str:
     """Seconds as people say them.
 
     Example:
-        >>> duration(125), duration(7), duration(7320)
-        ('2 min 5 s', '7 s', '2 h 2 min')
+        >>> duration(7320), duration(125), duration(7), duration(0.25)
+        ('2 h 2 min', '2 min 5 s', '7 s', '0.25 s')
     """
+    if 0.005 < seconds < 1:
+        return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

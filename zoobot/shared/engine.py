@@ -93,6 +93,10 @@ class Trainer(Protocol):
     def world_size(self) -> int:
         """How many devices share each batch, on all machines together."""
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it trains on a CPU."""
+
     def fit(self, model: Any, galaxies: Any, *, ckpt_path: str | Path | None = None) -> None:
         """Train; afterwards `model` holds its best weights. `ckpt_path="last"` continues a killed run."""
 

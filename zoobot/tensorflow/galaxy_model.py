@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,6 +156,12 @@ class GalaxyModel(keras.Model):
             return self._above_graph(pixels)
         as_usual = self._features_graph.input_signature[0].shape.is_compatible_with(pixels.shape)
         return self._features_graph(pixels) if as_usual else self.features(pixels)
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """How many weights learn, and how many there are."""
+        head = sum(math.prod(variable.shape) for variable, _ in self._plan_head())
+        learning = sum(math.prod(variable.shape) for variable, _ in self.learning)
+        return learning, head + sum(math.prod(shape) for shape in self.encoder.parameter_shapes().values())
 
     def _plan_encoder(self) -> dict[str, ParameterPlan]:
         shapes = self.encoder.parameter_shapes()

@@ -230,6 +230,11 @@ class Trainer:
         """How many devices share each batch, on all machines together."""
         return self.shards[0][1]
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it trains on a CPU."""
+        return self.device == "/CPU:0" or not tf.config.list_physical_devices("GPU")
+
     def fit(
         self, model: FinetuneableZoobot, galaxies: GalaxyDataModule, *, ckpt_path: str | Path | None = None
     ) -> None:

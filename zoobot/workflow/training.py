@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from zoobot.shared.checkpoint import read_config
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
-from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.training.log import EpochLog
 from zoobot.shared.training.taught import keep_split
@@ -22,6 +22,7 @@ from zoobot.workflow.evaluation import Evaluation, evaluate_models
 from zoobot.workflow.pictures import attempt_picture, draw_training_curves
 from zoobot.workflow.resuming import check_same_data, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
+from zoobot.workflow.starting import tell_what_starts
 
 if TYPE_CHECKING:
     from zoobot.shared.engine import Engine, Trainer
@@ -119,7 +120,8 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     record = open_run(folder, work, asked, command=command, resume=options.resume)
     with record.running():
         record.update(data=galaxies.record())
-        _tell_what_starts(galaxies, model)
+        if not record.content.get("trained"):
+            record.update(told=tell_what_starts(options, trainer, model, galaxies, folder))
         model = _train(engine, trainer, options, model, galaxies, record)
         return _report(engine, options, model, galaxies, record, start)
 
@@ -167,12 +169,6 @@ def _report(
     )
 
 
-def _tell_what_starts(galaxies: Any, model: Any) -> None:
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in galaxies.galaxies.items())
-    logger.info("%s on %s galaxies", model.task.kind.capitalize(), sizes)
-    tell_pixels(model)
-
-
 def _train(
     engine: Engine, trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord
 ) -> Any:
@@ -186,7 +182,18 @@ def _train(
         logger.info("Going on from last.ckpt")
     trainer.fit(model, galaxies, ckpt_path=last)
     record.update(trained=True)
+    _tell_best(folder)
     return model
+
+
+def _tell_best(folder: Path) -> None:
+    """Say which epoch the model is of that was kept."""
+    kept = read_config(folder / "checkpoint")["zoobot"]["training"]
+    log = EpochLog(folder / "metrics.csv").read()
+    if kept["epoch"]:
+        logger.info("The best of %d epochs was epoch %d: its model is kept", len(log), kept["epoch"])
+    else:
+        logger.info("None of %d epochs was better than the head that was found before them", len(log))
 
 
 def _help_to_train(trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any) -> None:

@@ -80,9 +80,9 @@ class EpochProgress:
     def __init__(self, max_epochs: int, best: BestEpoch) -> None:
         self._max_epochs, self._best = max_epochs, best
         self._bar: CountingBar | None = None
-        self._epoch, self._done_before = -1, 0
+        self._epoch, self._done_before, self._of = -1, 0, 0
         self._losses = ""
-        self._began = time.monotonic()
+        self._began = self._first = time.monotonic()
 
     def reach(self, epoch: int, batches: int, *, of: int) -> None:
         """Note how far an epoch is.
@@ -95,10 +95,10 @@ class EpochProgress:
         if self._bar is None:
             self._bar = CountingBar("Training", of, shown=True, noun="batches", says_end=False).__enter__()
         if epoch != self._epoch:
-            self._epoch, self._done_before = epoch, batches - 1
+            self._epoch, self._done_before, self._first = epoch, batches - 1, time.monotonic()
             name = self._named(epoch) + (self._losses if self._bar.draws else "")
             self._bar.begin(name, of, done=batches - 1)
-        self._bar.total = of
+        self._bar.total = self._of = of
         self._bar.reach(batches)
 
     def finish(self, epoch: int, scores: Mapping[str, float]) -> None:
@@ -116,11 +116,15 @@ class EpochProgress:
             self._bar.describe(self._named(epoch) + self._losses)
             return
         said = ", ".join(losses) + (" (best so far)" if self._best.epochs_since == 0 else "")
-        said += f", {duration(seconds) if seconds >= 1 else f'{seconds:.2f} s'}"
+        tell(f"{self._named(epoch)}: {said}, {duration(seconds)}{self._forecast(epoch)}")
+
+    def _forecast(self, epoch: int) -> str:
+        """How long further epochs will take, as this one did after its first batch, which may be slow."""
         left = self._max_epochs - epoch - 1
-        if left and seconds * left >= 1 and epoch == self._epoch and not self._done_before:
-            said += f", about {duration(seconds * left)} to epoch {self._max_epochs}"
-        tell(f"{self._named(epoch)}: {said}")
+        if not left or epoch != self._epoch or self._done_before or self._of < 2:
+            return ""
+        seconds = left * (time.monotonic() - self._first) * self._of / (self._of - 1)
+        return f", about {duration(seconds)} to epoch {self._max_epochs}" if seconds >= 1 else ""
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -1,0 +1,254 @@
+"""What a training run says before its first step: what it will do, to whom, and a picture of what it sees."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared import plots
+from zoobot.shared.augment import make_view
+from zoobot.shared.catalogs.splits import own_split_column
+from zoobot.shared.config import TrainOptions
+from zoobot.shared.counting_bar import duration, tell
+from zoobot.shared.errors import ImageError
+from zoobot.shared.images import read_image
+from zoobot.shared.preprocessing import describe_pixels
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
+from zoobot.shared.training.blocks import count_trainable_blocks
+from zoobot.shared.training.galaxy_data import labels_of
+
+if TYPE_CHECKING:
+    from zoobot.shared.augment import Augmentation
+    from zoobot.shared.config import FinetuneOptions
+    from zoobot.shared.engine import Trainer
+
+__all__ = ["tell_what_starts"]
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 6  # galaxies in the picture
+_VIEWS = 3  # of each, as in training
+_MOST_CLASSES = 12
+_FEW = 20  # galaxies of a class, of which little can be learned
+_STEP_BY_LOOK = 3.0  # learning from an image takes about three times as long as looking at it
+
+
+def tell_what_starts(
+    options: FinetuneOptions | TrainOptions, trainer: Trainer, model: Any, galaxies: Any, folder: Path
+) -> list[str]:
+    """Say what a run will do, in a few lines that are returned too, and leave inputs.png in its folder.
+
+    Nothing here can fail a run: what can't be read, drawn or measured is said to be so.
+
+    Args:
+        options: What was asked.
+        trainer: What will train.
+        model: What will learn; it has met the galaxies.
+        galaxies: The galaxies, split.
+        folder: The run's folder.
+    """
+    augmentation = _augmentation_of(trainer, model, galaxies)
+    views, seconds_to_read = _read_views(model, galaxies, augmentation)
+    facts = {
+        "galaxies": _galaxies_in_words(options, galaxies),
+        "task": _task_in_words(options, model.task),
+        **_labels_in_words(model.task, labels_of(galaxies.train_galaxies)),
+        "training": _augmentation_in_words(augmentation, galaxies),
+        "learns": _learning_in_words(model),
+        "epochs": _epochs_in_words(options),
+        "time": _time_in_words(options, trainer, model, galaxies, views, seconds_to_read),
+    }
+    picture = _draw(views, folder / "inputs.png")
+    if picture is not None:
+        facts["picture"] = f"{picture}: what the network looks at"
+    origin = getattr(model.encoder, "origin", None)
+    lines = ["What will happen", *(f"  {name:<13}  {words}" for name, words in facts.items())]
+    lines += describe_pixels(model.preprocessing, origin.pixels if origin else "").splitlines()
+    for line in lines:
+        tell(line)
+    return lines
+
+
+def _galaxies_in_words(options: Any, galaxies: Any) -> str:
+    called = {"train": "to learn from", "val": "to validate on", "test": "to test on"}
+    sizes = ", ".join(f"{len(part):,} {called[name]}" for name, part in galaxies.galaxies.items())
+    return f"{sizes}; {_split_in_words(options, galaxies)}"
+
+
+def _split_in_words(options: Any, galaxies: Any) -> str:
+    """Where the split came from."""
+    if options.val_catalog is not None:
+        return "each from a catalog of its own"
+    by = {"group": f", whole groups of column {options.split_column!r}", "sky": ", patches of the sky"}
+    if options.split == "column":
+        return f"as column {options.split_column!r} says"
+    if options.split is not None:
+        return f"split as asked: {options.split}{by.get(options.split, '')}, seed {options.seed}"
+    train = galaxies.train_galaxies
+    column = own_split_column(train)
+    if column is not None:
+        words = {str(word).strip().lower() for word in train.table[column]}
+        if words <= {"train", "training"}:
+            return f"as the catalog's own column {column!r} says"
+    return f"split at random, seed {options.seed} (--split says otherwise)"
+
+
+def _task_in_words(options: Any, task: Task) -> str:
+    if isinstance(task, TreeTask):
+        questions = len(task.schema.questions)
+        return f"tree: volunteers' votes on {questions} questions of {task.schema.name}, as asked"
+    columns = ", ".join(task.label_cols)
+    why = "as asked" if options.task is not None else "since --task says nothing else"
+    return f"{task.kind} of {columns}, {why}"
+
+
+def _labels_in_words(task: Task, labels: np.ndarray) -> dict[str, str]:
+    """How many training galaxies have which label; what is rare is named."""
+    if isinstance(task, ClassificationTask):
+        counts = np.bincount(labels[:, 0].astype(int), minlength=len(task.class_names))
+        return {"classes": _counts_in_words(task.class_names, counts)}
+    if isinstance(task, MultiLabelTask):
+        return {"yes": _counts_in_words(task.label_cols, np.nansum(labels, axis=0).astype(int))}
+    if isinstance(task, RegressionTask):
+        low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
+        spans = zip(task.label_cols, low, high, strict=True)
+        return {"values": "; ".join(f"{name} from {a:.4g} to {b:.4g}" for name, a, b in list(spans)[:6])}
+    return {"votes": _votes_in_words(task, labels)} if isinstance(task, TreeTask) else {}
+
+
+def _counts_in_words(names: Sequence[str], counts: np.ndarray) -> str:
+    order = np.argsort(-counts, kind="stable")
+    shown = ", ".join(f"{names[k]} {counts[k]:,}" for k in order[:_MOST_CLASSES])
+    more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+    few = [f"{names[k]} ({counts[k]:,})" for k in order[::-1] if counts[k] < _FEW][:6]
+    warned = f"; few to learn from: {', '.join(few)}" if few else ""
+    return f"{shown}{more}{warned}"
+
+
+def _votes_in_words(task: TreeTask, labels: np.ndarray) -> str:
+    votes = np.nan_to_num(labels)
+    asked = [(votes[:, question.slice].sum(axis=1) > 0).sum() for question in task.schema.questions]
+    rare = int(np.argmin(asked))
+    name = task.schema.questions[rare].text
+    first = np.array([votes[:, question.slice].sum(axis=1) for question in task.schema.questions]).max(axis=0)
+    return f"{np.median(first):.3g} a galaxy (median); rarest question: {name}, of {asked[rare]:,} galaxies"
+
+
+def _augmentation_of(trainer: Trainer, model: Any, galaxies: Any) -> Augmentation | None:
+    """How training images will vary; not at all where each galaxy is encoded once for all epochs."""
+    part = model.frozen_part() if trainer.world_size == 1 else None
+    once = part is not None and part.ahead and part.views == 1
+    return None if once else galaxies.augmentation
+
+
+def _augmentation_in_words(augmentation: Augmentation | None, galaxies: Any) -> str:
+    if augmentation is None:
+        once = galaxies.augmentation is not None
+        return "images as they are" + (": each is encoded once, for all epochs" if once else "")
+    low, high = augmentation.zoom
+    ways = [
+        "turned" if augmentation.rotate else "",
+        "mirrored" if augmentation.flip else "",
+        f"zoomed {low:g} to {high:g} times" if (low, high) != (1, 1) else "",
+        f"shifted up to {augmentation.shift:.0%}" if augmentation.shift else "",
+        f"{augmentation.erase_probability:.0%} with a patch erased" if augmentation.erase_probability else "",
+    ]
+    return "images are " + (", ".join(filter(None, ways)) or "as they are")
+
+
+def _learning_in_words(model: Any) -> str:
+    learning, total = model.parameter_counts()
+    blocks = count_trainable_blocks(model.encoder.blocks, model.settings.n_blocks)
+    of = f"{learning:,} of {total:,} weights"
+    if not blocks:
+        return f"the head alone: {of}"
+    return f"the head and {blocks} of the encoder's {len(model.encoder.blocks)} blocks: {of}"
+
+
+def _epochs_in_words(options: Any) -> str:
+    patience = f"; ends after {options.patience:,} without a better val_loss"
+    return f"at most {options.max_epochs:,}{patience if options.patience < options.max_epochs else ''}"
+
+
+class _Views:
+    """Some training galaxies as the network sees them.
+
+    Attributes:
+        ids: The galaxies.
+        plain: Each as in evaluation.
+        varied: Views of each as in training; empty where training shows them plain.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.plain: list[np.ndarray] = []
+        self.varied: list[list[np.ndarray]] = []
+
+
+def _read_views(model: Any, galaxies: Any, augmentation: Augmentation | None) -> tuple[_Views, float]:
+    """A few galaxies drawn by the seed, and the seconds that it took to read one."""
+    train, pixels, views = galaxies.train_galaxies, model.preprocessing, _Views()
+    order = np.random.default_rng(galaxies.seed).permutation(len(train))[: 2 * _SHOWN]
+    seconds = 0.0
+    for row in order:
+        if len(views.ids) == _SHOWN:
+            break
+        started = time.monotonic()
+        try:
+            image = read_image(train.paths[row], pixels)
+        except ImageError as error:
+            logger.warning("no picture of %s: %s", train.ids[row], error)
+            continue
+        plain = make_view(image, pixels)
+        seconds += time.monotonic() - started
+        key = {"seed": galaxies.seed, "galaxy_id": train.ids[row]}
+        of_epochs = range(_VIEWS if augmentation else 0)
+        views.ids.append(train.ids[row])
+        views.plain.append(plain)
+        views.varied.append([make_view(image, pixels, augmentation, epoch=e, **key) for e in of_epochs])
+    return views, seconds / max(1, len(views.ids))
+
+
+def _draw(views: _Views, path: Path) -> Path | None:
+    """Each galaxy as in evaluation, and beside it as in the first epochs of training."""
+    images, names = [], []
+    for galaxy, plain, varied in zip(views.ids, views.plain, views.varied, strict=True):
+        images += [plain, *varied]
+        names += [f"{galaxy}" if not varied else f"{galaxy}, as it is"]
+        names += [f"in epoch {number}" for number in range(1, 1 + len(varied))]
+    if not images:
+        return None
+    columns = 1 + _VIEWS if views.varied[0] else len(views.ids) // 2 or 1
+    try:
+        return plots.contact_sheet(path, images, names, columns=columns)
+    except Exception as error:  # noqa: BLE001  a picture is no reason to lose a run
+        logger.warning("%s could not be drawn: %s", path, error)
+        return None
+
+
+def _time_in_words(
+    options: Any, trainer: Trainer, model: Any, galaxies: Any, views: _Views, seconds_to_read: float
+) -> str:
+    """About how long the run may take, from a look at a few galaxies; where that says nothing, nothing."""
+    if not trainer.on_cpu or trainer.world_size > 1 or not views.plain:
+        return "told after the first epoch"
+    images = np.stack([one.astype(views.plain[0].dtype) for one in views.plain])
+    model.encode_images(images[:1])  # what is made for the first look alone
+    started = time.monotonic()
+    model.encode_images(images)
+    look = (time.monotonic() - started) / len(images)
+    read = seconds_to_read / max(1, options.num_workers)
+    train, val = len(galaxies.train_galaxies), len(galaxies.val_galaxies)
+    part = model.frozen_part()
+    if part is not None and part.ahead:
+        once = duration((train * part.views + val) * (read + look))
+        return f"about {once} to encode all galaxies once, then the head learns (a rough guess)"
+    learning, total = model.parameter_counts()
+    step = look * (1 + (_STEP_BY_LOOK - 1) * learning / total)
+    epoch = train * (read + step) + val * (read + look)
+    return f"about {duration(epoch)} an epoch, {duration(epoch * options.max_epochs)} for all (a rough guess)"

@@ -44,7 +44,7 @@ def told(tiny_survey, engine_name, tmp_path, caplog):
 def test_a_run_says_what_will_happen(told, tiny_survey, tmp_path):
     said = told(labels="ring", n_blocks=1)
     rings = pd.read_csv(tiny_survey)["ring"]
-    assert said["galaxies"].startswith("19 to learn from, 5 to validate on; split at random, seed 42")
+    assert said["galaxies"].startswith("19 to learn from, 5 to validate on; split: random, seed 42")
     assert said["task"].startswith("classification of ring, ")
     assert "--task" in said["task"]
     counts = [int(part.split()[1]) for part in said["classes"].partition(";")[0].split(", ")]
@@ -62,7 +62,7 @@ def test_a_run_says_what_will_happen(told, tiny_survey, tmp_path):
 
 def test_with_the_head_alone_it_says_that_images_do_not_vary(told):
     said = told(labels="ring", task="classification", val_fraction=0.3, split="stratified")
-    assert "split as asked: stratified, seed 42" in said["galaxies"]
+    assert "split: stratified, seed 42" in said["galaxies"]
     assert said["task"] == "classification of ring, as asked"
     assert said["training"] == "images as they are: each is encoded once, for all epochs"
     assert said["learns"].startswith("the head alone: ")

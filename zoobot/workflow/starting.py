@@ -12,7 +12,6 @@ import numpy as np
 
 from zoobot.shared import plots
 from zoobot.shared.augment import make_view
-from zoobot.shared.catalogs.splits import own_split_column
 from zoobot.shared.config import TrainOptions
 from zoobot.shared.counting_bar import duration, tell
 from zoobot.shared.errors import ImageError
@@ -76,26 +75,19 @@ def tell_what_starts(
 
 def _galaxies_in_words(options: Any, galaxies: Any) -> str:
     called = {"train": "to learn from", "val": "to validate on", "test": "to test on"}
+    split = galaxies.record()["train"].get("split")
     sizes = ", ".join(f"{len(part):,} {called[name]}" for name, part in galaxies.galaxies.items())
-    return f"{sizes}; {_split_in_words(options, galaxies)}"
+    return f"{sizes}; {_split_in_words(options, split)}"
 
 
-def _split_in_words(options: Any, galaxies: Any) -> str:
-    """Where the split came from."""
-    if options.val_catalog is not None:
+def _split_in_words(options: Any, split: str | None) -> str:
+    """Where the split came from; `split` is what the galaxies' record says of it."""
+    if split is None:
         return "each from a catalog of its own"
-    by = {"group": f", whole groups of column {options.split_column!r}", "sky": ", patches of the sky"}
-    if options.split == "column":
-        return f"as column {options.split_column!r} says"
-    if options.split is not None:
-        return f"split as asked: {options.split}{by.get(options.split, '')}, seed {options.seed}"
-    train = galaxies.train_galaxies
-    column = own_split_column(train)
-    if column is not None:
-        words = {str(word).strip().lower() for word in train.table[column]}
-        if words <= {"train", "training"}:
-            return f"as the catalog's own column {column!r} says"
-    return f"split at random, seed {options.seed} (--split says otherwise)"
+    if split.startswith("column "):
+        return f"as {split} says"
+    chosen = "" if options.split is not None else " (--split says otherwise)"
+    return f"split: {split}, seed {options.seed}{chosen}"
 
 
 def _task_in_words(options: Any, task: Task) -> str:

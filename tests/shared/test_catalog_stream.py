@@ -142,7 +142,7 @@ def test_windows_line_ends_a_byte_order_mark_and_line_breaks_in_cells(tmp_path):
         ("id_str,id_str\na,b\n", "repeats"),
         ("id_str,path\na,b\n", "lacks 'file_loc'"),
         ("id_str,file_loc\na,b.jpg\n,c.jpg\n", r"rows .*: \[1\]"),
-        ("id_str,file_loc\na,b.jpg\nNA,c.jpg\n", r"rows .*: \[1\]"),
+        ("id_str,file_loc\na,b.jpg\nNone,c.jpg\n", r"rows .*: \[1\]"),
         ("id_str,file_loc\na\nb,c.jpg\n", r"no path .*\['a'\]"),
         ("id_str,file_loc\na,b,c.jpg\n", "line 2 has 3 cells, but there are 2 columns"),
         ('id_str,file_loc\na,"b.jpg\nc,d.jpg\n', "can't read the table"),

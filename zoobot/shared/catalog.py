@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.places import describe_place
 from zoobot.shared.catalogs.splits import split_catalog
-from zoobot.shared.catalogs.tables import read_table, refuse_repeated_columns
+from zoobot.shared.catalogs.table_checks import LEFT_OUT, decoded_frame, refuse_repeated_columns
+from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, LabelError
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ def read_catalog(
     In a table, an image may be a file or lie inside of one: see `zoobot.shared.pixels.locations`.
 
     Args:
-        source: A CSV (also .csv.gz), Parquet, FITS or VOTable file; a DataFrame; archives whose images are
+        source: A file of any format that `read_table` reads; a DataFrame; archives whose images are
             the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", "survey.zip", a
             Parquet file or a Hugging Face dataset with images in its rows); a folder of images; or a
             `Catalog`, which was checked when it was read: of it only other label columns are looked up.
@@ -203,7 +205,7 @@ def _read_source(
     """A table, its name, the folder its paths are relative to, and whether it was made of what is there."""
     if isinstance(source, pd.DataFrame):
         refuse_repeated_columns(source.columns, "the DataFrame")
-        return source, "the DataFrame", Path.cwd(), False
+        return decoded_frame(source), "the DataFrame", Path.cwd(), False
     if not isinstance(source, (str, Path)):
         msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
         raise CatalogError(msg)
@@ -270,14 +272,24 @@ def check_columns(
         near = _near_names(column, there)
         hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
         option = [f" (choose it with {key}=)" for key, value in options.items() if value == column]
-        described.append(f"{column!r}{hint}{''.join(option)}")
+        reason = table.attrs.get(LEFT_OUT, {}).get(column)
+        left_out = f" (left out: {reason})" if reason else ""
+        described.append(f"{column!r}{left_out or hint}{''.join(option)}")
     index = [level for level in table.index.names if level in missing]
     if index:
         described.append(f"{index} is the index, not a column: call reset_index() first")
+    if options.get("file_col") in missing and _has_positions(there):
+        described.append("though it has positions: to cut images from mosaics, give --mosaic (cutouts=)")
     listed = ", ".join(map(repr, there[:_LISTED_COLUMNS]))
     more = f" and {len(there) - _LISTED_COLUMNS} more" if len(there) > _LISTED_COLUMNS else ""
     msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}"
     raise CatalogError(msg)
+
+
+def _has_positions(columns: Sequence[str]) -> bool:
+    """Whether names are those of right ascension and declination in some survey's spelling."""
+    folded = {re.sub(r"[^a-z]|j2000|deg", "", name.casefold()) for name in columns}
+    return bool(folded & {"ra", "raj"}) and bool(folded & {"dec", "dej", "de"})
 
 
 def _near_names(wanted: Hashable, there: Sequence[str]) -> list[str]:

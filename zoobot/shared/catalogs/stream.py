@@ -20,6 +20,7 @@ from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.places import describe_place
 from zoobot.shared.catalogs.rows import Rows, TableRows, open_rows
 from zoobot.shared.catalogs.selection import split_selection, where_equal
+from zoobot.shared.catalogs.table_checks import LEFT_OUT
 from zoobot.shared.catalogs.unique_ids import IdHashes
 from zoobot.shared.errors import CatalogError
 
@@ -61,7 +62,7 @@ class CatalogStream:
     Only the columns of ids, paths and the selection are read. That the images are there is not looked at.
 
     Args:
-        source: A CSV (also .csv.gz), Parquet or FITS table, a folder of Parquet files, a folder of images, or
+        source: A table of delimited text, Parquet or FITS, a folder of Parquet files, a folder of images, or
             archives of images (`zoobot.shared.catalogs.listings.open_listing`), of which one at a time is in
             memory; or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`.
         root: Folder that relative image paths start from. By default the folder of the table file, or the
@@ -117,6 +118,7 @@ class CatalogStream:
             column, self._value = split_selection(select)
             self._columns = [id_col, *files, column]
         names = pd.DataFrame(columns=list(self._rows.names))
+        names.attrs[LEFT_OUT] = getattr(self._rows, "left_out", {})
         if cutouts is not None:
             positions = {"ra_col": cutouts.ra_col, "dec_col": cutouts.dec_col}
             check_columns(names, list(positions.values()), self.name, **positions)

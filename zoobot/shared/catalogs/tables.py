@@ -1,49 +1,56 @@
-"""Tables from disk as DataFrames: CSV, Parquet, FITS and VOTable, with identifiers kept to the last digit."""
+"""Tables from disk as DataFrames, in any format that `rows` reads, with ids kept to the last digit."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import warnings
-from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from zoobot.shared.errors import CatalogError, ZoobotError
+from zoobot.shared.catalogs.rows import TABLE_SUFFIXES, DelimitedRows, TableRows, open_table
+from zoobot.shared.catalogs.table_checks import LEFT_OUT, refuse_repeated_columns
+from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-__all__ = [
-    "TABLE_SUFFIXES",
-    "open_csv",
-    "read_csv_header",
-    "read_table",
-    "readable",
-    "refuse_repeated_columns",
-]
+__all__ = ["TABLE_SUFFIXES", "read_table", "refuse_repeated_columns"]
+
+_WHOLE = r"^[+-]?[0-9]+$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_WORDS_OF_NUMBERS = ("nan", "NaN", "NAN", "inf", "-inf", "Inf", "-Inf", "+inf", "Infinity", "-Infinity")
+#: What stands in columns of numbers where none is known.
+_NOTHING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "Null", "None", "none", "-nan", "-NaN"),
+    *("nan", "NaN", "NAN", "--"),
+)
+_TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+_TRIED = 1000
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:
     r"""The table in a file, its format taken from the suffix.
 
-    CSV is UTF-8 (a byte order mark and Windows line ends are fine). Of a FITS file the first table is read.
-    FITS and VOTable columns that hold a vector for each row are left out.
+    Delimited text may have commas, tabs, semicolons or bars between cells, comments (#) before the header, be
+    packed (.gz, .bz2, .zst), and be UTF-8 or, with a byte order mark, UTF-16. There, a column is one of
+    numbers if all its cells are that are not empty (or "NA", "null" and the like); in any other only an empty
+    cell is missing, so that a class may be called "None". Of a FITS or VOTable file the first table is read.
+    Bytes become text. Columns that hold a vector in each row are left out.
 
     Args:
         path: A file that ends in one of `TABLE_SUFFIXES`, in any letter case.
-        text_cols: Columns of a CSV to read as text. Name the identifiers here: as numbers they would lose
-            leading zeros, and beside an empty cell their last digits. The other formats know their types.
+        text_cols: Columns of delimited text to read as text. Name the identifiers here: as numbers they would
+            lose leading zeros, and beside an empty cell their last digits. The other formats know their
+            types.
 
     Returns:
         One row for each row of the file.
 
     Raises:
-        CatalogError: If the file is absent, is not of the format its name says, or repeats a column.
+        CatalogError: If the file is absent, is not of the format its name says, repeats a column, or asks for
+            far more memory than a table of its size needs.
         MissingPackageError: If the package that reads this format is not installed.
 
     Example:
@@ -53,130 +60,97 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
         >>> read_table(file, text_cols=["id_str"])["id_str"].tolist()
         ['007']
     """
-    path = Path(path).expanduser()
-    reader = _find_reader(path)
-    if not path.is_file():
-        reason = "is a folder" if path.is_dir() else "does not exist"
-        msg = f"the table {str(path)!r} {reason}; expected a file"
-        raise CatalogError(msg)
-    with readable(path):
-        table = reader(path, text_cols)
-    refuse_repeated_columns(table.columns, str(path))
+    rows = open_table(Path(path).expanduser())
+    if isinstance(rows, TableRows):
+        return rows.table
+    if isinstance(rows, DelimitedRows):
+        table = _read_delimited(rows, text_cols)
+    else:
+        table = _with_nullable_integers(rows.read_whole(text_cols))
+    if rows.left_out:
+        table.attrs[LEFT_OUT] = dict(rows.left_out)
     return table
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Say which table is damaged, where reading it fails."""
+def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str]) -> pd.DataFrame:
+    arrow = import_optional("pyarrow", needed_for="reading tables")
+    pieces: list[list[Any]] = [[] for _ in rows.names]
+    for _, cells in rows.cells(rows.names):
+        for piece, column in zip(pieces, cells, strict=True):
+            piece.append(arrow.array(column, arrow.large_string()))
+    texts = {*text_cols, *rows.texts}
+    columns = {}
+    for place, name in enumerate(rows.names):
+        column = arrow.chunked_array(pieces[place], arrow.large_string())
+        pieces[place] = []
+        numbers = None if name in texts else _as_numbers(column)
+        columns[name] = _as_texts(column) if numbers is None else numbers
+    return pd.DataFrame(columns, columns=list(rows.names))
+
+
+def _as_texts(column: Any) -> pd.Series:
+    """Text, missing where nothing stands."""
+    compute = import_optional("pyarrow.compute", needed_for="reading tables")
+    if compute.any(compute.starts_with(column, "'")).as_py():
+        new = [unguarded(text) or None for text in column.to_pylist()]
+        return pd.Series(new, dtype=object if new.count(None) == len(new) else str)
+    kept = compute.if_else(compute.equal(column, ""), None, column)
+    texts: pd.Series = kept.to_pandas()
+    return texts
+
+
+def _as_numbers(column: Any) -> Any:
+    """The numbers or truths in a column of text; None if it has anything else."""
+    compute = import_optional("pyarrow.compute", needed_for="reading tables")
+    arrow = import_optional("pyarrow", needed_for="reading tables")
+    if not _are_numbers(compute.ascii_trim_whitespace(column[:_TRIED])):
+        return None
+    cells = compute.ascii_trim_whitespace(column)
+    if not _are_numbers(cells):
+        return None
+    missing = compute.is_in(cells, value_set=arrow.array(_NOTHING, cells.type))
+    empty = missing.to_numpy()
+    known = compute.replace_substring_regex(cells.filter(compute.invert(missing)), r"^\+", "")
+    if not len(known):
+        is_text = any(cell not in ("", "nan", "NaN", "NAN") for cell in compute.unique(cells).to_pylist())
+        return None if is_text else np.full(len(column), np.nan)
+    if compute.all(compute.is_in(known, value_set=arrow.array(list(_TRUTHS), cells.type))).as_py():
+        values = np.array([_TRUTHS.get(cell) for cell in cells.to_pylist()], dtype=object)
+        return values if empty.any() else values.astype(bool)
+    if compute.all(compute.match_substring_regex(known, _WHOLE)).as_py() and not empty.any():
+        for kind in (arrow.int64(), arrow.uint64()):
+            try:
+                return known.cast(kind).to_numpy()
+            except arrow.ArrowInvalid:
+                continue  # larger ones
+        return None
+    numbers = np.full(len(column), np.nan)
     try:
-        yield
-    except ZoobotError:
-        raise
-    except Exception as error:  # csv, zlib, pandas, Arrow and astropy each have their own for damaged files
-        msg = f"can't read the table {str(path)!r}: {type(error).__name__}: {error}"
-        raise CatalogError(msg) from error
+        numbers[~empty] = known.cast(arrow.float64()).to_numpy()
+    except arrow.ArrowInvalid:  # beyond what float64 holds: infinite or zero
+        numbers[~empty] = [float(cell) for cell in known.to_pylist()]
+    return numbers
 
 
-def refuse_repeated_columns(columns: Sequence[Any], name: str) -> None:
-    """Raise a CatalogError that names the columns which occur twice in the table called `name`."""
-    repeated = [column for column, count in Counter(columns).items() if count > 1]
-    if repeated:
-        msg = f"column names must be different, but {name} repeats {repeated}; rename or drop the copies"
-        raise CatalogError(msg)
+def _are_numbers(cells: Any) -> bool:
+    """Whether all cells are numbers, truths, or what stands for a missing number."""
+    compute = import_optional("pyarrow.compute", needed_for="reading tables")
+    arrow = import_optional("pyarrow", needed_for="reading tables")
+    others = cells.filter(compute.invert(compute.match_substring_regex(cells, _NUMBER)))
+    words = arrow.array([*_NOTHING, *_WORDS_OF_NUMBERS, *_TRUTHS], cells.type)
+    if not compute.all(compute.is_in(others, value_set=words)).as_py() and len(others):
+        return False
+    truths = compute.is_in(others, value_set=arrow.array(list(_TRUTHS), cells.type))
+    has_truths = bool(len(others)) and bool(compute.any(truths).as_py())
+    return not has_truths or len(others) == len(cells)
 
 
-def _read_csv(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
-    # pandas renames repeated columns in silence, so they are looked for before it reads.
-    header = read_csv_header(path)
-    refuse_repeated_columns(header, str(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            dtype={column: str for column in text_cols if column in header},
-            encoding="utf-8-sig",
-            index_col=False,  # otherwise a row with one cell too many would shift every column
-            low_memory=False,  # otherwise types are guessed piece by piece
-        )
-
-
-def open_csv(path: Path) -> TextIO:
-    """A CSV file open for reading as UTF-8 text, unpacked where it is .csv.gz."""
-    packed = path.name.lower().endswith(".gz")
-    return cast("TextIO", (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", newline=""))
-
-
-def read_csv_header(path: Path) -> list[str]:
-    """The names of the columns of a CSV file.
-
-    Raises:
-        CatalogError: If there is not even a line.
-    """
-    with open_csv(path) as file:
-        header = next((row for row in csv.reader(file) if row), None)
-    if header is None:
-        msg = f"the table {str(path)!r} is empty: not even a line with column names"
-        raise CatalogError(msg)
-    return header
-
-
-def _read_parquet(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
-    del text_cols  # Parquet knows its types
-    parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
-    # of a single file, read_table gives the same, but takes minutes where there are 100,000 columns
-    table = parquet.read_table(path) if path.is_dir() else parquet.ParquetFile(path).read()
-    table.validate(full=True)  # text that is no text would else be found wherever it is first looked at
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-def _read_fits(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
-    del text_cols  # FITS knows its types
-    table = import_optional("astropy.table", needed_for=f"reading {path.name}")
-    with warnings.catch_warnings():
-        _ignore_notes_on_units()
-        warnings.filterwarnings("ignore", message="hdu= was not specified")
-        return _flat_columns(table.Table.read(path, format="fits"))
-
-
-def _read_votable(path: Path, text_cols: Sequence[str]) -> pd.DataFrame:
-    del text_cols  # VOTable knows its types
-    table = import_optional("astropy.table", needed_for=f"reading {path.name}")
-    with warnings.catch_warnings():
-        _ignore_notes_on_units()
-        warnings.filterwarnings("ignore", module="astropy.io.votable")
-        return _flat_columns(table.Table.read(path, format="votable", use_names_over_ids=True))
-
-
-def _ignore_notes_on_units() -> None:
-    units = import_optional("astropy.units", needed_for="reading units")
-    warnings.simplefilter("ignore", units.UnitsWarning)
-
-
-def _flat_columns(table: Any) -> pd.DataFrame:
-    flat = [name for name in table.colnames if table[name].ndim == 1]
-    frame: pd.DataFrame = table[flat].to_pandas(index=False)
-    return frame
-
-
-_READERS: dict[str, Callable[[Path, Sequence[str]], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".parquet": _read_parquet,
-    ".fits": _read_fits,
-    ".fits.gz": _read_fits,
-    ".fit": _read_fits,
-    ".vot": _read_votable,
-    ".votable": _read_votable,
-    ".xml": _read_votable,
-}
-
-TABLE_SUFFIXES = tuple(_READERS)
-
-
-def _find_reader(path: Path) -> Callable[[Path, Sequence[str]], pd.DataFrame]:
-    for suffix, reader in _READERS.items():
-        if path.name.lower().endswith(suffix):
-            return reader
-    msg = f"the name of a table must end in one of {list(TABLE_SUFFIXES)}, got {str(path)!r}"
-    raise CatalogError(msg)
+def _with_nullable_integers(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of integers and None as the type that pandas has for these, so that none loses a digit."""
+    new = {}
+    for name, dtype in table.dtypes.items():
+        if pd.api.types.is_object_dtype(dtype):
+            kinds = {type(value) for value in table[name].dropna()}
+            if kinds == {int} and max(map(abs, table[name].dropna())) < 2**63:
+                new[name] = table[name].astype("Int64")
+    return table.assign(**new) if new else table

@@ -1,0 +1,462 @@
+"""Tables as people have them, and as nobody should: read alike by both readers, or refused."""
+
+import bz2
+import gzip
+import http.server
+import logging
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoobot.shared.catalog import encode_labels, read_catalog
+from zoobot.shared.catalogs import delimited
+from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.catalogs.tables import read_table
+from zoobot.shared.errors import CatalogError
+
+IDS = ["587739505552785605", "J000411.19+020924.0"]
+PLAIN = (
+    "id_str,file_loc,ring,kind\n587739505552785605,a.jpg,1,edge-on\nJ000411.19+020924.0,b c.jpg,0.5,None\n"
+)
+
+VIZIER = """\
+#
+#   VizieR Astronomical Server vizier.cds.unistra.fr
+#    Date: 2024-03-21T10:10:10 [V7.33.3]
+#   In case of problem, please report to:\tcds-question@unistra.fr
+#
+#Coosys\tJ2000:\teq_FK5 J2000
+#INFO\tvotable-version=1.99-v3 (14-Oct-2013)\t
+#INFO\t-out.max=50\t
+#RESOURCE=yCat_22460
+#Name: J/MNRAS/435/2835
+#Title: Galaxy Zoo 2 (Willett+, 2013)
+#Table\tJ_MNRAS_435_2835:
+#Name: J/MNRAS/435/2835/table5
+#Column\tid_str\t(A20)\tName\t[ucd=meta.id]
+#Column\tfile_loc\t(A8)\tCutout\t[ucd=meta.file]
+id_str\tfile_loc\tring\tkind
+ \t \t \t
+--------------------\t--------\t-----\t--------
+587739505552785605  \ta.jpg   \t1.000\tedge-on
+J000411.19+020924.0 \tb c.jpg \t0.500\tNone
+
+#END#
+"""
+
+TOPCAT_ASCII = """\
+# id_str              file_loc  ring  kind
+  587739505552785605  a.jpg     1.0   edge-on
+  J000411.19+020924.0 "b c.jpg" 0.5   None
+"""
+
+ECSV = """\
+# %ECSV 1.0
+# ---
+# datatype:
+# - {name: id_str, datatype: string}
+# - {name: file_loc, datatype: string, description: 'cutout'}
+# - {name: ring, unit: deg, datatype: float64}
+# - {name: kind, datatype: string}
+# - {name: profile, datatype: string, subtype: 'float64[2]'}
+# meta: !!omap
+# - __serialized_columns__:
+#     pos: {__class__: os.system}
+# - {evil: !!python/object/apply:os.system ["touch /tmp/pwned"]}
+# schema: astropy-2.0
+id_str file_loc ring kind profile
+587739505552785605 a.jpg 1.0 edge-on [1.0,2.0]
+J000411.19+020924.0 "b c.jpg" 0.5 None [1.0,2.0]
+"""
+
+
+def zstd(content):
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def both(path, **options):
+    """The catalog of a table, once it is seen that both readers give it."""
+    catalog = read_catalog(path, check_files=False, **options)
+    (part,) = CatalogStream(path).parts(100)
+    assert (part.galaxies.ids, part.galaxies.paths) == (catalog.ids, catalog.paths)
+    return catalog
+
+
+DIALECTS = {
+    "plain.csv": PLAIN.encode(),
+    "semicolons.csv": PLAIN.replace(",", ";").encode(),
+    "tabs.csv": PLAIN.replace(",", "\t").encode(),
+    "tabs.tsv": PLAIN.replace(",", "\t").encode(),
+    "commas.tsv": PLAIN.encode(),
+    "bars.txt": PLAIN.replace(",", "|").encode(),
+    "tabs.txt": PLAIN.replace(",", "\t").encode(),
+    "comments.csv": f"# from TOPCAT\n#, and a comma\n\n{PLAIN}".encode(),
+    "doubled_mark.csv": b"\xef\xbb\xbf\xef\xbb\xbf" + PLAIN.encode(),
+    "windows.csv": b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode(),
+    "old_mac.csv": PLAIN.replace("\n", "\r").encode(),
+    "excel_unicode.txt": PLAIN.replace(",", "\t").encode("utf-16"),
+    "big_endian.csv": b"\xfe\xff" + PLAIN.encode("utf-16-be"),
+    "packed.csv.gz": gzip.compress(PLAIN.encode()),
+    "packed.csv.bz2": bz2.compress(PLAIN.encode()),
+    "packed.csv.zst": zstd(PLAIN.encode()),
+    "packed.tsv.gz": gzip.compress(PLAIN.replace(",", "\t").encode()),
+    "vizier.tsv": VIZIER.encode(),
+    "vizier.txt": VIZIER.encode(),
+    "topcat.txt": TOPCAT_ASCII.encode(),
+    "astropy.ecsv": ECSV.encode(),
+    "commented.csv": f"#{PLAIN}".encode(),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_tables_people_have_are_read_alike_by_both_readers(name, tmp_path, caplog):
+    (tmp_path / name).write_bytes(DIALECTS[name])
+    with caplog.at_level(logging.INFO, logger="zoobot"):
+        catalog = both(tmp_path / name, label_cols=["ring"])
+    assert catalog.ids == IDS
+    assert catalog.paths == [str(tmp_path / "a.jpg"), str(tmp_path / "b c.jpg")]
+    assert catalog.labels.tolist() == [[1.0], [0.5]]
+    assert catalog.table["kind"].tolist() == ["edge-on", "None"]
+    assert list(catalog.table.columns) == ["id_str", "file_loc", "ring", "kind"]
+    said = [record.message for record in caplog.records if "is read as text" in record.message]
+    is_plain = name in {"plain.csv", "doubled_mark.csv", "windows.csv", "old_mac.csv"} or "packed.csv" in name
+    assert bool(said) != (is_plain or name == "commas.tsv"), said
+
+
+def test_what_was_decided_is_said(tmp_path, caplog):
+    (tmp_path / "t.tsv").write_text(VIZIER)
+    with caplog.at_level(logging.INFO, logger="zoobot"):
+        read_table(tmp_path / "t.tsv")
+    assert "separated by tabs, with comment lines (#), with units and rules" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (PLAIN.replace("edge", "é").encode("latin-1"), r"not UTF-8, for it holds the byte b'\\xe9'.*iconv"),
+        (PLAIN.encode("utf-16-le"), "UTF-16 without a byte order mark; convert it to UTF-8"),
+        (PLAIN.encode("utf-32"), "UTF-32; convert it to UTF-8"),
+        (b"# nothing\n# but comments\n", "is empty but comments"),
+        (VIZIER.replace("#END#", "#Table\tother").encode(), "another table begins"),
+    ],
+)
+def test_text_that_can_only_be_guessed_at_is_refused_by_both(content, words, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(CatalogError, match=words):
+        read_table(tmp_path / "t.csv")
+    with pytest.raises(CatalogError, match=words):
+        _ = CatalogStream(tmp_path / "t.csv").facts
+
+
+def test_a_long_cell_is_read_and_an_endless_one_refused_by_both(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text(PLAIN.replace("edge-on", "x" * 500_000))
+    assert len(both(path).table["kind"][0]) == 500_000
+    path.write_text(PLAIN.replace("edge-on", "x" * 1_100_000))
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match="field larger than field limit"):
+            read(path)
+    monkeypatch.setattr(delimited, "_MOST_IN_ROW", 5_000)
+    monkeypatch.setattr(delimited, "_BLOCK", 100)
+    path.write_text(PLAIN.replace("edge-on", '"' + "x\n" * 4_000 + '"'))
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match="has more than 5,000 characters"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["ring", "NA", "None", "nan", "", "null"], ["ring", "NA", "None", "nan", None, "null"]),
+        (["1", "nan", "", "NA", "2.5", "None"], [1, np.nan, np.nan, np.nan, 2.5, np.nan]),
+        ([" 1", "+2 ", "", "1e5", "-.5", "inf"], [1, 2, np.nan, 1e5, -0.5, np.inf]),
+        (["1", "2", "3", "-4", "5", "6"], [1, 2, 3, -4, 5, 6]),
+        (["18446744073709551615", "1", "2", "3", "4", "5"], [2**64 - 1, 1, 2, 3, 4, 5]),
+        (["NA", "NA", "None", "NA", "", "NA"], ["NA", "NA", "None", "NA", None, "NA"]),
+        (["", "", "", "", "", ""], [np.nan] * 6),
+        (["True", "false", "TRUE", "True", "True", "True"], [True, False, True, True, True, True]),
+        (["1", "2", "3", "True", "5", "6"], ["1", "2", "3", "True", "5", "6"]),
+        (["1", "2", "3", "4", "5", "1_000"], ["1", "2", "3", "4", "5", "1_000"]),
+        (["1e999", "5e-324", "1", "2", "3", "4"], [np.inf, 5e-324, 1, 2, 3, 4]),
+    ],
+)
+def test_a_column_is_of_numbers_if_all_that_stands_in_it_is_one(cells, expected, tmp_path):
+    rows = "".join(f"{i},a.jpg,{cell}\n" for i, cell in enumerate(cells))
+    (tmp_path / "t.csv").write_text(f"id_str,file_loc,x\n{rows}")
+    column = read_table(tmp_path / "t.csv")["x"]
+    assert [
+        None if value is None else value for value in column.astype(object).where(column.notna(), None)
+    ] == [None if value != value else value for value in expected]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_class_called_none_or_na_is_a_class(form, tmp_path):
+    table = pd.DataFrame({"id_str": list("abcd"), "file_loc": "a.jpg", "kind": ["ring", "None", "NA", "nan"]})
+    path = tmp_path / f"t.{form}"
+    table.to_csv(path, index=False) if form == "csv" else table.to_parquet(path)
+    assert encode_labels(both(path).table, "kind")[1] == ("NA", "None", "nan", "ring")
+
+
+@pytest.mark.parametrize("name", ["t.fits", "masked.fits", "t.vot", "binary.vot", "t.parquet", "t.fits.gz"])
+def test_bytes_become_text_once(name, tmp_path):
+    table = pytest.importorskip("astropy.table")
+    kinds = np.array([b"edge-on", b"s", b""])
+    columns = {"id_str": np.array([b"007", b"J1", b"J2"]), "file_loc": np.array([b"a", b"b c", b"d"])}
+    made = table.Table({**columns, "kind": kinds, "n": [1, 2, 3]}, masked=name.startswith("masked"))
+    path = tmp_path / name
+    if name.startswith("masked"):
+        made["n"].mask = [False, True, False]
+        made["kind"].mask = [False, False, True]
+    if name.endswith(".parquet"):
+        stored = {**{key: cells.tolist() for key, cells in columns.items()}, "kind": kinds.tolist()}
+        pd.DataFrame({**stored, "n": [1, 2, 3]}).to_parquet(path)
+    elif name.endswith(".vot"):
+        extra = {"tabledata_format": "binary"} if name.startswith("binary") else {}
+        made.write(path, format="votable", **extra)
+    else:
+        made.write(path)
+    catalog = both(path, label_cols=["n"])
+    assert catalog.ids == ["007", "J1", "J2"]
+    assert catalog.paths[1] == str(tmp_path / "b c")
+    assert catalog.table["kind"].fillna("").tolist() == ["edge-on", "s", ""]
+    assert encode_labels(catalog.table[:2], "kind")[1] == ("edge-on", "s")
+    second = np.nan if name.startswith("masked") else 2
+    np.testing.assert_array_equal(catalog.labels[:, 0], [1, second, 3])
+
+
+def test_bytes_of_a_dataframe_become_text():
+    table = pd.DataFrame({"id_str": [b"a", b"b"], "file_loc": [b"a.jpg", b"b.jpg"], "kind": [b"ring", None]})
+    catalog = read_catalog(table, check_files=False, root="/r")
+    assert catalog.table["kind"].fillna("").tolist() == ["ring", ""]
+    assert CatalogStream(table, root="/r").find_paths(["a", "b"]) == dict(
+        zip("ab", catalog.paths, strict=True)
+    )
+    assert table["kind"].tolist() == [b"ring", None]
+
+
+@pytest.mark.parametrize("form", ["fits", "parquet"])
+def test_bytes_that_are_no_text_are_told_where_they_are_needed(form, tmp_path, caplog):
+    path = tmp_path / f"t.{form}"
+    columns = {"id_str": ["a", "b"], "file_loc": ["a", "b"], "kind": [b"\xe9toile", b"s"]}
+    if form == "fits":
+        pytest.importorskip("astropy.table").Table({k: np.array(v) for k, v in columns.items()}).write(path)
+    else:
+        pd.DataFrame(columns).to_parquet(path)
+    catalog = read_catalog(path, check_files=False)
+    assert "column 'kind'" in caplog.text
+    assert "The column is left out" in caplog.text
+    with pytest.raises(CatalogError, match=r"'kind' .*which is no UTF-8 text"):
+        read_catalog(catalog, label_cols=["kind"])
+    with pytest.raises(CatalogError, match=r"'kind' .*which is no UTF-8 text"):
+        read_catalog(path, id_col="kind", check_files=False)
+    with pytest.raises(CatalogError, match=r"'kind' .*which is no UTF-8 text"):
+        _ = CatalogStream(path, id_col="kind").facts
+
+
+@pytest.mark.parametrize("stop", [3, 10])
+def test_a_named_index_of_parquet_is_a_column(stop, tmp_path):
+    table = pd.DataFrame({"file_loc": list("abc"), "ring": [0, 1, 1]}, index=["x", "y", "z"])
+    table.rename_axis("id_str").to_parquet(tmp_path / "t.parquet")
+    assert both(tmp_path / "t.parquet", label_cols=["ring"]).ids == ["x", "y", "z"]
+    table.to_parquet(tmp_path / "unnamed.parquet")
+    assert list(read_table(tmp_path / "unnamed.parquet").columns) == ["file_loc", "ring"]
+    numbers = pd.RangeIndex(10, 10 + 3 * stop, stop, name="id_str")
+    table.set_index(numbers).to_parquet(tmp_path / "range.parquet", row_group_size=2)
+    assert both(tmp_path / "range.parquet").ids == [str(number) for number in numbers]
+
+
+def test_integers_beside_an_empty_cell_keep_their_digits(tmp_path):
+    numbers = pd.array([587739505552785605, None, 3], dtype="Int64")
+    pd.DataFrame({"id_str": list("abc"), "file_loc": "a", "parent": numbers}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    assert read_table(tmp_path / "t.parquet")["parent"].tolist() == [587739505552785605, pd.NA, 3]
+
+
+class _Silent(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    do_HEAD = do_POST = do_GET  # noqa: N815  so http.server calls them
+
+    def log_message(self, *words):
+        """Nothing on the screen."""
+
+
+@pytest.fixture
+def server():
+    """An HTTP server on this machine that nobody may ask anything."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Silent) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+        assert server.asked == []
+
+
+VOTABLE = """<?xml version="1.0"?>
+{doctype}<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3" xmlns:x="http://www.w3.org/1999/xlink">
+<RESOURCE><TABLE{nrows}><FIELD name="id_str" datatype="char" arraysize="{arraysize}"/>
+<FIELD name="file_loc" datatype="char" arraysize="*"/><DATA>{data}</DATA></TABLE></RESOURCE></VOTABLE>"""
+ROWS = "<TABLEDATA><TR><TD>{}</TD><TD>a.jpg</TD></TR></TABLEDATA>"
+
+
+def write_votable(path, data=None, doctype="", nrows="", arraysize="*"):
+    data = ROWS.format("a") if data is None else data
+    path.write_text(VOTABLE.format(data=data, doctype=doctype, nrows=nrows, arraysize=arraysize))
+    return path
+
+
+@pytest.mark.parametrize("serialisation", ["BINARY", "BINARY2", "FITS", "PARQUET", "x:BINARY"])
+@pytest.mark.parametrize("address", ["http", "ftp", "file", "relative", "httpg", "empty", "prefixed"])
+def test_a_votable_makes_us_fetch_and_open_nothing(server, serialisation, address, tmp_path):
+    pytest.importorskip("astropy")
+    (tmp_path / "secret").write_text("root:x:0:0")
+    web = f"127.0.0.1:{server.server_port}/t"
+    place = {
+        "http": f"http://{web}",
+        "ftp": f"ftp://{web}",
+        "file": f"file://{tmp_path}/secret",
+        "relative": "file:secret",
+        "httpg": f"httpg://{web}",
+        "empty": "",
+        "prefixed": f"http://{web}",
+    }[address]
+    key = "x:href" if address == "prefixed" else "href"
+    kind = ' type="VOTable-remote-file"' if serialisation == "PARQUET" else ""
+    data = f'<{serialisation}{kind}><STREAM {key}="{place}" encoding="gzip"/></{serialisation}>'
+    path = write_votable(tmp_path / "t.vot", data)
+    for read in (read_table, CatalogStream):
+        with pytest.raises(CatalogError, match="its data lie elsewhere") as info:
+            read(path)
+        assert "root:x" not in str(info.value)
+
+
+BILLION = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        f'<!DOCTYPE l [<!ENTITY l0 "ha">{BILLION}]>\n',
+        '<!DOCTYPE l [<!ENTITY l9 SYSTEM "file:///etc/passwd">]>\n',
+        '<!DOCTYPE l [<!ENTITY % l9 SYSTEM "file:///etc/passwd">]>\n',
+    ],
+)
+def test_entities_in_a_votable_are_refused(doctype, tmp_path):
+    pytest.importorskip("astropy")
+    with pytest.raises(CatalogError, match="declares the entity"):
+        read_table(write_votable(tmp_path / "t.vot", ROWS.format("&l9;"), doctype))
+
+
+def test_a_votable_that_asks_for_absurd_memory_is_refused(tmp_path):
+    pytest.importorskip("astropy")
+    assert both(write_votable(tmp_path / "t.vot", nrows=' nrows="1"', arraysize="20")).ids == ["a"]
+    for absurd in ({"nrows": ' nrows="1000000000000"'}, {"arraysize": "4000000000"}):
+        with pytest.raises(CatalogError, match="more than an honest table would"):
+            read_table(write_votable(tmp_path / "t.vot", **absurd))
+    (tmp_path / "t.vot").write_text("<a>" * 100_000)
+    with pytest.raises(CatalogError, match="nested more than"):
+        read_table(tmp_path / "t.vot")
+
+
+def write_fits_bomb(path, rows, width=20, primary=0):
+    """A FITS table of which only the header is there."""
+
+    def block(*cards):
+        return "".join(card.ljust(80) for card in (*cards, "END")).ljust(2880).encode()
+
+    first = block(
+        "SIMPLE  =                    T",
+        "BITPIX  =                    8",
+        f"NAXIS   = {primary and 1:20d}",
+        *([f"NAXIS1  = {primary:20d}"] if primary else []),
+        "EXTEND  =                    T",
+    )
+    table = block(
+        "XTENSION= 'BINTABLE'",
+        "BITPIX  =                    8",
+        "NAXIS   =                    2",
+        f"NAXIS1  = {width:20d}",
+        f"NAXIS2  = {rows:20d}",
+        "PCOUNT  =                    0",
+        "GCOUNT  =                    1",
+        "TFIELDS =                    2",
+        "TTYPE1  = 'id_str  '",
+        f"TFORM1  = '{width // 2}A'",
+        "TTYPE2  = 'file_loc'",
+        f"TFORM2  = '{width // 2}A'",
+    )
+    content = first + table + b"x" * 240
+    path.write_bytes(gzip.compress(content) if path.name.endswith(".gz") else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.fits", "t.fits.gz"])
+@pytest.mark.parametrize(
+    "absurd", [{"rows": 10**12}, {"rows": 10**12, "width": 0}, {"rows": 1, "primary": 10**13}]
+)
+def test_a_fits_header_that_promises_more_than_the_file_holds_is_refused(name, absurd, tmp_path):
+    pytest.importorskip("astropy")
+    path = write_fits_bomb(tmp_path / name, **absurd)
+    for read in (read_table, CatalogStream):
+        with pytest.raises(CatalogError, match=r"can't read the table"):
+            read(path)
+
+
+def write_parquet_bomb(path, value, rows):
+    """A Parquet file in which one value stands once, for very many rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    indices = pa.array(np.zeros(rows, np.int8))
+    column = pa.DictionaryArray.from_arrays(indices, pa.array([value]))
+    pq.write_table(pa.table({"id_str": column, "file_loc": column}), path, row_group_size=rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("value", "rows"),
+    [("x" * 60_000, 1_000_000), (7, 12_000_000), ("x" * 2_000_000, 1000), (b"x" * 9999, 99_999)],
+)
+def test_a_small_parquet_file_that_asks_for_gigabytes_is_refused(value, rows, tmp_path):
+    path = write_parquet_bomb(tmp_path / "t.parquet", value, rows)
+    assert path.stat().st_size < 200_000
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match="more than an honest table would"):
+            read(path)
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "zst"])
+def test_a_packed_table_that_unpacks_without_end_is_refused(packing, tmp_path):
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd}[packing]
+    path = tmp_path / f"t.csv.{packing}"
+    path.write_bytes(pack(b"id_str,file_loc\n" + (b"1," + b"a" * 100_000 + b"\n") * 400))
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match=r"unpack it and give the unpacked file|occur more than once"):
+            read(path)
+    path.write_bytes(pack(b"id_str,file_loc\n" + b"1" * 18_000_000))
+    with pytest.raises(CatalogError, match="has more than 16,777,216 characters"):
+        read_table(path)
+    path.write_bytes(pack(PLAIN.encode() * 1000)[:-9])
+    with pytest.raises(CatalogError, match="can't read the table"):
+        read_table(path)
+
+
+def test_an_address_is_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://bucket/t.parquet", "hf://datasets/a/t.csv", "https://host/t.vot"):
+        for read in (read_table, CatalogStream):
+            with pytest.raises(CatalogError, match=r"does not exist.* nothing is fetched"):
+                read(address)

@@ -1,0 +1,72 @@
+"""Texts in CSV files that a spreadsheet would take for formulas: guarded on writing, plain on reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["guarded", "unguarded", "unguarded_column", "write_csv"]
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
+def guarded(text: str) -> str:
+    """The text, with an apostrophe before it if a spreadsheet would run it.
+
+    A text that only looks guarded gets one more, so that reading gives every text back.
+
+    Example:
+        >>> [guarded(text) for text in ("=1+1", "'=1+1", "-1.5", "J0001", "'a")]
+        ["'=1+1", "''=1+1", '-1.5', 'J0001', "'a"]
+    """
+    return f"'{text}" if _looks_run(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The text as it was before `guarded`.
+
+    Example:
+        >>> [unguarded(text) for text in ("'=1+1", "''=1+1", "-1.5", "'a")]
+        ['=1+1', "'=1+1", '-1.5', "'a"]
+    """
+    return text[1:] if text.startswith("'") and _looks_run(text) else text
+
+
+def _looks_run(text: str) -> bool:
+    return _FORMULA.match(text) is not None and _NUMBER.fullmatch(text.lstrip("'")) is None
+
+
+def unguarded_column(column: pd.Series) -> pd.Series:
+    """A column of texts as it was before `guarded`; what is no text stays."""
+    values = column.to_numpy(dtype=object)
+    if not any(isinstance(value, str) and value.startswith("'") for value in values):
+        return column
+    new = [unguarded(value) if isinstance(value, str) else value for value in values]
+    return pd.Series(new, index=column.index, name=column.name, dtype=column.dtype)
+
+
+def write_csv(table: pd.DataFrame, path: str | Path | None = None, **options: Any) -> str | None:
+    """Write a table as UTF-8 CSV, its texts guarded, numbers as they are; returned as text without a path.
+
+    Args:
+        table: The table; its index is not written.
+        path: Where to.
+        **options: What else `DataFrame.to_csv` takes.
+    """
+    new = {
+        name: _guarded_cells(table[name])
+        for name in table.columns
+        if not pd.api.types.is_numeric_dtype(table[name].dtype)
+    }
+    table = table.assign(**new).rename(columns=lambda name: guarded(str(name)))
+    text: str | None = table.to_csv(path, index=False, encoding="utf-8", **options)
+    return text
+
+
+def _guarded_cells(cells: Iterable[Any]) -> list[Any]:
+    return [guarded(cell) if isinstance(cell, str) else cell for cell in cells]

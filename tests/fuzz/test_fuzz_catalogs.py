@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import decimal
+import gzip
 import io
 import math
 import os
@@ -19,9 +21,11 @@ from hypothesis import strategies as st
 from zoobot.shared import schemas
 from zoobot.shared.catalog import Catalog, encode_labels, read_catalog, split_catalog
 from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.catalogs.tables import TABLE_SUFFIXES, read_table
 from zoobot.shared.errors import CatalogError
+from zoobot.shared.files.spreadsheets import unguarded, write_csv
 
 pytest.importorskip("astropy")
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
@@ -56,6 +60,7 @@ def test_a_csv_gives_every_id_path_and_label_back(table, bom, line_end, quoting)
     if refused(catalog):
         return
     cell = {name: [row[header.index(name)] for row in rows] for name in ("id_str", "file_loc", "ring")}
+    cell = {name: [unguarded(text) for text in texts] for name, texts in cell.items()}
     assert catalog.ids == cell["id_str"]
     assert catalog.paths == [os.path.join(path.parent, text) for text in cell["file_loc"]]
     for label, text in zip(catalog.labels[:, 0], cell["ring"], strict=True):
@@ -71,10 +76,102 @@ def test_a_stream_of_parts_agrees_with_the_whole_catalog(table, line_end, part_r
         assert streamed == (whole.ids, whole.paths)
 
 
-def _as_csv(table, line_end, quoting=csv.QUOTE_MINIMAL):
+@fuzz(
+    80,
+    table=csv_tables(),
+    delimiter=st.sampled_from(",;\t|"),
+    comments=st.lists(hostile_text.filter(lambda text: not set("\r\n") & set(text)), max_size=3),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    suffix=st.sampled_from(DELIMITED_SUFFIXES),
+)
+def test_a_table_of_any_dialect_is_read_alike_by_both_readers_or_refused(
+    table, delimiter, comments, encoding, suffix
+):
+    text = _as_csv(table, "\n", delimiter=delimiter).decode("utf-8", "replace")
+    said = "".join(f"# {comment}\n" for comment in comments)
+    content = PACKERS.get(os.path.splitext(suffix)[1], bytes)(f"{said}{text}".encode(encoding, "replace"))
+    path = write(f"t{suffix}", content)
+    whole = attempt(read_catalog, path, check_files=False)
+    streamed = attempt(stream_rows, path, 2)
+    assert refused(whole) == refused(streamed)
+    if not refused(whole):
+        assert streamed == (whole.ids, whole.paths)
+
+
+def _pack_zstd(content):
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": _pack_zstd}
+
+
+@fuzz(60, table=csv_tables())
+def test_texts_come_back_from_a_csv_of_ours(table):
+    header, rows = table
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    if frame.columns.duplicated().any():
+        return
+    path = fresh_folder() / "t.csv"
+    try:
+        write_csv(frame, path)
+    except UnicodeEncodeError:
+        return  # halves of characters
+    table = attempt(read_table, path, text_cols=header)
+    if not refused(table):
+        assert table.astype(object).where(table.notna(), "").to_numpy().tolist() == rows
+
+
+hostile_elements = st.sampled_from(
+    [
+        '<STREAM href="{}">AAAA</STREAM>',
+        '<x:STREAM x:HREF="{}"/>',
+        '<STREAM encoding="base64">AAAAAQ==</STREAM>',
+        "<TR><TD>a</TD><TD>b</TD></TR>",
+        "<TR/>",
+        "&a;",
+        '<FIELD name="c" datatype="char" arraysize="99999999x9"/>',
+        '<FIELD name="d" datatype="double" arraysize="2"/>',
+    ]
+)
+
+
+@fuzz(
+    100,
+    elements=st.lists(hostile_elements, max_size=4),
+    around=st.sampled_from(["TABLEDATA", "BINARY", "BINARY2", "FITS", "PARQUET", "GROUP"]),
+    address=st.sampled_from(
+        ["", "http://127.0.0.1:9/", "file:///etc/passwd", "ftp://127.0.0.1:9/a", "file:t"]
+    ),
+    rows=st.sampled_from(["", "1", "-1", "999999999999999"]),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_votable_of_odd_parts_is_read_or_refused_and_fetches_nothing(elements, around, address, rows):
+    fields = "".join(
+        f'<FIELD name="{name}" datatype="char" arraysize="*"/>' for name in ("id_str", "file_loc")
+    )
+    inside = "".join(elements).replace("{}", address)
+    data = f"<DATA><{around}>{inside}</{around}></DATA>"
+    content = f'<VOTABLE version="1.3" xmlns:x="x"><RESOURCE><TABLE nrows="{rows}">{fields}{data}</TABLE>'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("urllib.request.urlopen", _never)
+        outcome = attempt(read_table, write("t.vot", f"{content}</RESOURCE></VOTABLE>".encode()))
+    assert refused(outcome) or isinstance(outcome, pd.DataFrame)
+    assert refused(outcome) or "ref=" not in inside.lower()
+
+
+def _never(*words):
+    pytest.fail(f"asked for {words}")
+
+
+def _as_csv(table, line_end, quoting=csv.QUOTE_MINIMAL, delimiter=","):
     header, rows = table
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=line_end, quoting=quoting).writerows([header, *rows])
+    csv.writer(text, lineterminator=line_end, quoting=quoting, delimiter=delimiter).writerows([header, *rows])
     return text.getvalue().encode("utf-8", "surrogatepass")
 
 
@@ -108,10 +205,16 @@ def _good_tables():
     folder = fresh_folder()
     frame.to_csv(folder / "t.csv", index=False)
     frame.to_csv(folder / "t.csv.gz", index=False)
+    frame.to_csv(folder / "t.csv.bz2", index=False)
+    frame.to_csv(folder / "t.tsv", index=False, sep="\t")
+    (folder / "t.csv.zst").write_bytes(_pack_zstd((folder / "t.csv").read_bytes()))
+    ecsv = "# %ECSV 1.0\n# ---\n# delimiter: ','\n# datatype:\n# - {name: id_str, datatype: string}\n"
+    (folder / "t.ecsv").write_text(ecsv + (folder / "t.csv").read_text(encoding="utf-8"), encoding="utf-8")
     frame.to_parquet(folder / "t.parquet")
     plain = frame.assign(id_str=["587739505552785605", "007", "x"], file_loc=["a", "b", "c"])
     Table.from_pandas(plain).write(folder / "t.fits")
     Table.from_pandas(plain).write(folder / "t.vot", format="votable")
+    Table.from_pandas(plain).write(folder / "t.xml", format="votable", tabledata_format="binary2")
     return {path.name[1:]: path.read_bytes() for path in folder.iterdir()}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
 from zoobot.shared.files import whole as whole_files
+from zoobot.shared.files.spreadsheets import guarded
 from zoobot.shared.predicting import writer as module
 from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
@@ -162,7 +163,7 @@ def test_csv_can_be_read_by_anyone(tmp_path, values):
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["id_str", *COLUMNS]
-    assert [row[0] for row in rows[1:]] == IDS
+    assert [row[0] for row in rows[1:]] == [guarded(galaxy) for galaxy in IDS]
     np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]]).astype(np.float32), values)
 
 

@@ -12,9 +12,17 @@ import pytest
 
 from zoobot.shared.catalog import encode_labels, read_catalog
 from zoobot.shared.catalogs import delimited
+from zoobot.shared.catalogs.cutouts import Cutouts
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.catalogs.tables import read_table
-from zoobot.shared.errors import CatalogError
+from zoobot.shared.errors import CatalogError, CheckpointError, PredictionsError
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.spreadsheets import csv_text, write_csv
+from zoobot.shared.onnx.external_data import names_other_files
+from zoobot.shared.onnx.model import OnnxModel
+from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.predictions import read_predictions
+from zoobot.shared.rating.log import RatingLog
 
 IDS = ["587739505552785605", "J000411.19+020924.0"]
 PLAIN = (
@@ -81,10 +89,10 @@ def zstd(content):
     return sink.getvalue().to_pybytes()
 
 
-def both(path, **options):
+def both(path, root=None, **options):
     """The catalog of a table, once it is seen that both readers give it."""
-    catalog = read_catalog(path, check_files=False, **options)
-    (part,) = CatalogStream(path).parts(100)
+    catalog = read_catalog(path, root=root, check_files=False, **options)
+    (part,) = CatalogStream(path, root=root).parts(100)
     assert (part.galaxies.ids, part.galaxies.paths) == (catalog.ids, catalog.paths)
     return catalog
 
@@ -460,3 +468,165 @@ def test_an_address_is_not_fetched(tmp_path, monkeypatch):
         for read in (read_table, CatalogStream):
             with pytest.raises(CatalogError, match=r"does not exist.* nothing is fetched"):
                 read(address)
+
+
+FORMULAS = [
+    "=1+1",
+    "'=1+1",
+    "''=1+1",
+    "+a",
+    "-cmd|x",
+    "@sum",
+    "\tx",
+    "'",
+    "'a",
+    "-1.5",
+    "-5",
+    "J0",
+    "'-5",
+    "''@",
+]
+
+
+def test_texts_that_look_like_formulas_come_back_from_every_csv(tmp_path):
+    table = pd.DataFrame({"id_str": FORMULAS, "file_loc": FORMULAS, "=x": -1.5})
+    write_csv(table, tmp_path / "t.csv")
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[:3] == ["id_str,file_loc,'=x", "'=1+1,'=1+1,-1.5", "''=1+1,''=1+1,-1.5"]
+    assert not [line for line in lines[1:] if line[0] in "=+@\t"]
+    catalog = both(tmp_path / "t.csv", root="/", label_cols=["=x"])
+    assert catalog.ids == FORMULAS
+    assert catalog.paths == [f"/{text}" for text in FORMULAS]
+    assert catalog.labels.tolist() == [[-1.5]] * len(FORMULAS)
+    assert csv_text(table) == (tmp_path / "t.csv").read_text()
+
+
+def test_predictions_and_ratings_guard_ids_too(tmp_path):
+    path = tmp_path / "p.csv"
+    with PredictionWriter(path, ["=x", "y"]) as writer:
+        writer.write(FORMULAS, np.full((len(FORMULAS), 2), -1.5, np.float32))
+    assert path.read_text().splitlines()[:2] == ["id_str,'=x,y", "'=1+1,-1.5,-1.5"]
+    table = read_predictions(path)
+    assert table["id_str"].tolist() == FORMULAS
+    assert list(table) == ["id_str", "=x", "y"]
+    assert (table["y"] == -1.5).all()
+    log = RatingLog(tmp_path / "ratings.csv")
+    log.add(dict.fromkeys(FORMULAS, 2.0))
+    assert log.read() == dict.fromkeys(FORMULAS, 2.0)
+    assert ",'=1+1,2" in (tmp_path / "ratings.csv").read_text()
+
+
+@pytest.mark.parametrize("form", ["semicolons", "utf-16", "doubled mark"])
+def test_tables_of_features_from_others_are_read_like_catalogs(form, tmp_path):
+    text = "id_str,f0\n007,1.5\nNA,2\n"
+    content = {
+        "semicolons": text.replace(",", ";").encode(),
+        "utf-16": text.encode("utf-16"),
+        "doubled mark": b"\xef\xbb\xbf" * 2 + text.encode(),
+    }[form]
+    (tmp_path / "f.csv").write_bytes(content)
+    table = read_features(tmp_path / "f.csv")
+    assert (table.ids, table.features.tolist()) == (["007", "NA"], [[1.5], [2.0]])
+
+
+@pytest.mark.parametrize("kind", ["bytes", "soft", "external", "storage", "virtual", "bomb"])
+def test_hdf5_tables_hold_their_own_data(kind, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    values, ids = np.ones((2, 1), np.float32), np.array([b"J1  ", b"J2"])
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["predictions"] = values
+    (tmp_path / "raw").write_bytes(values.tobytes())
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["columns"], file["id_str"] = ["f0"], ids
+        if kind == "external":
+            file["predictions"] = h5py.ExternalLink("other.h5", "predictions")
+        elif kind == "soft":
+            file["predictions"] = h5py.SoftLink("/columns")
+        elif kind == "storage":
+            file.create_dataset("predictions", (2, 1), "f4", external=[(str(tmp_path / "raw"), 0, 8)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((2, 1), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "predictions", (2, 1))
+            file.create_virtual_dataset("predictions", layout)
+        elif kind == "bomb":
+            file.create_dataset("predictions", (10**12, 1), "f4", chunks=(1024, 1))
+        else:
+            file["predictions"] = values
+    if kind == "bytes":
+        assert read_predictions(tmp_path / "t.h5")["id_str"].tolist() == ["J1", "J2"]
+        return
+    with pytest.raises(PredictionsError, match=r"another file|than an honest table would"):
+        read_predictions(tmp_path / "t.h5")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fits"])
+def test_bombs_are_no_prediction_tables(suffix, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "parquet":
+        write_parquet_bomb(path, "x" * 60_000, 100_000)
+    else:
+        pytest.importorskip("astropy")
+        write_fits_bomb(path, 10**12)
+    with pytest.raises(PredictionsError, match=r"than an honest table would|no prediction table of ours"):
+        read_predictions(path)
+
+
+def test_an_onnx_file_that_names_others_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones(64, np.float32), "w")
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [64])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [output], [weight])
+    model = helper.make_model(graph)
+    onnx.save(model, tmp_path / "inside.onnx")
+    outside = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
+    onnx.save(model, tmp_path / "outside.onnx", **outside)
+    assert not names_other_files(tmp_path / "inside.onnx")
+    assert names_other_files(tmp_path / "outside.onnx")
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(CheckpointError, match="weights lie in other files"):
+        OnnxModel(tmp_path / "outside.onnx")
+    (tmp_path / "odd.onnx").write_bytes(b"\xff" * 20)
+    with pytest.raises(CheckpointError, match="damaged, or no ONNX file"):
+        OnnxModel(tmp_path / "odd.onnx")
+
+
+def test_a_saved_dataset_that_names_other_folders_is_refused(tmp_path):
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "../other"]}')
+    with pytest.raises(CatalogError, match="outside of its own folder"):
+        read_catalog(tmp_path)
+    pytest.importorskip("datasets")
+    (tmp_path / "dataset_dict.json").unlink()
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../other/data.arrow"}]}')
+    (tmp_path / "dataset_info.json").write_text("{}")
+    with pytest.raises(CatalogError, match="outside of its own folder"):
+        read_catalog(tmp_path)
+
+
+def test_paths_at_home_and_paths_that_need_a_hint(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.jpg", "~b.jpg"):
+        (tmp_path / name).touch()
+    table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["~/a.jpg", "~b.jpg"]})
+    assert read_catalog(table, root=tmp_path).paths == [str(tmp_path / "a.jpg"), str(tmp_path / "~b.jpg")]
+    table["file_loc"] = ["a.jpg ", "images\\~b.jpg"]
+    with pytest.raises(
+        CatalogError, match=r"begin or end with blanks: strip them\. Some paths have backslashes"
+    ):
+        read_catalog(table, root=tmp_path)
+
+
+@pytest.mark.parametrize("names", [("ra", "dec"), ("RAJ2000", "DEJ2000"), ("RA_deg", "Dec_deg")])
+def test_positions_without_images_are_hinted_to_mosaics(names, tmp_path):
+    (tmp_path / "t.csv").write_text(f"id_str,{names[0]},{names[1]}\na,1,2\n")
+    for read in (read_catalog, CatalogStream):
+        with pytest.raises(CatalogError, match=r"lacks 'file_loc'.*give --mosaic"):
+            read(tmp_path / "t.csv")
+
+
+def test_positions_may_be_in_any_letter_case():
+    cutouts = Cutouts(mosaics=("tile.fits",), pix=8).for_columns(["id_str", "RA", "Dec"])
+    assert (cutouts.ra_col, cutouts.dec_col) == ("RA", "Dec")
+    assert Cutouts(mosaics=("tile.fits",), pix=8).for_columns(["Ra", "RA", "dec"]).ra_col == "ra"

@@ -177,10 +177,9 @@ def read_catalog(
         if is_listed:
             msg = f"cutouts are for a table of positions, but {name} holds images itself"
             raise CatalogError(msg)
-        check_columns(
-            table, (cutouts.ra_col, cutouts.dec_col), name, ra_col=cutouts.ra_col, dec_col=cutouts.dec_col
-        )
-        table = table.assign(**{files[0]: cutouts.locate(table, name)})
+        here = cutouts.for_columns(list(table.columns))
+        check_columns(table, (here.ra_col, here.dec_col), name, ra_col=here.ra_col, dec_col=here.dec_col)
+        table = table.assign(**{files[0]: here.locate(table, name)})
     check_columns(table, (id_col, *files, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
         msg = f"{name} has no rows: expected one for each galaxy"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from zoobot.shared.errors import PredictionsError, ZoobotError
+from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.predicting.formats import find_format
@@ -176,6 +176,9 @@ def _no_table_of_ours(path: Path) -> Iterator[None]:
     """Say what a file is not, where reading it fails."""
     try:
         yield
+    except CatalogError as error:  # of the readers of catalogs, which read these too
+        msg = f"{str(path)!r} is no prediction table of ours: {error}"
+        raise PredictionsError(msg) from error
     except ZoobotError:
         raise
     except Exception as error:  # csv, Arrow, HDF5 and astropy each have their own for damaged files

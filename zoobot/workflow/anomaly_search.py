@@ -14,6 +14,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.anomalies import score_anomalies
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.safe import replacing
+from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
 from zoobot.workflow.run_folder import RunRecord, loaded_versions
 
@@ -85,7 +86,7 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
             }
         )
         with replacing(save_loc) as draft:
-            table.to_csv(draft, index=False, encoding="utf-8")
+            write_csv(table, draft)
         picture = None
         if options.picture:
             shown = table.head(_DRAWN)

@@ -17,6 +17,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.files.names import file_stems
 from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
@@ -108,7 +109,7 @@ def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain"
             if one.shared is not None and not one.shared.adds_up:
                 not_adding_up.append(one.id_str)
         table = pd.DataFrame(rows)
-        write_safely(folder / "explanations.csv", table.to_csv(index=False))
+        write_safely(folder / "explanations.csv", csv_text(table))
         failures = save_failures(explanations.failures, folder / "failures.csv")
         record.update(explained=len(table), failures=len(failures), not_adding_up=not_adding_up)
     return ExplainResult(save_dir=folder, table=table, not_adding_up=not_adding_up, failures=failures)

@@ -23,6 +23,7 @@ from zoobot.shared.choosing.label_curves import MAIN_SCORES, savings
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.known_galaxies import encode_known, split_held_out
@@ -191,7 +192,7 @@ def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
 
 
 def _leave_results(curves: pd.DataFrame, score: str, folder: Path) -> dict[str, dict[str, Any]]:
-    write_safely(folder / "curves.csv", curves.to_csv(index=False))
+    write_safely(folder / "curves.csv", csv_text(curves))
     panels = {score.replace("_", " "): (curves, score)}
     attempt_picture(plots.label_curves, panels, folder / "curves.png")
     found = savings(curves, score) if "random" in set(curves["strategy"]) else {}

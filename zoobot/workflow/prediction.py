@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
@@ -207,5 +208,5 @@ def save_failures(failures: pd.DataFrame, path: Path) -> pd.DataFrame:
     if failures.empty:
         path.unlink(missing_ok=True)
     else:
-        write_safely(path, failures.to_csv(index=False))
+        write_safely(path, csv_text(failures))
     return failures

@@ -15,6 +15,7 @@ from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.safe import replacing
+from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.rating.folder import is_session
 from zoobot.shared.rating.log import as_rating
 from zoobot.shared.rating.session import RatingSession
@@ -78,9 +79,9 @@ def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> Rate
         ranking = session.ranking(model=options.model).head(options.ranked)
         to_rate = session.propose(options.n, model=options.model, ask_for=options.ask_for)
         with replacing(session.folder / _RANKING) as draft:
-            ranking.to_csv(draft, index=False, encoding="utf-8")
+            write_csv(ranking, draft)
         with replacing(session.folder / _NEXT) as draft:
-            _with_empty_ratings(to_rate).to_csv(draft, index=False, encoding="utf-8")
+            write_csv(_with_empty_ratings(to_rate), draft)
         for name in (_RANKING_PICTURE, _NEXT_PICTURE):
             (session.folder / name).unlink(missing_ok=True)  # it would be out of date
         picture = _draw(session, to_rate, ranking) if options.picture else None

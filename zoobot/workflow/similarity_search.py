@@ -12,6 +12,7 @@ import pandas as pd
 from zoobot.shared.catalogs.image_folders import image_ids
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import replacing
+from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.pixels.locations import SEPARATOR
 from zoobot.shared.similarity import SimilarityIndex, open_index
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
@@ -89,7 +90,7 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
     if save_loc is not None:
         with replacing(save_loc) as draft:
             if save_loc.suffix.lower() == ".csv":
-                table.to_csv(draft, index=False, encoding="utf-8")
+                write_csv(table, draft)
             else:
                 table.to_parquet(draft, index=False)
         _record(save_loc, index, options, command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.rows import RowChunk, Rows, Wanted
+from zoobot.shared.catalogs.table_checks import find_column
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.pixels.containers.mosaics import Mosaic
 from zoobot.shared.pixels.locations import SEPARATOR, Cutout
@@ -65,6 +66,10 @@ class Cutouts:
         if not (size and np.isfinite(size) and size > 0):
             msg = f"the size of cutouts must be positive, got {size!r}"
             raise ConfigError(msg)
+
+    def for_columns(self, names: Sequence[str]) -> Cutouts:
+        """The same for a table of these columns, whose positions may be in columns of other letter case."""
+        return replace(self, ra_col=find_column(self.ra_col, names), dec_col=find_column(self.dec_col, names))
 
     @cached_property
     def _opened(self) -> list[tuple[str, Mosaic]]:

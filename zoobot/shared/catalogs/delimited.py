@@ -187,7 +187,7 @@ class Delimited:
         self._dialect = _Dialect(delimiter, comments=len(start) > 2)
         rows = (row for row in self._reader(chain(start[-2:], lines)) if row)
         names, after = next(rows), list(islice(rows, 2)) if comments else []
-        commented = next(self._reader([comments[-1]]), []) if comments else []
+        commented: list[str] = next(self._reader([comments[-1]]), []) if comments else []
         if _is_header(commented, names):
             self._dialect, names = self._dialect._replace(header=False), commented
         elif any(rule := [_is_rule(row) for row in after]):

@@ -110,7 +110,8 @@ def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path,
 def _path_text(value: object) -> str:
     """The path as text; empty where it is missing."""
     if isinstance(value, str):
-        return value
+        # a file may also be called ~
+        return os.path.expanduser(value) if value.startswith("~") and "/" in value else value
     if isinstance(value, (os.PathLike, bytes)):
         return os.fsdecode(value)
     if is_missing(value):
@@ -149,9 +150,15 @@ def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, n
     hint = (
         f" Not one image is there: relative paths start from {str(base)!r}; give another folder with root=."
     )
+    hint = hint if len(missing) == len(paths) else ""
+    named = [paths[row] for row in missing]
+    if any(path != path.strip() or os.path.basename(path).startswith(" ") for path in named):
+        hint += " Some paths begin or end with blanks: strip them."
+    if os.sep == "/" and any("\\" in path for path in named):
+        hint += " Some paths have backslashes, as on Windows: write / instead."
     msg = (
         f"{len(missing):,} of {len(paths):,} images of {name} are "
-        f"missing.{hint if len(missing) == len(paths) else ''} "
+        f"missing.{hint} "
         f"Mend the paths or drop the rows; the first:{first}"
     )
     raise CatalogError(msg)

@@ -207,7 +207,7 @@ class ParquetRows:
             self.left_out = _vectors(field.name for field in schema if nested(field.type))
             self._index = _named_range(schema, 0)[0]
         flat = [name for name in stored if name not in self.left_out]
-        self.names: Sequence[str] = flat if self._index in (None, *flat) else [self._index, *flat]
+        self.names: Sequence[str] = [*([self._index] if self._index else []), *flat]
 
     def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
         """The rows that are wanted; whole row groups are skipped where none is."""
@@ -215,7 +215,9 @@ class ParquetRows:
             # beside an empty cell, integers stay integers
             table = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)
             for name in table.columns[[self._is_binary(field.type) for field in batch.schema]]:
-                table[name] = pd.Series(decode_text(table[name].tolist(), name, str(path)), dtype=object)
+                table[name] = pd.Series(
+                    decode_text(table[name].tolist(), name, str(path), padded=False), dtype=object
+                )
             yield RowChunk(start, [table[column] for column in columns])
 
     def read_whole(self, needed: Sequence[str]) -> pd.DataFrame:
@@ -237,7 +239,9 @@ class ParquetRows:
         types = self._arrow.types
         return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
-    def batches(self, columns: Sequence[str], wanted: Wanted) -> Iterator[tuple[Path, int, Any]]:
+    def batches(
+        self, columns: Sequence[str], wanted: Wanted, rows: int | None = None
+    ) -> Iterator[tuple[Path, int, Any]]:
         """The file, the number of the first row, and some rows of Arrow's, checked."""
         start = 0
         for path in self._files:
@@ -255,7 +259,7 @@ class ParquetRows:
                     stop = start + file.metadata.row_group(group).num_rows
                     if wanted(start, stop):
                         for batch in file.iter_batches(
-                            _ROWS_AT_ONCE, row_groups=[group], columns=stored, use_threads=False
+                            rows or _ROWS_AT_ONCE, row_groups=[group], columns=stored, use_threads=False
                         ):
                             plain, room = self._as_plain(path, batch, room)
                             if index in columns and index not in stored:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
+from zoobot.shared.catalogs.table_checks import find_column
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError
 
 if TYPE_CHECKING:
@@ -352,6 +353,7 @@ def _sky_cells(catalog: Catalog, ra_col: str, dec_col: str, cell_size_deg: float
     if not 0 < cell_size_deg <= 90:
         msg = f"cell_size_deg must lie between 0 and 90, got {cell_size_deg!r}"
         raise ConfigError(msg)
+    ra_col, dec_col = (find_column(name, list(catalog.table.columns)) for name in (ra_col, dec_col))
     ra_deg = _degrees(catalog, ra_col, low=-360.0, high=360.0) % 360
     dec_deg = _degrees(catalog, dec_col, low=-90.0, high=90.0)
     bands = max(1, round(180 / cell_size_deg))

@@ -120,7 +120,8 @@ class CatalogStream:
         names = pd.DataFrame(columns=list(self._rows.names))
         names.attrs[LEFT_OUT] = getattr(self._rows, "left_out", {})
         if cutouts is not None:
-            positions = {"ra_col": cutouts.ra_col, "dec_col": cutouts.dec_col}
+            here = cutouts.for_columns(list(self._rows.names))
+            positions = {"ra_col": here.ra_col, "dec_col": here.dec_col}
             check_columns(names, list(positions.values()), self.name, **positions)
         check_columns(names, self._columns, self.name, id_col=id_col, file_col=file_col)
 
@@ -267,7 +268,8 @@ def _open(
         raise CatalogError(msg)
     if cutouts is not None:
         rows, name, folder = _open_table(source, columns)
-        return CutoutRows(rows, cutouts, file_col=columns[1], name=name), name, folder
+        here = cutouts.for_columns(list(rows.names))
+        return CutoutRows(rows, here, file_col=columns[1], name=name), name, folder
     if isinstance(source, (str, Path)) and len(columns) == 2:
         listing = open_listing(source, id_col=columns[0], file_col=columns[1], image_col=image_col)
         if listing is not None:

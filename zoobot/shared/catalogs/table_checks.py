@@ -19,6 +19,7 @@ __all__ = [
     "LEFT_OUT",
     "decode_text",
     "decoded_frame",
+    "find_column",
     "has_compression",
     "readable",
     "refuse_bombs",
@@ -64,6 +65,17 @@ def refuse_repeated_columns(columns: Sequence[Any], name: str) -> None:
         raise CatalogError(msg)
 
 
+def find_column(wanted: str, names: Sequence[Any]) -> str:
+    """The column of that name, or else the only one that differs in letter case alone; else what was wanted.
+
+    Example:
+        >>> find_column("ra", ["RA", "DEC"])
+        'RA'
+    """
+    near = [name for name in names if str(name).casefold() == wanted.casefold()]
+    return str(near[0]) if wanted not in names and len(near) == 1 else wanted
+
+
 def has_compression(path: Path) -> bool:
     """Whether a file's name says that it is packed."""
     return path.name.lower().endswith(_PACKED)
@@ -89,13 +101,14 @@ def refuse_bombs(path: Path, wanted: float, room: int, advice: str) -> None:
         raise CatalogError(msg)
 
 
-def decode_text(values: Sequence[Any], column: str, name: str) -> list[str | None]:
-    """Bytes of a column as text, without the blanks and zeros that fill a field; None where nothing stands.
+def decode_text(values: Sequence[Any], column: str, name: str, *, padded: bool = True) -> list[str | None]:
+    """Bytes of a column as text; None where nothing stands.
 
     Args:
         values: bytes, text, or None.
         column: The column, for messages.
         name: The table, for messages.
+        padded: Whether blanks and zeros fill up their fields, as in FITS, and are none of the text.
 
     Raises:
         CatalogError: If they are not UTF-8.
@@ -114,7 +127,9 @@ def decode_text(values: Sequence[Any], column: str, name: str) -> list[str | Non
                 "UTF-8 text: write it as text where the table comes from"
             )
             raise CatalogError(msg) from error
-        texts.append(text.partition("\0")[0].rstrip(" ") or None if isinstance(text, str) else None)
+        if padded and isinstance(text, str):
+            text = text.partition("\0")[0].rstrip(" ")
+        texts.append(text if isinstance(text, str) and text else None)
     return texts
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoobot import __version__
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.files.spreadsheets import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def write_list(
         facts: Where the list comes from, JSON-ready; only JSON has room for it.
     """
     if path.suffix.lower() == ".csv":
-        text = table.to_csv(index=False)
+        text = csv_text(table)
     else:
         subjects = [
             _subject(row, asked) for row, asked in zip(table.to_dict("records"), questions, strict=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["guarded", "unguarded", "unguarded_column", "write_csv"]
+__all__ = ["csv_text", "guarded", "unguarded", "unguarded_column", "write_csv"]
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -50,23 +49,27 @@ def unguarded_column(column: pd.Series) -> pd.Series:
     return pd.Series(new, index=column.index, name=column.name, dtype=column.dtype)
 
 
-def write_csv(table: pd.DataFrame, path: str | Path | None = None, **options: Any) -> str | None:
-    """Write a table as UTF-8 CSV, its texts guarded, numbers as they are; returned as text without a path.
+def write_csv(table: pd.DataFrame, path: str | Path, **options: Any) -> None:
+    """Write a table as UTF-8 CSV, its texts guarded, numbers as they are.
 
     Args:
         table: The table; its index is not written.
         path: Where to.
         **options: What else `DataFrame.to_csv` takes.
     """
-    new = {
-        name: _guarded_cells(table[name])
-        for name in table.columns
-        if not pd.api.types.is_numeric_dtype(table[name].dtype)
-    }
-    table = table.assign(**new).rename(columns=lambda name: guarded(str(name)))
-    text: str | None = table.to_csv(path, index=False, encoding="utf-8", **options)
+    _guarded_table(table).to_csv(path, index=False, encoding="utf-8", **options)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """What `write_csv` writes."""
+    text: str = _guarded_table(table).to_csv(index=False)
     return text
 
 
-def _guarded_cells(cells: Iterable[Any]) -> list[Any]:
-    return [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
+def _guarded_table(table: pd.DataFrame) -> pd.DataFrame:
+    new = {
+        name: [guarded(cell) if isinstance(cell, str) else cell for cell in table[name]]
+        for name, dtype in table.dtypes.items()
+        if not pd.api.types.is_numeric_dtype(dtype)
+    }
+    return table.assign(**new).rename(columns=lambda name: guarded(str(name)))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from zoobot.shared import tasks
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
+from zoobot.shared.onnx.external_data import names_other_files
 from zoobot.shared.optional import import_optional
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -93,6 +94,7 @@ class OnnxModel:
             found = "is a folder" if self.path.is_dir() else "does not exist"
             msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
             raise CheckpointError(msg)
+        _refuse_external_data(self.path)
         self._runtime, self._faults = runtime, _faults(runtime)
         self._session = _open(runtime, self.path, _ON_CPU if on_cpu else _ON_BEST_DEVICE)
         told = _read_metadata(self._session, self.path)
@@ -160,6 +162,21 @@ class OnnxModel:
             msg = f"{self.path} predicts without dropout, so n_samples must be 1, got {n_samples}; "
             msg += "sample the checkpoint that it was exported from"
             raise ConfigError(msg)
+
+
+def _refuse_external_data(path: Path) -> None:
+    """Raise a CheckpointError if loading a file would open others, which lie beside it or anywhere."""
+    try:
+        leads_outside = names_other_files(path)
+    except (OSError, ValueError) as error:
+        msg = f"{path} is damaged, or no ONNX file: {error}"
+        raise CheckpointError(msg) from error
+    if leads_outside:
+        msg = (
+            f"{path} says that weights lie in other files, which no file makes us open; export it anew with "
+            "`zoobot export`, which writes one file"
+        )
+        raise CheckpointError(msg)
 
 
 def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import whole_file
 from zoobot.shared.parts.files import writing
 from zoobot.shared.parts.reading import Parts
@@ -79,6 +80,6 @@ def _merge_failures(parts: Parts, path: Path) -> tuple[Path | None, int]:
             return None, 0
         with whole_file(path) as partial:
             for table in parts.read_failures():
-                table.to_csv(partial, mode="a", header=not failed, index=False, encoding="utf-8")
+                write_csv(table, partial, mode="a", header=not failed)
                 failed += len(table)
     return path, failed

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.catalogs.delimited import Delimited, open_text
+from zoobot.shared.files.spreadsheets import guarded, unguarded_column
 from zoobot.shared.predicting.table_layout import (
     TableLayout,
     refuse_half,
@@ -18,6 +20,8 @@ from zoobot.shared.predicting.table_layout import (
 )
 
 __all__ = ["Csv"]
+
+_ROWS_OF_A_TABLE = 1_048_576
 
 
 class Csv:
@@ -33,31 +37,39 @@ class Csv:
 
     def read_table(self, path: Path) -> pd.DataFrame:
         """The rows of a file."""
-        return pd.read_csv(path, **_how_to_read(path))
+        return pd.concat(self.read_chunks(path, _ROWS_OF_A_TABLE), ignore_index=True)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a file, so many at a time."""
-        with pd.read_csv(path, chunksize=rows, **_how_to_read(path)) as chunks:
-            yield from chunks
+        told = Delimited(path)
+        if not told.is_plain:
+            msg = "its first line must have the names of the columns: comment lines are for catalogs"
+            raise ValueError(msg)
+        refuse_other_tables(told.names)
+        types: dict[str, Any] = dict.fromkeys(told.names, np.float32) | {"id_str": str, "sample": np.int32}
+        file, _ = open_text(path)
+        with (
+            file,
+            pd.read_csv(
+                file,
+                chunksize=rows,
+                sep=told.delimiter,
+                header=0,
+                names=told.names,
+                index_col=False,
+                dtype={column: types[column] for column in told.names},
+                # ids such as "NA" or "null" are text here; a number is missing where nothing stands
+                keep_default_na=False,
+                na_values={column: [""] for column in told.names if column not in ("id_str", "sample")},
+            ) as chunks,
+        ):
+            for chunk in chunks:
+                yield chunk.assign(id_str=unguarded_column(chunk["id_str"]))
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         """Nothing."""
         del path
         return {}
-
-
-def _how_to_read(path: Path) -> dict[str, Any]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file), [])
-    refuse_other_tables(header)
-    types: dict[str, Any] = dict.fromkeys(header, np.float32) | {"id_str": str, "sample": np.int32}
-    return {
-        "dtype": {column: types[column] for column in header},
-        # ids such as "NA" or "null" are text here; a number is missing where nothing stands
-        "keep_default_na": False,
-        "na_values": {column: [""] for column in header if column not in ("id_str", "sample")},
-        "encoding": "utf-8",
-    }
 
 
 class _CsvFile:
@@ -66,16 +78,17 @@ class _CsvFile:
         refuse_texts_with("\r", layout.columns, "CSV")
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(layout.header)
+        self._writer.writerow(map(guarded, layout.header))
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
         refuse_texts_with("\r", ids, "CSV")
+        texts = map(guarded, ids)
         # As text, a float32 has the fewest digits that lead back to the same float32.
         text = (_as_text(row) for row in values)
         if samples is None:
-            self._writer.writerows([galaxy, *row] for galaxy, row in zip(ids, text, strict=True))
+            self._writer.writerows([galaxy, *row] for galaxy, row in zip(texts, text, strict=True))
             return
-        rows = zip(ids, samples.tolist(), text, strict=True)
+        rows = zip(texts, samples.tolist(), text, strict=True)
         self._writer.writerows([galaxy, sample, *row] for galaxy, sample, row in rows)
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.catalogs.rows import FitsRows
+from zoobot.shared.catalogs.table_checks import decode_text
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.predicting.parquet_format import Parquet
@@ -51,10 +53,11 @@ class Fits:
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a file, so many at a time."""
         fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
+        _ = FitsRows(path)  # which refuses what promises more than the file holds
         start, stop = 0, 1
         while start < stop:
             # anew, since mapped pages count as memory
-            with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus:
+            with warnings.catch_warnings(), fits.open(path, memmap=True, character_as_bytes=True) as hdus:
                 warnings.simplefilter("ignore", fits.verify.VerifyWarning)
                 stop = int(hdus[1].header["NAXIS2"])
                 data = hdus[1].data[start : start + rows]
@@ -141,5 +144,6 @@ def _fits_in_a_card(name: str) -> bool:
 def _native(column: Any) -> Any:
     values = np.array(column)
     if values.dtype.kind in "SU":
-        return pd.Series(values.astype(str).tolist(), dtype=str)
+        texts = decode_text(values.tolist(), "id_str", "the table")
+        return pd.Series([text or "" for text in texts], dtype=str)
     return values.astype(values.dtype.newbyteorder("="))

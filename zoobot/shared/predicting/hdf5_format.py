@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.catalogs.table_checks import decode_text, refuse_bombs, room_for_repeated
 from zoobot.shared.optional import import_optional
 from zoobot.shared.predicting.table_layout import (
     METADATA_KEY,
@@ -54,15 +56,31 @@ class Hdf5:
             return from_json(file.attrs.get(METADATA_KEY, "{}"))
 
 
-def _open(path: Path) -> Any:
-    return import_optional("h5py", needed_for=f"reading {path.name}").File(path, "r")
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A file whose data lie in itself: HDF5 can name other files to read, which we don't."""
+    h5py = import_optional("h5py", needed_for=f"reading {path.name}")
+    with h5py.File(path, "r") as file:
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                msg = f"{name!r} is a link to elsewhere: no table makes us open another file"
+                raise ValueError(msg)  # noqa: TRY004  it is a fault of the file
+            data = file[name]
+            if isinstance(data, h5py.Dataset):
+                if data.is_virtual or data.external:
+                    msg = f"the data of {name!r} lie in another file: no table makes us open that"
+                    raise ValueError(msg)
+                refuse_bombs(path, data.nbytes, room_for_repeated(path), "Is it damaged?")
+        yield file
 
 
 def _rows_of(file: Any, part: slice) -> pd.DataFrame:
     table = pd.DataFrame(file["predictions"][part], columns=list(file["columns"].asstr()[:]), copy=False)
     if "sample" in file:
         table.insert(0, "sample", file["sample"][part])
-    table.insert(0, "id_str", pd.Series(list(file["id_str"].asstr()[part]), dtype=str))
+    stored = file["id_str"][part]
+    ids = decode_text(stored.tolist(), "id_str", "the table", padded=stored.dtype.kind == "S")
+    table.insert(0, "id_str", pd.Series([text or "" for text in ids], dtype=str))
     return table
 
 

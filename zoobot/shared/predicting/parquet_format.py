@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoobot.shared.catalogs.rows import ParquetRows
 from zoobot.shared.optional import import_optional
 from zoobot.shared.predicting.table_layout import (
     METADATA_KEY,
@@ -19,6 +20,8 @@ from zoobot.shared.predicting.table_layout import (
 )
 
 __all__ = ["Parquet"]
+
+_ROWS_AT_ONCE = 65_536
 
 
 class Parquet:
@@ -34,20 +37,14 @@ class Parquet:
 
     def read_table(self, path: Path) -> pd.DataFrame:
         """The rows of a file."""
-        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
-        stored = parquet.read_table(path)
-        stored.validate(full=True)  # damage would else be found where the table is used
-        table: pd.DataFrame = stored.to_pandas()
-        refuse_other_tables(list(table.columns))
+        arrow = import_optional("pyarrow", needed_for=f"reading {path.name}")
+        table: pd.DataFrame = arrow.Table.from_batches([*_batches(path, _ROWS_AT_ONCE)]).to_pandas()
         return table
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a file, so many at a time."""
-        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
-        with parquet.ParquetFile(path) as file:
-            refuse_other_tables(file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=rows):
-                batch.validate(full=True)
+        for batch in _batches(path, rows):
+            if len(batch):
                 yield batch.to_pandas()
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
@@ -55,6 +52,22 @@ class Parquet:
         parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
         stored = parquet.read_schema(path).metadata or {}
         return from_json(stored.get(METADATA_KEY.encode(), b"{}"))
+
+
+def _batches(path: Path, rows: int) -> Iterator[Any]:
+    """Checked rows of Arrow's, ids first; at least one batch, which may be empty."""
+    arrow = import_optional("pyarrow", needed_for=f"reading {path.name}")
+    parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
+    table = ParquetRows([path])
+    names = sorted(table.names, key=lambda name: name != "id_str")
+    refuse_other_tables(names)
+    schema = parquet.read_schema(path).remove_metadata()
+    yield arrow.RecordBatch.from_arrays(
+        [arrow.array([], schema.field(name).type if name in schema.names else "int64") for name in names],
+        names=names,
+    )
+    for _, _, batch in table.batches(names, lambda start, stop: True, rows):
+        yield batch
 
 
 class _ParquetFile:

@@ -17,6 +17,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import LabelError, WriteError
+from zoobot.shared.files.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,7 @@ class RatingLog:
         found: dict[str, float] = {}
         try:
             for line in csv.DictReader(io.StringIO(whole.decode("utf-8"), newline="")):
-                found[line["id_str"]] = as_rating(line["rating"])
+                found[unguarded(line["id_str"])] = as_rating(line["rating"])
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             msg = f"{self.path} is damaged after {len(found):,} galaxies: {error}"
             raise LabelError(msg) from error
@@ -80,7 +81,7 @@ class RatingLog:
         writer = csv.writer(text, lineterminator="\n")
         if not self.path.is_file() or not self.path.stat().st_size:
             writer.writerow(_COLUMNS)
-        writer.writerows((now, galaxy, f"{rating:g}") for galaxy, rating in ratings.items())
+        writer.writerows((now, guarded(galaxy), f"{rating:g}") for galaxy, rating in ratings.items())
         try:
             self._drop_torn_line()
             with self.path.open("ab") as file:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from zoobot.shared import defaults, schemas
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.optional import import_optional
 from zoobot.shared.simulate import volunteers as crowd
 from zoobot.shared.simulate.drawing import check_kinds
@@ -154,7 +155,7 @@ def _write(
                 on_galaxy()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupted survey stops at once
-    pd.DataFrame(rows).to_csv(folder / CATALOG_NAME, index=False)
+    write_csv(pd.DataFrame(rows), folder / CATALOG_NAME)
 
 
 def _make_galaxy(folder: Path, plan: _Plan, number: int) -> dict[str, Any]:

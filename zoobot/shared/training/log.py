@@ -14,6 +14,7 @@ import pandas as pd
 from zoobot.shared.counting_bar import CountingBar, duration, tell
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.safe import write_safely
+from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.training.best_epoch import BestEpoch
 
 __all__ = ["EpochLog", "EpochProgress"]
@@ -66,7 +67,7 @@ class EpochLog:
         if "epoch" in before:
             before = before[before["epoch"] < row["epoch"]]
         rows = [*before.to_dict("records"), dict(row)]
-        write_safely(self.path, pd.DataFrame(rows).to_csv(index=False))
+        write_safely(self.path, csv_text(pd.DataFrame(rows)))
 
 
 class EpochProgress:

@@ -14,6 +14,7 @@ from zoobot.shared.catalogs.listings.cells import ListedDataset, ListedParquet, 
 from zoobot.shared.catalogs.listings.members import ListedMembers
 from zoobot.shared.catalogs.listings.rows import Listed, ListedRows, OpenListed
 from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.pixels.containers.saved_datasets import refuse_other_folders
 from zoobot.shared.pixels.containers.tars import TarImages
 from zoobot.shared.pixels.containers.zips import ZipImages
 from zoobot.shared.pixels.locations import is_saved_dataset
@@ -66,7 +67,7 @@ def _of_folder(folder: Path, id_col: str, file_col: str, image_col: str | None) 
     if is_saved_dataset(folder):
         return [_dataset(folder, id_col, image_col, prefix="")]
     if (folder / "dataset_dict.json").is_file():
-        splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        splits = _read_splits(folder)
         return [
             _dataset(folder / name, id_col, image_col, prefix=f"{name}/", split=_SPLITS.get(name, name))
             for name in splits
@@ -85,6 +86,17 @@ def _of_folder(folder: Path, id_col: str, file_col: str, image_col: str | None) 
             passed_over.add(path.name)
     passed_over.tell(logger)
     return _of_files(files, id_col, file_col, image_col)
+
+
+def _read_splits(folder: Path) -> list[str]:
+    """The folders of a larger dataset, which lie in its own."""
+    try:
+        splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        refuse_other_folders(list(map(str, splits)))
+    except (ImageError, ValueError, KeyError, TypeError) as error:
+        msg = f"can't read the dataset {folder}: {error}"
+        raise CatalogError(msg) from error
+    return list(map(str, splits))
 
 
 def _dataset(

@@ -3,7 +3,7 @@
 const NUMBER = /^[+-]?\d+(\.\d*)?(e[+-]?\d+)?$/i;
 
 function cell(text) {
-  const isFormula = /^[=+\-@\t\r]/.test(text) && !NUMBER.test(text);
+  const isFormula = /^'*[=+\-@\t\r]/.test(text) && !NUMBER.test(text.replace(/^'+/, ""));
   const safe = isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

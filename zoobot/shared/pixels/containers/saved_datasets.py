@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import ImageError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.pixels.containers.rows import ImageRows
 
-__all__ = ["SavedDataset", "holds_images", "load_saved_dataset"]
+__all__ = ["SavedDataset", "holds_images", "load_saved_dataset", "refuse_other_folders"]
 
 
 class SavedDataset(ImageRows):
@@ -50,6 +54,9 @@ def load_saved_dataset(folder: str) -> Any:
     """
     datasets = import_optional("datasets", needed_for=f"the Hugging Face dataset {folder!r}")
     try:
+        refuse_other_folders(
+            [str(file["filename"]) for file in _read_json(Path(folder) / "state.json")["_data_files"]]
+        )
         rows = datasets.load_from_disk(folder, keep_in_memory=False).with_format(None)
         for name, feature in rows.features.items():
             if isinstance(feature, datasets.Image):
@@ -58,6 +65,18 @@ def load_saved_dataset(folder: str) -> Any:
         msg = f"not a readable Hugging Face dataset ({type(error).__name__}: {error})"
         raise ImageError(msg) from error
     return rows
+
+
+def refuse_other_folders(names: Sequence[str]) -> None:
+    """Raise an ImageError if a dataset names files or folders that do not lie directly in its own."""
+    odd = [name for name in names if name in ("", ".", "..") or not re.fullmatch(r"[^/\\:]+", name)]
+    if odd:
+        msg = f"the dataset names {odd[0]!r}, outside of its own folder: nothing makes us open that"
+        raise ImageError(msg)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def holds_images(feature: Any) -> bool:

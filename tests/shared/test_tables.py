@@ -446,6 +446,19 @@ def test_a_small_parquet_file_that_asks_for_gigabytes_is_refused(value, rows, tm
             read(path)
 
 
+def test_parquet_pages_that_unpack_to_gigabytes_are_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.array([f"{i}{'x' * 500_000}" for i in range(300)])
+    path = tmp_path / "t.parquet"
+    table = pa.table({"id_str": column, "file_loc": column})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match="more than an honest table would"):
+            read(path)
+
+
 @pytest.mark.parametrize("packing", ["gz", "bz2", "zst"])
 def test_a_packed_table_that_unpacks_without_end_is_refused(packing, tmp_path):
     pack = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd}[packing]

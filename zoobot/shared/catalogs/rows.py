@@ -286,8 +286,11 @@ class ParquetRows:
     def _refuse_many_rows(self, path: Path, file: Any, columns: Sequence[str]) -> None:
         needed = set(columns)
         widths = [_width(field.type) for field in file.schema_arrow if field.name in needed]
-        rows = file.metadata.num_rows
-        refuse_bombs(path, rows * sum(widths), room_for_repeated(path), "Is it damaged?")
+        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+        unpacked = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in needed)
+        wanted = max(unpacked, file.metadata.num_rows * sum(widths))
+        refuse_bombs(path, wanted, room_for_repeated(path), "Is it damaged?")
 
     def _as_plain(self, path: Path, batch: Any, room: int) -> tuple[Any, int]:
         """A batch whose texts are all written out, and the room that is left; damaged text is found here."""

@@ -20,9 +20,8 @@ import torch
 from zoobot.shared.architectures import architecture_names, get_architecture
 from zoobot.tensorflow.encoders import encoder_from_module
 from zoobot.tensorflow.families import build_network
+from zoobot.tensorflow.keras_settings import made_in, making_in
 from zoobot.tensorflow.weights import encoder_state, load_encoder_state
-
-import keras  # isort: skip  after the engine, which sets it up
 
 #: Differences above this, relative to the largest feature, are a failure.
 TOLERANCE = 1e-4
@@ -68,13 +67,13 @@ def measure_statistics(model: torch.nn.Module, images: torch.Tensor) -> None:
 def compare(architecture: str, size: int) -> tuple[float, bool]:
     """The largest difference over the largest feature, and whether weights survive the way there and back.
 
-    Both engines compute in the type of Keras's global policy.
+    Both engines compute in the type that models are made in.
     """
     spec = get_architecture(architecture)
     options = {"img_size": size} if spec.fixed_image_size_pix else {}
     torch_model = randomise(timm.create_model(architecture, num_classes=0, **options), 3, size)
-    images = np.random.default_rng(1).normal(size=(2, size, size, 3)).astype(keras.config.floatx())
-    if keras.config.dtype_policy().name == "float64":
+    images = np.random.default_rng(1).normal(size=(2, size, size, 3)).astype(made_in())
+    if made_in() == "float64":
         torch_model.double()
     state = {name: tensor.numpy() for name, tensor in torch_model.state_dict().items()}
     encoder = encoder_from_module(build_network(spec, image_size_pix=size), image_size_pix=size)
@@ -93,9 +92,11 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224])
     parser.add_argument("--float64", action="store_true", help="shows what of a difference is rounding")
     options = parser.parse_args()
-    if options.float64:
-        keras.config.set_floatx("float64")
-        keras.config.set_dtype_policy("float64")
+    with making_in("float64" if options.float64 else "float32"):
+        return _check_all(options)
+
+
+def _check_all(options: argparse.Namespace) -> int:
     failures = 0
     for architecture in options.architectures:
         for size in options.sizes:

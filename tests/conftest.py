@@ -10,6 +10,7 @@ import io
 import json
 import os
 import struct
+import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -24,6 +25,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.engine import ENGINES, load_engine
+from zoobot.shared.files import whole
 from zoobot.shared.schemas import Schema
 
 if find_spec("tensorflow") and find_spec("triton"):
@@ -165,6 +167,20 @@ def apply(engine_name):
 @pytest.fixture
 def set_linear(engine_name):
     return WORDS[engine_name].set_linear
+
+
+@pytest.fixture(scope="session")
+def left_by_the_dead():
+    """Names a file, or a folder, as a process that was killed would have left it unfinished."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+
+    here = whole.this_host()
+
+    def name(path, ending, *, host=here, pid=dead.pid):
+        return path.with_name(f".{path.name}._{host}_{pid}_01234567_0123456789ab{ending}")
+
+    return name
 
 
 @pytest.fixture(scope="session")

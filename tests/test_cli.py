@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -487,3 +488,40 @@ def test_messages_of_every_verb_speak_in_flags(brought, run, command, monkeypatc
     code, _, err = run(command, "zoobot-mini", "--catalog", "names.csv", *place)
     assert code == 2
     assert "(choose it with --id-col)" in err
+
+
+TALK = r"""
+import logging, sys
+from zoobot import cli
+from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.plots.style import new_figure, save
+
+def talk(given, command):
+    cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
+    sys.stdout.write("Zoé – \u2192 \udce9\n")
+    with counting_bar(progress=True, unit="galaxies") as bar:
+        bar.advance(bar.add_task("Zoé \u2192 \U0001f30c", total=2))
+    import matplotlib.pyplot
+    save(new_figure(1, 1), place)
+    raise CatalogError("Zoé – \u2192 \udce9")
+
+class Talk:
+    name, options, read, run = "schemas", None, staticmethod(dict), staticmethod(talk)
+
+cli.COMMANDS = {"schemas": Talk}
+place, sys.argv = sys.argv[1], ["zoobot", "schemas"]
+cli.main_exit()
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "utf-8"])
+def test_any_terminal_and_a_notebooks_backend_will_do(encoding, tmp_path):
+    told = {"PYTHONIOENCODING": encoding, "MPLBACKEND": "module://no_such_package.backend_inline"}
+    words = [sys.executable, "-c", TALK, str(tmp_path / "a.png")]
+    done = subprocess.run(words, env=os.environ | told, capture_output=True, check=False)
+    assert done.returncode == 2, done.stderr.decode(encoding)
+    assert "Traceback" not in done.stderr.decode(encoding)
+    assert "zoobot: error: Zo" in done.stderr.decode(encoding)
+    assert "1/2" in done.stdout.decode(encoding)
+    assert (tmp_path / "a.png").exists()

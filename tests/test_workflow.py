@@ -2,7 +2,10 @@
 
 import functools
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +25,14 @@ from zoobot.shared.config import (
     PredictOptions,
 )
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
+from zoobot.shared.files.locks import lock_file, locked
+from zoobot.shared.models.hash import hash_file
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.tasks import tree_task
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.pictures import attempt_picture
-from zoobot.workflow.run_folder import RUN_FILES
+from zoobot.workflow.resuming import unfinished_run
+from zoobot.workflow.run_folder import RUN_FILES, check_run_folder
 
 TINY = {
     "encoder": "resnet10t",
@@ -345,10 +351,67 @@ def test_a_resumed_run_keeps_its_options_and_its_data(killed, finetune, tiny_sur
         finetune(max_epochs=3, resume=True)
     shutil.copytree(tiny_survey.parent, tmp_path / "moved")
     record = record_of(killed)
-    record["data"]["train"]["fingerprint"] = "0" * 64
+    record["data"]["train"] |= {"fingerprint": "0" * 64, "contents": "0" * 64}
     (killed / "run.json").write_text(json.dumps(record))
     with pytest.raises(ConfigError, match="train galaxies are not those"):
         finetune(max_epochs=2, resume=True)
+
+
+def test_a_run_that_was_moved_with_its_galaxies_is_resumed(
+    killed, tiny_survey, tmp_path, monkeypatch, caplog, left_by_the_dead
+):
+    survey, home = tmp_path / "home" / "survey", tmp_path / "home" / "moved"
+    shutil.copytree(tiny_survey.parent, survey)
+    shutil.move(killed, home)
+    assert record_of(home)["paths"] == {"catalog": str(tiny_survey), "save_dir": str(killed)}
+    left = [left_by_the_dead(home / name, ".draft") for name in ("run.json", "checkpoint")]
+    left[0].touch()
+    left[1].mkdir()
+    (home / "checkpoint").rename(left_by_the_dead(home / "checkpoint", ".older"))
+    monkeypatch.chdir(home.parent)
+    given = {"save_dir": "./moved/../moved/", "catalog": "survey/catalog.csv"}
+    result = workflow.finetune(workflow.resumed_options("finetune", given))
+    assert record_of(home)["status"] == "finished"
+    assert record_of(home)["paths"]["catalog"] == str(survey / "catalog.csv")
+    assert record_of(home)["options"]["catalog"] == str(tiny_survey)
+    assert "are read from" in caplog.text
+    assert result.epochs == 2
+    assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
+
+
+def test_resumed_places_are_found_from_another_folder(killed, tmp_path, monkeypatch):
+    record = record_of(killed)
+    record["options"]["catalog"] = "survey/catalog.csv"
+    (killed / "run.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    options = workflow.resumed_options("finetune", {"save_dir": "run"})
+    assert options.catalog == record["paths"]["catalog"]
+
+
+def test_a_resumed_run_keeps_the_weights_it_was_started_from(finished, killed, tmp_path):
+    other = shutil.copytree(finished.checkpoint, tmp_path / "other")
+    record = record_of(killed)
+    record |= {"encoder_sha256": hash_file(other / "model.safetensors")}
+    record["options"]["encoder"] = "gone/elsewhere"
+    (killed / "run.json").write_text(json.dumps(record))
+    options = workflow.resumed_options("finetune", {"save_dir": str(killed), "encoder": str(other)})
+    assert unfinished_run("finetune", options, killed).content["status"] == "failed"
+    (other / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(ConfigError, match="other weights"):
+        unfinished_run("finetune", options, killed)
+
+
+def test_of_two_runs_in_one_folder_the_second_is_told_of_the_first(finished):
+    folder = finished.save_dir
+    with locked(lock_file(folder)):
+        check = (
+            "from pathlib import Path; from zoobot.workflow.run_folder import check_run_folder; "
+            f"check_run_folder(Path({str(folder)!r}), 'finetune', overwrite=True)"
+        )
+        second = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert f"BusyError: process {os.getpid()} on" in second.stderr, second.stderr
+    assert f"works in {folder}" in second.stderr
+    check_run_folder(folder, "finetune", overwrite=True)
 
 
 def test_resumed_options_come_from_the_record(killed):

@@ -22,6 +22,7 @@ from zoobot.pytorch.encoder_blocks import find_blocks  # noqa: E402
 from zoobot.shared.architectures import architecture_names, get_architecture  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint  # noqa: E402
 from zoobot.shared.errors import EncoderError  # noqa: E402
+from zoobot.tensorflow.keras_settings import making_in  # noqa: E402
 from zoobot.tensorflow.timm_names import named_variables  # noqa: E402
 
 import keras  # noqa: E402  isort: skip  after the engine, which sets it up
@@ -67,9 +68,8 @@ def _one_thread():
 @pytest.fixture
 def double():
     """Both engines in float64."""
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy("float32")
+    with making_in("float64"):
+        yield
 
 
 def images_for(encoder, batch=4, dtype="float32", seed=3):

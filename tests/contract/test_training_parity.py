@@ -117,17 +117,14 @@ def test_float32(twins, batches, kind, options):
 @pytest.fixture
 def in_float64(both_engines):
     """Both frameworks in double precision for one test."""
-    import keras
     import torch
 
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+    from zoobot.tensorflow.keras_settings import making_in
+
     torch.set_default_dtype(torch.float64)
-    yield
+    with making_in("float64"):
+        yield
     torch.set_default_dtype(torch.float32)
-    keras.config.set_floatx(before[0])
-    keras.config.set_dtype_policy(before[1])
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)

@@ -78,6 +78,20 @@ def test_two_machines_of_tf_config_train_as_one(start, tmp_path):
     compare(tmp_path / "one", tmp_path / "two")
 
 
+JOB = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train.sh", "SLURM_JOB_ID": "7"}
+TASK = {"SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NODEID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+
+
+@pytest.mark.parametrize("variables", [JOB, JOB | TASK], ids=["sbatch", "srun"])
+def test_a_task_of_slurm_that_was_asked_for_one_device_is_a_run_by_itself(
+    fit, make_model, tmp_path, monkeypatch, variables
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    fit(make_model("classification"), tmp_path, max_epochs=1, devices=1)
+    assert {path.name for path in tmp_path.iterdir()} >= {"checkpoint", "last.ckpt", "metrics.csv"}
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("localhost", 0))

@@ -40,14 +40,16 @@ def test_parts_together_are_the_table(engine, predict, make_model, catalog_path,
 
 
 @pytest.mark.parametrize("n_samples", [1, 3])
-def test_a_run_that_was_cut_up_gives_the_same_bytes(predict, make_model, tmp_path, n_samples):
+def test_a_run_that_was_cut_up_gives_the_same_bytes(
+    predict, make_model, tmp_path, n_samples, left_by_the_dead
+):
     model = make_model("classification", dropout_prob=0.5)
     predict(model, tmp_path / "whole", n_samples=n_samples)
     whole = files_of(tmp_path / "whole")
 
     predict(model, tmp_path / "again", n_samples=n_samples)
     (tmp_path / "again" / "part-000001.parquet").unlink()
-    (tmp_path / "again" / ".part-000001.parquet.0123456789ab.partial").write_bytes(b"half")
+    left_by_the_dead(tmp_path / "again" / "part-000001.parquet", ".partial").write_bytes(b"half")
     predict(model, tmp_path / "again", n_samples=n_samples)
     assert files_of(tmp_path / "again") == whole
     assert not list((tmp_path / "again").glob(".*"))

@@ -16,6 +16,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.blocks import plan_training
 from zoobot.tensorflow.encoders import Encoder, encoder_from_module, load_encoder
 from zoobot.tensorflow.families import build_network
+from zoobot.tensorflow.keras_settings import making_in
 from zoobot.tensorflow.weights import encoder_fields, encoder_state, load_encoder_state
 
 TINY = ["test_convnext", "test_resnet", "test_efficientnet", "test_vit"]
@@ -27,10 +28,10 @@ def _seed():
 
 
 @pytest.fixture
-def policy():
-    """Set Keras's global policy for one test."""
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy("float32")
+def double():
+    """Have models be made in double precision for one test."""
+    with making_in("float64"):
+        yield
 
 
 def tiny(name, **options):
@@ -177,12 +178,13 @@ class TestFolders:
 class TestPrecision:
     @pytest.mark.parametrize("name", TINY)
     @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-    def test_half_precision_stays_near(self, name, precision, policy, tmp_path):
+    def test_half_precision_stays_near(self, name, precision, tmp_path):
         exact = liven(tiny(name))
         folder = save(exact, tmp_path / "e")
         images = images_for(exact)
-        policy(precision)
         encoder = load_encoder(folder)
+        for layer in encoder._flatten_layers():
+            layer.dtype_policy = precision
         assert {v.dtype for v in encoder.weights} <= {"float32", "int64"}
         expected = features_of(exact, images)
         found = features_of(encoder, images).astype("float32")
@@ -190,8 +192,7 @@ class TestPrecision:
         assert np.isfinite(features_of(encoder, images, training=True).astype("float32")).all()
 
     @pytest.mark.parametrize("name", TINY)
-    def test_double_precision(self, name, policy):
-        policy("float64")
+    def test_double_precision(self, name, double):
         encoder = tiny(name)
         assert features_of(encoder, images_for(encoder)).dtype == np.float64
         assert all(a.dtype == np.float64 for k, a in encoder_state(encoder).items() if "num_batches" not in k)

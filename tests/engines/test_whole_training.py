@@ -9,6 +9,7 @@ import pytest
 
 from zoobot.shared import schemas
 from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.schemas import Schema
 
@@ -187,3 +188,22 @@ def test_a_model_that_was_loaded_trains_like_one_that_was_not(engine, make_tree,
     ]
     for name, array in arrays[0].items():
         np.testing.assert_array_equal(arrays[1][name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("n_blocks", [1, "all"])
+def test_batches_of_one_galaxy_are_refused_where_batch_norms_learn(
+    make_model, make_galaxies, fit, tmp_path, n_blocks
+):
+    model = make_model("classification", n_blocks=n_blocks)
+    with pytest.raises(ConfigError, match="batches of one galaxy, and batch norms that learn need two"):
+        fit(model, tmp_path, galaxies=make_galaxies(batch_size=1))
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_batches_of_one_galaxy_teach_what_has_no_batch_norm_that_learns(
+    make_model, make_galaxies, fit, tmp_path
+):
+    for number, options in enumerate(({"cache_features": False}, {"n_blocks": 1, "name": "test_convnext"})):
+        model = make_model("classification", **options)
+        fit(model, tmp_path / str(number), galaxies=make_galaxies(batch_size=1), max_epochs=1)
+        assert (tmp_path / str(number) / "checkpoint").exists()

@@ -4,6 +4,7 @@ Its argument is a JSON object: engine, devices, the catalog and the run's folder
 """
 
 import json
+import os
 import sys
 
 from zoobot.shared.engine import load_engine
@@ -15,7 +16,7 @@ SCHEMA = Schema.from_pairs(
 
 
 def main(engine, devices, catalog, run):
-    options = {"devices": devices}
+    options = {"devices": devices, "num_nodes": 2 if "TF_CONFIG" in os.environ else 1}
     if engine == "pytorch" and devices != 1:
         options["strategy"] = "ddp"
     if engine == "tensorflow" and devices != 1:

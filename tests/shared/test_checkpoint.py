@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import struct
 import sys
 
@@ -132,7 +133,7 @@ def test_a_move_that_fails_puts_the_older_checkpoint_back(tmp_path, monkeypatch)
     rename = checkpoint_module.Path.rename
 
     def refuse_drafts(path, target):
-        if ".draft-" in path.name:
+        if path.name.endswith(".draft"):
             raise PermissionError(13, "Permission denied")
         return rename(path, target)
 
@@ -174,11 +175,44 @@ def test_missing_folder_and_file_as_folder(tmp_path):
         read_checkpoint(tmp_path)
 
 
-def test_a_killed_replacement_is_pointed_at(tmp_path):
+def test_a_replacement_killed_between_its_two_renames_is_taken_back(tmp_path, caplog, left_by_the_dead):
+    folder = write_checkpoint(tmp_path / "c", make_checkpoint(training={"best_epoch": 3}))
+    draft = left_by_the_dead(folder, ".draft")
+    shutil.copytree(folder, draft)
+    folder.rename(left_by_the_dead(folder, ".older"))
+    assert read_checkpoint(folder).training == {"best_epoch": 3}
+    assert "the previous one is back" in caplog.text
+    assert draft.exists()
+    write_checkpoint(folder, make_checkpoint(training={"best_epoch": 9}))
+    assert os.listdir(tmp_path) == ["c"]
+    assert read_checkpoint(folder).training == {"best_epoch": 9}
+
+
+def test_where_the_previous_checkpoint_cannot_be_put_back_it_is_pointed_at(
+    tmp_path, monkeypatch, left_by_the_dead
+):
     folder = write_checkpoint(tmp_path / "c", make_checkpoint())
-    folder.rename(tmp_path / ".c.older-x")
-    with pytest.raises(CheckpointError, match=r"previous one in .*\.c\.older-x: rename it"):
+    folder.rename(left_by_the_dead(folder, ".older"))
+
+    def refuse(path, target):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(checkpoint_module.Path, "rename", refuse)
+    with pytest.raises(CheckpointError, match=r"previous one in .*\.c\..*\.older: rename it"):
         read_checkpoint(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770)])
+def test_files_have_the_modes_that_the_umask_says(tmp_path, umask, file, folder):
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # anew, and in the place of an older one
+            written = write_checkpoint(tmp_path / "c", make_checkpoint())
+    finally:
+        os.umask(before)
+    assert written.stat().st_mode & 0o777 == folder
+    assert {path.stat().st_mode & 0o777 for path in written.iterdir()} == {file}
 
 
 @pytest.mark.parametrize("name", [ENCODER_FILE, HEAD_FILE])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import ClassificationTask
 from zoobot.shared.training.galaxy_data import GalaxyData
 
@@ -80,3 +81,30 @@ def test_the_catalog_s_own_split_beside_other_catalogs(galaxies, caplog):
         data.setup()
     assert [len(data.galaxies[part]) for part in ("train", "val")] == [40, 40]
     assert "Column 'split' of the DataFrame is not looked at" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("galaxies", "batch_size", "devices", "are_large_enough"),
+    [
+        (9, 1, 1, False),
+        (3, 2, 1, False),
+        (4, 2, 1, True),
+        (9, 4, 1, True),
+        (9, 4, 4, False),
+        (9, 8, 4, False),
+        (16, 8, 4, True),
+    ],
+)
+def test_batches_of_one_galaxy_are_found_before_training(galaxies, batch_size, devices, are_large_enough):
+    ids = [str(number) for number in range(galaxies + 1)]
+    table = pd.DataFrame({"id_str": ids, "file_loc": ids, "ring": 0.0})
+    train, val = table.head(galaxies), table.tail(1)
+    read = [read_catalog(part, label_cols=["ring"], check_files=False) for part in (train, val)]
+    data = GalaxyData(train_catalog=read[0], val_catalog=read[1], batch_size=batch_size)
+    loader = data.loader("train", preprocessing=Preprocessing(image_size_pix=8), shard=(devices - 1, devices))
+    assert (min(map(len, loader.plan_batches())) > 1) == are_large_enough
+    if are_large_enough:
+        data.refuse_batches_of_one(devices)
+    else:
+        with pytest.raises(ConfigError, match="batches of one galaxy"):
+            data.refuse_batches_of_one(devices)

@@ -1,6 +1,7 @@
 """The manifest of a folder of parts: made once by many processes, and compared."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoobot.shared.errors import PredictionsError
+from zoobot.shared.files.whole import partial_name
 from zoobot.shared.loader import Failure
 from zoobot.shared.parts import manifest as module
 from zoobot.shared.parts.files import PartFolder
@@ -77,8 +79,8 @@ def test_many_processes_make_one_manifest(folder):
     assert [path.name for path in folder.path.iterdir()] == ["_manifest.json"]
 
 
-def test_a_partial_manifest_that_its_process_removes_meanwhile(folder, monkeypatch):
-    gone = folder.path / f".{folder.manifest.name}.1{module.PARTIAL_SUFFIX}"
+def test_a_partial_manifest_that_its_process_removes_meanwhile(folder, monkeypatch, left_by_the_dead):
+    gone = left_by_the_dead(folder.manifest, ".partial")
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
     assert claim_folder(folder, MANIFEST) == MANIFEST
 
@@ -114,13 +116,19 @@ def test_a_manifest_in_the_making_is_waited_for_a_little(folder, monkeypatch):
         read_manifest(folder)
 
 
-def test_only_what_a_shard_owns_is_cleaned(folder):
-    for number in range(4):
-        (folder.path / f".part-00000{number}.parquet.0123456789ab.partial").touch()
-    (folder.path / ".mine.partial").touch()
-    folder.clean(lambda number: number % 2 == 0)
-    left = sorted(path.name[:13] for path in folder.path.iterdir())
-    assert left == [".mine.partial", ".part-000001.", ".part-000003."]
+def test_only_what_the_dead_have_left_is_cleaned(folder, left_by_the_dead):
+    left_by_the_dead(folder.part(0), ".partial").touch()
+    lives = partial_name(folder.part(1))
+    elsewhere = left_by_the_dead(folder.part(2), ".partial", host="elsewhere")
+    long_ago = left_by_the_dead(folder.part(3), ".partial", host="elsewhere")
+    before = left_by_the_dead(folder.part(4), ".partial", pid=os.getpid())  # as in a container begun anew
+    users = folder.path / ".my.notes.partial"
+    for path in (lives, elsewhere, long_ago, before, users):
+        path.touch()
+    os.utime(long_ago, (0, 0))
+    os.utime(users, (0, 0))
+    folder.clean()
+    assert set(folder.path.iterdir()) == {lives, elsewhere, users}
 
 
 def test_parts_beyond_a_million_stay_in_order(folder):

@@ -1,12 +1,18 @@
+import errno
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint
-from zoobot.shared.errors import WriteError, ZoobotError
-from zoobot.shared.files.safe import draft_of, replacing, write_safely
+from zoobot.shared.errors import BusyError, WriteError, ZoobotError
+from zoobot.shared.files import locks
+from zoobot.shared.files.locks import lock_file, locked, refuse_busy
+from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.parts.shards import Shard
 
 #: The system refuses to let any file grow beyond 20 kB, as a full disk would.
 FULL = """
@@ -77,7 +83,7 @@ def test_what_ends_a_block_ends_the_draft_and_is_passed_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupt()
     assert not path.exists()
-    assert not draft_of(path).exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_a_file(tmp_path):
@@ -85,3 +91,69 @@ def test_a_folder_that_is_a_file(tmp_path):
     with pytest.raises(WriteError, match=r"can't write .*metrics\.csv: ") as told:
         write_safely(tmp_path / "run" / "metrics.csv", "")
     assert isinstance(told.value, ZoobotError)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from zoobot.shared.files.locks import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of a folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock_file(tmp_path))], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_place_is_one_process_s_until_it_dies(tmp_path, holder):
+    lock = lock_file(tmp_path)
+    for _ in range(2):
+        with pytest.raises(BusyError, match=rf"process {holder.pid} on \w+, since .*, works in {tmp_path}:"):
+            refuse_busy(lock)
+    with pytest.raises(BusyError, match="works in"), locked(lock):
+        pass
+    holder.kill()  # which leaves its mark
+    holder.wait()
+    assert lock.exists()
+    refuse_busy(lock)
+    with locked(lock), locked(lock):
+        refuse_busy(lock)
+    assert not lock.exists()
+
+
+def test_a_place_on_a_disk_without_locks(tmp_path, monkeypatch, holder):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    lock = lock_file(tmp_path)
+    with pytest.raises(BusyError, match=f"process {holder.pid} on"):
+        refuse_busy(lock)
+    holder.kill()
+    holder.wait()
+    with locked(lock):
+        pass
+    lock.write_text('{"host": "elsewhere", "pid": 1, "session": "0", "since": "2020"}')
+    with pytest.raises(BusyError, match=r"process 1 on elsewhere, since 2020, .*its mark is .*\.working\)"):
+        refuse_busy(lock)
+
+
+def test_parts_that_others_make_are_not_cleared(tmp_path):
+    folder = PartFolder(tmp_path)
+    for shard in (Shard(1, 1), Shard(2, 3)):
+        with ThreadPoolExecutor(1) as other, locked(folder.lock(shard)):
+            with pytest.raises(BusyError, match=r"works in .*(run|shard-2-of-3):"):
+                other.submit(folder.clear).result()
+            with locked(folder.lock(Shard(1, 3))):  # shards work side by side
+                pass
+    folder.clear()

@@ -1,7 +1,6 @@
 """Galaxies like others: against brute force and scikit-learn, with all that a table can have wrong."""
 
 import logging
-import os
 
 import numpy as np
 import pandas as pd
@@ -122,16 +121,15 @@ def test_an_index_is_kept_and_made_anew_for_other_features(write, features, capl
     assert "made anew" in caplog.text
 
 
-def test_a_killed_build_leaves_no_index_and_is_forgotten(write, features, monkeypatch):
+def test_a_killed_build_leaves_no_index_and_is_forgotten(write, features, monkeypatch, left_by_the_dead):
     table = write(features)
     monkeypatch.setattr(building, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         open_index(table)
     assert [path.name for path in table.parent.iterdir()] == ["features.parquet"]
     monkeypatch.undo()
-    killed = table.parent / ".features.similar.draft-abc"
+    killed = left_by_the_dead(table.parent / "features.similar", ".draft")
     killed.mkdir()
-    os.utime(killed, (0, 0))
     open_index(table)
     assert not killed.exists()
 

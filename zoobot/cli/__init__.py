@@ -6,6 +6,7 @@ is one line and exit code 2; any other keeps its traceback.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
@@ -26,6 +27,11 @@ __all__ = ["main", "main_exit"]
 
 def main_exit() -> None:
     """Run the command line and leave with its exit code: the entry point of the installed command."""
+    # a notebook tells the commands that it starts to draw into itself, which another process can't
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal has no sign for must not end a run
+            stream.reconfigure(errors="replace")
     raise SystemExit(main())
 
 

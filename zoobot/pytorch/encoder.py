@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoobot.pytorch.encoder_blocks import find_blocks
 from zoobot.shared.errors import EncoderError
@@ -79,6 +80,12 @@ class Encoder(nn.Module):
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in trainable)
         self.train(self.training)
+
+    @property
+    def norms_learn(self) -> bool:
+        """Whether a batch norm takes its statistics from the batches that it learns from."""
+        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        return any(p.requires_grad for norm in norms for p in norm.parameters())
 
     def train(self, mode: bool = True) -> Encoder:
         """Training mode for the parts that learn; the frozen ones stay in evaluation mode."""

@@ -132,6 +132,8 @@ class FinetuneableZoobot(GalaxyModel):
         galaxies = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(galaxies, GalaxyData):
             self.meet(galaxies)
+            if self.encoder.norms_learn:
+                galaxies.refuse_batches_of_one(self.trainer.world_size)
 
     def on_train_start(self) -> None:
         """Begin with the sums of losses of an epoch that goes on, and nothing to check."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from zoobot.pytorch import weights
@@ -24,6 +27,7 @@ from zoobot.pytorch.quiet_trainer import QuietTrainer
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.processes import expect_processes, tasks_together
 from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.galaxy_data import GalaxyData
@@ -109,6 +113,7 @@ def get_trainer(
     )
     options = dict(asked.others)
     _check_options(options)
+    expect_processes(devices, num_nodes)
     save_dir = Path(save_dir)
     given = _listed(options.pop("callbacks", None))
     best_model = BestModel(save_dir / "checkpoint", monitor)
@@ -126,6 +131,8 @@ def get_trainer(
         callbacks.append(TrainingProgress(best_model.best))
     quiet = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
     plugins = [SafeCheckpointIO(), *_listed(options.pop("plugins", None))]
+    if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        plugins += _environment(num_nodes)
     chosen = _choose_loggers(options.pop("logger", None), loggers, save_dir)
     try:
         return QuietTrainer(
@@ -323,6 +330,26 @@ def _listed(items: Any) -> list[Any]:
     if items is None:
         return []
     return list(items) if isinstance(items, (list, tuple)) else [items]
+
+
+def _environment(num_nodes: int) -> list[LightningEnvironment]:
+    """What Lightning is told of a SLURM job whose tasks do not train together; it would join them, or stop.
+
+    Raises:
+        ConfigError: If several machines were asked for, and nothing has started processes on them.
+    """
+    if "WORLD_SIZE" in os.environ or tasks_together() > 1:
+        return []
+    if num_nodes > 1 and "SLURM_JOB_ID" in os.environ:
+        msg = (
+            f"num_nodes={num_nodes} was asked for, but this process is one of 1: start one for each device, "
+            "by SLURM's srun"
+        )
+        raise ConfigError(msg)
+    if "SLURM_NTASKS" not in os.environ:
+        return []
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # which it has from the task's number: loggers would be silent
+    return [LightningEnvironment()]
 
 
 def _choose_loggers(logger: Any, names: Sequence[str], save_dir: Path) -> list[Logger] | bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,21 @@ class Catalog:
             msg = f"labels must have the shape {(len(self), len(columns))}, got {np.shape(labels)}"
             raise LabelError(msg)
         return replace(self, labels=values, label_cols=columns)
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's record says of it: `source`, `galaxies`, `fingerprint`, and `contents`.
+
+        `contents` is the fingerprint without the folder that all images lie in: it stays where they move.
+        """
+        # letter by letter, then back to a folder: unlike paths, such as those of other drives, share none
+        shared = os.path.commonprefix(self.paths).rpartition(os.sep)[0]  # noqa: RUF071
+        contents = replace(self, paths=[path.removeprefix(shared) for path in self.paths]).fingerprint()
+        return {
+            "source": self.name,
+            "galaxies": len(self),
+            "fingerprint": self.fingerprint(),
+            "contents": contents,
+        }
 
     def fingerprint(self) -> str:
         """A SHA-256 of ids, paths, label columns and labels: equal where they are, on any machine."""

@@ -16,12 +16,13 @@ pretrained=True)` loads the encoder of any such folder.
 
 from __future__ import annotations
 
+import glob
 import json
+import logging
 import math
 import platform
 import reprlib
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import as_plain, read_tensors, write_tensors
-from zoobot.shared.files.whole import sync
+from zoobot.shared.files.whole import abandoned, clear_abandoned, owned_name, sync
 from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.shared.training.taught import GALAXIES_FILE, TaughtBy
 
@@ -46,8 +47,11 @@ __all__ = [
     "read_checkpoint",
     "read_config",
     "read_encoder_file",
+    "recover_checkpoint",
     "write_checkpoint",
 ]
+
+logger = logging.getLogger("zoobot")
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
@@ -136,12 +140,13 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
     text = _to_json(checkpoint.to_config(), folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft-", dir=folder.parent))
+        clear_abandoned(folder.parent, glob.escape(folder.name), endings=(".draft",))
+        draft = owned_name(folder, ".draft")
+        draft.mkdir()
     except OSError as error:
         msg = f"can't write a checkpoint in {folder.parent}: {error}"
         raise CheckpointError(msg) from error
     try:
-        draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared result from colleagues
         (draft / CONFIG_FILE).write_text(text, encoding="utf-8")
         write_tensors(draft / ENCODER_FILE, checkpoint.encoder)
         if checkpoint.head is not None:
@@ -152,6 +157,7 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
             sync(path)
         _move_into_place(draft, folder)
         sync(folder.parent)
+        clear_abandoned(folder.parent, glob.escape(folder.name))
     except OSError as error:
         kept = "; the older one is kept" if folder.exists() else ""
         msg = (
@@ -235,6 +241,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder).expanduser()
     path = folder / CONFIG_FILE
+    if not folder.exists():
+        recover_checkpoint(folder)
     if not folder.is_dir():
         found = "is a file" if folder.exists() else f"does not exist{_kept_older(folder)}"
         msg = f"a checkpoint is a folder with {CONFIG_FILE} and {ENCODER_FILE}; {folder} {found}"
@@ -304,8 +312,32 @@ def _plain(value: Any) -> Any:
 
 def _kept_older(folder: Path) -> str:
     """Where a write that was killed at the last moment left the checkpoint it was replacing."""
-    older = sorted(folder.parent.glob(f".{folder.name}.older-*")) if folder.parent.is_dir() else []
+    older = _older_ones(folder)
     return f" (a killed write left the previous one in {older[-1]}: rename it)" if older else ""
+
+
+def _older_ones(folder: Path) -> list[Path]:
+    """The checkpoints that killed writes had moved aside, the latest last."""
+    left = abandoned(folder.parent, f".{glob.escape(folder.name)}.*.older")
+    return sorted((path for path in left if (path / CONFIG_FILE).is_file()), key=lambda p: p.stat().st_mtime)
+
+
+def recover_checkpoint(folder: str | Path) -> None:
+    """Put the previous checkpoint back where a write was killed between moving it aside and replacing it.
+
+    Args:
+        folder: Where a checkpoint should be; where one is, or none was moved aside, nothing happens.
+    """
+    folder = Path(folder).expanduser().absolute()
+    older = [] if folder.exists() else _older_ones(folder)
+    if not older:
+        return
+    try:
+        older[-1].rename(folder)
+    except OSError as error:  # such as on a disk that can only be read: who needs the checkpoint says more
+        logger.warning("%s can't be put back into %s: %s", older[-1], folder, error.strerror or error)
+        return
+    logger.warning("%s: a write was killed as it replaced this checkpoint; the previous one is back", folder)
 
 
 def _refuse_other_content(folder: Path) -> None:
@@ -325,8 +357,8 @@ def _move_into_place(draft: Path, folder: Path) -> None:
     if not folder.exists():
         draft.rename(folder)
         return
-    older = Path(tempfile.mkdtemp(prefix=f".{folder.name}.older-", dir=folder.parent))
-    folder.rename(older)  # an empty folder may be replaced by a rename
+    older = owned_name(folder, ".older")
+    folder.rename(older)
     try:
         draft.rename(folder)
     except OSError:

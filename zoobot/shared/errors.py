@@ -71,6 +71,10 @@ class WriteError(ZoobotError, OSError):
     """A file can't be written, such as on a full disk; what it was to replace is still there."""
 
 
+class BusyError(ZoobotError, RuntimeError):
+    """Another process works in the same place; the message says which, where, and since when."""
+
+
 class UnknownEngineError(ZoobotError, ValueError):
     """The engine asked for is none of those that Zoobot knows."""
 

@@ -11,6 +11,7 @@ import ast
 import functools
 import math
 import operator
+import os
 import re
 import shlex
 import types
@@ -40,6 +41,8 @@ __all__ = ["Options", "add_arguments", "in_flags", "setting"]
 OptionsType = TypeVar("OptionsType", bound="Options")
 
 _LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+#: What stands in the help for files and folders.
+_PATHS = ("FILE", "FOLDER", "FEATURES", "RESULTS", "SESSION")
 _TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 
 
@@ -88,6 +91,20 @@ class Options:
         """The options as JSON-ready values."""
         values = {name: getattr(self, name) for name in _kinds(type(self))}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    def to_paths(self) -> dict[str, Any]:
+        """The absolute paths of those options that name files or folders, JSON-ready; the others are absent.
+
+        What may also be a name (of a model, an encoder, a decision tree) is a path where such a file is.
+        """
+        found: dict[str, Any] = {}
+        for kind in _kinds(type(self)).values():
+            value = getattr(self, kind.name)
+            if kind.is_path or (kind.may_be_path and value):
+                paths = [_absolute(item, must_exist=not kind.is_path) for item in _listed(value)]
+                if paths and None not in paths:
+                    found[kind.name] = paths if kind.is_list else paths[0]
+        return found
 
     @classmethod
     def from_config(cls: type[OptionsType], config: Mapping[str, Any]) -> OptionsType:
@@ -207,6 +224,14 @@ class _Kind:
         self.types = tuple(m for m in members if m in _TYPE_WORDS)
 
     @property
+    def is_path(self) -> bool:
+        return self.metavar in _PATHS
+
+    @property
+    def may_be_path(self) -> bool:
+        return self.metavar == "MODEL" or self.name in ("encoder", "schema")
+
+    @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
@@ -300,6 +325,12 @@ class _Kind:
             return text
         msg = f"must be {self._expected()}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
+
+
+def _absolute(place: str, *, must_exist: bool) -> str | None:
+    """A path from the root; None of what is none."""
+    path = os.path.abspath(os.path.expanduser(place))
+    return None if "://" in place or (must_exist and not os.path.exists(path)) else path
 
 
 def _as_float(number: int) -> float:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from zoobot.shared.errors import ConfigError
+from zoobot.tensorflow.keras_settings import made_in
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot
@@ -57,7 +57,7 @@ def choose_precision(precision: str, accelerator: str) -> str:
         raise ConfigError(msg)
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "cpu" or not gpus:
-        return keras.config.dtype_policy().name
+        return made_in()
     generation = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
     return "mixed_bfloat16" if generation >= _BFLOAT16_SINCE else "mixed_float16"
 
@@ -67,7 +67,7 @@ def in_precision(model: FinetuneableZoobot, policy: str) -> Iterator[None]:
     """Compute the encoder of a model in another precision for a while; its weights stay as they are."""
     layers: list[Any] = model.encoder._flatten_layers()
     before = [layer.dtype_policy for layer in layers]
-    if policy == keras.config.dtype_policy().name:
+    if policy == made_in():
         yield
         return
     for layer in layers:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.keras_settings import made_in, stated
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Encoder(keras.Model):
         EncoderError: If the network can't take such images, or gives something else than features.
     """
 
+    @stated()
     def __init__(
         self,
         model: keras.layers.Layer,
@@ -72,6 +74,13 @@ class Encoder(keras.Model):
         """
         learning = bool(training) and any(v.trainable for v in self.model.weights)
         return self.model(images, training=learning)
+
+    @property
+    def norms_learn(self) -> bool:
+        """Whether a batch norm takes its statistics from the batches that it learns from."""
+        layers = self.model._flatten_layers()
+        norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        return any(norm.trainable and norm.trainable_weights for norm in norms)
 
     def timm_variables(self) -> dict[str, keras.Variable]:
         """Every parameter and norm statistic by timm's name; kernels keep Keras's order of axes."""
@@ -131,7 +140,7 @@ def _find_num_features(model: keras.layers.Layer, preprocessing: Preprocessing, 
         if isinstance(model, Network):
             features = model.compute_output_spec(keras.KerasTensor(shape))
         else:
-            features = model(np.zeros(shape, keras.config.floatx()), training=False)
+            features = model(np.zeros(shape, made_in()), training=False)
     except _WRONG_USE as error:
         reason = " ".join(str(error).split())[:500]
         msg = f"the encoder {architecture} can't take images of shape {shape}: {reason}"

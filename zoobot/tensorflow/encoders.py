@@ -41,7 +41,7 @@ def load_encoder(
     image_size_pix: int | None = None,
     drop_path_rate: float = 0.0,
 ) -> Encoder:
-    """An encoder by name, with its weights; as the PyTorch engine's, in the types of Keras's global policy.
+    """An encoder by name, with its weights; as the PyTorch engine's.
 
     Args:
         name: `hf_hub:owner/name`, a checkpoint folder, a bundled encoder, or an architecture

@@ -24,6 +24,7 @@ from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.cut import Cut
 from zoobot.tensorflow.data import network_input
+from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.strategies import copies_of
 
 __all__ = ["GalaxyModel"]
@@ -50,6 +51,7 @@ class GalaxyModel(keras.Model):
 
     head: Any
 
+    @stated()
     def __init__(
         self,
         task: Task,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from zoobot.shared.training.head_optimum import HeadLoss
 from zoobot.shared.training.head_start import HeadInEngine
 from zoobot.tensorflow import heads
+from zoobot.tensorflow.keras_settings import making_in, stated
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot
@@ -37,7 +36,7 @@ def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
 def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
     """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
     outputs = model.head.linear.units
-    with _in_float64():
+    with making_in("float64"), stated():
         head: Any = heads.build_head(model.task, outputs, dropout_prob=0.0)
         # its outputs are given, and of a product in float64 TensorFlow warns
         head.linear = keras.layers.Identity()
@@ -59,14 +58,3 @@ def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
         return losses.numpy(), slopes.numpy()
 
     return loss
-
-
-@contextmanager
-def _in_float64() -> Iterator[None]:
-    """Build layers in double precision for a while."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

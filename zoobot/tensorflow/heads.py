@@ -23,6 +23,7 @@ from zoobot.shared.training.head_checks import (
     checked_target_statistics,
     prior_logits,
 )
+from zoobot.tensorflow.keras_settings import made_in
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -36,7 +37,7 @@ class _Head(keras.layers.Layer):
     def __init__(self, num_features: int, num_outputs: int, dropout_prob: float) -> None:
         check_head(num_features, num_outputs, dropout_prob)
         # log-gamma and softmax lose too many digits in half precision
-        dtype = keras.config.dtype_policy().variable_dtype
+        dtype = made_in()
         super().__init__(dtype=dtype)
         self.num_features = num_features
         self.dropout = keras.layers.Dropout(dropout_prob, dtype=dtype)

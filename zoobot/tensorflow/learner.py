@@ -17,6 +17,7 @@ from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.training.loss_parts import part_groups
 from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow.galaxy_model import GalaxyModel
+from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
 from zoobot.tensorflow.strategies import over_devices, totals_of
@@ -35,6 +36,7 @@ class FinetuneableZoobot(GalaxyModel):
         **options: Those of `GalaxyModel`.
     """
 
+    @stated()
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
         self._mean_loss = keras.metrics.Mean(name="loss")
@@ -99,6 +101,7 @@ class FinetuneableZoobot(GalaxyModel):
             self.make_train_function(force=True)
             self.make_test_function(force=True)
 
+    @stated()
     def compile(
         self,
         optimizer: Any = None,

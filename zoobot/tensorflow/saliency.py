@@ -25,6 +25,7 @@ from zoobot.shared.training.galaxy_data import CatalogSource
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.finetune import FinetuneableZoobot
+from zoobot.tensorflow.keras_settings import stated
 
 __all__ = ["explain", "image_gradients", "map_gradients"]
 
@@ -207,6 +208,7 @@ class _Gradients:
         return maps, tape.gradient(score, maps)
 
     @cached_property
+    @stated()
     def _network_with_maps(self) -> keras.Model:
         """The network, giving its last feature maps besides its features."""
         network = self._model.encoder.model

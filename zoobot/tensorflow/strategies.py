@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.processes import expect_processes, meet_others, srun_tasks
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot
@@ -36,13 +37,15 @@ __all__ = [
 def choose_strategy(accelerator: str, devices: int | str, num_nodes: int) -> tf.distribute.Strategy | None:
     """How a model is trained on several devices; None where there is one.
 
-    Machines are those of TF_CONFIG, or of the SLURM step that this process is a task of.
+    Machines are those of TF_CONFIG, or of the SLURM step that this process is a task of, and are joined only
+    where several were asked for.
 
     Raises:
         ConfigError: If there are not as many devices or machines, or TensorFlow has already begun to compute.
     """
-    workers = _workers_told()
-    if num_nodes > 1 and workers < num_nodes:
+    expect_processes(devices, num_nodes)
+    workers = _workers_told() if num_nodes > 1 else 1
+    if workers < num_nodes:
         msg = (
             f"num_nodes={num_nodes} was asked for, but this process is one of {workers}: start one on each "
             "machine, by SLURM's srun or with TF_CONFIG"
@@ -61,7 +64,7 @@ def _workers_told() -> int:
     if os.environ.get("TF_CONFIG"):
         cluster = json.loads(os.environ["TF_CONFIG"]).get("cluster", {})
         return len([*cluster.get("chief", []), *cluster.get("worker", [])]) or 1
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    return srun_tasks()
 
 
 def _over_machines() -> tf.distribute.Strategy:
@@ -71,6 +74,8 @@ def _over_machines() -> tf.distribute.Strategy:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             gpus_per_node=_workers_told(), gpus_per_task=1, auto_set_gpu=False
         )
+    resolver = resolver or tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    _meet(resolver)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
@@ -78,6 +83,15 @@ def _over_machines() -> tf.distribute.Strategy:
             raise
         msg = "on several machines, call get_trainer before a model is made or anything else is computed"
         raise ConfigError(msg) from error
+
+
+def _meet(resolver: Any) -> None:
+    """Wait, where a signal can end it, until all processes of the cluster are there."""
+    cluster = resolver.cluster_spec()
+    jobs = [job for job in ("chief", "worker") if job in cluster.jobs]
+    addresses = [address for job in jobs for address in cluster.job_tasks(job)]
+    own = cluster.task_address(resolver.task_type, resolver.task_id)
+    meet_others(addresses, addresses.index(own))
 
 
 def _choose_devices(accelerator: str, devices: int | str) -> list[str]:

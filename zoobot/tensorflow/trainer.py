@@ -254,6 +254,8 @@ class Trainer:
             CheckpointError: If there is nothing to resume, or it does not fit the model.
         """
         model.meet(galaxies)
+        if model.encoder.norms_learn:
+            galaxies.refuse_batches_of_one(self.world_size)
         self.model, self.current_epoch, self.first_batch = model, 0, 0
         best = BestEpoch(self.monitor)
         galaxies.trainer = self

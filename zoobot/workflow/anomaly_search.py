@@ -16,7 +16,7 @@ from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.safe import replacing
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     from zoobot.shared.config import AnomaliesOptions
@@ -60,12 +60,8 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
     save_loc = list_place(options.save_loc, overwrite=options.overwrite)
     features = read_features(options.features)
     file_locs = find_images(features.ids, options, features.origin)
-    record = RunRecord(
-        save_loc.with_suffix(".run.json"), {"work": "anomalies", "status": "running", "command": command}
-    )
     facts = {"source": options.features, "galaxies": len(features), "origin": features.origin}
-    record.update(options=options.to_config(), data={"features": facts}, versions=loaded_versions())
-    with record.running():
+    with table_run(save_loc, "anomalies", options, command=command, data={"features": facts}) as record:
         logger.info("Looking for the strangest of %s galaxies", f"{len(features):,}")
         scores = score_anomalies(
             features.ids,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared import tasks
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.errors import ConfigError, PredictionsError, ZoobotError
+from zoobot.shared.errors import BusyError, ConfigError, PredictionsError, ZoobotError
 from zoobot.shared.parts.files import PartFolder, is_folder_of_parts
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.predicting.run import check_request
@@ -135,11 +136,15 @@ def predict_shard(options: PredictOptions, command: str) -> ZoobotError | None:
         The error that no further attempt would mend, which Dask therefore is not to see as one.
     """
     with _ONE_AT_A_TIME:
-        try:
-            predict(options, command=command)
-        except ZoobotError as error:
-            return error
-    return None
+        while True:
+            try:
+                predict(options, command=command)
+            except BusyError:  # a worker that Dask has lost may be at work on it still: go on after it
+                time.sleep(_LOOK_EVERY_S)
+            except ZoobotError as error:
+                return error
+            else:
+                return None
 
 
 def _wait(futures: Sequence[Future], watch: FolderWatch) -> None:

@@ -94,7 +94,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
     galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
     tell_pixels(*models)
-    record = open_run(folder, _WORK, options.to_config(), command=command)
+    record = open_run(folder, _WORK, options, command=command)
     with record.running():
         data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
         record.update(data={"catalog": data})

@@ -97,7 +97,7 @@ def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain"
         progress=options.progress,
     )
     stems = dict(zip(galaxies.ids, file_stems(galaxies.ids), strict=True))
-    record = open_run(folder, _WORK, options.to_config(), command=command)
+    record = open_run(folder, _WORK, options, command=command)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     rows, not_adding_up = [], []
     with record.running():

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from zoobot.workflow.known_galaxies import encode_known, split_held_out
 from zoobot.workflow.loop_rounds import Round, play
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.prediction import save_failures
-from zoobot.workflow.resuming import check_same_data, unfinished_run
+from zoobot.workflow.resuming import check_same_data, encoder_hash, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.score_table import aligned
 
@@ -96,11 +96,12 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
     model = build_model(engine, options.finetune_options(), labelled)
     model.task = model.task.bind(labelled.label_cols)
     model.task.check_labels(np.asarray(galaxies.labels), galaxies.ids)
-    facts = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
+    facts = galaxies.describe()
     if before is not None:
         check_same_data(before, {"catalog": facts})
-    asked = replace(options, resume=False, overwrite=False).to_config()
-    record = open_run(folder, "loop", asked, command=command, resume=options.resume)
+    record = open_run(
+        folder, "loop", options, command=command, resume=options.resume, encoder_sha256=encoder_hash(options)
+    )
     with record.running():
         record.update(data={"catalog": facts}, held_out=int(is_held_out.sum()))
         known, failures = encode_known(engine, model, galaxies, options, folder)
@@ -143,7 +144,9 @@ class _Plays:
     def __init__(self, path: Path, options: LoopOptions) -> None:
         self._path = path
         self._options = options
-        self._played: dict[str, list[Round]] = json.loads(path.read_text()) if path.is_file() else {}
+        self._played: dict[str, list[Round]] = {}
+        if path.is_file():
+            self._played = json.loads(path.read_text(encoding="utf-8"))
 
     def open(self) -> list[tuple[str, int]]:
         """Strategies and seeds whose last round is still to come: seed by seed, so that curves grow alike."""
@@ -163,9 +166,7 @@ class _Plays:
 
     def add(self, strategy: str, seed: int, one: Round) -> None:
         self._played.setdefault(f"{strategy} {seed}", []).append(one)
-        draft = self._path.with_name(f".{self._path.name}.draft")
-        draft.write_text(json.dumps(self._played) + "\n", encoding="utf-8")
-        draft.replace(self._path)
+        write_safely(self._path, json.dumps(self._played) + "\n")
         score = self._options.score or MAIN_SCORES[self._options.kind]
         logger.info(
             "%s, seed %d: %d labels, %s %.4g", strategy, seed, one["labels"], score, one["scores"][score]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError, PredictionsError
+from zoobot.shared.files.locks import locked
 from zoobot.shared.files.safe import write_safely
 from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.parts.shards import read_shard
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions
 
 if TYPE_CHECKING:
     from zoobot.shared.config import PredictOptions, RepresentOptions
@@ -43,7 +44,8 @@ def predict_into_folder(
         tables: Writes further tables from the whole folder.
 
     Raises:
-        ZoobotError: If the catalog can't be used, or the folder holds another run's predictions.
+        ZoobotError: If the catalog can't be used, the folder holds another run's predictions, or another
+            process predicts the same.
     """
     shard = read_shard(options.shard)
     folder = PartFolder(options.save_loc)
@@ -51,20 +53,20 @@ def predict_into_folder(
     if options.overwrite:
         folder.clear()
     folder.prepare()
-    name = "run" if shard.total == 1 else f"shard-{shard.number}-of-{shard.total}"
-    path = folder.runs / f"{name}.json"
-    before = path.read_bytes() if path.exists() else None
-    record = RunRecord(path, {"work": work, "status": "running", "command": command})
-    record.update(options=options.to_config(), versions=loaded_versions())
-    with _forgotten_if_refused(path, before), record.running():
-        predict_with(
-            galaxies,
-            models,
-            save_loc=f"{folder.path}/",
-            part_rows=options.part_rows,
-            shard=options.shard,
-        )
-        tables(folder.path)
+    with locked(folder.lock(shard)):
+        path = folder.record(shard)
+        before = path.read_bytes() if path.exists() else None
+        record = RunRecord(path, {"work": work, "status": "running", "command": command})
+        record.update(**describe_options(options), versions=loaded_versions())
+        with _forgotten_if_refused(path, before), record.running():
+            predict_with(
+                galaxies,
+                models,
+                save_loc=f"{folder.path}/",
+                part_rows=options.part_rows,
+                shard=options.shard,
+            )
+            tables(folder.path)
     return Parts(folder.path)
 
 

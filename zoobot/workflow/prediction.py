@@ -25,7 +25,7 @@ from zoobot.shared.trees.posterior_tables import write_posterior_table
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder, refuse_tables_of_a_shard
 from zoobot.workflow.prediction_result import PredictResult, result_of_parts
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +79,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     tell_pixels(*models)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    record = RunRecord(
-        save_loc.with_suffix(".run.json"), {"work": "predict", "status": "running", "command": command}
-    )
-    record.update(options=options.to_config(), data={"catalog": data}, versions=loaded_versions())
-    with record.running():
+    with table_run(save_loc, "predict", options, command=command, data={"catalog": data}):
         predictions = predict_with(
             galaxies,
             models,

@@ -24,7 +24,7 @@ from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.member_predictions import Members, ask_models, read_table
 from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.prediction import save_failures
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
@@ -81,12 +81,8 @@ def prioritise(
     galaxies, labelled = _without_labelled(everything, options)
     price = _costs(galaxies, options.cost_col)
     encodes = options.diversity != "none" and options.checkpoint is not None
-    record = RunRecord(
-        save_loc.with_suffix(".run.json"), {"work": "prioritise", "status": "running", "command": command}
-    )
     facts = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    record.update(options=options.to_config(), data={"catalog": facts}, versions=loaded_versions())
-    with record.running():
+    with table_run(save_loc, "prioritise", options, command=command, data={"catalog": facts}) as record:
         if options.predictions is None:
             members = ask_models(galaxies, labelled, options)
         else:

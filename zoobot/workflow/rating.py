@@ -14,13 +14,14 @@ from zoobot.shared.catalogs.galaxy_ids import is_missing, read_ids
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.files.safe import replacing
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.rating.folder import is_session
 from zoobot.shared.rating.log import as_rating
 from zoobot.shared.rating.session import RatingSession
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
-from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, loaded_versions
+from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, describe_options, loaded_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +74,8 @@ def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> Rate
     record = RunRecord(
         session.folder / RECORD_FILE, {"work": "rate", "status": "running", "command": command}
     )
-    record.update(options=options.to_config(), versions=loaded_versions())
-    with record.running():
+    record.update(**describe_options(options), versions=loaded_versions())
+    with locked(lock_file(session.folder)), record.running():
         new = session.rate(_filled_in(session) | _from_table(options.ratings) | _spoken(options.rate))
         ranking = session.ranking(model=options.model).head(options.ranked)
         to_rate = session.propose(options.n, model=options.model, ask_for=options.ask_for)

@@ -14,7 +14,7 @@ from zoobot.shared.features.tables import read_feature_chunks, read_features
 from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.workflow.prediction import free_place
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     from zoobot.shared.config import ReduceOptions
@@ -73,11 +73,7 @@ def reduce(options: ReduceOptions, *, command: str = "zoobot.workflow.reduce") -
         place = Path(options.projection).expanduser()
         projection = Projection.load(place)
         _refuse_other_features(origin, projection.origin, options)
-    record = RunRecord(
-        save_loc.with_suffix(".run.json"), {"work": "reduce", "status": "running", "command": command}
-    )
-    record.update(options=options.to_config(), versions=loaded_versions())
-    with record.running():
+    with table_run(save_loc, "reduce", options, command=command):
         facts = {"components": options.pca, "explained": projection.explained, "file": place.name}
         written = _write(save_loc, projection, options, {**origin, "projection": facts})
     return ReduceResult(

@@ -20,7 +20,7 @@ from zoobot.shared.predictions import failure_table
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.part_predicting import predict_into_folder
 from zoobot.workflow.prediction import free_place, save_failures
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,11 +94,7 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
     encoder = load_told_encoder(engine, options)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    record = RunRecord(
-        save_loc.with_suffix(".run.json"), {"work": "represent", "status": "running", "command": command}
-    )
-    record.update(options=options.to_config(), data={"catalog": data}, versions=loaded_versions())
-    with record.running():
+    with table_run(save_loc, "represent", options, command=command, data={"catalog": data}):
         found = encode_with(galaxies, encoder, save_loc=save_loc)
         failures = save_failures(found.failures, save_loc.with_suffix(".failures.csv"))
     return RepresentResult(

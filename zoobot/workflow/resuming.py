@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from zoobot.shared.checkpoint import ENCODER_FILE
 from zoobot.shared.config import FinetuneOptions, LoopOptions, TrainOptions
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.hash import hash_file
 from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, read_record
 
-__all__ = ["check_same_data", "resumed_options", "unfinished_run"]
+__all__ = ["check_same_data", "encoder_hash", "resumed_options", "unfinished_run"]
+
+logger = logging.getLogger("zoobot")
 
 _OPTIONS: dict[str, Any] = {"finetune": FinetuneOptions, "train": TrainOptions, "loop": LoopOptions}
 
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
 _FREE_ON_RESUME = {
     "num_workers",
-    "cache_dir",
     "checkpoint_minutes",
     "progress",
     "accelerator",
     "resume",
     "overwrite",
 }
+
+#: What only says where something is. What is there must be the same: galaxies and weights are compared.
+_PLACES = {"save_dir", "cache_dir", "catalog", "val_catalog", "test_catalog", "root", "mosaic", "encoder"}
+
+_WEIGHTS = (ENCODER_FILE, "pytorch_model.bin")
 
 
 def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
@@ -45,7 +54,37 @@ def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
     if record.content["work"] != work:
         msg = f"{folder} holds a run of `zoobot {record.content['work']}`: resume it with that command"
         raise ConfigError(msg)
-    return _OPTIONS[work].from_config({**record.content["options"], **given, "resume": True})
+    before = record.content["options"]
+    places = {name: _found_again(before[name], path) for name, path in _places(record).items()}
+    return _OPTIONS[work].from_config({**before, **places, **given, "resume": True})
+
+
+def _places(record: RunRecord) -> dict[str, Any]:
+    """Where the files of a run were, by the names of options; records of older versions do not say."""
+    kept = record.content.get("paths")
+    told = kept if isinstance(kept, dict) else {}
+    return {
+        name: path for name, path in told.items() if name in _PLACES and name in record.content["options"]
+    }
+
+
+def _found_again(typed: Any, absolute: Any) -> Any:
+    """A place as it is found from the folder where the run goes on: as it was, or else as it was typed."""
+    if isinstance(typed, list):
+        return [_found_again(*pair) for pair in zip(typed, absolute, strict=True)]
+    if Path(typed).is_absolute():
+        return typed
+    return typed if Path(typed).exists() and not Path(absolute).exists() else absolute
+
+
+def encoder_hash(options: Any) -> str | None:
+    """A SHA-256 of the weights in an encoder's folder, to know it where it moves to; None of a name."""
+    place = Path(options.encoder).expanduser()
+    for folder in (place / "checkpoint", place):
+        for name in _WEIGHTS:
+            if (folder / name).is_file():
+                return hash_file(folder / name)
+    return None
 
 
 def unfinished_run(work: str, options: Any, folder: Path) -> RunRecord:
@@ -62,10 +101,16 @@ def unfinished_run(work: str, options: Any, folder: Path) -> RunRecord:
         msg = f"the run in {folder} is finished: there is nothing to resume"
         raise ConfigError(msg)
     before = _OPTIONS[work].from_config(record.content["options"])
+    free = _FREE_ON_RESUME | _PLACES
+    if record.content.get("encoder_sha256") and encoder_hash(options) != record.content["encoder_sha256"]:
+        msg = f"the run in {folder} was started from other weights than those of --encoder {options.encoder}"
+        raise ConfigError(msg)
+    if not record.content.get("encoder_sha256"):
+        free = free - {"encoder"}
     changed = [
         f"{f.name} was {getattr(before, f.name)!r}, now {getattr(options, f.name)!r}"
         for f in fields(options)
-        if f.name not in _FREE_ON_RESUME and getattr(before, f.name) != getattr(options, f.name)
+        if f.name not in free and getattr(before, f.name) != getattr(options, f.name)
     ]
     if changed:
         listed = "; ".join(changed)
@@ -75,12 +120,16 @@ def unfinished_run(work: str, options: Any, folder: Path) -> RunRecord:
 
 
 def check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
-    """Raise a ConfigError unless the galaxies are those that a run was started with."""
+    """Raise a ConfigError unless the galaxies are those that a run was started with, wherever they are."""
     before = record.content.get("data", data)
     for part in sorted(set(before) | set(data)):
-        if before.get(part, {}).get("fingerprint") != data.get(part, {}).get("fingerprint"):
+        old, new = before.get(part, {}), data.get(part, {})
+        same = [name for name in ("fingerprint", "contents") if old.get(name) == new.get(name) is not None]
+        if not same:
             msg = (
                 f"the {part} galaxies are not those the run was started with: ids, paths or labels differ; "
                 "start over with --overwrite"
             )
             raise ConfigError(msg)
+        if "fingerprint" not in same:
+            logger.warning("the images of the %s galaxies are read from %s now", part, new["source"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import platform
@@ -9,22 +10,30 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import ConfigError, WriteError
-from zoobot.shared.files.safe import draft_of, write_safely
+from zoobot.shared.files.locks import Lock, lock_file, locked, refuse_busy
+from zoobot.shared.files.safe import write_safely
+from zoobot.shared.files.whole import clear_abandoned
+
+if TYPE_CHECKING:
+    from zoobot.shared.settings import Options
 
 __all__ = [
     "RECORD_FILE",
     "RUN_FILES",
     "RunRecord",
     "check_run_folder",
+    "describe_options",
     "loaded_versions",
     "open_run",
     "read_record",
     "read_record_file",
+    "table_run",
 ]
 
 logger = logging.getLogger(__name__)
@@ -68,11 +77,15 @@ class RunRecord:
     Args:
         path: The file.
         content: What it says.
+
+    Attributes:
+        lock: That of the run's folder, which is held until the run ends.
     """
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self.path = path
         self.content = content
+        self.lock: Lock | None = None
 
     def update(self, **facts: Any) -> None:
         """Add facts, JSON-ready, and write the file."""
@@ -82,6 +95,15 @@ class RunRecord:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Record how the work inside ends: finished, interrupted, or failed with which error."""
+        try:
+            with self._ending():
+                yield
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
@@ -112,7 +134,14 @@ def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite
 
     Raises:
         ConfigError: If the folder holds something else, or a run and neither `resume` nor `overwrite`.
+        BusyError: If another process works there.
     """
+    if folder.is_dir():
+        refuse_busy(lock_file(folder))
+    _check_content(folder, work, resume=resume, overwrite=overwrite)
+
+
+def _check_content(folder: Path, work: str, *, resume: bool, overwrite: bool) -> None:
     old = read_record(folder)
     _refuse_other_content(folder, old, work)
     if old is not None and not (resume or overwrite):
@@ -120,34 +149,94 @@ def check_run_folder(folder: Path, work: str, *, resume: bool = False, overwrite
 
 
 def open_run(
-    folder: Path, work: str, options: dict[str, Any], *, command: str, resume: bool = False
+    folder: Path, work: str, options: Options, *, command: str, resume: bool = False, **facts: Any
 ) -> RunRecord:
     """The record of a run about to start, in a folder that was checked; an earlier run's files are deleted.
 
-    Only files that runs write are deleted, and none where the earlier run is resumed.
+    Only files that runs write are deleted, and none where the earlier run is resumed. The folder is this
+    process's until the work in the record's `running` ends.
 
     Args:
         folder: Where the run leaves its results.
         work: What kind of run: "finetune", "train", "evaluate", "loop" or "explain".
-        options: What was asked, JSON-ready.
+        options: What was asked.
         command: How it was asked, for the record.
         resume: Whether a run in the folder is continued.
+        **facts: What else the record says, JSON-ready.
 
     Raises:
         ConfigError: If the folder can't be written.
+        BusyError: If another process works there.
     """
-    old = read_record(folder)
     try:
-        if old is not None and resume:
-            old.update(status="running", resumed=[*old.content.get("resumed", []), _now()])
-            return old
-        _clear(folder)
-        record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
-        record.update(started=_now(), options=options, versions=loaded_versions())
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(lock_file(folder))
+        try:
+            record = _begin(folder, work, options, command, resume=resume, **facts)
+        except BaseException:
+            lock.release()
+            raise
     except OSError as error:
         msg = f"can't write into {folder}: {error.strerror or error}"
         raise ConfigError(msg) from error
+    record.lock = lock
     return record
+
+
+def _begin(
+    folder: Path, work: str, options: Options, command: str, *, resume: bool, **facts: Any
+) -> RunRecord:
+    """The record of a run in a folder that nobody else can change."""
+    # looked at again: a run may have ended there since
+    _check_content(folder, work, resume=resume, overwrite=getattr(options, "overwrite", False))
+    clear_abandoned(folder)
+    old = read_record(folder)
+    if old is not None and resume:
+        paths = describe_options(options)["paths"]
+        old.update(status="running", paths=paths, resumed=[*old.content.get("resumed", []), _now()])
+        return old
+    _clear(folder)
+    passing = {name: False for name in ("resume", "overwrite") if hasattr(options, name)}
+    record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
+    record.update(
+        started=_now(), **describe_options(replace(options, **passing)), **facts, versions=loaded_versions()
+    )
+    return record
+
+
+@contextmanager
+def table_run(
+    save_loc: Path, work: str, options: Options, *, command: str, **facts: Any
+) -> Iterator[RunRecord]:
+    """The record beside a table, NAME.run.json, of the run that writes it; of two at once one is refused.
+
+    Args:
+        save_loc: The table.
+        work: What kind of run, in a word.
+        options: What was asked.
+        command: How it was asked, for the record.
+        **facts: What else the record says, JSON-ready.
+
+    Raises:
+        BusyError: If another process writes the same table.
+        ConfigError: If one has written it meanwhile.
+    """
+    was_there = save_loc.exists()
+    with locked(lock_file(save_loc)):
+        if save_loc.exists() and not was_there:
+            msg = f"{save_loc} was written by another process meanwhile"
+            raise ConfigError(msg)
+        clear_abandoned(save_loc.parent, glob.escape(save_loc.name))
+        path = save_loc.with_suffix(".run.json")
+        record = RunRecord(path, {"work": work, "status": "running", "command": command})
+        record.update(**describe_options(options), **facts, versions=loaded_versions())
+        with record.running():
+            yield record
+
+
+def describe_options(options: Options) -> dict[str, Any]:
+    """What a record says of a run's options: as they were given, and where the files among them were."""
+    return {"options": options.to_config(), "paths": options.to_paths()}
 
 
 def read_record(folder: Path) -> RunRecord | None:
@@ -190,8 +279,11 @@ def _refuse_other_content(folder: Path, old: RunRecord | None, work: str) -> Non
     if folder.exists() and not folder.is_dir():
         msg = f"save_dir must be a folder, but {folder} is a file"
         raise ConfigError(msg)
-    if old is None and folder.is_dir() and any(folder.iterdir()):
-        some = ", ".join(sorted(p.name for p in folder.iterdir())[:5])
+    if folder.is_dir():
+        clear_abandoned(folder)
+    others = [] if old is not None or not folder.is_dir() else sorted(p.name for p in folder.iterdir())
+    if set(others) - {lock_file(folder).name}:
+        some = ", ".join(others[:5])
         msg = f"{folder} holds other files ({some}); give the run a folder of its own"
         raise ConfigError(msg)
     if old is not None and old.content["work"] != work:
@@ -212,7 +304,6 @@ def _refuse_occupied(folder: Path, old: RunRecord) -> None:
 def _clear(folder: Path) -> None:
     for name in RUN_FILES:
         path = folder / name
-        draft_of(path).unlink(missing_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
         else:

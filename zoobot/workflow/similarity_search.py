@@ -17,7 +17,7 @@ from zoobot.shared.pixels.locations import SEPARATOR
 from zoobot.shared.similarity import SimilarityIndex, open_index
 from zoobot.workflow.contact_sheets import draw_sheet, find_images
 from zoobot.workflow.query_images import encode_images
-from zoobot.workflow.run_folder import RunRecord, loaded_versions
+from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions
 
 if TYPE_CHECKING:
     from zoobot.shared.config import SimilarOptions
@@ -154,7 +154,7 @@ def _record(save_loc: Path, index: SimilarityIndex, options: SimilarOptions, com
     path = save_loc.with_suffix(".run.json")
     record = RunRecord(path, {"work": "similar", "status": "running", "command": command})
     facts = {"source": options.features, "galaxies": len(index), "origin": index.origin}
-    record.update(options=options.to_config(), data={"features": facts}, versions=loaded_versions())
+    record.update(**describe_options(options), data={"features": facts}, versions=loaded_versions())
     record.update(exact=index.is_exact, status="finished")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,14 +13,14 @@ import pandas as pd
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.engine import load_engine
-from zoobot.shared.processes import is_first_process
+from zoobot.shared.processes import expect_processes, is_first_process
 from zoobot.shared.training.log import EpochLog
 from zoobot.shared.training.taught import keep_split
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrating import calibrate_model
 from zoobot.workflow.evaluation import Evaluation, evaluate_models
 from zoobot.workflow.pictures import attempt_picture, draw_training_curves
-from zoobot.workflow.resuming import check_same_data, unfinished_run
+from zoobot.workflow.resuming import check_same_data, encoder_hash, unfinished_run
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.starting import tell_what_starts
 
@@ -98,6 +98,7 @@ def train(options: TrainOptions, *, command: str = "zoobot.workflow.train") -> T
 def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
+    expect_processes(options.devices, options.num_nodes)
     is_first = is_first_process()
     if is_first:
         check_run_folder(folder, work, resume=options.resume, overwrite=options.overwrite)
@@ -111,13 +112,16 @@ def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
     model = build_model(engine, options, labelled)
     galaxies.meet(model.task)
     galaxies.settle(model)
+    if model.encoder.norms_learn:
+        galaxies.refuse_batches_of_one(trainer.world_size)
     if not is_first:
         _help_to_train(trainer, options, model, galaxies)
         return None
     if before is not None:
         check_same_data(before, galaxies.record())
-    asked = replace(options, resume=False, overwrite=False).to_config()
-    record = open_run(folder, work, asked, command=command, resume=options.resume)
+    record = open_run(
+        folder, work, options, command=command, resume=options.resume, encoder_sha256=encoder_hash(options)
+    )
     with record.running():
         record.update(data=galaxies.record())
         if not record.content.get("trained"):

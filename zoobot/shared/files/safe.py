@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoobot.shared.errors import WriteError
-from zoobot.shared.files.whole import publish
+from zoobot.shared.files.whole import abandoned, owned_name, publish
 
-__all__ = ["draft_of", "replacing", "saying_why", "write_safely"]
+__all__ = ["replacing", "saying_why", "write_safely"]
 
 
 def write_safely(path: str | Path, content: bytes | str) -> None:
@@ -37,10 +38,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         WriteError: If it can't be written; the older file stays.
     """
     path = Path(path)
-    draft = draft_of(path)
+    draft = owned_name(path, ".draft")
     with saying_why(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for left in abandoned(path.parent, f".{glob.escape(path.name)}.*.draft"):
+                left.unlink(missing_ok=True)
             yield draft
             publish(draft, path)
         finally:
@@ -64,8 +67,3 @@ def saying_why(path: Path) -> Iterator[None]:
         reason = error.strerror or error
         msg = f"can't write {path}: {reason}{kept}. See to the disk's free space and your quota, then go on"
         raise WriteError(msg) from error
-
-
-def draft_of(path: Path) -> Path:
-    """Where a file is written before it takes its place: one name, so that killed processes leave one."""
-    return path.with_name(f".{path.name}.draft")

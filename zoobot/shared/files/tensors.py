@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,12 @@ def write_tensors(
 
     # order="C" and not ascontiguousarray, which would give scalars an axis
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    path = Path(path)
+    path.touch()  # the mode that the user's umask gives new files; safetensors would make it 0600
+    mode = stat.S_IMODE(path.stat().st_mode)
     try:
         save_file(dense, path, metadata={"format": "pt", **(metadata or {})})
+        path.chmod(mode)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 

@@ -13,16 +13,18 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.files.whole import PARTIAL_SUFFIX, whole_file
+from zoobot.shared.files.locks import LOCK_ENDING, lock_file, refuse_busy
+from zoobot.shared.files.whole import clear_abandoned, whole_file
 from zoobot.shared.loader import Failure
 from zoobot.shared.optional import import_optional
+from zoobot.shared.parts.shards import Shard
 from zoobot.shared.predicting.formats import FORMATS, PARQUET
 
 __all__ = ["MANIFEST_FILE", "PartFolder", "is_folder_of_parts", "writing"]
@@ -31,7 +33,6 @@ MANIFEST_FILE = "_manifest.json"
 _FAILURES = "_failures"
 _RUNS = "_runs"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
-_PARTIAL = re.compile(r"\.part-(\d{6,})\.parquet\.\w+" + re.escape(PARTIAL_SUFFIX))
 
 
 def is_folder_of_parts(save_loc: str | Path | None) -> bool:
@@ -112,6 +113,19 @@ class PartFolder:
             msg = f"{self.path} holds other files ({some}); give the predictions a folder of their own"
             raise PredictionsError(msg)
 
+    def record(self, shard: Shard) -> Path:
+        """The record of a shard's last run."""
+        return self.runs / f"{_name(shard)}.json"
+
+    def lock(self, shard: Shard) -> Path:
+        """The file that is locked while a process predicts a shard."""
+        return lock_file(self.path / _name(shard))
+
+    def refuse_busy(self) -> None:
+        """Raise a BusyError if any process predicts into this folder: call it before parts are deleted."""
+        for path in sorted(self.path.glob(f".*{LOCK_ENDING}")):
+            refuse_busy(path)
+
     def done(self) -> list[int]:
         """The numbers of the parts that are there, in order."""
         return _numbers(self.path, _PART)
@@ -120,16 +134,19 @@ class PartFolder:
         """The numbers of the parts that are there and have failures, in order."""
         return sorted(set(_numbers(self.path / _FAILURES, _PART)) & set(self.done()))
 
-    def clean(self, mine: Callable[[int], bool]) -> None:
-        """Delete what killed runs left unfinished of some parts; that of others may be in the making."""
-        for folder in (self.path, self.path / _FAILURES):
-            for path, number in _matching(folder, _PARTIAL):
-                if mine(number):
-                    path.unlink(missing_ok=True)
+    def clean(self) -> None:
+        """Delete what killed runs left unfinished, and nothing that is in the making."""
+        for folder in (self.path, self.path / _FAILURES, self.runs):
+            clear_abandoned(folder)
 
     def clear(self) -> None:
-        """Delete all that runs have left, and nothing else."""
-        self.clean(lambda _: True)
+        """Delete all that runs have left, and nothing else.
+
+        Raises:
+            BusyError: If one is at work here.
+        """
+        self.refuse_busy()
+        self.clean()
         for number in self.done():
             self.part(number).unlink(missing_ok=True)
         for number in _numbers(self.path / _FAILURES, _PART):
@@ -174,6 +191,10 @@ class PartFolder:
         parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
         table: pd.DataFrame = parquet.ParquetFile(self.failures(number)).read().to_pandas()
         return table
+
+
+def _name(shard: Shard) -> str:
+    return "run" if shard.total == 1 else f"shard-{shard.number}-of-{shard.total}"
 
 
 def _plain(texts: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from zoobot import __version__
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.files.whole import PARTIAL_SUFFIX, forgotten, partial_name, sync
+from zoobot.shared.files.whole import clear_abandoned, partial_name, sync
 from zoobot.shared.parts.files import PartFolder, writing
 
 __all__ = ["FORMAT", "Manifest", "claim_folder", "decisive_versions", "read_manifest"]
@@ -32,7 +32,6 @@ _PACKAGES = (
 
 _SHOWN = 8
 _SHOWN_CHARACTERS = 70
-_FORGOTTEN_AFTER_S = 60.0
 _MOST_PARTS = 10**7
 _PATIENCE_S = 10.0
 
@@ -102,7 +101,7 @@ def claim_folder(folder: PartFolder, manifest: Manifest) -> Manifest:
             differs and both values; or it can't be written.
     """
     with writing(folder.manifest):
-        _forget_partial(folder)
+        clear_abandoned(folder.path, folder.manifest.name)
         if not folder.manifest.exists():
             _create(folder.manifest, json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2) + "\n")
     there = read_manifest(folder)
@@ -138,12 +137,6 @@ def _create(path: Path, text: str) -> None:
         return
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _forget_partial(folder: PartFolder) -> None:
-    pattern = f".{folder.manifest.name}.*{PARTIAL_SUFFIX}"
-    for path in forgotten(folder.path, pattern, after_s=_FORGOTTEN_AFTER_S):
-        path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: PartFolder) -> Manifest:

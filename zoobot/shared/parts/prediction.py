@@ -15,6 +15,7 @@ import numpy as np
 
 from zoobot.shared.catalogs.stream import CatalogPart, CatalogStream
 from zoobot.shared.errors import ImageError
+from zoobot.shared.files.locks import locked
 from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.manifest import Manifest, claim_folder, decisive_versions
 from zoobot.shared.parts.progress import PartProgress
@@ -63,31 +64,33 @@ def predict_parts(
         PredictionsError: If the folder holds predictions of another model, catalog or option, or can't be
             written.
         ImageError: If more images failed than may; the parts that are done stay.
+        BusyError: If another process predicts the same shard.
     """
     folder.prepare()
-    logger.info("Reading the ids of %s", stream.name)
-    for reading in distinct_readings(members):
-        check_first_images(stream.first_paths(), reading)
-    manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
-    folder.clean(shard.takes)
-    mine = [number for number in range(manifest.part_count) if shard.takes(number)]
-    done = sorted(set(folder.done()) & set(mine))
-    limit = FailureLimit(
-        max_failures,
-        manifest.count(mine),
-        before=folder.count_failures(done),
-        first=folder.first_failures(done),
-    )
-    limit.check()
-    run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
-    missing = set(mine) - set(done)
-    what = f"shard {shard}" if shard.total > 1 else "galaxies"
-    with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
-        for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
-            run.predict(part, bar)
-    run.say_grey()
-    run.refuse_nothing()
-    return Predictions(save_loc=folder.path)
+    with locked(folder.lock(shard)):
+        logger.info("Reading the ids of %s", stream.name)
+        for reading in distinct_readings(members):
+            check_first_images(stream.first_paths(), reading)
+        manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
+        folder.clean()
+        mine = [number for number in range(manifest.part_count) if shard.takes(number)]
+        done = sorted(set(folder.done()) & set(mine))
+        limit = FailureLimit(
+            max_failures,
+            manifest.count(mine),
+            before=folder.count_failures(done),
+            first=folder.first_failures(done),
+        )
+        limit.check()
+        run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
+        missing = set(mine) - set(done)
+        what = f"shard {shard}" if shard.total > 1 else "galaxies"
+        with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
+            for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
+                run.predict(part, bar)
+        run.say_grey()
+        run.refuse_nothing()
+        return Predictions(save_loc=folder.path)
 
 
 def _describe(stream: CatalogStream, members: Sequence[Member], options: Mapping[str, Any]) -> Manifest:

@@ -18,6 +18,7 @@ import pandas as pd
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.space import pieces
 from zoobot.shared.files.safe import replacing, write_safely
+from zoobot.shared.files.whole import clear_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,8 +107,8 @@ def refuse_occupied(folder: Path) -> None:
         raise ConfigError(msg)
     if not folder.is_dir():
         return
-    ours = {_GALAXIES, _FEATURES, *(f".{name}.draft" for name in (_GALAXIES, _FEATURES, _SESSION))}
-    others = sorted({path.name for path in folder.iterdir()} - ours)
+    clear_abandoned(folder)
+    others = sorted({path.name for path in folder.iterdir()} - {_GALAXIES, _FEATURES})
     if others:
         named = ", ".join(others[:_SHOWN])
         msg = f"{folder} holds other files ({named}); give the session a folder of its own"

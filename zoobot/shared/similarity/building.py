@@ -8,11 +8,11 @@ index.json               of which table it is, written last
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from zoobot.shared.errors import PredictionsError, WriteError
 from zoobot.shared.features.projections import Projection, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks
-from zoobot.shared.files.whole import forgotten, sync
+from zoobot.shared.files.whole import clear_abandoned, owned_name, sync
 from zoobot.shared.optional import import_optional
 from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.predictions import read_prediction_metadata
@@ -48,7 +48,6 @@ VECTORS_FILE = "vectors.npy"
 IDS_FILE = "ids.parquet"
 PROJECTION_FILE = "projection.safetensors"
 FACTS_FILE = "index.json"
-_FORGOTTEN_AFTER_S = 3600.0
 
 
 def index_folder(features: str | Path, components: int | None) -> Path:
@@ -103,8 +102,9 @@ def build(features: str | Path, folder: Path, *, components: int | None, dtype: 
     projection = fit_projection(pieces, components=components, standardise=False, origin=origin)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _forget_drafts(folder)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.draft-", dir=folder.parent))
+        clear_abandoned(folder.parent, glob.escape(folder.name))
+        draft = owned_name(folder, ".draft")
+        draft.mkdir()
         try:
             _write_vectors(features, draft, projection, dtype)
             projection.save(draft / PROJECTION_FILE)
@@ -157,17 +157,10 @@ def _numbered(features: str | Path) -> Iterator[tuple[int, list[str], Any]]:
 
 
 def _publish(draft: Path, folder: Path) -> None:
-    draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared index from colleagues
     for path in (*draft.iterdir(), draft):
         sync(path)
-    old = draft.with_name(f"{draft.name}-old")
+    old = owned_name(folder, ".older")
     if folder.exists():
         folder.replace(old)
     draft.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _forget_drafts(folder: Path) -> None:
-    """Delete what killed processes left; another one may be about to finish a younger draft."""
-    for path in forgotten(folder.parent, f".{folder.name}.draft-*", after_s=_FORGOTTEN_AFTER_S):
-        shutil.rmtree(path, ignore_errors=True)

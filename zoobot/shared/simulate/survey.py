@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import pandas as pd
 from zoobot.shared import defaults, schemas
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.spreadsheets import write_csv
+from zoobot.shared.files.whole import clear_abandoned, owned_name
 from zoobot.shared.optional import import_optional
 from zoobot.shared.simulate import volunteers as crowd
 from zoobot.shared.simulate.drawing import check_kinds
@@ -127,9 +128,10 @@ def simulate_survey(
         return folder / CATALOG_NAME
     _require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    clear_abandoned(folder.parent, glob.escape(folder.name), endings=(".draft",))
+    unfinished = owned_name(folder, ".draft")
+    unfinished.mkdir()
     try:
-        unfinished.chmod(0o755)
         _write(unfinished, plan, n_galaxies, num_workers, on_galaxy)
         (unfinished / RECORD_NAME).write_text(json.dumps(record, indent=1), encoding="utf-8")
         _move(unfinished, folder, record)

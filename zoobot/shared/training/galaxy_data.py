@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -250,6 +251,27 @@ class GalaxyData:
             msg = f"batch_size must be shared out evenly among {devices} devices, got {self.batch_size}"
             raise ConfigError(msg)
 
+    def refuse_batches_of_one(self, devices: int) -> None:
+        """Raise if a device would learn from one galaxy at a time: no batch norm that learns can.
+
+        Its statistics are those of the batch, of which one galaxy has none worth keeping; call it for models
+        whose batch norms learn.
+
+        Raises:
+            ConfigError: If a batch would be of one galaxy.
+        """
+        galaxies = len(self.train_galaxies)
+        fewest, most = galaxies // devices, math.ceil(galaxies / devices)
+        batches = max(1, math.ceil(most / (self.batch_size // devices)))
+        if fewest // batches < 2:
+            each = f" on each of {devices} devices" if devices > 1 else ""
+            msg = (
+                f"batch_size={self.batch_size} with {galaxies} training galaxies makes batches "
+                f"of one galaxy{each}, and batch norms that learn need two or more: take a larger "
+                "batch_size, or let the head alone learn (n_blocks=0)"
+            )
+            raise ConfigError(msg)
+
     def loader(
         self, name: str, *, preprocessing: Preprocessing | None = None, shard: tuple[int, int] = (0, 1)
     ) -> GalaxyLoader:
@@ -343,11 +365,11 @@ class GalaxyData:
         return table.drop_duplicates("id_str", ignore_index=True)
 
     def record(self) -> dict[str, Any]:
-        """What a run's record says of each part: source, galaxies, fingerprint, how it was chosen."""
+        """What a run's record says of each part: `Catalog.describe`, and how it was chosen."""
         self.setup()
         parts: dict[str, Any] = {}
         for name, part in self.galaxies.items():
-            parts[name] = {"source": part.name, "galaxies": len(part), "fingerprint": part.fingerprint()}
+            parts[name] = part.describe()
             if self._split_by is not None:
                 parts[name]["split"] = self._split_by
             if self._left_out.get(name):

@@ -19,6 +19,7 @@ from zoobot.tensorflow.families.convnext import convnext_features
 from zoobot.tensorflow.families.efficientnet import efficientnet_features
 from zoobot.tensorflow.families.resnet import resnet_features
 from zoobot.tensorflow.families.vit import vit_features
+from zoobot.tensorflow.keras_settings import made_in, stated
 
 __all__ = ["Network", "build_network"]
 
@@ -36,6 +37,7 @@ class Network(keras.Model):
     spec: KnownArchitecture
 
 
+@stated()
 def build_network(
     spec: KnownArchitecture,
     *,
@@ -45,8 +47,7 @@ def build_network(
 ) -> Network:
     """The untrained network from normalised images, (batch, height, width, channels), to features.
 
-    Its weights are drawn from the distributions that timm draws them from, by Keras's global seed, in the
-    types of Keras's global policy.
+    Its weights are drawn from the distributions that timm draws them from, by Keras's global seed.
 
     Args:
         spec: What to build.
@@ -67,8 +68,8 @@ def build_network(
         spec.check_image_size(image_size_pix)
     if spec.fixed_image_size_pix is not None:
         side = image_size_pix or spec.fixed_image_size_pix
-    precision = keras.config.dtype_policy().variable_dtype  # Keras would round images to float32
-    images = keras.Input((side, side, in_channels), dtype=precision, name="images")
+    # Keras would round images to float32
+    images = keras.Input((side, side, in_channels), dtype=made_in(), name="images")
     features = _FEATURES[type(spec)](images, spec, drop_path_rate)
     network = Network(inputs=images, outputs=features, name=spec.name)
     network.spec = spec

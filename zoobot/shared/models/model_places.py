@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, HEAD_FILE, PICKLE_FILE, read_config
+from zoobot.shared.checkpoint import (
+    CONFIG_FILE,
+    ENCODER_FILE,
+    HEAD_FILE,
+    PICKLE_FILE,
+    read_config,
+    recover_checkpoint,
+)
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.models.bundled import bundled_checkpoint
 from zoobot.shared.optional import import_optional
@@ -38,6 +45,7 @@ def find_checkpoint(place: str | Path) -> Path:
             return _from_hub(str(place).removeprefix(prefix))
     folder = Path(place).expanduser()
     for candidate in (folder, folder / "checkpoint"):
+        recover_checkpoint(candidate)
         if (candidate / CONFIG_FILE).is_file():
             return candidate
     bundled = bundled_checkpoint(place)

@@ -52,6 +52,7 @@ def seeds():
         cv2.imencode(".png", deep)[1].tobytes(),
         *(_pillow(SMALL, "TIFF", compression=name) for name in (None, "tiff_lzw", "tiff_deflate", "jpeg")),
         _pillow(floats, "TIFF"),
+        _pillow(grey, "TIFF", save_all=True, append_images=[Image.fromarray(grey)] * 2),
         cv2.imencode(".tiff", deep)[1].tobytes(),
         *(_pillow(SMALL, "WEBP", lossless=lossless) for lossless in (False, True)),
         _fits(floats),

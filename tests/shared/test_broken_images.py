@@ -372,3 +372,62 @@ def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(defaults, "MAX_IMAGE_BYTES", len(FORMATS["png"]) - 1)
     with pytest.raises(ImageError, match="too large"):
         read_image(tmp_path / "a.png", RECORD)
+
+
+def tiff_pages(pages, side, compression="tiff_deflate"):
+    file = io.BytesIO()
+    page = Image.new("L", (side, side))
+    page.save(file, "TIFF", save_all=True, append_images=[page] * (pages - 1), compression=compression)
+    return file.getvalue()
+
+
+class TestPagesOfTiff:
+    """Pages are looked at one by one, and in sum, before any is decoded."""
+
+    def read(self, tmp_path, content, monkeypatch):
+        def decode(picture):
+            pytest.fail("a page was decoded")
+
+        (tmp_path / "a.tiff").write_bytes(content)
+        monkeypatch.setattr(Image.Image, "load", decode)
+        read_image(tmp_path / "a.tiff", RECORD)
+
+    def test_pages_that_are_too_large_together(self, tmp_path, monkeypatch):
+        content = tiff_pages(6, 200)
+        monkeypatch.setattr(defaults, "MAX_IMAGE_VALUES", 5 * 200**2)
+        with pytest.raises(ImageError, match="its first 6 pages together exceed"):
+            self.read(tmp_path, content, monkeypatch)
+
+    def test_a_later_page_that_is_too_large(self, tmp_path, monkeypatch):
+        file = io.BytesIO()
+        Image.new("L", (20, 20)).save(file, "TIFF", save_all=True, append_images=[Image.new("L", (200, 200))])
+        monkeypatch.setattr(defaults, "MAX_IMAGE_VALUES", 10_000)
+        with pytest.raises(ImageError, match="200 × 200"):
+            self.read(tmp_path, file.getvalue(), monkeypatch)
+
+    @pytest.mark.parametrize("big", [False, True])
+    def test_too_many_pages(self, tmp_path, monkeypatch, big):
+        pages, side = defaults.MAX_TIFF_PAGES + 1, 4
+        entries = [(256, side), (257, side), (277, 1)]
+        if big:
+            head, size = b"II+\0\x08\0\0\0" + (16).to_bytes(8, "little"), 8 + 20 * len(entries) + 8
+        else:
+            head, size = b"II*\0" + (8).to_bytes(4, "little"), 2 + 12 * len(entries) + 4
+        content = head
+        for page in range(pages):
+            content += len(entries).to_bytes(8 if big else 2, "little")
+            for tag, value in entries:
+                content += struct.pack("<HHQQ" if big else "<HHII", tag, 4, 1, value)
+            last = page == pages - 1
+            content += (0 if last else len(head) + (page + 1) * size).to_bytes(8 if big else 4, "little")
+        with pytest.raises(ImageError, match="too many pages: more than 1,000"):
+            self.read(tmp_path, content, monkeypatch)
+
+    def test_pages_in_a_circle(self, tmp_path, monkeypatch):
+        content = b"II*\0\x08\0\0\0" + b"\0\0" + (8).to_bytes(4, "little")
+        with pytest.raises(ImageError):
+            self.read(tmp_path, content, monkeypatch)
+
+    def test_good_pages_are_planes(self, tmp_path):
+        (tmp_path / "a.tiff").write_bytes(tiff_pages(3, 20))
+        assert read_image(tmp_path / "a.tiff", RECORD).shape == (20, 20, 3)

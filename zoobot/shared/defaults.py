@@ -50,6 +50,7 @@ MAX_FAILED_FRACTION = 0.05
 MAX_IMAGE_VALUES = 2**28
 MAX_IMAGE_BYTES = 2**31
 MIN_IMAGE_SIDE_PIX = 3
+MAX_TIFF_PAGES = 1000
 
 # Members of tars and zips whose places are kept in memory, in each process: about 1 GB
 INDEXED_MEMBERS = 5_000_000

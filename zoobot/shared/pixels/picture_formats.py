@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -41,7 +41,8 @@ _MODES = {
     "LAB": "RGB",
     "HSV": "RGB",
 }
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES = 256, 257, 258, 277
+_TIFF_NUMBER_BYTES = {1: 1, 3: 2, 4: 4, 16: 8}
 _WITH_TRANSPARENCY = {"L": "LA", "RGB": "RGBA"}
 
 
@@ -157,6 +158,8 @@ def decode_picture(data: bytes, format_name: str, fill_value: float) -> NDArray:
     """
     if format_name == "png" and data[24:25] == b"\x10":
         return _decode_png_16_bit(data, fill_value)
+    if format_name == "tiff":
+        _check_pages(data)
     if format_name == "tiff" and _attempt(lambda: _needs_opencv(data)):
         return _decode_with_opencv(data, fill_value)
     return _decode_with_pillow(data, format_name, fill_value)
@@ -171,6 +174,44 @@ def _decode_png_16_bit(data: bytes, fill_value: float) -> NDArray:
     planes = _decode_with_opencv(data, fill_value)
     is_grey = data[25] in (0, 4)
     return planes[..., :1] if is_grey else planes
+
+
+def _check_pages(data: bytes) -> None:
+    """Refuse a TIFF of too many pages, or too large ones, one by one and in sum, before any is decoded.
+
+    The chain of pages is followed one directory at a time; where it is damaged, the decoder says so.
+    """
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if is_big else (2, 12, 4)
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(data[start : start + size], order)
+
+    place, pages, total = number(8 if is_big else 4, offset_bytes), 0, 0
+    while 0 < place < len(data):
+        pages += 1
+        if pages > defaults.MAX_TIFF_PAGES:  # or they go round in a circle
+            msg = f"too many pages: more than {defaults.MAX_TIFF_PAGES:,}"
+            raise ImageError(msg)
+        entries = place + count_bytes
+        end = entries + number(place, count_bytes) * entry_bytes
+        if end > len(data):
+            return
+        sizes = {_TIFF_WIDTH: 1, _TIFF_HEIGHT: 1, _TIFF_SAMPLES: 1}
+        for entry in range(entries, end, entry_bytes):
+            tag, kind = number(entry, 2), number(entry + 2, 2)
+            if tag in sizes:
+                sizes[tag] = number(
+                    entry + entry_bytes - offset_bytes, _TIFF_NUMBER_BYTES.get(kind, offset_bytes)
+                )
+        height, width, planes = sizes[_TIFF_HEIGHT], sizes[_TIFF_WIDTH], sizes[_TIFF_SAMPLES]
+        check_size(height, width, planes)
+        total += height * width * planes
+        if total > defaults.MAX_IMAGE_VALUES:
+            msg = f"too large: its first {pages} pages together exceed {defaults.MAX_IMAGE_VALUES:,} values"
+            raise ImageError(msg)
+        place = number(end, offset_bytes)
 
 
 def _needs_opencv(data: bytes) -> bool:

@@ -376,7 +376,7 @@ class TestMosaics:
         catalog = read_catalog(self.table(), cutouts=cutouts)
         names = [path.partition("::")[0].rpartition("/")[2] for path in catalog.paths]
         assert names == ["tile1.fits", "tile1.fits", "tile2.fits", "tile2.fits"]
-        record = Preprocessing(image_size_pix=8, stretch="linear", limits=(0, 255))
+        record = Preprocessing(image_size_pix=8, colour="to-rgb", stretch="linear", limits=(0, 255))
         (batch,) = GalaxyLoader(catalog, record, batch_size=9)
         assert np.rint(batch.images[[0, 2], 4, 4, 0] * 255).tolist() == [10, 20]
         found = CatalogStream(self.table(), cutouts=cutouts)

@@ -469,9 +469,9 @@ def test_predicting_one_galaxy_of_a_folder_with_a_broken_file(finished, tiny_sur
     result = workflow.predict(
         PredictOptions(catalog=tmp_path / "images", save_loc=tmp_path / "p.parquet", **options)
     )
-    assert read_predictions(result.save_loc)["id_str"].tolist() == ["deep/One.JPG"]
+    assert read_predictions(result.save_loc)["id_str"].tolist() == ["deep/One"]
     assert result.galaxies == 1
-    assert pd.read_csv(tmp_path / "p.failures.csv")["id_str"].tolist() == ["two.fits.gz"]
+    assert pd.read_csv(tmp_path / "p.failures.csv")["id_str"].tolist() == ["two"]
 
 
 def test_evaluating_chosen_galaxies(finished, tiny_survey, engine_name, tmp_path):

@@ -1,6 +1,8 @@
 import inspect
+import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from zoobot.shared import config, defaults
@@ -8,7 +10,7 @@ from zoobot.shared.augment import Augmentation
 from zoobot.shared.config import FinetuneOptions, ImageOptions
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.finetune_settings import FinetuneSettings, TrainerSettings, TrainSettings
 from zoobot.shared.training.galaxy_data import GalaxyData
 
 RINGS = {"catalog": "rings.csv", "labels": "ring", "save_dir": "results/rings"}
@@ -67,12 +69,51 @@ def test_augmentation_defaults_are_the_library_s():
         assert getattr(options, f.name) == getattr(library, f.name), f.name
 
 
-def test_learning_defaults_are_the_library_s():
-    options, library = config.LearningOptions(), FinetuneSettings()
-    shared = {f.name for f in fields(library)} & {f.name for f in fields(options)}
-    assert {"n_blocks", "lr_decay", "learning_rate", "weight_decay", "dropout_prob", "schedule"} <= shared
+@pytest.mark.parametrize(
+    ("options", "library"),
+    [
+        (config.LearningOptions, FinetuneSettings),
+        (config.LearningOptions, TrainerSettings),
+        (config.WholeModelOptions, TrainSettings),
+    ],
+)
+def test_what_python_and_the_command_line_share_is_declared_once(options, library):
+    """Help, limits and type are those of one declaration; a default may differ where it is said again."""
+    ours, theirs = ({f.name: f for f in fields(cls)} for cls in (options, library))
+    shared = set(ours) & set(theirs)
+    assert len(shared) >= 8
     for name in shared:
-        assert getattr(options, name) == getattr(library, name), name
+        assert ours[name].metadata is theirs[name].metadata, name
+        assert ours[name].type == theirs[name].type, name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": "1e-4"},
+        {"dropout_prob": None},
+        {"n_blocks": True},
+        {"weight_decay": float("inf")},
+        {"max_epochs": "10"},
+        {"patience": 1.5},
+        {"seed": "a"},
+        {"activation_views": 2, "n_blocks": 0},
+    ],
+)
+def test_python_refuses_what_the_command_line_refuses_in_the_same_words(wrong):
+    library = TrainerSettings if set(wrong) & {"max_epochs", "patience"} else FinetuneSettings
+    with pytest.raises(ConfigError) as said:
+        library(**wrong)
+    with pytest.raises(ConfigError) as said_there:
+        FinetuneOptions(**RINGS, **wrong)
+    assert str(said.value) == str(said_there.value)
+    assert next(iter(wrong)) in str(said.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    settings = FinetuneSettings(learning_rate=np.float32(0.5), n_blocks=np.int64(2), seed=np.uint8(3))
+    assert (settings.learning_rate, settings.n_blocks, settings.seed) == (0.5, 2, 3)
+    assert json.loads(json.dumps(settings.to_config()))["n_blocks"] == 2
 
 
 def test_data_defaults_are_the_library_s():

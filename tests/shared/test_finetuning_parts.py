@@ -35,7 +35,7 @@ def test_settings_that_cannot_work_are_refused_by_name(options):
 
 def test_a_misspelt_setting_gets_a_hint():
     with pytest.raises(ConfigError, match="did you mean 'dropout_prob'"):
-        FinetuneSettings.from_options({"dropout": 0.1})
+        FinetuneSettings.from_config({"dropout": 0.1})
 
 
 def test_the_schedule_rises_then_falls_to_its_floor():

@@ -94,7 +94,7 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
             name=name,
             encoder=encoder,
             preprocessing=preprocessing,
-            settings=FinetuneSettings.from_options(settings),
+            settings=FinetuneSettings.from_config(settings),
         )
         self._balanced = balanced
         self.class_weights = given_weights
@@ -162,7 +162,7 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
             name=name,
             encoder=encoder,
             preprocessing=preprocessing,
-            settings=FinetuneSettings.from_options(settings),
+            settings=FinetuneSettings.from_config(settings),
         )
         self._loss_options: dict[str, Any] = {"kind": loss, "huber_delta": huber_delta}
 
@@ -215,7 +215,7 @@ class FinetuneableZoobotTree(FinetuneableZoobot):
             name=name,
             encoder=encoder,
             preprocessing=preprocessing,
-            settings=FinetuneSettings.from_options(settings),
+            settings=FinetuneSettings.from_config(settings),
         )
         self._question_slices = tuple(task.schema.question_slices)
 

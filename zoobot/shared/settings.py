@@ -16,6 +16,7 @@ import re
 import shlex
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import PurePath
 from typing import (
     TYPE_CHECKING,
@@ -36,7 +37,7 @@ from zoobot.shared.public_names import unknown_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Options", "add_arguments", "in_flags", "setting"]
+__all__ = ["Options", "add_arguments", "in_flags", "setting", "with_default"]
 
 OptionsType = TypeVar("OptionsType", bound="Options")
 
@@ -67,6 +68,28 @@ def setting(default: Any, meaning: str, *, metavar: str | None = None, **limits:
         msg = f"limits must be among {list(_LIMITS)}, got {sorted(unknown)}"
         raise TypeError(msg)
     return field(default=default, metadata={"help": meaning, "metavar": metavar, "limits": limits})
+
+
+def with_default(options: type[Options], name: str, default: Any) -> Any:
+    """An option as another class declares it, help and limits, with another default.
+
+    Args:
+        options: Where it is declared.
+        name: Of the option.
+        default: Value where none is given.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Sizes(Options):
+        ...     image_size_pix: int = setting(224, "side of the image", at_least=1)
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class SmallSizes(Sizes):
+        ...     image_size_pix: int = with_default(Sizes, "image_size_pix", 64)
+        >>> SmallSizes().image_size_pix
+        64
+    """
+    (declared,) = (spec for spec in fields(options) if spec.name == name)
+    return field(default=default, metadata=declared.metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +286,8 @@ class _Kind:
     def _accept_one(self, item: Any, given: Any) -> Any:
         if isinstance(item, PurePath):
             item = str(item)
+        if isinstance(item, Real) and not isinstance(item, (bool, int, float)):
+            item = int(item) if isinstance(item, Integral) else float(item)  # a scalar of NumPy's
         if type(item) is int and int not in self.types and float in self.types:
             item = _as_float(item)
         if isinstance(item, str) and item in self.choices:

@@ -53,7 +53,7 @@ class ZoobotTree(FinetuneableZoobotTree):
         preprocessing: Preprocessing | dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        checked = TrainSettings.from_options(settings)
+        checked = TrainSettings.from_config(settings)
         super().__init__(
             schema=schema, name=name, encoder=encoder, preprocessing=preprocessing, **checked.to_config()
         )

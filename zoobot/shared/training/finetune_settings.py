@@ -1,27 +1,73 @@
-"""The options that every finetuned model has, in either engine: checked and defaulted once."""
+"""How models learn, in either engine, from Python and the command line: declared and checked once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.public_names import unknown_option
+from zoobot.shared.settings import Options, setting, with_default
 
-__all__ = ["FinetuneSettings", "TrainSettings", "learning_rate_factor", "scheduled_factor", "seed_of_batch"]
-
-Schedule = Literal["cosine", "constant"]
-HeadStart = Literal["optimum", "prior"]
+__all__ = [
+    "FinetuneSettings",
+    "LearningSettings",
+    "TrainSettings",
+    "TrainerSettings",
+    "WholeModelSettings",
+    "learning_rate_factor",
+    "scheduled_factor",
+    "seed_of_batch",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class LearningSettings(Options):
+    """How the weights learn, as Python and the command line both have it."""
+
+    title: ClassVar[str] = "Learning"
+
+    n_blocks: int | Literal["all"] = setting(
+        defaults.N_BLOCKS,
+        "encoder blocks that learn, from the top; 0: the head alone (fast, few labels)",
+        at_least=0,
+    )
+    activation_views: int = setting(
+        defaults.ACTIVATION_VIEWS,
+        "with some blocks learning and some frozen: keep what the frozen ones make of so many views of each "
+        "galaxy, for later epochs; two to three times faster, with less varied images. 0: new views always",
+        at_least=0,
+    )
+    learning_rate: float = setting(defaults.LEARNING_RATE, "AdamW's largest step, for the head", above=0)
+    lr_decay: float = setting(
+        defaults.LR_DECAY, "each block learns slower than the one above by this factor", above=0, at_most=1
+    )
+    weight_decay: float = setting(defaults.WEIGHT_DECAY, "pull of the weights towards zero", at_least=0)
+    dropout_prob: float = setting(
+        defaults.DROPOUT_PROB, "chance that a feature is left out while learning", at_least=0, below=1
+    )
+    schedule: Literal["cosine", "constant"] = setting(
+        "cosine", "how the learning rate goes after the warm-up"
+    )
+    warmup_epochs: float = setting(
+        defaults.WARMUP_EPOCHS, "epochs over which the learning rate rises from zero", at_least=0
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.activation_views and self.n_blocks in (0, "all"):
+            msg = (
+                "activation_views is for encoders of which some blocks learn and some are frozen, got "
+                f"n_blocks={self.n_blocks!r}"
+            )
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(LearningSettings):
     """How the weights of a pretrained model learn a new task.
 
     Args:
@@ -51,85 +97,62 @@ class FinetuneSettings:
         ConfigError: If a value can't work.
     """
 
-    n_blocks: int | Literal["all"] = defaults.N_BLOCKS
-    lr_decay: float = defaults.LR_DECAY
-    learning_rate: float = defaults.LEARNING_RATE
-    weight_decay: float = defaults.WEIGHT_DECAY
-    dropout_prob: float = defaults.DROPOUT_PROB
-    schedule: Schedule = "cosine"
-    warmup_epochs: float = defaults.WARMUP_EPOCHS
-    min_lr_factor: float = defaults.MIN_LR_FACTOR
-    cache_features: bool = True
-    feature_views: int = defaults.FEATURE_VIEWS
-    activation_views: int = defaults.ACTIVATION_VIEWS
-    head_start: HeadStart = "optimum"
-    seed: int = defaults.SEED
-
-    def __post_init__(self) -> None:
-        if self.n_blocks != "all" and (not isinstance(self.n_blocks, int) or self.n_blocks < 0):
-            self._refuse("n_blocks", "0, a positive whole number, or 'all'")
-        if not self.learning_rate > 0:
-            self._refuse("learning_rate", "positive")
-        if not 0 < self.lr_decay <= 1:
-            self._refuse("lr_decay", "in (0, 1]")
-        if not 0 <= self.dropout_prob < 1:
-            self._refuse("dropout_prob", "in [0, 1)")
-        if not 0 <= self.min_lr_factor <= 1:
-            self._refuse("min_lr_factor", "in [0, 1]")
-        for name in ("weight_decay", "warmup_epochs"):
-            if not getattr(self, name) >= 0:
-                self._refuse(name, "zero or positive")
-        if not (isinstance(self.activation_views, int) and self.activation_views >= 0):
-            self._refuse("activation_views", "zero or a positive whole number")
-        if self.activation_views and self.n_blocks in (0, "all"):
-            msg = (
-                "activation_views is for encoders of which some blocks learn and some are frozen, got "
-                f"n_blocks={self.n_blocks!r}"
-            )
-            raise ConfigError(msg)
-        if not self.feature_views >= 1:
-            self._refuse("feature_views", "at least 1")
-        for name, choices in (("schedule", get_args(Schedule)), ("head_start", get_args(HeadStart))):
-            if getattr(self, name) not in choices:
-                self._refuse(name, f"one of {choices}")
-
-    def _refuse(self, name: str, expected: str) -> None:
-        msg = f"{name} must be {expected}, got {getattr(self, name)!r}"
-        raise ConfigError(msg)
-
-    @classmethod
-    def from_options(cls, options: dict[str, Any]) -> FinetuneSettings:
-        """The settings from keyword arguments.
-
-        Raises:
-            ConfigError: If a name is unknown; the message says which known one is near.
-        """
-        known = [f.name for f in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise ConfigError(unknown_option(name, known))
-        return cls(**options)
-
-    def to_config(self) -> dict[str, Any]:
-        """The settings as JSON-ready values."""
-        return asdict(self)
+    min_lr_factor: float = setting(
+        defaults.MIN_LR_FACTOR, "where the cosine ends, as a part of the learning rate", at_least=0, at_most=1
+    )
+    cache_features: bool = setting(True, "encode each galaxy once where the head alone learns")
+    feature_views: int = setting(
+        defaults.FEATURE_VIEWS, "views of each training galaxy that are encoded once", at_least=1
+    )
+    head_start: Literal["optimum", "prior"] = setting("optimum", "where a new head on such features starts")
+    seed: int = setting(defaults.SEED, "seeds weights and dropout", at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(FinetuneSettings):
-    """How the weights of a whole model learn, from none or from given ones: all blocks, at one rate.
+class WholeModelSettings(LearningSettings):
+    """How the weights of a whole model learn: all blocks, at one rate."""
 
-    Args:
-        n_blocks: As for finetuning; "all" by default.
-        lr_decay: Likewise; 1, the same rate everywhere, by default.
-        learning_rate: Likewise, with another default.
-        dropout_prob: Likewise.
-    """
+    n_blocks: int | Literal["all"] = with_default(LearningSettings, "n_blocks", "all")
+    lr_decay: float = with_default(LearningSettings, "lr_decay", 1.0)
+    learning_rate: float = with_default(LearningSettings, "learning_rate", defaults.TRAIN_LEARNING_RATE)
+    dropout_prob: float = with_default(LearningSettings, "dropout_prob", defaults.TRAIN_DROPOUT_PROB)
 
-    n_blocks: int | Literal["all"] = "all"
-    lr_decay: float = 1.0
-    learning_rate: float = defaults.TRAIN_LEARNING_RATE
-    dropout_prob: float = defaults.TRAIN_DROPOUT_PROB
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(WholeModelSettings, FinetuneSettings):
+    """`FinetuneSettings` of a whole model, from random weights or given ones: all blocks, at one rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings(Options):
+    """How long a run goes on, and what it keeps and tells on the way."""
+
+    title: ClassVar[str] = "Learning"
+
+    max_epochs: int = setting(defaults.MAX_EPOCHS, "most passes over the training galaxies", at_least=1)
+    patience: int = setting(
+        defaults.PATIENCE, "stop after so many epochs without a better validation loss", at_least=1
+    )
+    gradient_clip: float | None = setting(
+        None, "longest gradient, as a norm over all weights; without it, any", above=0
+    )
+    accumulate_batches: int = setting(
+        1, "batches averaged for one step: large steps in little memory", at_least=1
+    )
+    ema_decay: float = setting(
+        0.0,
+        "keep a running average of the weights, with this share staying at each step; 0: the weights",
+        at_least=0,
+        below=1,
+    )
+    checkpoint_minutes: float = setting(
+        defaults.CHECKPOINT_MINUTES,
+        "save the unfinished run within an epoch too, at least this often; SIGTERM and SIGUSR1 save and "
+        "stop it",
+        above=0,
+    )
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
+    num_nodes: int = setting(1, "machines; under SLURM, its processes are found by themselves", at_least=1)
 
 
 def learning_rate_factor(settings: FinetuneSettings, step: int, total_steps: int, warmup_steps: int) -> float:
@@ -195,4 +218,6 @@ def seed_of_batch(seed: int, epoch: int, batch: int, device: int = 0) -> int:
         >>> seed_of_batch(42, 1, 0) == seed_of_batch(42, 1, 0) != seed_of_batch(42, 0, 1)
         True
     """
+    import numpy as np  # late: the command line's help needs no arrays
+
     return int(np.random.SeedSequence([seed, epoch, batch, device]).generate_state(1)[0])

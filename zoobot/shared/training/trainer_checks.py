@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.optional import import_optional
+from zoobot.shared.training.finetune_settings import TrainerSettings
 
 __all__ = ["TrainerOptions", "check_trainer_options", "in_our_names"]
 
@@ -71,47 +71,21 @@ def in_our_names(others: Mapping[str, Any], **ours: Any) -> TrainerOptions:
     return TrainerOptions(**ours, resumable=resumable, others=others)
 
 
-def check_trainer_options(
-    *,
-    max_epochs: int,
-    patience: int,
-    loggers: Sequence[str],
-    gradient_clip: float | None = None,
-    accumulate_batches: int = 1,
-    ema_decay: float = 0.0,
-    num_nodes: int = 1,
-    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
-) -> None:
-    """Raise unless a trainer can be made so.
+def check_trainer_options(**options: Any) -> TrainerSettings:
+    """A trainer's options, once found to be possible.
+
+    Args:
+        **options: Fields of `TrainerSettings`.
 
     Raises:
-        ConfigError: If a number can't work, or a logger is unknown.
+        ConfigError: If a value can't work.
         MissingPackageError: If a logger's package is not installed.
 
     Example:
-        >>> check_trainer_options(max_epochs=10, patience=3, loggers=[])
+        >>> check_trainer_options(max_epochs=10, patience=3).accumulate_batches
+        1
     """
-    counts = {
-        "max_epochs": max_epochs,
-        "patience": patience,
-        "accumulate_batches": accumulate_batches,
-        "num_nodes": num_nodes,
-    }
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            msg = f"{name} must be a whole number of at least 1, got {value!r}"
-            raise ConfigError(msg)
-    if gradient_clip is not None and not gradient_clip > 0:
-        msg = f"gradient_clip must be above 0, or None for no limit, got {gradient_clip!r}"
-        raise ConfigError(msg)
-    if not 0 <= ema_decay < 1:
-        msg = f"ema_decay must be in [0, 1), 0 for no average, got {ema_decay!r}"
-        raise ConfigError(msg)
-    if not checkpoint_minutes > 0:
-        msg = f"checkpoint_minutes must be above 0, got {checkpoint_minutes!r}"
-        raise ConfigError(msg)
-    for name in loggers:
-        if name not in _LOGGERS:
-            msg = f"loggers must be of {sorted(_LOGGERS)}, got {name!r}"
-            raise ConfigError(msg)
+    checked = TrainerSettings(**options)
+    for name in checked.loggers:
         import_optional(_LOGGERS[name], needed_for=f"logging to {name}")
+    return checked

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoobot.pytorch.data import TensorBatch, network_input
 from zoobot.pytorch.galaxy_model import GalaxyModel
-from zoobot.shared.errors import CheckpointError
+from zoobot.shared.models.neutral import require_class
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.bad_steps import (
@@ -69,9 +69,7 @@ class FinetuneableZoobot(GalaxyModel):
         from zoobot.pytorch import checkpoint  # which imports the classes that are made of this one
 
         loaded = checkpoint.load(folder, encoder=encoder)
-        if not (isinstance(loaded, cls) or issubclass(cls, type(loaded))):
-            msg = f"{folder} holds a {type(loaded).__name__}, not a {cls.__name__}: checkpoint.load reads any"
-            raise CheckpointError(msg)
+        require_class(loaded, cls, folder)
         return loaded
 
     def configure_optimizers(self) -> Any:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.errors import CheckpointError
+from zoobot.shared.models.neutral import require_class
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
@@ -63,9 +63,7 @@ class FinetuneableZoobot(GalaxyModel):
         from zoobot.tensorflow import checkpoint  # which imports the classes that are made of this one
 
         loaded = checkpoint.load(folder, encoder=encoder)
-        if not (isinstance(loaded, cls) or issubclass(cls, type(loaded))):
-            msg = f"{folder} holds a {type(loaded).__name__}, not a {cls.__name__}: checkpoint.load reads any"
-            raise CheckpointError(msg)
+        require_class(loaded, cls, folder)
         return loaded
 
     def begin_on(self, devices: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.taught import TaughtBy
 
-__all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_model"]
+__all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_model", "require_class"]
 
 
 class _Finetuned(Protocol):
@@ -52,6 +52,17 @@ def describe_model(
         training={"settings": model.settings.to_config(), **galaxies, **(training or {})},
         taught_by=taught_by,
     )
+
+
+def require_class(loaded: object, cls: type, folder: str | Path) -> None:
+    """Raise unless a loaded model is of the class that was asked to load it, or of one above it.
+
+    Raises:
+        CheckpointError: If it is of another kind.
+    """
+    if not (isinstance(loaded, cls) or issubclass(cls, type(loaded))):
+        msg = f"{folder} holds a {type(loaded).__name__}, not a {cls.__name__}: checkpoint.load reads any"
+        raise CheckpointError(msg)
 
 
 def read_whole_model(folder: str | Path) -> NeutralCheckpoint:

@@ -35,9 +35,9 @@ SIDE_PIX = 424
 LABEL_COUNT = 34
 
 
-def make_galaxies(folder: Path, count: int) -> None:
+def make_galaxies(folder: Path, count: int, *, seed: int = 42) -> None:
     """Seeded pictures: an inclined exponential disk, a bulge, neighbours and noise."""
-    rng = np.random.default_rng(42)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE_PIX, :SIDE_PIX].astype(np.float32) - SIDE_PIX / 2
     for i in range(count):
         angle, axis_ratio, scale = rng.uniform(0, np.pi), rng.uniform(0.3, 1), rng.uniform(15, 45)

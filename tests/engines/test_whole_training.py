@@ -207,3 +207,12 @@ def test_batches_of_one_galaxy_teach_what_has_no_batch_norm_that_learns(
         model = make_model("classification", **options)
         fit(model, tmp_path / str(number), galaxies=make_galaxies(batch_size=1), max_epochs=1)
         assert (tmp_path / str(number) / "checkpoint").exists()
+
+
+def test_galaxies_are_encoded_once_in_the_precision_of_the_run(make_model, fit, tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        fit(make_model("classification", n_blocks=0), tmp_path / precision, precision=precision)
+        losses[precision] = pd.read_csv(tmp_path / precision / "metrics.csv")["val_loss"].min()
+    assert losses["bf16-mixed"] != losses["32-true"]
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], abs=0.02)

@@ -9,6 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from zoobot.pytorch.transfers import pinned_for
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.galaxy_data import GalaxyData
@@ -96,9 +97,12 @@ class TensorBatches:
         goes_on = self.goes_on and trainer is not None and trainer.training
         first = trainer.fit_loop.batch_idx + 1 if goes_on else 0
         self.loader.set_epoch(trainer.current_epoch if trainer else 0, first)
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
         for images, labels, ids in self.loader:
             known = np.empty((len(ids), 0), np.float32) if labels is None else labels
-            yield TensorBatch(torch.from_numpy(images), torch.from_numpy(known), ids)
+            # Lightning has them copied to the device; from pinned memory nobody waits for that
+            pixels, targets = (pinned_for(device, torch.from_numpy(array)) for array in (images, known))
+            yield TensorBatch(pixels, targets, ids)
 
 
 def network_input(images: torch.Tensor) -> torch.Tensor:

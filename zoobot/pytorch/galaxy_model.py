@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
 from zoobot.pytorch.data import network_input
+from zoobot.pytorch.transfers import to_device
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
 from zoobot.shared.preprocessing import Preprocessing
@@ -97,7 +99,8 @@ class GalaxyModel(pl.LightningModule):
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
         was_training = self.encoder.training
         self.encoder.eval()
-        features = self.features(self._on_device(images))
+        with self._in_precision():
+            features = self.features(self._on_device(images))
         self.encoder.train(was_training)
         return features.float().cpu().numpy()
 
@@ -115,10 +118,16 @@ class GalaxyModel(pl.LightningModule):
     def _encode_below(self, cut: Cut, images: np.ndarray) -> np.ndarray:
         """The activations below the learning blocks, (batch, width), from a loader's images."""
         pixels = (self._on_device(images) - self.pixel_mean) / self.pixel_std
-        return cut.below(pixels).flatten(1).float().cpu().numpy()
+        with self._in_precision():
+            return cut.below(pixels).flatten(1).float().cpu().numpy()
 
     def _on_device(self, images: np.ndarray) -> Tensor:
-        return network_input(torch.from_numpy(images).to(self.pixel_mean.device))
+        return network_input(to_device(images, self.pixel_mean.device))
+
+    def _in_precision(self) -> AbstractContextManager[None]:
+        """What the frozen part computes in: as the trainer's steps do, and float32 without a trainer."""
+        trainer = self._trainer
+        return nullcontext() if trainer is None else trainer.precision_plugin.forward_context()
 
     @torch.inference_mode()
     def predict_images(self, images: Tensor, *, n_samples: int = 1) -> Tensor:

@@ -8,15 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["to_device", "to_host", "to_numpy"]
+__all__ = ["pinned_for", "to_device", "to_host", "to_numpy"]
 
 
 def to_device(images: np.ndarray, device: torch.device) -> Tensor:
     """Images on their way to a device; from pinned memory nobody waits for the copy."""
-    tensor = torch.from_numpy(images)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    tensor = pinned_for(device, torch.from_numpy(images))
+    return tensor.to(device, non_blocking=tensor.is_pinned()) if device.type != "cpu" else tensor
+
+
+def pinned_for(device: torch.device, tensor: Tensor) -> Tensor:
+    """A tensor in memory from which a GPU copies while others work; as it is for any other device."""
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 def to_host(results: Tensor) -> Callable[[], np.ndarray]:

@@ -135,7 +135,7 @@ class PredictOptions(EngineOptions, MixtureOptions, StreamingOptions, ReadingOpt
         None, "galaxies predicted at once; without it, 32 on a CPU and 256 on a GPU", at_least=1
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting(
-        "auto", "what the network computes in; auto: mixed precision on a GPU, float32 elsewhere"
+        "auto", "what the network computes in; auto: 16-mixed on a GPU, 32-true elsewhere"
     )
     compile: bool | None = setting(
         None, "compile the network; without a word, where it is expected to pay: in long runs"

@@ -75,8 +75,8 @@ def predict(
         batch_size: Galaxies predicted at once; None is 32 on a CPU and 256 on a GPU.
         num_workers: Threads that read images.
         seed: Seeds dropout where `n_samples` is more than 1.
-        precision: What the network computes in: "auto" is mixed precision where a GPU is and float32
-            elsewhere; or "32-true", "bf16-mixed", "16-mixed".
+        precision: What the network computes in: "auto" is "16-mixed" where a GPU is and "32-true" elsewhere;
+            or these, or "bf16-mixed", which is less exact but knows no overflow.
         compile: Whether the network is compiled (by XLA): the same numbers in less time. None does it where
             it pays: where, by the time that the first batches took, it is expected to save more than the
             minute that it takes. It is given up where it turns out slower, or predicts other numbers.
@@ -104,7 +104,7 @@ def predict(
     parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
     check_request(save_loc, n_samples, precision, **parts)
     compile = choose_compile(compile, save_loc)  # noqa: A001
-    policy = choose_precision(precision, "auto")
+    policy = choose_precision(precision, "auto", learns=False)
     batch_size = choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU")))
     members = []
     with ExitStack() as stack:
@@ -120,7 +120,7 @@ def predict(
                 _to_numpy,
                 asked=compile,
                 batch_size=batch_size,
-                agreement=expected_agreement(n_samples, mixed_precision="mixed" in policy),
+                agreement=expected_agreement(n_samples, computed_in=policy),
             )
             members.append(Member(m, _start(maybe_compiled), "tensorflow", _hash(m), m.seed_dropout))
         decisive = {"seed": seed, "precision": policy, "compile": bool(compile)}

@@ -90,6 +90,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--sections", nargs="+", choices=SECONDS, default=list(SECONDS), metavar="NAME", help="only these"
     )
+    parser.add_argument("--cpu", action="store_true", help="go on without a GPU, to try all of it on a CPU")
     parser.add_argument("--beside", help="what else ran on the machine, for the record")
     parser.add_argument(
         "--quick", action="store_true", help="a tiny network, one process, no GPU needed: shows that it runs"
@@ -173,7 +174,7 @@ def run_section(name: str, scratch: Path, options: argparse.Namespace) -> None:
     try:
         import gpu_work
 
-        about = {"on": gpu_work.describe_device(needs_gpu=not options.quick)}
+        about = {"on": gpu_work.describe_device(needs_gpu=not (options.quick or options.cpu))}
         found = gpu_work.Found(keep, {}, [])
         plan = gpu_work.Plan(
             encoders=options.encoders,

@@ -15,6 +15,7 @@ from PIL import Image
 
 from zoobot import workflow
 from zoobot.shared import schemas
+from zoobot.shared.catalog import read_catalog
 from zoobot.shared.certainty.calibration import fit_calibration
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import (
@@ -516,6 +517,14 @@ def test_a_choice_of_galaxies_that_cannot_work(finished, tiny_survey, tmp_path, 
     )
     with pytest.raises(error, match=message):
         workflow.predict(options)
+
+
+def test_what_a_column_with_empty_cells_holds_is_told():
+    from zoobot.workflow.galaxies import select_galaxies
+
+    table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": "a.jpg", "kind": ["ring", None]})
+    with pytest.raises(CatalogError, match=r"no galaxy has it; column 'kind' holds \['(None|nan)', 'ring'\]"):
+        select_galaxies(read_catalog(table, check_files=False), "kind=spiral")
 
 
 def test_what_is_no_checkpoint_is_said(tiny_survey, tmp_path):

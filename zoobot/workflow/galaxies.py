@@ -52,8 +52,10 @@ def select_galaxies(galaxies: Catalog, select: str) -> Catalog:
         raise CatalogError(msg)
     chosen = where_equal(galaxies.table[column], value)
     if not chosen.any():
-        texts = galaxies.table[column].astype(str)
-        msg = f"--select {select}: no galaxy has it; column {column!r} holds {sorted(set(texts))[:10]}"
+        held = sorted(
+            set(map(str, galaxies.table[column]))
+        )  # empty cells are no texts, whatever pandas casts
+        msg = f"--select {select}: no galaxy has it; column {column!r} holds {held[:10]}"
         raise CatalogError(msg)
     return galaxies.select(chosen)
 

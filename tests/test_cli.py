@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
@@ -525,3 +526,23 @@ def test_any_terminal_and_a_notebooks_backend_will_do(encoding, tmp_path):
     assert "zoobot: error: Zo" in done.stderr.decode(encoding)
     assert "1/2" in done.stdout.decode(encoding)
     assert (tmp_path / "a.png").exists()
+
+
+def test_a_polite_kill_ends_any_command_as_ctrl_c_does(monkeypatch, capsys):
+    def work(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            done.append("taken back")
+
+    done = []
+    monkeypatch.setitem(cli.COMMANDS, "schemas", replace(cli.COMMANDS["schemas"], run=work))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert cli.main(["schemas"]) == 143
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == ["taken back"]
+    assert "interrupted" in capsys.readouterr().err

@@ -169,6 +169,19 @@ def test_clusters_that_are_none(given, words):
             pass
 
 
+def test_workers_that_do_not_start_are_said_in_our_words(monkeypatch):
+    def no_cluster(**_):
+        msg = "Nanny failed to start."
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(dask_cluster.import_distributed(), "LocalCluster", no_cluster)
+    with (
+        pytest.raises(ConfigError, match=r"2 worker processes of --cluster local do not start .*__main__"),
+        dask_cluster.connect(ClusterOptions(cluster="local", workers=2)),
+    ):
+        pass
+
+
 def test_without_dask_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingPackageError, match="pip install"):

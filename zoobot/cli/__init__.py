@@ -12,8 +12,9 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.cli.saying import speak_of, spoken
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _tell_progress()
     command = COMMANDS[name]
     speak_of(command.options)
+    before = _hear_polite_kills()
     try:
         command.run(command.read(given), f"zoobot {shlex.join(words)}")
     except ZoobotError as error:
@@ -69,7 +71,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     finally:
         speak_of(None)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _hear_polite_kills() -> Any:
+    """End at SIGTERM as at Ctrl-C: what was begun is taken back, workers and jobs that were started end.
+
+    Returns:
+        What heard the signal before; None where it is left to that: to who ignores it, or another thread.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if before != signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _tell_progress() -> None:

@@ -58,13 +58,20 @@ def connect(options: ClusterOptions) -> Iterator[Client]:
 
 def _start_here(distributed: Any, workers: int) -> Any:
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    return distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=None,  # what a model needs is not Dask's to judge
-        dashboard_address=None,
-        env=dict.fromkeys(_THREADS, threads),
-    )
+    try:
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=None,  # what a model needs is not Dask's to judge
+            dashboard_address=None,
+            env=dict.fromkeys(_THREADS, threads),
+        )
+    except (RuntimeError, OSError) as error:
+        msg = (
+            f"the {workers} worker processes of --cluster local do not start ({error}); above stands what "
+            'Dask says. A Python script that starts them must do its work below `if __name__ == "__main__":`'
+        )
+        raise ConfigError(msg) from error
 
 
 def _start_jobs(options: ClusterOptions) -> Any:

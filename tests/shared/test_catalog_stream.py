@@ -204,6 +204,30 @@ def test_a_catalog_that_changes_meanwhile_is_refused(table, tmp_path):
         list(stream.parts(5))
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "fits"])
+@pytest.mark.parametrize("part_rows", [1, 3, N, 100])
+@pytest.mark.parametrize("looked_at_first", [True, False])
+def test_other_galaxies_of_the_same_number_are_a_change_too(
+    table, tmp_path, kind, part_rows, looked_at_first
+):
+    path = write(table, kind, tmp_path)
+    stream = CatalogStream(path)
+    if not looked_at_first:
+        stream.part_rows = part_rows  # as predictions say it
+    assert stream.facts.galaxies == N
+    assert sum(len(part.galaxies) for part in stream.parts(part_rows)) == N
+    path.unlink()
+    write(table[::-1], kind, tmp_path)
+    with pytest.raises(CatalogError, match="changed while it was read"):
+        list(stream.parts(part_rows))
+    last = (N - 1) // part_rows
+    with pytest.raises(CatalogError, match="changed while it was read"):
+        list(stream.parts(part_rows, wanted=lambda number: number == last))
+    path.unlink()
+    write(table, kind, tmp_path)
+    assert sum(len(part.galaxies) for part in stream.parts(part_rows)) == N
+
+
 def test_the_fingerprint_tells_order_ids_and_paths_apart(table):
     prints = {
         CatalogStream(changed, root="/r").facts.fingerprint

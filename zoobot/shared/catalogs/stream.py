@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog, check_columns
 from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts
@@ -76,6 +77,8 @@ class CatalogStream:
     Attributes:
         name: Where the catalog came from, for messages.
         select: The selection.
+        part_rows: Galaxies in the parts that it will be read in; say it before anything is read, which spares
+            `parts` a second look at all rows.
         place: Where it can be read again (`zoobot.shared.catalogs.places`); None if it was in memory.
 
     Raises:
@@ -104,6 +107,7 @@ class CatalogStream:
         select: str | None = None,
     ) -> None:
         self.select = select
+        self.part_rows = defaults.PART_ROWS
         self.place = describe_place(
             source, root=root, id_col=id_col, file_col=file_col, image_col=image_col, cutouts=cutouts
         )
@@ -132,11 +136,12 @@ class CatalogStream:
         Raises:
             CatalogError: If there are none, an id or a path is missing, or an id is repeated.
         """
-        hashes = IdHashes()
+        hashes, marks = IdHashes(), _PartMarks(self.part_rows)
         digests = hashlib.sha256(), hashlib.sha256()
         for ids, paths in self._read():
             self._refuse_other_than_unicode(ids)
             hashes.add(ids)
+            marks.add(ids, paths)
             for digest, texts in zip(digests, (ids, paths), strict=True):
                 # lengths keep "ab", "c" apart from "a", "bc"
                 digest.update("".join(f"{len(t)}:{t}" for t in texts).encode("utf-8", "surrogatepass"))
@@ -149,6 +154,7 @@ class CatalogStream:
                 f"more than once; the first: {repeated[:_SHOWN]} ({self._both_places(repeated[0])})"
             )
             raise CatalogError(msg)
+        self._marks = marks.finish()
         both = b"".join(digest.digest() for digest in digests)
         return CatalogFacts(galaxies=len(hashes), fingerprint=hashlib.sha256(both).hexdigest())
 
@@ -163,7 +169,12 @@ class CatalogStream:
         Raises:
             CatalogError: If the catalog became another one since its `facts` were read.
         """
-        total = self.facts.galaxies
+        facts = self.facts
+        if self.part_rows != part_rows:
+            self.part_rows = part_rows
+            del self.facts  # it is looked at anew
+            self._refuse_change(self.facts == facts, facts)
+        total, marks = facts.galaxies, self._marks
 
         def is_needed(start: int, stop: int) -> bool:
             last = (min(stop, total) - 1) // part_rows
@@ -183,9 +194,17 @@ class CatalogStream:
                 part[1].extend(paths[piece])
                 if len(part[0]) == min(part_rows, total - number * part_rows):
                     missing -= 1
+                    self._refuse_change(_mark(*part) == marks[number], facts)
                     yield CatalogPart(number, self._catalog(*waiting.pop(number)))
-        if missing or seen > total:
-            msg = f"{self.name} changed while it was read: it had {total:,} galaxies. Leave it as it is"
+        self._refuse_change(not missing and seen <= total, facts)
+
+    def _refuse_change(self, same: bool, facts: CatalogFacts) -> None:
+        if not same:
+            msg = (
+                f"{self.name} changed while it was read: it had {facts.galaxies:,} galaxies, and now has "
+                "others, or other images, or another order. Put it back as it was, and leave it so; the same "
+                "command then goes on"
+            )
             raise CatalogError(msg)
 
     def first_paths(self) -> list[str]:
@@ -254,6 +273,48 @@ class CatalogStream:
                 break
         msg = f"--select {self.select}: no galaxy has it; the column holds {sorted(held)[:_SHOWN]}"
         raise CatalogError(msg)
+
+
+class _PartMarks:
+    """What tells the galaxies of each part, ids and paths, from others: 8 bytes a part.
+
+    Args:
+        rows: Galaxies in a part.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._found: list[bytes] = []
+        self._part: IdsAndPaths = ([], [])
+
+    def add(self, ids: list[str], paths: list[str]) -> None:
+        """Take up the galaxies that follow."""
+        for start, stop in _pieces(len(self._part[0]), len(ids), self._rows):
+            self._part[0].extend(ids[start:stop])
+            self._part[1].extend(paths[start:stop])
+            if len(self._part[0]) == self._rows:
+                self.finish()
+
+    def finish(self) -> list[bytes]:
+        """The marks of all parts, the last of which may be smaller."""
+        if self._part[0]:
+            self._found.append(_mark(*self._part))
+            self._part = ([], [])
+        return self._found
+
+
+def _pieces(before: int, more: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Where so many more rows are cut into parts, when the first of these has some rows before."""
+    start = 0
+    while start < more:
+        stop = min(more, start + rows - before)
+        yield start, stop
+        start, before = stop, 0
+
+
+def _mark(ids: list[str], paths: list[str]) -> bytes:
+    texts = "".join(f"{len(text)}:{text}" for texts in (ids, paths) for text in texts)
+    return hashlib.blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _open(

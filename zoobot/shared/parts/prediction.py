@@ -69,6 +69,7 @@ def predict_parts(
     folder.prepare()
     with locked(folder.lock(shard)):
         logger.info("Reading the ids of %s", stream.name)
+        stream.part_rows = part_rows
         for reading in distinct_readings(members):
             check_first_images(stream.first_paths(), reading)
         manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))

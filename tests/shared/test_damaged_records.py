@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
-from zoobot.shared.parts.files import MANIFEST_FILE
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.loader import Failure
+from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
+from zoobot.shared.parts.merging import merge_parts
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.pixels.stretch import stretch_linear, stretch_lupton
 from zoobot.shared.predicting.writer import PredictionWriter
-from zoobot.shared.predictions import read_predictions
+from zoobot.shared.predictions import read_prediction_chunks, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.log import EpochLog
+from zoobot.workflow.part_status import describe_parts
 from zoobot.workflow.run_folder import RECORD_FILE, read_record
 
 
@@ -29,25 +34,141 @@ def test_a_damaged_log_of_epochs_is_named(tmp_path, content):
         EpochLog(tmp_path / "metrics.csv").append({"epoch": 1, "val_loss": 0.1})
 
 
-@pytest.mark.parametrize("resumed", [None, 3])
-def test_a_record_whose_history_is_damaged_is_refused(tmp_path, resumed):
-    record = {"work": "finetune", "status": "interrupted", "options": {}, "resumed": resumed}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resumed": None},
+        {"resumed": 3},
+        {"options": None},
+        {"options": "x"},
+        {"data": 5},
+        {"data": {"train": 5}},
+    ],
+)
+def test_a_record_of_a_run_that_is_damaged_is_refused(tmp_path, change):
+    record = {"work": "finetune", "status": "interrupted", "options": {}, **change}
     (tmp_path / RECORD_FILE).write_text(json.dumps(record))
     with pytest.raises(ConfigError, match="is no record of a Zoobot run"):
         read_record(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "change", [{"options": None}, {"options": {"part_rows": 0}}, {"catalog": {"galaxies": "x"}}]
+    "change",
+    [
+        {"options": None},
+        {"options": {"part_rows": 0}},
+        {"options": {"part_rows": 2, "n_samples": "x"}},
+        {"catalog": {"name": "c.csv", "galaxies": "x"}},
+        {"catalog": {"name": "c.csv", "galaxies": 0}},
+        {"catalog": {"galaxies": 4}},
+        {"task": None},
+        {"models": 5},
+        {"versions": []},
+    ],
 )
 def test_a_manifest_that_can_not_be_counted_by_is_refused(tmp_path, change):
     content = {"format": 1, "models": [], "task": {}, "preprocessing": [], "versions": {}}
-    content |= {"options": {"part_rows": 2}, "catalog": {"galaxies": 4}}
+    content |= {"options": {"part_rows": 2}, "catalog": {"name": "c.csv", "galaxies": 4}}
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(content))
     assert Parts(tmp_path).missing == [0, 1]
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(content | change))
     with pytest.raises(PredictionsError, match="can't be read"):
         Parts(tmp_path)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A folder of three parts of two galaxies each, of which one failed."""
+    folder = PartFolder(tmp_path / "parts")
+    folder.path.mkdir()
+    content = {
+        "format": 1,
+        "models": ["a"],
+        "task": {"kind": "regression"},
+        "preprocessing": [],
+        "versions": {},
+    }
+    content |= {"options": {"part_rows": 2}, "catalog": {"name": "c.csv", "galaxies": 6}}
+    folder.manifest.write_text(json.dumps(content))
+    folder.write_failures(1, [Failure("2", "2.jpg", "absent")])
+    for number, ids in enumerate((["0", "1"], ["3"], ["4", "5"])):
+        with PredictionWriter(folder.part(number), ["ring", "bar"]) as writer:
+            writer.write(ids, np.ones((len(ids), 2)))
+    return folder
+
+
+def read_in_every_way(folder, tmp_path):
+    """Read a folder of parts by all that reads them; what each raises."""
+    for read in (
+        lambda: read_predictions(folder.path),
+        lambda: list(read_prediction_chunks(folder.path)),
+        lambda: read_features(folder.path),
+        lambda: merge_parts(folder.path, tmp_path / "all.csv"),
+        lambda: merge_parts(folder.path, tmp_path / "all.parquet", partial=True),
+    ):
+        with pytest.raises(PredictionsError) as caught:
+            read()
+        assert not list(tmp_path.glob("*all*"))
+        yield str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["part-000000.parquet", "part-000001.parquet", "_failures/part-000001.parquet"]
+)
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: b"hello", lambda whole: whole[: len(whole) // 2]]
+)
+def test_a_damaged_part_is_named_with_what_to_do(parts, tmp_path, name, damage):
+    path = parts.path / name
+    path.write_bytes(damage(path.read_bytes()))
+    for words in read_in_every_way(parts, tmp_path):
+        assert f"{name}' is damaged" in words
+        assert "delete it" in words
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop(columns="bar"),
+        lambda table: table[["id_str", "bar", "ring"]],
+        lambda table: table.astype(str),
+        lambda table: table.rename(columns={"id_str": "id"}),
+        lambda table: table.head(1),
+        lambda table: pd.concat([table, table]),
+    ],
+)
+def test_a_part_unlike_the_others_or_with_other_rows_is_named(parts, tmp_path, change):
+    change(pd.read_parquet(parts.part(2))).to_parquet(parts.part(2), index=False)
+    for words in read_in_every_way(parts, tmp_path):
+        assert "part-000002.parquet' is damaged" in words
+
+
+def test_a_part_beyond_the_last_is_no_part_of_the_predictions(parts, tmp_path):
+    parts.part(3).write_bytes(parts.part(2).read_bytes())
+    for words in read_in_every_way(parts, tmp_path):
+        assert "part-000003.parquet is none of the 3 parts" in words
+    with pytest.raises(PredictionsError, match="is none of the 3 parts"):
+        describe_parts(parts.path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff", b"[" * 5000, b'{"options":{}}']
+    + [
+        json.dumps({"work": "predict", "status": "running", "options": options}).encode()
+        for options in (None, {"shard": "x"}, {"shard": 3}, {"shard": "1/99999999999"})
+    ],
+)
+def test_status_says_what_is_missing_though_the_record_is_damaged(parts, content):
+    parts.part(2).unlink()
+    parts.runs.mkdir()
+    (parts.runs / "run.json").write_bytes(content)
+    assert "parts     2 of 3" in describe_parts(parts.path)
+
+
+def test_status_of_more_shards_than_there_are_parts_ends(parts):
+    parts.part(2).unlink()
+    assert "shard 3/99999999999 misses 1 parts" in describe_parts(parts.path, shards=99999999999)
 
 
 @pytest.mark.parametrize(("suffix", "galaxy"), [(".hdf5", "a\0b"), (".csv", "a\rb")])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictions",
     "failure_table",
+    "intact_table",
     "read_prediction_chunks",
     "read_prediction_metadata",
     "read_predictions",
@@ -102,7 +103,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     """
     if Path(path).expanduser().is_dir():
         parts = _whole(path)
-        with _no_table_of_ours(parts.folder.path):
+        with intact_table(parts.folder.path):
             return parts.read_table()
     table: pd.DataFrame = _read(path, "table")
     return table
@@ -124,11 +125,11 @@ def read_prediction_chunks(path: str | Path, *, rows: int = _ROWS_IN_MEMORY) -> 
     """
     if Path(path).expanduser().is_dir():
         parts = _whole(path)
-        with _no_table_of_ours(parts.folder.path):
+        with intact_table(parts.folder.path):
             yield from parts.read_chunks(rows)
         return
     path, form = _readable(path)
-    with _no_table_of_ours(path):
+    with intact_table(path):
         yield from form.read_chunks(path, rows)
 
 
@@ -157,7 +158,7 @@ def _whole(path: str | Path) -> Parts:
 
 def _read(path: str | Path, what: str) -> Any:
     path, form = _readable(path)
-    with _no_table_of_ours(path):
+    with intact_table(path):
         return form.read_table(path) if what == "table" else form.read_metadata(path)
 
 
@@ -172,7 +173,7 @@ def _readable(path: str | Path) -> tuple[Path, Format]:
 
 
 @contextmanager
-def _no_table_of_ours(path: Path) -> Iterator[None]:
+def intact_table(path: Path) -> Iterator[None]:
     """Say what a file is not, where reading it fails."""
     try:
         yield

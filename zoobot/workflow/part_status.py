@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.parts.reading import Parts
-from zoobot.shared.parts.shards import Shard
+from zoobot.shared.parts.shards import read_shard
 from zoobot.shared.predicting.feature_task import FeatureTask
+from zoobot.workflow.run_folder import read_record_file
 
 __all__ = ["describe_parts"]
+
+logger = logging.getLogger(__name__)
 
 _REASONS = 5
 _SHARDS_SHOWN = 20
@@ -77,30 +81,44 @@ def _failures(parts: Parts) -> list[str]:
 
 
 def _missing_of_shards(missing: list[int], total: int) -> list[str]:
-    lines = []
-    for number in range(1, total + 1):
-        count = sum(map(Shard(number, total).takes, missing))
-        if count:
-            lines.append(f"  shard {number}/{total} misses {count:,} parts")
-    more = len(lines) - _SHARDS_SHOWN
-    return lines if more <= 0 else [*lines[:_SHARDS_SHOWN], f"  and {more:,} more shards"]
+    counts = Counter(part % total + 1 for part in missing)  # of a mistyped number of shards few miss any
+    lines = [
+        f"  shard {number}/{total} misses {counts[number]:,} parts"
+        for number in sorted(counts)[:_SHARDS_SHOWN]
+    ]
+    more = len(counts) - len(lines)
+    return [*lines, f"  and {more:,} more shards"] if more else lines
 
 
 def _read_records(parts: Parts) -> list[dict[str, Any]]:
-    """The records of the runs, the last one first."""
-    paths = sorted(parts.folder.runs.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    """The records of the runs, the last one first; what of them is damaged is said and left out."""
+    found: list[tuple[float, dict[str, Any]]] = []
+    for path in parts.folder.runs.glob("*.json"):
+        try:
+            changed, record = path.stat().st_mtime, read_record_file(path)
+        except FileNotFoundError:  # a run that was refused has just taken its record back
+            continue
+        except ConfigError as error:
+            logger.warning("%s", error)
+            continue
+        if record is not None:
+            found.append((changed, record.content))
+    return [content for _, content in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def _shards_of(records: list[dict[str, Any]]) -> int:
-    shard = records[0].get("options", {}).get("shard") if records else None
-    return int(shard.rpartition("/")[2]) if shard else 1
+    shard = records[0]["options"].get("shard") if records else None
+    try:
+        return 1 if shard is None else read_shard(shard).total
+    except ConfigError as error:
+        logger.warning("the record of the last run is damaged: %s", error)
+        return 1
 
 
 def _commands(records: list[dict[str, Any]], missing: list[int], total: int) -> list[str]:
     if not records:
-        return ["  zoobot predict … (it was started from Python)"]
-    command = str(records[0]["command"])
+        return ["  zoobot predict … (no record in _runs says how it was started)"]
+    command = str(records[0].get("command", "zoobot predict … (the record of the run does not say more)"))
     if total == 1 or "--shard" not in command:
         return [f"  {command}"]
     numbers = sorted({part % total + 1 for part in missing})

@@ -258,7 +258,10 @@ def read_record_file(path: Path) -> RunRecord | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["work"], content["status"], content["options"]
+        content["work"], content["status"]
+        dict(content["options"])
+        for part in dict(content.get("data", {})).values():
+            dict(part)
         list(content.get("resumed", []))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{path} is no record of a Zoobot run ({type(error).__name__}: {error}); choose another folder"

@@ -15,6 +15,7 @@ from zoobot.shared.optional import import_optional
 from zoobot.shared.parts.reading import Parts
 from zoobot.shared.predictions import (
     failure_table,
+    intact_table,
     read_prediction_chunks,
     read_prediction_metadata,
 )
@@ -206,11 +207,9 @@ def _count_rows(path: str) -> int | None:
     """The rows of a table, where its format says so without reading them."""
     folder = Path(path)
     if folder.is_dir():
-        parts = Parts(folder)
-        files = [parts.folder.part(number) for number in parts.done]
-    elif folder.suffix.lower() == ".parquet" and folder.is_file():
-        files = [folder]
-    else:
+        return Parts(folder).count_rows()
+    if folder.suffix.lower() != ".parquet" or not folder.is_file():
         return None
     parquet = import_optional("pyarrow.parquet", needed_for="reading features")
-    return sum(parquet.read_metadata(file).num_rows for file in files)
+    with intact_table(folder):
+        return int(parquet.read_metadata(folder).num_rows)

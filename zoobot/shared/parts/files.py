@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoobot.shared.errors import PredictionsError
+from zoobot.shared.errors import PredictionsError, ZoobotError
 from zoobot.shared.files.locks import LOCK_ENDING, lock_file, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, whole_file
 from zoobot.shared.loader import Failure
@@ -60,6 +60,21 @@ def writing(path: Path) -> Iterator[None]:
         msg = (
             f"can't write {str(path)!r}: {error.strerror or error}. Nothing half-written is left; make room, "
             "then give the same command again"
+        )
+        raise PredictionsError(msg) from error
+
+
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Say which file of a part is damaged, where reading it fails, and how to make it anew."""
+    try:
+        yield
+    except ZoobotError:
+        raise
+    except Exception as error:  # Arrow has its own for damaged files, of many classes
+        msg = (
+            f"{str(path)!r} is damaged ({type(error).__name__}: {error}): delete it, and the part of that "
+            "number, and give the command that made them again, which makes only what is missing"
         )
         raise PredictionsError(msg) from error
 
@@ -173,9 +188,14 @@ class PartFolder:
 
     def count_failures(self, numbers: Sequence[int]) -> int:
         """How many galaxies failed in some parts."""
+        return sum(map(self.count_failures_of, set(numbers) & set(self.failed_parts())))
+
+    def count_failures_of(self, number: int) -> int:
+        """How many galaxies failed in one part, without a look at all others."""
         parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
-        there = set(numbers) & set(self.failed_parts())
-        return sum(parquet.read_metadata(self.failures(number)).num_rows for number in there)
+        path = self.failures(number)
+        with intact(path):
+            return int(parquet.read_metadata(path).num_rows) if path.exists() else 0
 
     def first_failures(self, numbers: Sequence[int]) -> list[Failure]:
         """The failures of the first of some parts that has any."""
@@ -189,7 +209,13 @@ class PartFolder:
 
     def _read(self, number: int) -> pd.DataFrame:
         parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
-        table: pd.DataFrame = parquet.ParquetFile(self.failures(number)).read().to_pandas()
+        path = self.failures(number)
+        with intact(path):
+            # by itself: a folder above called x=1 is no column of it
+            table: pd.DataFrame = parquet.ParquetFile(path).read(columns=list(Failure._fields)).to_pandas()
+            if list(table.columns) != list(Failure._fields):
+                msg = f"its columns are {list(table.columns)}, not {list(Failure._fields)}"
+                raise ValueError(msg)
         return table
 
 

@@ -67,6 +67,11 @@ class Manifest:
         return int(self.options["part_rows"])
 
     @property
+    def samples(self) -> int:
+        """Rows of each galaxy: the samples of all models."""
+        return int(self.options.get("n_samples", 1)) * max(1, len(self.models))
+
+    @property
     def part_count(self) -> int:
         """How many parts there are when all are done."""
         return -(-self.galaxies // self.part_rows)
@@ -169,12 +174,30 @@ def read_manifest(folder: PartFolder) -> Manifest:
 
 
 def _checked(manifest: Manifest) -> Manifest:
-    """The manifest, if what readers count by can be counted."""
-    counts = (manifest.galaxies, manifest.part_rows)
-    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
-    if not whole or counts[0] < 0 or counts[1] < 1 or manifest.part_count > _MOST_PARTS:
-        msg = f"it speaks of {counts[0]!r} galaxies in parts of {counts[1]!r}"
-        raise ValueError(msg)
+    """The manifest, if it is made of what readers expect, and what they count by can be counted."""
+    kinds = {
+        "models": list,
+        "task": dict,
+        "preprocessing": list,
+        "options": dict,
+        "catalog": dict,
+        "versions": dict,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(getattr(manifest, name), kind):
+            msg = f"its {name!r} is a {type(getattr(manifest, name)).__name__}, not a {kind.__name__}"
+            raise TypeError(msg)
+    counts = (
+        manifest.catalog["galaxies"],
+        manifest.options["part_rows"],
+        manifest.options.get("n_samples", 1),
+    )
+    whole = all(isinstance(count, int) and not isinstance(count, bool) and count > 0 for count in counts)
+    if not whole or manifest.part_count > _MOST_PARTS or not isinstance(manifest.catalog["name"], str):
+        msg = (
+            f"it speaks of {counts[0]!r} galaxies in parts of {counts[1]!r}, {counts[2]!r} samples of each, "
+        )
+        raise ValueError(msg + f"of {manifest.catalog['name']!r}")
     return manifest
 
 

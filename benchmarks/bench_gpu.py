@@ -100,6 +100,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.files < 2 or options.minutes <= 0 or options.num_workers < 1:
+        parser.error("--files must be at least 2, --num-workers at least 1, --minutes above 0")
     if options.quick:
         options.encoders, options.image_size, options.files = ["test_resnet"], 32, 8
         options.batch_size, options.train_batch_size, options.num_workers = 4, 4, 2
@@ -156,9 +158,11 @@ def run_within(command: list[str], limit: float) -> str:
     try:
         code = process.wait(timeout=limit)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         return f"ended after {limit:.0f} s"
+    finally:  # Ctrl-C does not reach a session of its own
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return f"ended with {code}" if code else ""
 
 

@@ -22,6 +22,7 @@ from zoobot.shared.predictions import read_prediction_chunks, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.part_status import describe_parts
+from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.run_folder import RECORD_FILE, read_record
 
 
@@ -50,6 +51,14 @@ def test_a_record_of_a_run_that_is_damaged_is_refused(tmp_path, change):
     (tmp_path / RECORD_FILE).write_text(json.dumps(record))
     with pytest.raises(ConfigError, match="is no record of a Zoobot run"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("paths", [7, {"catalog": 7}, {"catalog": ["a.csv"]}, {"catalog": None}, []])
+def test_places_that_are_none_are_not_taken_up(tmp_path, paths):
+    options = {"catalog": "rings.csv", "labels": ["ring"], "save_dir": str(tmp_path)}
+    record = {"work": "finetune", "status": "interrupted", "options": options, "paths": paths}
+    (tmp_path / RECORD_FILE).write_text(json.dumps(record))
+    assert resumed_options("finetune", {"save_dir": str(tmp_path)}).catalog == "rings.csv"
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,20 @@ def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
 
 def _places(record: RunRecord) -> dict[str, Any]:
     """Where the files of a run were, by the names of options; records of older versions do not say."""
-    kept = record.content.get("paths")
+    kept, typed = record.content.get("paths"), record.content["options"]
     told = kept if isinstance(kept, dict) else {}
     return {
-        name: path for name, path in told.items() if name in _PLACES and name in record.content["options"]
+        name: path
+        for name, path in told.items()
+        if name in _PLACES and name in typed and _are_places(typed[name], path)
     }
+
+
+def _are_places(typed: Any, absolute: Any) -> bool:
+    """Whether a record says where what was typed lies: a path for a path, and one for each of several."""
+    if isinstance(typed, list) and isinstance(absolute, list):
+        return len(typed) == len(absolute) and all(map(_are_places, typed, absolute))
+    return isinstance(typed, str) and isinstance(absolute, str)
 
 
 def _found_again(typed: Any, absolute: Any) -> Any:

@@ -166,6 +166,8 @@ class TestCubes:
     def test_two_bands_are_no_colour(self, tmp_path):
         with pytest.raises(ImageError, match=r"has 2 planes \(g, r\), expected 3.*--bands"):
             read_image(write_decals(tmp_path / "a.fits", "gr"), COLOUR)
+        with pytest.raises(ImageError, match=r"bands=\('g', 'r'\) gives 2 planes, .* looks at 3"):
+            read_image(write_decals(tmp_path / "b.fits"), COLOUR.with_changes(bands=("g", "r")))
 
     def test_numbers_and_as_is_keep_the_stored_order(self, tmp_path):
         path = write_decals(tmp_path / "a.fits")

@@ -164,6 +164,8 @@ def test_a_wrong_limit_is_a_programming_error():
         ("begin with a lower learning_rate, from", "begin with a lower --learning-rate, from"),
         ("precision must be text, got 3", "--precision must be text, got 3"),
         ("labels must be numbers, but column 'a'", "labels must be numbers, but column 'a'"),
+        ("colour='to-rgb' (--colour to-rgb) repeats", "--colour to-rgb repeats"),
+        ("with bands=('g', 'r') (--bands g r) or bands (--bands)", "with --bands g r or bands (--bands)"),
         # what is a user's own stays as it is
         ("its columns are 'id_col', 'val_fraction'", "its columns are 'id_col', 'val_fraction'"),
         ("can't read '/a b/root=1/save_dir.csv'", "can't read '/a b/root=1/save_dir.csv'"),

@@ -251,6 +251,9 @@ def _match_channels(values: NDArray, preprocessing: Preprocessing, found: ImageP
         msg = f"{what}; colour='to-rgb' (--colour to-rgb) repeats a grey plane"
         raise ChannelError(msg)
     names = f" ({', '.join(band.name for band in found.bands)})" if found.bands else ""
+    if preprocessing.bands is not None and len(preprocessing.bands) == count:
+        msg = f"bands={preprocessing.bands!r} gives {_planes(count)}, but the network looks at {channels}"
+        raise ChannelError(msg)
     msg = (
         f"has {_planes(count)}{names}, expected {channels} (colour={preprocessing.colour!r}); choose planes "
         "with bands (--bands), or colour='to-grey' with channels=1"

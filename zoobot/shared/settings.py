@@ -178,6 +178,9 @@ _OTHER_NAMES = {
 
 _VALUE = r"""'[^'\n]*'|"[^"\n]*"|\([^()\n]*\)|\[[^][\n]*\]|[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+"""
 
+#: A flag, with or without a value, followed by itself in brackets.
+_SAID_TWICE = re.compile(r"(--[a-z][^()\n]*?) \(\1\)")
+
 
 def in_flags(message: str, options: type[Options]) -> str:
     """A message in the words of the command line: `--id-col` where Python says `id_col=`.
@@ -203,7 +206,8 @@ def in_flags(message: str, options: type[Options]) -> str:
         name = found["name"] or found["first"] or found["word"]
         return found[0] if name is None else kinds[name].given(found["value"])
 
-    return pattern.sub(say, message)
+    # a message for Python and the command line that names both says the same twice now
+    return _SAID_TWICE.sub(r"\1", pattern.sub(say, message))
 
 
 @functools.lru_cache

@@ -528,7 +528,10 @@ def test_what_a_column_with_empty_cells_holds_is_told():
 
 
 def test_what_is_no_checkpoint_is_said(tiny_survey, tmp_path):
-    for folder, message in ((tmp_path / "absent", "does not exist"), (tmp_path, "has no config.json")):
+    for folder, message in (
+        (tmp_path / "absent", "does not exist; .*: zoobot-mini$"),
+        (tmp_path, "has no config.json"),
+    ):
         options = PredictOptions(checkpoint=folder, catalog=tiny_survey, save_loc=tmp_path / "p.csv")
         with pytest.raises(CheckpointError, match=message):
             workflow.predict(options)

@@ -232,7 +232,7 @@ class TestWithoutAnEngine:
         assert not any(name.startswith("fc.") for name in found.neutral.encoder)
 
     def test_what_is_no_file(self, tmp_path):
-        with pytest.raises(CheckpointError, match="expected a file to convert"):
+        with pytest.raises(CheckpointError, match=r"expected a file to convert, and .* is a folder"):
             convert_checkpoint(tmp_path)
         with pytest.raises(CheckpointError, match=r"download the \.ckpt first: hf download"):
             convert_checkpoint("hf_hub:mwalmsley/zoobot-finetuned-is_tidal")

@@ -8,6 +8,7 @@ from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, EncoderError, MissingPackageError
 from zoobot.shared.files.tensors import write_tensors
 from zoobot.shared.models.encoder_names import resolve_encoder
+from zoobot.shared.models.neutral import read_whole_model
 from zoobot.shared.models.origin import Origin
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -114,7 +115,9 @@ def test_published_encoders_get_the_pixels_they_learned_from(cached, publish, pu
             source = resolve_encoder(f"{prefix}{name}{revision_named}", ARCHITECTURES)
             assert is_plain(source), source
             assert "known by its name" in source.why_pixels
-    assert is_plain(resolve_encoder(folder, ARCHITECTURES))
+    in_cache = resolve_encoder(folder, ARCHITECTURES)
+    assert is_plain(in_cache)
+    assert "(known by its place in the Hub's cache) learned" in in_cache.why_pixels
     assert (source.preprocessing.image_size_pix, source.in_channels) == (224, 3)
     assert source.read_weights()["conv1.weight"].shape == (2, 3, 7, 7)
 
@@ -148,6 +151,12 @@ def test_a_copy_of_unknown_origin_gets_what_its_file_says_and_that_is_said(tmp_p
     assert source.preprocessing.crop_fraction == 1
     for words in ("nothing tells where", "--normalisation plain --crop-fraction 0.8333", "config.json says"):
         assert words in caplog.text
+
+
+def test_an_encoder_that_is_asked_to_predict_names_the_command_that_teaches_it(tmp_path, publish):
+    folder = publish(tmp_path / "my encoder", "resnet18", ARRAYS)
+    with pytest.raises(CheckpointError, match=rf"without a head.*finetune --encoder '{folder}'; `name=`"):
+        read_whole_model(folder)
 
 
 def test_other_models_of_the_hub_get_what_their_files_say_without_a_warning(cached, publish, caplog):

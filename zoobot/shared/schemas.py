@@ -95,7 +95,7 @@ def describe(name: str) -> str:
 def _canonical(name: str) -> str:
     canonical = surveys.find_campaign(name)
     if canonical is None:
-        msg = not_found("schema", name, names()) + "; Schema.from_yaml reads a tree of your own"
+        msg = not_found("schema", name, names()) + "; a tree of your own is a .yaml file (Schema.from_yaml)"
         raise SchemaError(msg)
     return canonical
 

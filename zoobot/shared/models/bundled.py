@@ -71,7 +71,7 @@ def bundled_encoder(name: str) -> EncoderSource:
         return _LOADERS[name]()
     if name not in bundled_names():
         raise KeyError(name)
-    return source_from_folder(_FOLDER / name, description=f"{name}, bundled with Zoobot")
+    return source_from_folder(_FOLDER / name, description=f"{name} (bundled with Zoobot)")
 
 
 def _imagenet_lite0() -> EncoderSource:

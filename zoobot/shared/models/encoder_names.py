@@ -185,7 +185,7 @@ def _failed_download(repository: str, revision: str, file: str, error: Exception
         f"could not download {file}{weights} of {repository!r} from the Hugging Face Hub, and it is not in "
         f"the cache: {reason}. Without a network: on a connected machine run "
         f"`hf download {repository}{at} --local-dir {place}`, which brings {CONFIG_FILE} and the weights "
-        f"whatever file holds them, copy the folder {place} here and pass it as the name; or copy that "
-        f"machine's Hugging Face cache and set HF_HOME to it; or use a bundled encoder: "
+        f"whatever file holds them, copy the folder {place} here and give it in place of the name; or copy "
+        f"that machine's Hugging Face cache and set HF_HOME to it; or use a bundled encoder: "
         f"{', '.join(bundled_names())}"
     )

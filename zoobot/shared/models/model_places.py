@@ -16,7 +16,7 @@ from zoobot.shared.checkpoint import (
     recover_checkpoint,
 )
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.models.bundled import bundled_checkpoint, bundled_names
 from zoobot.shared.optional import import_optional
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def find_checkpoint(place: str | Path) -> Path:
     if bundled is not None and not folder.exists():
         return bundled
     if not folder.exists():
-        found = "does not exist"
+        whole = [name for name in bundled_names() if bundled_checkpoint(name) is not None]
+        found = f"does not exist; models that come with Zoobot: {', '.join(whole)}"
     elif folder.is_file():
         found = f"is a file{advice_on_file(folder)}"
     else:

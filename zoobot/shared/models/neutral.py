@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,7 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
     if neutral.task is None or neutral.head is None:
         msg = (
             f"{folder} holds an encoder without a head: it can't predict yet; "
-            "finetune it by giving the folder as the model's `name`"
+            f"finetune it first (zoobot finetune --encoder {shlex.quote(str(folder))}; `name=` in Python)"
         )
         raise CheckpointError(msg)
     _check_parts(neutral, folder)

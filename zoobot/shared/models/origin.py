@@ -79,10 +79,10 @@ def published_name(place: str | Path) -> tuple[str, str] | None:
     if not folder.is_dir():
         return None
     for path in (folder.absolute(), folder.resolve()):
-        for pattern in (_CACHED, _FOLDER):
+        for pattern, what in ((_CACHED, "its place in the Hub's cache"), (_FOLDER, "the name of its folder")):
             found = pattern.search(path.as_posix())
             if found:
-                return found[1], f"the name of its folder, {path}"
+                return found[1], what
     for file, pattern in ((folder / "README.md", _CARD), (folder / ".git" / "config", _REMOTE)):
         found = pattern.search(_start_of(file))
         if found:

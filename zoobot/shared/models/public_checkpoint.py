@@ -93,7 +93,8 @@ def convert_checkpoint(
     path = Path(path).expanduser()
     if not path.is_file():
         hint = "; of a model on the Hugging Face Hub, download the .ckpt first: hf download REPOSITORY"
-        msg = f"expected a file to convert, and {path} is none{hint if 'hub:' in str(path) else ''}"
+        found = "is a folder" if path.is_dir() else "does not exist"
+        msg = f"expected a file to convert, and {path} {found}{hint if 'hub:' in str(path) else ''}"
         raise CheckpointError(msg)
     saved = read_torch_object(path, inert=_INERT, keys=_KEYS)
     if isinstance(saved, Mapping) and "state_dict" not in saved:  # weights alone

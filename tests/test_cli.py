@@ -354,7 +354,7 @@ def test_one_galaxy_and_a_broken_one(run, finished, engine_name, tiny_survey, tm
     words = ["--backend", engine_name, "--catalog", tmp_path / "new.csv", "--no-progress"]
     code, out, _ = run("predict", finished, *words, "--save-loc", tmp_path / "p.parquet")
     assert code == 0
-    assert "1 images could not be read" in out
+    assert "1 image could not be read" in out
     assert read_predictions(tmp_path / "p.parquet")["id_str"].tolist() == ["007"]
 
 

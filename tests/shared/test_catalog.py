@@ -238,8 +238,30 @@ def test_absent_files_folders_and_other_objects_are_refused(tmp_path):
         read_catalog(tmp_path / "nowhere.csv")
     with pytest.raises(CatalogError, match=r"folder\.csv holds no images"):
         read_catalog(tmp_path / "folder.csv")
+    with pytest.raises(CatalogError, match=r"got .*my_images', which does not exist"):
+        read_catalog(tmp_path / "my_images")
     with pytest.raises(CatalogError, match=r"got list"):
         read_catalog([1, 2])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there such paths are files")
+def test_paths_of_windows_are_no_addresses():
+    with pytest.raises(CatalogError, match=r"does not exist.*a path of Windows") as refused:
+        read_catalog(r"C:\Users\me\rings.csv")
+    assert "download" not in str(refused.value)
+
+
+def test_a_folder_of_images_has_no_labels(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(CatalogError, match=r"lacks 'ring'\. .*'file_loc': images alone; other columns"):
+        read_catalog(tmp_path, label_cols=["ring"])
+
+
+def test_of_the_many_columns_of_a_tree_only_the_first_absent_are_listed(tmp_path):
+    (tmp_path / "c.csv").write_text("id_str,file_loc\na,a.jpg\n")
+    columns = [f"smooth_{k}" for k in range(30)]
+    with pytest.raises(CatalogError, match=r"lacks 'smooth_0'; .*'smooth_5'; and 24 more of the 30 columns"):
+        read_catalog(tmp_path / "c.csv", label_cols=columns, check_files=False)
 
 
 def test_fits_vector_columns_are_left_out_and_names_of_votable_fields_kept(tmp_path):
@@ -450,7 +472,7 @@ def test_encode_keeps_a_given_order_and_sorts_numbers_as_numbers():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (["a", None], r"1 rows have none in column 'kind'; .*\[1\]"),
+        (["a", None], r"1 rows have none in column 'kind'; .*\[1\]\. Leave these rows out"),
         (["a", " "], r"every galaxy needs a class"),
         ([0.5, 1.0], r"whole numbers, but column 'kind' holds 0\.5"),
         ([np.inf, 1.0], r"whole numbers, but column 'kind' holds inf"),

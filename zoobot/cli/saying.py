@@ -59,7 +59,9 @@ def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list
         return []
     first = failures.iloc[0]
     number = len(failures) if count is None else count
-    start = f"{number:,} images could not be read, listed in {path}; the first:"
+    start = (
+        f"{number:,} {'image' if number == 1 else 'images'} could not be read, listed in {path}; the first:"
+    )
     return [f"{start} {first.file_loc}: {spoken(first.reason)}"]
 
 

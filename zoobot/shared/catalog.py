@@ -34,6 +34,7 @@ __all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_c
 logger = logging.getLogger(__name__)
 
 _LISTED_COLUMNS = 40
+_LISTED_MISSING = 6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -294,10 +295,17 @@ def check_columns(
     if index:
         described.append(f"{index} is the index, not a column: call reset_index() first")
     if options.get("file_col") in missing and _has_positions(there):
-        described.append("though it has positions: to cut images from mosaics, give --mosaic (cutouts=)")
+        described.append(
+            "though it has positions: to cut images from mosaics, give --mosaic (in Python: cutouts)"
+        )
     listed = ", ".join(map(repr, there[:_LISTED_COLUMNS]))
     more = f" and {len(there) - _LISTED_COLUMNS} more" if len(there) > _LISTED_COLUMNS else ""
-    msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}"
+    if len(described) > _LISTED_MISSING:  # a tree's columns: the first ones tell which survey's are meant
+        others = len(described) - _LISTED_MISSING
+        described = [*described[:_LISTED_MISSING], f"and {others} more of the {len(missing)} columns needed"]
+    is_bare = set(there) == {"id_str", "file_loc"}
+    alone = ": images alone; other columns come from a table with a row for each galaxy" if is_bare else ""
+    msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}{alone}"
     raise CatalogError(msg)
 
 

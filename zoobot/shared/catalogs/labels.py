@@ -88,7 +88,9 @@ def encode_labels(
     if len(missing):
         msg = (
             f"every galaxy needs a class, but {len(missing):,} rows have none in column {column!r}; the "
-            f"first rows (counted from 0): {missing[:_SHOWN].tolist()}"
+            f"first rows (counted from 0): {missing[:_SHOWN].tolist()}. Leave these rows out of the table, "
+            "or give them a class (pandas takes classes called None or NA for missing: read tables there "
+            "with keep_default_na=False)"
         )
         raise LabelError(msg)
     names = [_class_name(value, column) for value in values]

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,8 @@ def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows
     """
     name = path.name.lower()
     if not name.endswith(TABLE_SUFFIXES):
-        msg = f"the name of a table must end in one of {list(TABLE_SUFFIXES)}, got {str(path)!r}"
+        absent = "" if path.exists() else ", which does not exist; a folder of images would do, too"
+        msg = f"the name of a table must end in one of {list(TABLE_SUFFIXES)}, got {str(path)!r}{absent}"
         raise CatalogError(msg)
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
@@ -121,7 +123,10 @@ def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows
 
 
 def _only_local(path: Path) -> str:
-    is_address = ":" in (path.parts or ("",))[0]
+    start = (path.parts or ("",))[0]
+    if re.match(r"[A-Za-z]:(\\|$)", start):
+        return "; its name is a path of Windows, which this machine does not know" if os.name != "nt" else ""
+    is_address = ":" in start
     return " on this machine: nothing is fetched, so download it first" if is_address else ""
 
 

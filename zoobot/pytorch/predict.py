@@ -197,8 +197,8 @@ def _start(predict_batch: MaybeCompiled, device: torch.device) -> Start:
 def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:
     """What a network computes in besides float32; None is float32 alone.
 
-    A GPU predicts in float16, which is as fast as bfloat16 and has three more bits; nothing is learned here
-    that would need bfloat16's range.
+    A GPU predicts in float16, which has three more bits than bfloat16; nothing is learned here that would
+    need bfloat16's range.
     """
     if precision == "auto":
         return torch.float16 if device.type == "cuda" else None

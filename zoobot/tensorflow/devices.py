@@ -46,7 +46,7 @@ def choose_device(accelerator: str) -> str | None:
 def choose_precision(precision: str, accelerator: str, *, learns: bool = True) -> str:
     """Keras's name of the precision: "auto" is mixed where a GPU is used, and float32 elsewhere.
 
-    Learning needs bfloat16's range; predictions get float16's three more bits, at the same speed.
+    Learning needs bfloat16's range; predictions get float16's three more bits.
 
     Raises:
         ConfigError: If the precision is unknown.

@@ -167,6 +167,6 @@ def _refuse(file: Any, path: Path) -> NoReturn:
     if told:
         who = f"process {told['pid']} on {told['host']}, since {told['since']},"
     name = path.name.removesuffix(LOCK_ENDING).removeprefix(".")
-    place = path.parent / name if name else path.parent
-    msg = f"{who} works in {place}: let it end, or choose another place (its mark is {path})"
+    place = f"on {name} in {path.parent}" if name else f"in {path.parent}"  # a table may not be there yet
+    msg = f"{who} works {place}: let it end, or choose another place (its mark is {path})"
     raise BusyError(msg)

@@ -134,11 +134,11 @@ class PartFolder:
 
     def lock(self, shard: Shard) -> Path:
         """The file that is locked while a process predicts a shard."""
-        return lock_file(self.path / _name(shard))
+        return self.path / LOCK_ENDING if shard.total == 1 else lock_file(self.path / _name(shard))
 
     def refuse_busy(self) -> None:
         """Raise a BusyError if any process predicts into this folder: call it before parts are deleted."""
-        for path in sorted(self.path.glob(f".*{LOCK_ENDING}")):
+        for path in sorted(self.path.glob(f"*{LOCK_ENDING}")):
             refuse_busy(path)
 
     def done(self) -> list[int]:

@@ -367,6 +367,42 @@ def test_a_packed_bomb_before_the_image_is_cut_off(tmp_path, monkeypatch, name, 
         read_image(tmp_path / name, record)
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_a_large_empty_image_in_a_small_file_is_not_unpacked(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(defaults, "VALUES_IN_ANY_FILE", 10_000)
+    monkeypatch.setattr(defaults, "MAX_PACKING", 50)
+    noise = np.random.default_rng(3).normal(size=(200, 200)).astype(np.float32)
+    for values in (noise, np.zeros((100, 100), np.float32), np.zeros((200, 200), np.float32)):
+        file = io.BytesIO()
+        fits.PrimaryHDU(values).writeto(file)
+        (tmp_path / "a.fits").write_bytes(pack(file.getvalue()))
+        if values.any() or values.size <= 10_000:
+            assert read_image(tmp_path / "a.fits", RECORD).shape == (*values.shape, 3)
+    with pytest.raises(ImageError, match=r"200 × 200 pixels × 1 planes in a file of [0-9,]+ bytes"):
+        read_image(tmp_path / "a.fits", RECORD)
+
+
+@pytest.mark.parametrize("form", ["png", "webp", "tiff"])
+def test_a_large_empty_picture_in_a_small_file_is_not_unpacked(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(defaults, "VALUES_IN_ANY_FILE", 10_000)
+    options = {"webp": {"lossless": True}, "tiff": {"compression": "tiff_deflate"}}.get(form, {})
+    Image.new("RGB", (900, 900)).save(tmp_path / f"a.{form}", **options)
+    with pytest.raises(ImageError, match=r"900 × 900 pixels × 3 planes in a file of [0-9,]+ bytes"):
+        read_image(tmp_path / f"a.{form}", RECORD)
+
+
+def test_a_zip_s_member_unpacks_to_no_more_than_it_says(tmp_path):
+    path, size = tmp_path / "t.zip", 3_000_000
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(size))
+        archive.writestr("b.png", bytes(20_000_000))
+    path.write_bytes(path.read_bytes().replace(size.to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    with pytest.raises(ImageError, match="Bad CRC-32"):
+        read_image(f"{path}::a.png", RECORD)
+    with pytest.raises(ImageError, match=r"too large: [0-9,]+ bytes that unpack to 20,000,000"):
+        read_image(f"{path}::b.png", RECORD)
+
+
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(FORMATS["png"])
     monkeypatch.setattr(defaults, "MAX_IMAGE_BYTES", len(FORMATS["png"]) - 1)

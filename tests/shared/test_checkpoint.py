@@ -228,6 +228,13 @@ def test_missing_and_truncated_tensors(tmp_path, name):
         read_checkpoint(folder)
 
 
+def test_a_shape_that_numpy_can_not_have_is_damage(tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [0] * 99, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="is damaged or not a safetensors file"):
+        read_tensors(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("name", [ENCODER_FILE, HEAD_FILE])
 def test_a_header_of_a_million_tensors_is_not_read(tmp_path, name):
     folder = write_checkpoint(tmp_path / "c", make_checkpoint())

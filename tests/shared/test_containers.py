@@ -344,14 +344,23 @@ class TestParquet:
         with pytest.raises(ImageError, match="holds no image"):
             read_image(f"{path}::2", COLOUR)
 
+    @pytest.mark.parametrize("records", [False, True])
+    def test_an_image_said_once_for_very_many_rows(self, tmp_path, records):
+        said = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int8)), pa.array([bytes(200_000)]))
+        rows = said.dictionary_decode()
+        rows = pa.StructArray.from_arrays([rows], ["bytes"]) if records else rows
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"image": rows}), path, compression="zstd", data_page_size=2**20)
+        assert path.stat().st_size < 100_000
+        with pytest.raises(ImageError, match=r"row group 0 .* asks for [0-9,]+ bytes, [0-9,]+ are allowed"):
+            read_image(f"{path}::7", COLOUR)
+
     def test_row_groups_are_kept_up_to_a_limit(self, tmp_path, pictures, monkeypatch):
         path = write_parquet(tmp_path / "a.parquet", list(pictures.values()), rows=3)
         container = open_container(str(path))
         read = []
-        whole = container._file.read_row_group
-        monkeypatch.setattr(
-            container._file, "read_row_group", lambda g, columns: read.append(g) or whole(g, columns)
-        )
+        values = container._read_values
+        monkeypatch.setattr(container, "_read_values", lambda g, column: read.append(g) or values(g, column))
         for row in (0, 1, 2, 11, 0):
             container.read(str(row))
         assert read == [0, 3]

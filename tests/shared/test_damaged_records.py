@@ -21,6 +21,7 @@ from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.predictions import read_prediction_chunks, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.log import EpochLog
+from zoobot.workflow.known_galaxies import read_known
 from zoobot.workflow.part_status import describe_parts
 from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.run_folder import RECORD_FILE, read_record
@@ -230,3 +231,42 @@ def test_limits_one_step_apart_and_pixels_far_beyond_them_stay_in_range():
 def test_a_softness_that_no_float_can_hold_is_refused():
     with pytest.raises(ConfigError, match="asinh_softness"):
         Preprocessing(asinh_softness=1e-320)
+
+
+@pytest.mark.parametrize(
+    ("ids", "features", "words"),
+    [
+        (["a", "z"], np.ones((2, 3), np.float32), "no features of these"),
+        (["a"], np.ones((2, 3), np.float32), "no features of these"),
+        (["a", "b"], np.ones((2, 3)), "no features of these"),
+        (np.array(["a", "b"], object), np.ones((2, 3), np.float32), "allow_pickle=False"),
+        (["a", "b"], None, "features"),
+    ],
+)
+def test_kept_features_of_a_loop_that_are_no_longer_its_own(tmp_path, ids, features, words):
+    place = tmp_path / "features.npz"
+    arrays = {"ids": np.array(ids)} | ({} if features is None else {"features": features})
+    np.savez(place, **arrays)
+    with pytest.raises(ConfigError, match=rf"features\.npz .*{words}.*overwrite"):
+        read_known(place, ["a", "b", "c"])
+
+
+def test_kept_features_of_a_loop_that_are_damaged(tmp_path):
+    place = tmp_path / "features.npz"
+    good = {"ids": np.array(["a", "b"]), "features": np.ones((2, 3), np.float32)}
+    np.savez_compressed(place, **good)
+    with pytest.raises(ConfigError, match="no features of these"):
+        read_known(place, ["a", "b"])
+    np.savez(place, **good)
+    assert read_known(place, ["b", "a"])[0] == ["a", "b"]
+    whole = place.read_bytes()
+    for content in (
+        b"",
+        b"odd",
+        whole[:-60],
+        whole.replace(b"(2, 3)", b"(9, 9)"),
+        whole.replace(b"<f4", b"<zz"),
+    ):
+        place.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"features\.npz is damaged"):
+            read_known(place, ["a", "b"])

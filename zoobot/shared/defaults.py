@@ -50,6 +50,10 @@ MAX_FAILED_FRACTION = 0.05
 MAX_IMAGE_VALUES = 2**28
 MAX_IMAGE_BYTES = 2**31
 MIN_IMAGE_SIDE_PIX = 3
+# Files of up to so many values (4,096²) may be packed as well as they go, larger ones by this factor at most:
+# the noise of the sky packs to a half, and to a thirtieth in a coarse JPEG
+VALUES_IN_ANY_FILE = 2**24
+MAX_PACKING = 200
 MAX_TIFF_PAGES = 1000
 
 # Members of tars and zips whose places are kept in memory, in each process: about 1 GB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,19 +11,21 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalog import Catalog
-from zoobot.shared.errors import CatalogError
+from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.safe import replacing
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.member_predictions import represent_galaxies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zoobot.shared.config import LoopOptions
     from zoobot.shared.engine import Engine
 
-__all__ = ["KnownGalaxies", "encode_known", "split_held_out"]
+__all__ = ["KnownGalaxies", "encode_known", "read_known", "split_held_out"]
 
 logger = logging.getLogger("zoobot")
 
@@ -82,8 +85,7 @@ def encode_known(
     """
     place = folder / "features.npz"
     if options.resume and place.is_file():
-        with np.load(place) as kept:
-            ids, features = kept["ids"].tolist(), kept["features"]
+        ids, features = read_known(place, galaxies.ids)
         failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
     else:
         logger.info("Encoding %s galaxies of %s, once for all", f"{len(galaxies):,}", galaxies.name)
@@ -95,3 +97,33 @@ def encode_known(
     row = {galaxy: row for row, galaxy in enumerate(galaxies.ids)}
     labels = np.asarray(galaxies.labels)[[row[galaxy] for galaxy in ids]]
     return KnownGalaxies(ids, features, labels), failures
+
+
+def read_known(place: Path, known: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+    """The galaxies and their features in a file that `encode_known` wrote.
+
+    Args:
+        place: The file.
+        known: The galaxies of the catalog.
+
+    Raises:
+        ConfigError: If it is damaged, was not written by it, or is of other galaxies.
+    """
+    try:
+        with zipfile.ZipFile(place) as archive:
+            is_packed = any(member.compress_type for member in archive.infolist())
+        with np.load(place) as kept:  # ours are as large as what they hold
+            arrays = [] if is_packed else [kept["ids"], kept["features"]]
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, SyntaxError) as error:
+        reason = str(error) or type(error).__name__
+        msg = f"{place} is damaged ({reason}): start the run anew, with overwrite"
+        raise ConfigError(msg) from error
+    if not arrays or not _are_features(*arrays, known):
+        msg = f"{place} holds no features of these galaxies: start the run anew, with overwrite"
+        raise ConfigError(msg)
+    return arrays[0].tolist(), arrays[1]
+
+
+def _are_features(ids: NDArray, features: NDArray, known: Sequence[str]) -> bool:
+    is_shaped = features.ndim == 2 and features.shape[:1] == ids.shape and features.dtype == np.float32
+    return is_shaped and ids.dtype.kind == "U" and len(set(ids.tolist()) & set(known)) == len(ids)

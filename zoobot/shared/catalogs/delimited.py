@@ -82,6 +82,14 @@ def open_unpacked(path: Path) -> BinaryIO:
     return cast("BinaryIO", io.BufferedReader(_Unpacked(path), _MOST_IN_CELL))
 
 
+def _refuse_packed_bombs(path: Path) -> None:
+    """Unpack a file once, ahead of its rows: parsing the millions that a bomb may hold takes far longer."""
+    if has_compression(path):
+        with open_unpacked(path) as file:
+            while file.read(_MOST_IN_CELL):
+                pass
+
+
 def open_text(path: Path) -> tuple[io.TextIOWrapper, str]:
     """A file open for reading its text, unpacked and decoded, and the name of its encoding.
 
@@ -160,6 +168,7 @@ class Delimited:
         self._path = path
         self.texts: frozenset[str] = frozenset()
         self.vectors: frozenset[str] = frozenset()
+        _refuse_packed_bombs(path)
         file, encoding = open_text(path)
         with file:
             self._look(_Text(file).lines)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, Delimited, open_unpacked
 from zoobot.shared.catalogs.image_folders import PassedOver, id_of_image, image_names, is_image_name
+from zoobot.shared.catalogs.parquet_pages import page_sizes
 from zoobot.shared.catalogs.table_checks import (
     LEFT_OUT,
     decode_text,
@@ -45,6 +46,10 @@ _FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
 _VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")
 TABLE_SUFFIXES = (*DELIMITED_SUFFIXES, ".parquet", *_FITS_SUFFIXES, *_VOTABLE_SUFFIXES)
 _BYTES_AT_ONCE = 2**20
+
+#: Parquet's texts by what they differ from the last in, so that a short page may hold very long ones.
+_DIFFERENCES = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
+_MOST_REPEATED = 2**24
 
 #: Whether any of the rows from one number up to another are needed.
 Wanted = Callable[[int, int], bool]
@@ -258,13 +263,16 @@ class ParquetRows:
                     msg = f"{path} lacks {missing}, which other files of that folder have"
                     raise CatalogError(msg)
                 stored = [name for name in dict.fromkeys(columns) if name in there]
-                self._refuse_many_rows(path, file, stored)
+                most = self._refuse_many_rows(path, file, stored)
                 opened, room = start, room_for_repeated(path)
                 for group in range(file.num_row_groups):
                     stop = start + file.metadata.row_group(group).num_rows
                     if wanted(start, stop):
                         for batch in file.iter_batches(
-                            rows or _ROWS_AT_ONCE, row_groups=[group], columns=stored, use_threads=False
+                            min(rows or most, most),
+                            row_groups=[group],
+                            columns=stored,
+                            use_threads=False,
                         ):
                             plain, room = self._as_plain(path, batch, room)
                             if index in columns and index not in stored:
@@ -278,24 +286,37 @@ class ParquetRows:
                     start = stop
 
     def _open(self, path: Path) -> Any:
-        schema = self._parquet.read_schema(path)
+        metadata = self._parquet.read_metadata(path)
         types = self._arrow.types
+        # which Arrow can't read as dictionaries
+        by_difference = {
+            chunk.path_in_schema for chunk in _chunks(metadata) if _DIFFERENCES & {*chunk.encodings}
+        }
         texts = [
             field.name
-            for field in schema
+            for field in metadata.schema.to_arrow_schema()
             if types.is_string(field.type) or types.is_large_string(field.type) or self._is_binary(field.type)
         ]
         # what is said once stays said once until its size is known
-        return self._parquet.ParquetFile(path, buffer_size=_BYTES_AT_ONCE, read_dictionary=texts)
+        once = [name for name in texts if name not in by_difference]
+        return self._parquet.ParquetFile(path, buffer_size=_BYTES_AT_ONCE, read_dictionary=once)
 
-    def _refuse_many_rows(self, path: Path, file: Any, columns: Sequence[str]) -> None:
-        needed = set(columns)
+    def _refuse_many_rows(self, path: Path, file: Any, columns: Sequence[str]) -> int:
+        """Refuse what would fill the memory; otherwise how many rows may be read at once."""
+        needed, room = set(columns), room_for_repeated(path)
         widths = [_width(field.type) for field in file.schema_arrow if field.name in needed]
-        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-        chunks = (group.column(place) for group in groups for place in range(group.num_columns))
-        unpacked = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in needed)
-        wanted = max(unpacked, file.metadata.num_rows * sum(widths))
-        refuse_bombs(path, wanted, room_for_repeated(path), "Is it damaged?")
+        refuse_bombs(path, file.metadata.num_rows * sum(widths), room, "Is it damaged?")
+        unpacked, most = 0, _ROWS_AT_ONCE
+        with path.open("rb") as content:
+            for chunk in _chunks(file.metadata):
+                if chunk.path_in_schema not in needed:
+                    continue
+                for size in page_sizes(content, chunk):
+                    unpacked += size
+                    refuse_bombs(path, unpacked, room, "Is it damaged?")
+                    if _DIFFERENCES & {*chunk.encodings}:  # each value may be as long as its page
+                        most = max(1, min(most, _MOST_REPEATED // max(1, size)))
+        return most
 
     def _as_plain(self, path: Path, batch: Any, room: int) -> tuple[Any, int]:
         """A batch whose texts are all written out, and the room that is left; damaged text is found here."""
@@ -313,8 +334,19 @@ class ParquetRows:
                         path, room_for_repeated(path) - room, room_for_repeated(path), "Is it damaged?"
                     )
                 array = array.dictionary_decode()
+            elif not _width(array.type, text=0):
+                room -= compute.sum(compute.binary_length(array)).as_py() or 0
+                refuse_bombs(path, room_for_repeated(path) - room, room_for_repeated(path), "Is it damaged?")
             arrays.append(array)
         return self._arrow.RecordBatch.from_arrays(arrays, names=batch.schema.names), room
+
+
+def _chunks(metadata: Any) -> Iterator[Any]:
+    """The metadata of each column of each row group."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            yield group.column(place)
 
 
 def _width(kind: Any, text: int = 4) -> int:

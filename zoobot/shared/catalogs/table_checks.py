@@ -83,7 +83,7 @@ def has_compression(path: Path) -> bool:
 
 def room_for_packed(path: Path) -> int:
     """The most bytes that a packed table may unpack to: 50 times its size, where it is large."""
-    return 32 * _MIB + 50 * path.stat().st_size
+    return 16 * _MIB + 50 * path.stat().st_size
 
 
 def room_for_repeated(path: Path) -> int:

@@ -35,7 +35,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     check_header(path)
     try:
         return {name: as_plain(array) for name, array in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:  # the last for shapes that NumPy can't have
         msg = f"{path} is damaged or not a safetensors file ({error}); copy or download it again"
         raise CheckpointError(msg) from error
     except (KeyError, TypeError, ModuleNotFoundError) as error:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import math
+import os
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -70,7 +71,10 @@ def read_fits_bands(
         with _open(source) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
             chosen = choose_images(hdus, hdu)
             shape = image_shape(chosen[0])
-            check_size(*shape[1:], planes=shape[0] * len(chosen))
+            size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+            value_bytes = abs(int(chosen[0].header["BITPIX"])) // 8
+            planes = shape[0] * len(chosen)
+            check_size(*shape[1:], planes=planes, n_bytes=size, value_bytes=value_bytes)
             values = np.concatenate([np.asarray(one.data).reshape(shape) for one in chosen])
             bands = image_bands(chosen, hdus)
     except (ImageError, MemoryError):

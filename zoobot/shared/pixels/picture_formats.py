@@ -72,8 +72,19 @@ def find_format(head: bytes) -> str | None:
     return None
 
 
-def check_size(height: int, width: int, planes: int) -> None:
+def check_size(
+    height: int, width: int, planes: int, *, n_bytes: int | None = None, value_bytes: int = 1
+) -> None:
     """Refuse an image too large or too small to be one, before its pixels are decoded.
+
+    A large one in a small file is too large as well: it would be as good as empty.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        planes: How many.
+        n_bytes: The size of its file, where it is in one.
+        value_bytes: What a value takes unpacked.
 
     Raises:
         ImageError: If height × width × planes exceeds `defaults.MAX_IMAGE_VALUES`, or a side is shorter than
@@ -82,6 +93,10 @@ def check_size(height: int, width: int, planes: int) -> None:
     size = f"{height:,} × {width:,} pixels"
     if height * width * planes > defaults.MAX_IMAGE_VALUES:
         msg = f"too large: {size} × {planes} planes exceeds {defaults.MAX_IMAGE_VALUES:,} values"
+        raise ImageError(msg)
+    held = defaults.MAX_IMAGE_VALUES if n_bytes is None else defaults.MAX_PACKING * n_bytes // value_bytes
+    if height * width * planes > max(defaults.VALUES_IN_ANY_FILE, held):
+        msg = f"too large: {size} × {planes} planes in a file of {n_bytes:,} bytes, more than images pack"
         raise ImageError(msg)
     if min(height, width) < defaults.MIN_IMAGE_SIDE_PIX:
         msg = f"too small: {size}, expected sides of {defaults.MIN_IMAGE_SIDE_PIX} or more"
@@ -106,7 +121,7 @@ def decode_jpeg(data: bytes, *, grey: bool = False, least_side_pix: float | None
         ImageError: If the file is truncated or damaged.
     """
     height, width, colourspace, _ = _attempt(lambda: simplejpeg.decode_jpeg_header(data))
-    check_size(height, width, 3)
+    check_size(height, width, 3, n_bytes=len(data))
     if colourspace in ("CMYK", "YCCK"):
         return _attempt(lambda: _decode_inks(data))
     target = "GRAY" if grey or colourspace == "Gray" else "RGB"
@@ -170,7 +185,7 @@ def _decode_png_16_bit(data: bytes, fill_value: float) -> NDArray:
     if b"IEND" not in data:
         msg = "truncated: the end of the PNG is missing"
         raise ImageError(msg)
-    check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 4)
+    check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 4, n_bytes=len(data))
     planes = _decode_with_opencv(data, fill_value)
     is_grey = data[25] in (0, 4)
     return planes[..., :1] if is_grey else planes
@@ -206,7 +221,7 @@ def _check_pages(data: bytes) -> None:
                     entry + entry_bytes - offset_bytes, _TIFF_NUMBER_BYTES.get(kind, offset_bytes)
                 )
         height, width, planes = sizes[_TIFF_HEIGHT], sizes[_TIFF_WIDTH], sizes[_TIFF_SAMPLES]
-        check_size(height, width, planes)
+        check_size(height, width, planes, n_bytes=len(data))
         total += height * width * planes
         if total > defaults.MAX_IMAGE_VALUES:
             msg = f"too large: its first {pages} pages together exceed {defaults.MAX_IMAGE_VALUES:,} values"
@@ -222,7 +237,7 @@ def _needs_opencv(data: bytes) -> bool:
     file.seek(directory.next)
     directory.load(file)
     bits = directory.get(_TIFF_BITS, (1,))
-    check_size(directory[_TIFF_HEIGHT], directory[_TIFF_WIDTH], len(bits))
+    check_size(directory[_TIFF_HEIGHT], directory[_TIFF_WIDTH], len(bits), n_bytes=len(data))
     return max(bits) > 32 or (len(bits) > 1 and max(bits) > 8)
 
 
@@ -242,14 +257,14 @@ def _decode_with_opencv(data: bytes, fill_value: float) -> NDArray:
 def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDArray:
     picture = _attempt(lambda: Image.open(io.BytesIO(data), formats=[format_name.upper()]))
     with picture:
-        check_size(picture.height, picture.width, len(picture.getbands()))
+        check_size(picture.height, picture.width, len(picture.getbands()), n_bytes=len(data))
         pages = _attempt(lambda: getattr(picture, "n_frames", 1))
         if pages == 1:
             return _planes_of(picture, fill_value)
         if format_name != "tiff":
             msg = f"animated: holds {pages} frames, expected one"
             raise ImageError(msg)
-        check_size(picture.height, picture.width, pages)
+        check_size(picture.height, picture.width, pages, n_bytes=len(data))
         return _stack_pages(picture, pages, fill_value)
 
 

@@ -7,15 +7,23 @@ import os
 import threading
 from collections import OrderedDict
 from itertools import accumulate, count
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from zoobot.shared import defaults
+from zoobot.shared.catalogs.parquet_pages import page_sizes
+from zoobot.shared.catalogs.table_checks import room_for_repeated
 from zoobot.shared.errors import ImageError
 from zoobot.shared.optional import import_optional
 from zoobot.shared.pixels.containers.files import SharedFile
 from zoobot.shared.pixels.containers.rows import ImageRows
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["ParquetImages", "list_image_columns"]
+
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 1024, 2**26
 
 
 class _RowGroups:
@@ -71,7 +79,8 @@ class ParquetImages(ImageRows):
     def __init__(self, path: str) -> None:
         arrow = import_optional("pyarrow", needed_for="reading Parquet")
         parquet = import_optional("pyarrow.parquet", needed_for="reading Parquet")
-        self._errors = (arrow.ArrowException, OSError, ValueError)
+        self._arrow, self._errors = arrow, (arrow.ArrowException, OSError, ValueError)
+        self._content, self._room = cast("BinaryIO", SharedFile(path)), room_for_repeated(Path(path))
         try:
             self._file = parquet.ParquetFile(SharedFile(path), page_checksum_verification=True)
         except (arrow.ArrowException, ValueError) as error:
@@ -100,12 +109,40 @@ class ParquetImages(ImageRows):
             values = _ROW_GROUPS.find(key)
             if values is None:
                 try:
-                    values = self._file.read_row_group(group, columns=[column]).column(0)
+                    values = self._read_values(group, column)
+                except ImageError:
+                    raise
                 except self._errors as error:
                     msg = f"row group {group} of the Parquet file is damaged ({error})"
                     raise ImageError(msg) from error
                 _ROW_GROUPS.keep(key, values)
         return values
+
+    def _read_values(self, group: int, column: str) -> Any:
+        """A column of a row group, a few rows at a time, since what stands once may be said of each."""
+        sizes = [size for chunk in self._chunks(group, column) for size in page_sizes(self._content, chunk)]
+        most = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max([1, *sizes])))
+        self._refuse_bomb(sum(sizes), group)
+        pieces, taken = [], 0
+        for batch in self._file.iter_batches(most, row_groups=[group], columns=[column], use_threads=False):
+            taken += batch.nbytes
+            self._refuse_bomb(taken, group)
+            pieces.append(batch.column(0))
+        return self._arrow.chunked_array(pieces, self._file.schema_arrow.field(column).type)
+
+    def _chunks(self, group: int, column: str) -> Iterator[Any]:
+        metadata = self._file.metadata.row_group(group)
+        for place in range(metadata.num_columns):
+            chunk = metadata.column(place)
+            if chunk.path_in_schema == column or chunk.path_in_schema.startswith(f"{column}."):
+                yield chunk
+
+    def _refuse_bomb(self, wanted: int, group: int) -> None:
+        if wanted > self._room:
+            msg = (
+                f"row group {group} of the Parquet file asks for {wanted:,} bytes, {self._room:,} are allowed"
+            )
+            raise ImageError(msg)
 
 
 def list_image_columns(schema: Any) -> list[str]:

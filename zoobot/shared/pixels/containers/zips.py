@@ -65,8 +65,12 @@ class ZipImages:
         if member.file_size > defaults.MAX_IMAGE_BYTES:
             msg = f"too large: unpacks to {member.file_size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
             raise ImageError(msg)
+        if member.file_size > max(defaults.VALUES_IN_ANY_FILE, defaults.MAX_PACKING * member.compress_size):
+            msg = f"too large: {member.compress_size:,} bytes that unpack to {member.file_size:,}"
+            raise ImageError(msg)
         try:
-            return self._zip.read(member)  # which reads no further than the size looked at above
+            with self._zip.open(member) as file:
+                return file.read(member.file_size)  # unpacks no more than the size looked at above
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
             msg = f"damaged or truncated in the zip ({error})"
             raise ImageError(msg) from error

@@ -118,7 +118,7 @@ def read_known(place: Path, known: Sequence[str]) -> tuple[list[str], NDArray[np
         reason = str(error) or type(error).__name__
         msg = f"{place} is damaged ({reason}): start the run anew, with overwrite"
         raise ConfigError(msg) from error
-    if not arrays or not _are_features(*arrays, known):
+    if not arrays or not _are_features(arrays[0], arrays[1], known):
         msg = f"{place} holds no features of these galaxies: start the run anew, with overwrite"
         raise ConfigError(msg)
     return arrays[0].tolist(), arrays[1]

@@ -111,6 +111,17 @@ def test_a_run_leaves_its_results(finished):
         assert (np.asarray(Image.open(finished.save_dir / name).convert("L")) < 250).mean() > 0.01
 
 
+def test_a_head_that_is_best_needs_no_epochs(finetune, tmp_path):
+    result = finetune(max_epochs=None)
+    assert result.epochs == 0
+    record = record_of(tmp_path / "run")
+    assert record["epochs"] == 0
+    assert any("none: the head's best weights are found at once" in line for line in record["told"])
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].tolist() == [0]
+    curves = np.asarray(Image.open(tmp_path / "run" / "training_curves.png").convert("L"))
+    assert (curves < 250).mean() > 0.01
+
+
 def test_its_record_says_how_it_came_about(finished, tiny_survey, engine_name):
     record = record_of(finished.save_dir)
     assert record["work"] == "finetune"

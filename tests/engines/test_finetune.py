@@ -306,3 +306,67 @@ def test_a_log_is_told_of_each_epoch_from_one_to_n(n_blocks, make_model, fit, tm
         encoded = [line for line in said if line.startswith("Encoding")]
         assert len(encoded) == 2, said  # those that train, and those that validate
         assert any(line.startswith("Looking for the best head on the features of") for line in said)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_best_head_on_fixed_features_needs_no_epochs(
+    kind, engine, make_model, fit, catalog_path, tmp_path, caplog
+):
+    caplog.set_level("INFO", logger="zoobot")
+    model = fit(make_model(kind), tmp_path, max_epochs=None)
+    assert "No epochs follow" in caplog.text
+    scores = pd.read_csv(tmp_path / "metrics.csv")
+    assert scores[["epoch", "step", "learning_rate"]].to_numpy().tolist() == [[0, 0, 0]]
+    assert np.isfinite(scores[["train_loss", "val_loss"]].to_numpy()).all()
+    training = read_checkpoint(tmp_path / "checkpoint").training
+    assert (training["epoch"], training["head_start"]) == (0, "optimum")
+    assert training["val_loss"] == pytest.approx(scores["val_loss"][0])
+    assert not model.head.is_untrained
+    found = predictions(engine, model, catalog_path)
+    loaded = engine.checkpoint.load(tmp_path / "checkpoint")
+    np.testing.assert_array_equal(predictions(engine, loaded, catalog_path), found)
+
+    files = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "split.parquet")}
+    resumed = fit(make_model(kind), tmp_path, max_epochs=None, ckpt_path="last")  # as after a kill
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+    np.testing.assert_array_equal(predictions(engine, resumed, catalog_path), found)
+
+
+def test_epochs_that_are_asked_for_follow_the_best_head(make_model, fit, tmp_path):
+    fit(make_model("classification"), tmp_path / "a", max_epochs=2)
+    assert pd.read_csv(tmp_path / "a" / "metrics.csv")["epoch"].tolist() == [1, 2]
+    fit(make_model("classification"), tmp_path / "b", max_epochs=None)
+    fit(make_model("classification"), tmp_path / "b", max_epochs=2, ckpt_path="last")
+    scores = [pd.read_csv(tmp_path / run / "metrics.csv") for run in "ab"]
+    assert scores[1]["epoch"].tolist() == [0, 1, 2]
+    columns = ["epoch", "step", "learning_rate", "val_loss"]
+    pd.testing.assert_frame_equal(scores[1][columns][1:].reset_index(drop=True), scores[0][columns])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("classification", {"loss": "focal"}),
+        ("multi-label", {"loss": "focal"}),
+        ("regression", {"unit_interval": True, "label_cols": ["axis_ratio"]}),
+        ("classification", {"head_start": "prior"}),
+        ("classification", {"cache_features": False}),
+        ("classification", {"n_blocks": 1}),
+    ],
+)
+def test_epochs_follow_where_they_may_better_the_head(kind, options, make_model, fit, tmp_path):
+    fit(make_model(kind, learning_rate=0.1, **options), tmp_path, max_epochs=None, patience=1)
+    steps = pd.read_csv(tmp_path / "metrics.csv")["step"]
+    assert (steps > 0).all()
+
+
+def test_a_head_that_is_best_by_another_score_is_trained_on(make_model, fit, tmp_path):
+    options = {"max_epochs": None, "monitor": "val_accuracy", "patience": 1}
+    fit(make_model("classification"), tmp_path, **options)
+    assert (pd.read_csv(tmp_path / "metrics.csv")["step"] > 0).all()
+
+
+def test_of_many_views_the_best_head_is_of_all(make_model, fit, tmp_path):
+    options = {"feature_views": 3}
+    fit(make_model("classification", **options), tmp_path, max_epochs=None, ema_decay=0.5)
+    assert pd.read_csv(tmp_path / "metrics.csv")["step"].tolist() == [0]

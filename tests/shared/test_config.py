@@ -123,7 +123,7 @@ def test_data_defaults_are_the_library_s():
     same = ("id_col", "split", "val_fraction", "test_fraction", "batch_size", "num_workers")
     for name in (*same, "missing_values", "suspect_targets"):
         assert getattr(options, name) == library[name].default, name
-    assert options.max_epochs == defaults.MAX_EPOCHS
+    assert options.max_epochs is None
     assert options.encoder == defaults.ENCODER
 
 

@@ -124,7 +124,8 @@ def _tell_training(result: TrainingResult | None, options: config.EngineOptions)
     folder = result.save_dir
     say("", result.evaluation.table, "", *failure_lines(result.failures, folder / "failures.csv"))
     say(
-        f"{result.epochs} epochs in {duration(result.seconds)}. In {folder}:",
+        f"{f'{result.epochs} epochs' if result.epochs else 'The best head'} in {duration(result.seconds)}. "
+        f"In {folder}:",
         "  checkpoint/           the best model",
         "  evaluation.json       every score; evaluation.txt the table above",
         "  predictions.parquet   predictions for the galaxies it was scored on",

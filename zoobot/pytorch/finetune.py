@@ -103,6 +103,7 @@ class FinetuneableZoobotClassifier(FinetuneableZoobot):
             "label_smoothing": label_smoothing,
             "focal_gamma": focal_gamma,
         }
+        self.needs_epochs = loss == "focal"
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Balance the classes, if asked to."""
@@ -165,6 +166,7 @@ class FinetuneableZoobotRegressor(FinetuneableZoobot):
             settings=FinetuneSettings.from_config(settings),
         )
         self._loss_options: dict[str, Any] = {"kind": loss, "huber_delta": huber_delta}
+        self.needs_epochs = unit_interval
 
     def learn_label_statistics(self, labels: np.ndarray) -> None:
         """Tell a new head the mean and scatter of each target; a trained one keeps what it has learned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from zoobot.shared.training.head_optimum import HeadLoss
-from zoobot.shared.training.head_start import HeadInEngine, start_head, wants_start
+from zoobot.shared.training.head_start import HeadInEngine, keep_start, start_head, wants_start
 
 if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot
@@ -27,14 +28,22 @@ class HeadStart(pl.Callback):
 
     Args:
         best_model: Keeps that head if no epoch beats it.
+        metrics: metrics.csv, for a run that ends with that head.
+        may_end: Whether a run ends with it where no epoch can beat it.
     """
 
-    def __init__(self, best_model: BestModel) -> None:
+    def __init__(self, best_model: BestModel, metrics: Path, *, may_end: bool) -> None:
         self.best_model = best_model
+        self.metrics = metrics
+        self.may_end = may_end
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Find the head, if this run begins, and features were cached."""
         learner: Any = model
+        best = self.best_model.best
+        if best.is_final and self.may_end:  # the killed run had come to its end
+            trainer.should_stop = True
+            return
         training: Any = getattr(trainer.train_dataloader, "loader", None)
         untrained = learner.head.is_untrained and trainer.global_step == 0
         if not wants_start(learner.settings, training, is_untrained=untrained):
@@ -55,6 +64,10 @@ class HeadStart(pl.Callback):
         stopping = trainer.early_stopping_callback
         if stopping is not None:
             stopping.best_score = torch.tensor(scores[stopping.monitor])  # an epoch must beat the start
+        if self.may_end and keep_start(best, learner, scores, self.metrics):
+            trainer.should_stop = True
+            for logger in trainer.loggers:
+                logger.log_metrics(scores, step=0)
 
 
 def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:

@@ -55,6 +55,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Hear signals in Lightning's place, and stop at once where a killed run had decided to."""
         self.times.begin()
+        if trainer.should_stop:  # there is nothing left to learn
+            self._save(trainer, model)  # type: ignore[arg-type]
         stopping = trainer.early_stopping_callback
         if stopping is not None and stopping.wait_count >= stopping.patience:
             trainer.should_stop = True

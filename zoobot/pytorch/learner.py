@@ -37,12 +37,17 @@ class FinetuneableZoobot(GalaxyModel):
     Args:
         task: What the model learns.
         **options: Those of `GalaxyModel`.
+
+    Attributes:
+        needs_epochs: Whether steps may better the best head that is found on fixed features: where a loss has
+            more than one optimum.
     """
 
     _sum_members: Tensor
 
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
+        self.needs_epochs = False
         self._sum_names, members = part_groups(task)
         self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
         # in a buffer, DDP would replace them by those of the first device

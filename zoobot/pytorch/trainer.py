@@ -39,12 +39,15 @@ __all__ = ["get_trainer"]
 
 logger = logging.getLogger("zoobot")
 
+#: Options of Lightning's Trainer that ask for training beyond the best head.
+_ASK_FOR_STEPS = {"max_steps", "min_steps", "min_epochs"}
+
 
 @advise
 def get_trainer(
     save_dir: str | Path,
     *,
-    max_epochs: int = defaults.MAX_EPOCHS,
+    max_epochs: int | None = None,
     patience: int = defaults.PATIENCE,
     monitor: str = defaults.MONITOR,
     accelerator: str = "auto",
@@ -67,7 +70,8 @@ def get_trainer(
 
     Args:
         save_dir: Folder for everything the run leaves.
-        max_epochs: Most passes over the training galaxies.
+        max_epochs: Most passes over the training galaxies; None is 50, or none where the best head on fixed
+            features is found at once (`n_blocks=0`) and its loss has no better one.
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto", "cpu", "gpu"…, as Lightning names them.
@@ -116,10 +120,11 @@ def get_trainer(
     expect_processes(devices, num_nodes)
     save_dir = Path(save_dir)
     given = _listed(options.pop("callbacks", None))
+    may_end = max_epochs is None and not _ASK_FOR_STEPS & set(options)
     best_model = BestModel(save_dir / "checkpoint", monitor)
     callbacks = [
         EarlyStopping(monitor, mode="min", patience=patience, strict=False),
-        HeadStart(best_model),
+        HeadStart(best_model, save_dir / "metrics.csv", may_end=may_end),
         best_model,
         *([AveragedWeights(ema_decay)] if ema_decay else []),
         EpochMetrics(save_dir / "metrics.csv"),
@@ -137,7 +142,7 @@ def get_trainer(
     try:
         return QuietTrainer(
             default_root_dir=save_dir,
-            max_epochs=max_epochs,
+            max_epochs=defaults.MAX_EPOCHS if max_epochs is None else max_epochs,
             accelerator=accelerator,
             devices=devices,
             num_nodes=num_nodes,

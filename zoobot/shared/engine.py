@@ -115,7 +115,7 @@ class _Finetune(Protocol):
     FinetuneableZoobotTree: Any
 
     def get_trainer(
-        self, save_dir: str | Path, *, max_epochs: int = ..., patience: int = ..., **options: Any
+        self, save_dir: str | Path, *, max_epochs: int | None = ..., patience: int = ..., **options: Any
     ) -> Trainer:
         """A trainer that leaves checkpoint/, metrics.csv and last.ckpt in `save_dir`."""
 

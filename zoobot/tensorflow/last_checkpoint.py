@@ -85,6 +85,10 @@ class LastCheckpoint(keras.callbacks.Callback):
         self._batches = 0
         self._frozen: dict[str, np.ndarray] | None = None
 
+    def save_start(self) -> None:
+        """Save a run before its first step: of one that ends there, all that there is."""
+        self._save(Progress())
+
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save where it is time, between two steps."""
         self._batches = self.trainer.first_batch + batch + 1

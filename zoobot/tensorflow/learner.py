@@ -34,11 +34,16 @@ class FinetuneableZoobot(GalaxyModel):
     Args:
         task: What the model learns.
         **options: Those of `GalaxyModel`.
+
+    Attributes:
+        needs_epochs: Whether steps may better the best head that is found on fixed features: where a loss has
+            more than one optimum.
     """
 
     @stated()
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
+        self.needs_epochs = False
         self._mean_loss = keras.metrics.Mean(name="loss")
         names, members = part_groups(task)
         self.loss_sums = LossSums(names, members) if names else None

@@ -22,7 +22,7 @@ from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.finetune_settings import scheduled_factor
-from zoobot.shared.training.head_start import start_head, wants_start
+from zoobot.shared.training.head_start import keep_start, start_head, wants_start
 from zoobot.shared.training.log import EpochProgress
 from zoobot.shared.training.save_times import SaveTimes
 from zoobot.shared.training.taught import keep_split
@@ -46,7 +46,7 @@ logger = logging.getLogger("zoobot")
 def get_trainer(
     save_dir: str | Path,
     *,
-    max_epochs: int = defaults.MAX_EPOCHS,
+    max_epochs: int | None = None,
     patience: int = defaults.PATIENCE,
     monitor: str = defaults.MONITOR,
     accelerator: str = "auto",
@@ -69,7 +69,8 @@ def get_trainer(
 
     Args:
         save_dir: Folder for everything the run leaves.
-        max_epochs: Most passes over the training galaxies.
+        max_epochs: Most passes over the training galaxies; None is 50, or none where the best head on fixed
+            features is found at once (`n_blocks=0`) and its loss has no better one.
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto" takes a GPU where one is; "cpu"; "gpu".
@@ -117,7 +118,8 @@ def get_trainer(
     given = _check_options(asked.others)
     return Trainer(
         Path(save_dir),
-        max_epochs=max_epochs,
+        max_epochs=defaults.MAX_EPOCHS if max_epochs is None else max_epochs,
+        may_end=max_epochs is None,
         patience=patience,
         monitor=monitor,
         device=choose_device(accelerator),
@@ -161,6 +163,7 @@ class Trainer:
     Args:
         save_dir: Folder for everything the run leaves.
         max_epochs: Most passes over the training galaxies.
+        may_end: Whether a run ends with the best head on fixed features where no epoch can beat it.
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         device: TensorFlow's name of the device; None leaves the choice to TensorFlow.
@@ -186,6 +189,7 @@ class Trainer:
         save_dir: Path,
         *,
         max_epochs: int,
+        may_end: bool,
         patience: int,
         monitor: str,
         device: str | None,
@@ -202,6 +206,7 @@ class Trainer:
     ) -> None:
         self.save_dir = save_dir
         self.max_epochs = max_epochs
+        self.may_end = may_end
         self.patience = patience
         self.monitor = monitor
         self.device = device
@@ -284,12 +289,12 @@ class Trainer:
         ckpt_path: str | Path | None,
     ) -> None:
         model.compile(gradient_clip=self.gradient_clip, gather_gradients=self.accumulate_batches > 1)
-        if self._last_checkpoint(ckpt_path) is None:
-            self._start_head(model, training.loader, validation.loader, best)
+        if self._last_checkpoint(ckpt_path) is None and self._start_head(model, training, validation, best):
+            return
         average = AveragedWeights(model, self.ema_decay) if self.ema_decay else None
         done = self._resume(model, best, average, ckpt_path)
-        if best.epochs_since >= self.patience:  # the killed run had decided to stop
-            return
+        if best.epochs_since >= self.patience or (best.is_final and self.may_end):
+            return  # the killed run had decided to stop
         # one more than a batch, for of too few galaxies two may share one
         model.keep_losses(STEPS_BETWEEN_CHECKS, training.loader.batch_size + 1)
         times = SaveTimes(self.checkpoint_minutes)
@@ -361,16 +366,42 @@ class Trainer:
         path = self.save_dir / "last.ckpt"
         return path if path.exists() else None
 
-    def _start_head(self, model: FinetuneableZoobot, training: Any, validation: Any, best: BestEpoch) -> None:
-        """Give a new head on cached features its best weights, and keep it if no epoch beats it."""
-        if not wants_start(model.settings, training, is_untrained=model.head.is_untrained):
-            return
+    def _start_head(
+        self, model: FinetuneableZoobot, training: TensorBatches, validation: TensorBatches, best: BestEpoch
+    ) -> bool:
+        """Give a new head on cached features its best weights, to be kept if no epoch beats it.
+
+        Returns:
+            Whether the run is done, for none can.
+        """
+        features: Any = training.loader
+        if not wants_start(model.settings, features, is_untrained=model.head.is_untrained):
+            return False
+        known: Any = validation.loader
         progress = self.progress and is_first_process()
         scores = start_head(
-            head_in_engine(model), model.task, model.settings, training, validation, progress=progress
+            head_in_engine(model), model.task, model.settings, features, known, progress=progress
         )
         keep = callbacks.BestModel(self.save_dir / "checkpoint", best)
         keep.judge(model, scores, {"epoch": 0, "head_start": "optimum"})
+        if not (self.may_end and keep_start(best, model, scores, self.save_dir / "metrics.csv")):
+            return False
+        if self.resumable:
+            guard, times = NonFiniteGuard(self, training), SaveTimes(self.checkpoint_minutes)
+            last = LastCheckpoint(self.save_dir / "last.ckpt", times, self, best, guard)
+            last.set_model(model)
+            last.save_start()
+        self._tell_callbacks(model, scores)
+        return True
+
+    def _tell_callbacks(self, model: FinetuneableZoobot, scores: dict[str, float]) -> None:
+        """Tell the user's callbacks of a run without epochs, and loggers its scores too."""
+        loggers = [self._logger(name) for name in (self.loggers if is_first_process() else ())]
+        told = keras.callbacks.CallbackList([*loggers, *self.extra_callbacks], add_history=False, model=model)
+        told.on_train_begin()
+        for one in loggers:
+            one.on_epoch_end(0, dict(scores))
+        told.on_train_end()
 
     def _callbacks(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobot.shared import plots
+from zoobot.shared import defaults, plots
 from zoobot.shared.augment import make_view
 from zoobot.shared.config import TrainOptions
 from zoobot.shared.counting_bar import duration, tell
@@ -59,7 +59,7 @@ def tell_what_starts(
         **_labels_in_words(model.task, labels_of(galaxies.train_galaxies)),
         "training": _augmentation_in_words(augmentation, galaxies),
         "learns": _learning_in_words(model),
-        "epochs": _epochs_in_words(options),
+        "epochs": _epochs_in_words(options, trainer, model),
         "time": _time_in_words(options, trainer, model, galaxies, views, seconds_to_read),
     }
     picture = _draw(views, folder / "inputs.png")
@@ -162,9 +162,18 @@ def _learning_in_words(model: Any) -> str:
     return f"the head and {blocks} of the encoder's {len(model.encoder.blocks)} blocks: {of}"
 
 
-def _epochs_in_words(options: Any) -> str:
+def _epochs_in_words(options: Any, trainer: Trainer, model: Any) -> str:
+    part = model.frozen_part() if trainer.world_size == 1 else None
+    finds_head = part is not None and part.ahead and model.head.is_untrained
+    if finds_head and options.max_epochs is None and not model.needs_epochs:
+        return "none: the head's best weights are found at once (--max-epochs N trains on from there)"
     patience = f"; ends after {options.patience:,} without a better val_loss"
-    return f"at most {options.max_epochs:,}{patience if options.patience < options.max_epochs else ''}"
+    most = _most_epochs(options)
+    return f"at most {most:,}{patience if options.patience < most else ''}"
+
+
+def _most_epochs(options: Any) -> int:
+    return defaults.MAX_EPOCHS if options.max_epochs is None else int(options.max_epochs)
 
 
 class _Views:
@@ -243,4 +252,6 @@ def _time_in_words(
     learning, total = model.parameter_counts()
     step = look * (1 + (_STEP_BY_LOOK - 1) * learning / total)
     epoch = train * (read + step) + val * (read + look)
-    return f"about {duration(epoch)} an epoch, {duration(epoch * options.max_epochs)} for all (a rough guess)"
+    return (
+        f"about {duration(epoch)} an epoch, {duration(epoch * _most_epochs(options))} for all (a rough guess)"
+    )

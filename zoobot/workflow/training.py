@@ -43,7 +43,7 @@ class TrainingResult:
         save_dir: The run's folder.
         checkpoint: The best model, which either engine loads.
         evaluation: Its scores, on the test galaxies where there are any, else on the validation galaxies.
-        epochs: Epochs trained, all parts of a resumed run together.
+        epochs: Epochs trained, all parts of a resumed run together; 0 where the best head was found at once.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         seconds: How long this part of the run took.
     """
@@ -162,12 +162,13 @@ def _report(
         held_out=held_out if part == "val" else None,
     )
     keep_split(galaxies, folder, evaluation.failures)
-    record.update(epochs=len(log), scores=evaluation.scores_for_json())
+    epochs = int((log["step"] > 0).sum())
+    record.update(epochs=epochs, scores=evaluation.scores_for_json())
     return TrainingResult(
         save_dir=folder,
         checkpoint=folder / "checkpoint",
         evaluation=evaluation,
-        epochs=len(log),
+        epochs=epochs,
         failures=evaluation.failures,
         seconds=time.monotonic() - start,
     )
@@ -194,6 +195,8 @@ def _tell_best(folder: Path) -> None:
     """Say which epoch the model is of that was kept."""
     kept = read_config(folder / "checkpoint")["zoobot"]["training"]
     log = EpochLog(folder / "metrics.csv").read()
+    if not (log["step"] > 0).any():
+        return  # without epochs there was no choice
     if kept["epoch"]:
         logger.info("The best of %d epochs was epoch %d: its model is kept", len(log), kept["epoch"])
     else:

@@ -28,7 +28,8 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     The epoch of the lowest validation loss, whose weights are kept, is marked.
 
     Args:
-        log: One row for each epoch: `epoch` (from 1), `train_loss`, `val_loss`, and columns `val_<score>`.
+        log: One row for each epoch: `epoch` (from 1; 0 is a head found at once), `train_loss`, `val_loss`,
+            and columns `val_<score>`.
         path: The PNG file to write.
         scores: Scores to draw, without the `val_`; those that the log lacks are left out.
 
@@ -115,7 +116,7 @@ def _mark_best(axes: Axes, log: pd.DataFrame, epochs: np.ndarray) -> None:
     best = int(np.nanargmin(losses))
     axes.axvline(epochs[best], color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(
-        f"best: epoch {epochs[best]}",
+        f"best: epoch {epochs[best]}" if epochs[best] else "the best head, found at once",
         (epochs[best], 1),
         xycoords=("data", "axes fraction"),
         xytext=(-4 if best else 4, -2),

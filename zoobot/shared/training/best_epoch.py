@@ -17,6 +17,11 @@ class BestEpoch:
     Args:
         monitor: The logged number that decides.
 
+    Attributes:
+        score: The best so far.
+        epochs_since: Epochs after it.
+        is_final: Whether no epoch can be better: a head was found that is the best there is.
+
     Example:
         >>> best = BestEpoch("val_loss")
         >>> [best.judge({"val_loss": score}) for score in (0.5, 0.4, 0.6)]
@@ -29,6 +34,7 @@ class BestEpoch:
         self.monitor = monitor
         self.score = math.inf
         self.epochs_since = 0
+        self.is_final = False
 
     def judge(self, scores: Mapping[str, float]) -> bool:
         """Take note of one more epoch, and say whether it is the best so far.
@@ -53,8 +59,9 @@ class BestEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"best": self.score, "epochs_since": self.epochs_since}
+        return {"best": self.score, "epochs_since": self.epochs_since, "is_final": self.is_final}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where a killed run stopped."""
         self.score, self.epochs_since = state["best"], state["epochs_since"]
+        self.is_final = state.get("is_final", False)  # earlier versions did not say

@@ -129,7 +129,13 @@ class TrainerSettings(Options):
 
     title: ClassVar[str] = "Learning"
 
-    max_epochs: int = setting(defaults.MAX_EPOCHS, "most passes over the training galaxies", at_least=1)
+    max_epochs: int | None = setting(
+        None,
+        "most passes over the training galaxies; without it, 50. The head alone (--n-blocks 0) needs none: "
+        "its best weights are found at once, and it is trained on only if you ask, or if its loss is not "
+        "convex (trees, --loss focal, --unit-interval)",
+        at_least=1,
+    )
     patience: int = setting(
         defaults.PATIENCE, "stop after so many epochs without a better validation loss", at_least=1
     )

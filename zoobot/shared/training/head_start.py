@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoobot.shared import defaults
 from zoobot.shared.counting_bar import CountingBar, tell
+from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import Task, TreeTask
+from zoobot.shared.training.best_epoch import BestEpoch
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
+from zoobot.shared.training.log import EpochLog
 from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 from zoobot.shared.voted_entries import TreeHeadLoss
 
-__all__ = ["HeadInEngine", "fit_best_head", "start_head", "wants_start"]
+__all__ = ["HeadInEngine", "fit_best_head", "keep_start", "start_head", "wants_start"]
 
 logger = logging.getLogger("zoobot")
 
@@ -58,7 +63,7 @@ def start_head(
     *,
     progress: bool = False,
 ) -> dict[str, float]:
-    """Give a head the best weights for its features, and return its scores on the validation galaxies.
+    """Give a head the best weights for its features, and return its scores: `val_…`, and `train_loss`.
 
     Args:
         head: The head and its loss.
@@ -98,7 +103,26 @@ def start_head(
         scores["val_loss"],
         found.decay,
     )
-    return scores
+    of_training, _ = head.validate(*training.labelled())
+    return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}
+
+
+def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], path: Path) -> bool:
+    """End a run whose best head is found, unless epochs may better its monitored score; whether it ended.
+
+    Args:
+        best: The run's best score; is told that it is final.
+        model: Tells whether epochs may.
+        scores: What `start_head` gave.
+        path: metrics.csv, which gets one row: epoch 0, after no step.
+    """
+    if model.needs_epochs or best.monitor != defaults.MONITOR:
+        return False
+    best.is_final = True
+    if is_first_process():
+        EpochLog(path).append({"epoch": 0, "step": 0, "learning_rate": 0.0, **dict(sorted(scores.items()))})
+    logger.info("No epochs follow: steps can't better it (max_epochs=N takes N all the same)")
+    return True
 
 
 def fit_best_head(

@@ -122,6 +122,22 @@ def test_a_head_that_is_best_needs_no_epochs(finetune, tmp_path):
     assert (curves < 250).mean() > 0.01
 
 
+def test_features_known_from_training_are_scored_without_reading_images_again(
+    finetune, tiny_survey, engine, engine_name, monkeypatch, tmp_path
+):
+    own = engine.predict.predict
+
+    def read_again(*arguments, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(engine.predict, "predict", read_again)
+    result = finetune(max_epochs=None)
+    kept = read_predictions(tmp_path / "run" / "predictions.parquet")
+    new = own(tiny_survey, result.checkpoint, progress=False).table
+    new = new[new["id_str"].isin(kept["id_str"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, new, check_dtype=False, rtol=1e-5, atol=1e-6)
+
+
 def test_its_record_says_how_it_came_about(finished, tiny_survey, engine_name):
     record = record_of(finished.save_dir)
     assert record["work"] == "finetune"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.config import CalibrateOptions, EngineOptions
     from zoobot.shared.engine import Engine
+    from zoobot.shared.training.feature_loader import FeatureLoader
 
 __all__ = ["CalibrateResult", "calibrate", "calibrate_model"]
 
@@ -102,6 +103,7 @@ def calibrate_model(
     *,
     objective: CalibrationObjective,
     facts: dict[str, Any] | None = None,
+    encoded: FeatureLoader | None = None,
 ) -> CalibrateResult:
     """Fit the factors of a model, give them to it, and write them into its checkpoint.
 
@@ -113,11 +115,12 @@ def calibrate_model(
         options: Batch size, threads, seed, progress.
         objective: What is fitted of a tree; see `zoobot.shared.certainty.calibration.fit_calibration`.
         facts: What else the checkpoint's record says of the calibration.
+        encoded: The galaxies' features, where training has them.
     """
     task = model.task
     model.head.set_calibration(np.ones(task.num_factors))
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
-    found = predict_labelled(engine, [model], galaxies, options)
+    found = predict_labelled(engine, [model], galaxies, options, encoded=encoded)
     predicted, labels = found.samples[0], found.labels
     ids = found.galaxies.ids
     calibration = _fit(task, predicted, labels, objective, ids=list(ids), seed=options.seed)

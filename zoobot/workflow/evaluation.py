@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.config import EngineOptions, EvaluateOptions
     from zoobot.shared.engine import Engine
+    from zoobot.shared.training.feature_loader import FeatureLoader
 
 __all__ = ["Evaluation", "evaluate", "evaluate_models"]
 
@@ -145,6 +146,7 @@ def evaluate_models(
     n_samples: int = 1,
     failures: pd.DataFrame | None = None,
     held_out: Mapping[str, np.ndarray] | None = None,
+    encoded: FeatureLoader | None = None,
 ) -> Evaluation:
     """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
 
@@ -159,10 +161,13 @@ def evaluate_models(
         failures: Images that failed before, in training, to be listed too.
         held_out: Where one model was calibrated on these galaxies: what it predicts for each, by id,
             calibrated by the others alone. These are scored; what is written are the model's own predictions.
+        encoded: The galaxies' features, where training has them, for one model and one sample.
     """
     logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
     save_loc = folder / "predictions.parquet"
-    found = predict_labelled(engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc)
+    found = predict_labelled(
+        engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc, encoded=encoded
+    )
     task, scored, labels = models[0].task, found.galaxies, found.labels
     predicted = mix(task, found.samples)
     if held_out is not None:

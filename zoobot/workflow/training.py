@@ -144,6 +144,7 @@ def _report(
             folder / "checkpoint",
             options,
             objective=options.calibration_objective,
+            encoded=galaxies.encoded("val"),
         )
         record.update(calibration=calibrated.calibration.to_config())
         if (calibrated.calibration.factors != 1).any():
@@ -160,6 +161,7 @@ def _report(
         part=part,
         failures=galaxies.failures,
         held_out=held_out if part == "val" else None,
+        encoded=galaxies.encoded(part),
     )
     keep_split(galaxies, folder, evaluation.failures)
     epochs = int((log["step"] > 0).sum())

@@ -129,6 +129,7 @@ class GalaxyData:
         self._left_out: dict[str, int] = {}
         self._split_by: str | None = None
         self._loaders: list[GalaxyLoader | FeatureLoader] = []
+        self._encoded: dict[str, FeatureLoader] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check and split the catalogs; a second call does nothing.
@@ -327,7 +328,17 @@ class GalaxyData:
         folder = None if self.cache_dir is None else str(self.cache_dir)
         features = FeatureLoader(loader, part, progress=progress, folder=folder)
         self._loaders.append(features)
+        if part.ahead:
+            self._encoded[name] = features
         return features
+
+    def encoded(self, name: str) -> FeatureLoader | None:
+        """The features of one part, where training with the head alone has encoded it.
+
+        Args:
+            name: "train", "val" or "test".
+        """
+        return self._encoded.get(name)
 
     def settle(self, model: Any) -> None:
         """Have a model that is to be trained say, and keep, which bands of these images it looks at.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Projection", "fit_projection"]
 
@@ -178,7 +179,8 @@ def fit_projection(
     for piece in pieces:
         if moments is None:
             moments = FeatureMoments(piece.shape[1], covariance=components is not None)
-        moments.add(piece)
+        with threadpool_limits(1, user_api="blas"):  # more threads would wait for each other
+            moments.add(piece)
     if moments is None:
         msg = "a projection is fitted to features of galaxies, and there were none"
         raise ConfigError(msg)
@@ -193,7 +195,8 @@ def fit_projection(
     shared["origin"] = dict(origin or {})
     if components is None:
         return Projection(**shared)
-    variances, vectors = np.linalg.eigh(moments.covariance() / np.outer(scale, scale))
+    with threadpool_limits(1, user_api="blas"):
+        variances, vectors = np.linalg.eigh(moments.covariance() / np.outer(scale, scale))
     variances, vectors = variances[::-1], vectors.T[::-1]
     rank = int((variances > _NEGLIGIBLE * variances[0]).sum())
     components = min(components, rank) if at_most else components

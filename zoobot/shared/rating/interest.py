@@ -23,6 +23,7 @@ from zoobot.shared.features.space import pieces
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["ACQUISITIONS", "MODELS", "Interest", "acquisition", "predict_ratings"]
 
@@ -88,8 +89,11 @@ def predict_ratings(
         raise ConfigError(msg)
     if not reduced.shape[1]:  # all galaxies are alike
         return Interest(np.full(len(reduced), values.mean()), np.full(len(reduced), values.std()))
-    predict = MODELS[name](reduced[known], values, seed)
-    found = [predict(reduced[some]) for some in pieces(len(reduced))]
+    from sklearn.linear_model import Ridge  # noqa: F401  with it come the libraries that are limited
+
+    with threadpool_limits(1, user_api="blas"):  # on matrices as small as these, threads wait for each other
+        predict = MODELS[name](reduced[known], values, seed)
+        found = [predict(reduced[some]) for some in pieces(len(reduced))]
     return Interest(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 

@@ -112,9 +112,10 @@ def find_head(
         decay: Pull towards zero, as in `BestHead`.
         start: Biases to begin with, (outputs,).
     """
-    directions = PrincipalDirections.of(training[0])
-    head = _solve(loss, directions.apply(training[0]), training[1], decay, start, _PRECISION)
-    return directions.head_on_features(*head)
+    with threadpool_limits(1):
+        directions = PrincipalDirections.of(training[0])
+        head = _solve(loss, directions.apply(training[0]), training[1], decay, start, _PRECISION)
+        return directions.head_on_features(*head)
 
 
 def choose_decay(

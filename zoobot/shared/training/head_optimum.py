@@ -130,6 +130,7 @@ def choose_decay(
     """The weight decay whose head foretells other galaxies best, and their mean loss.
 
     Where validation galaxies are few, or none, cross-validation over the training galaxies chooses with them.
+    Of decays far apart, one more is tried, where a parabola has the best.
     The search begins with the strongest decay and ends once the losses have turned away, since the weaker it
     is the longer L-BFGS takes.
 
@@ -152,21 +153,41 @@ def choose_decay(
             out = fold_of == fold
             trials.append(((features[~out], labels[~out]), (features[out], labels[out])))
     means: list[float] = []
-    for decay in DECAYS:
+    done = 0
+
+    def mean_of_others(decay: float) -> float:
+        nonlocal done
         losses = []
         for trial in trials:
             losses.append(_losses_of_others(loss, *trial, decay, start))
+            done += 1
             if on_trial is not None:
-                on_trial(len(means) * len(trials) + len(losses), len(DECAYS) * len(trials))
+                on_trial(done, (len(DECAYS) + 1) * len(trials))
         mean = float(np.concatenate(losses).mean())
-        means.append(mean if np.isfinite(mean) else np.inf)
+        return mean if np.isfinite(mean) else np.inf
+
+    for decay in DECAYS:
+        means.append(mean_of_others(decay))
         best = int(np.argmin(means))
         past = len(means) - 1 - best
         if any(
             past >= many and means[-1] > means[best] + part * abs(means[best]) for many, part in _TURNED_AWAY
         ):
             break
+    between = _between(means, best)
+    if between != DECAYS[best] and (mean := mean_of_others(between)) < means[best]:
+        return between, mean
     return DECAYS[best], means[best]
+
+
+def _between(means: list[float], best: int) -> float:
+    """Where the losses are least between the decays that were tried, by a parabola through the best three."""
+    if not 0 < best < len(means) - 1 or not np.isfinite(means[best - 1 : best + 2]).all():
+        return DECAYS[best]
+    before, least, after = means[best - 1 : best + 2]
+    bend = before - 2 * least + after
+    offset = 0.5 * (before - after) / bend if bend > 0 else 0.0  # within half a step, for the middle is least
+    return float(DECAYS[best] * (DECAYS[best + 1] / DECAYS[best]) ** offset)
 
 
 def _losses_of_others(

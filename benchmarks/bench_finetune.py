@@ -8,24 +8,30 @@ A classifier learns from a few hundred galaxies. The head alone is trained with 
 which does that too; then the top block and the head, from images and from what the blocks below made of them
 (`activation_views`). Limits are the network's own steps on images in memory. Last, the share of a step of the
 whole network that its encoder's forward and backward take. `--slow-epochs` runs fewer epochs of what encodes
-in every epoch, and multiplies.
+in every epoch, and multiplies. At the end the whole command, as a user types it: CPU seconds of
+`zoobot finetune` with the head alone, of five classes and of a GZ2 tree (simulated galaxies, invented labels),
+over those of importing the engine; with default threads, and with one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import timing
 from speed_rows import HEAD, PEER_HEAD, STAGE, STAGE_ANEW
 
+from zoobot.shared import schemas
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import ENGINES
 from zoobot.shared.simulate.survey import simulate_survey
@@ -36,8 +42,11 @@ def main() -> None:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-finetune-") as scratch:
         folder = Path(scratch)
-        prepare_galaxies(options, folder)
-        results = measure(options, folder)
+        results: dict[str, Any] = {}
+        if not options.command_only:
+            prepare_galaxies(options, folder)
+            results = measure(options, folder)
+        results["command"] = measure_command(options, folder)
     report(options, results)
     if options.json:
         names = (
@@ -77,6 +86,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--num-workers", type=int, default=2, metavar="N")
     parser.add_argument("--peer-rates", type=float, nargs="+", default=[1e-4], help="its learning rates")
     parser.add_argument("--threads", type=int, metavar="N", help="of each framework; default: its own choice")
+    parser.add_argument("--classed", type=int, default=600, metavar="N", help="galaxies of the whole command")
+    parser.add_argument("--voted", type=int, default=400, metavar="N", help="likewise, with votes on a tree")
+    parser.add_argument("--command-only", action="store_true", help="measure the whole command alone")
     parser.add_argument("--turns", type=int, default=3, help="runs of each, taken in turns")
     parser.add_argument("--beside", help="what else ran on the machine, for the record")
     parser.add_argument("--quick", action="store_true", help="few galaxies, one turn: shows that it runs")
@@ -84,6 +96,7 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.train, options.val, options.epochs, options.turns = 24, 16, 2, 1
+        options.classed = options.voted = 40
     options.slow_epochs = options.slow_epochs or options.epochs
     if options.threads:
         for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
@@ -144,6 +157,56 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return {"runs": runs, "limits": limits, "deep_step": measure_deep_step(options, ours)}
 
 
+def measure_command(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+    """CPU seconds of processes: importing the engine, and `zoobot finetune`, by threads and by task."""
+    catalogs = write_labelled(options, folder)
+    finetune = [sys.executable, "-m", "zoobot", "finetune", "--backend", options.backend, "--no-progress"]
+    finetune += ["--accelerator", "cpu", "--overwrite", "--save-dir", str(folder / "run"), "--catalog"]
+    commands = {
+        "import": [sys.executable, "-c", f"import zoobot.{options.backend}.finetune"],
+        "classes": [*finetune, str(catalogs["classes"]), "--labels", "kind"],
+        "tree": [*finetune, str(catalogs["tree"]), "--task", "tree", "--schema", "gz2"],
+    }
+    taken: dict[str, dict[str, list[float]]] = {}
+    for _ in range(options.turns):
+        for threads in ("default",) if options.quick else ("one", "default"):
+            for name, command in commands.items():
+                spent = cpu_of(command, threads=threads)
+                taken.setdefault(threads, {}).setdefault(name, []).append(spent)
+    return {
+        threads: {name: statistics.median(samples) for name, samples in of.items()}
+        for threads, of in taken.items()
+    }
+
+
+def write_labelled(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
+    """Simulated galaxies in five classes (by how bright they look), and with invented votes on GZ2's tree."""
+    number = max(options.classed, options.voted)
+    survey = simulate_survey(folder / "labelled", n_galaxies=number, seed=1)
+    table = pd.read_csv(survey, dtype={"id_str": str})
+    table["file_loc"] = [str(survey.parent / name) for name in table["file_loc"]]
+    classed = table[["id_str", "file_loc"]].assign(kind=pd.qcut(table["magnitude"], 5, labels=list("abcde")))
+    columns = schemas.get("gz2").label_cols
+    votes = np.random.default_rng(0).poisson(6, (number, len(columns)))
+    voted = pd.concat([table[["id_str", "file_loc"]], pd.DataFrame(votes, columns=columns)], axis=1)
+    paths = {"classes": folder / "classes.csv", "tree": folder / "tree.csv"}
+    classed[: options.classed].to_csv(paths["classes"], index=False)
+    voted[: options.voted].to_csv(paths["tree"], index=False)
+    return paths
+
+
+def cpu_of(command: list[str], *, threads: str) -> float:
+    """CPU seconds of a process and its children: of all their threads, in user and system."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    if threads == "one":
+        environment |= dict.fromkeys(names, "1")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def limit_of_head(options: argparse.Namespace, ours: Any) -> dict[str, float]:
     """Seconds of the encoder alone, over every galaxy once."""
     batches = (options.train + options.val) / options.batch_size
@@ -177,6 +240,16 @@ def measure_deep_step(options: argparse.Namespace, ours: Any) -> dict[str, float
 
 
 def report(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    if "runs" in results:
+        report_runs(options, results)
+    command = results["command"]
+    print("| the whole command | CPU s | × importing the engine | default threads × one |\n|---|---|---|---|")
+    for name, spent in command["default"].items():
+        ratio = f"{spent / command['one'][name]:.2f}" if "one" in command else "-"
+        print(f"| {name} | {spent:.1f} | {spent / command['default']['import']:.1f} | {ratio} |")
+
+
+def report_runs(options: argparse.Namespace, results: dict[str, Any]) -> None:
     print(f"{options.train} galaxies, {options.epochs} epochs, {options.encoder} at {options.image_size} px")
     print(
         "| finetuning | s | min to max | CPU s | × slower than once | accuracy |\n|---|---|---|---|---|---|"

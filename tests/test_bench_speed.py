@@ -81,3 +81,5 @@ def test_finetuning(measure, backend):
     assert len(results["limits"]) == 2
     assert all(limit["wall_s"] > 0 for limit in results["limits"].values())
     assert results["deep_step"]["encoder_cpu_ms"] > 0
+    assert set(results["command"]["default"]) == {"import", "classes", "tree"}
+    assert all(spent > 0 for spent in results["command"]["default"].values())

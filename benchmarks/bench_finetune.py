@@ -9,7 +9,7 @@ which does that too; then the top block and the head, from images and from what 
 (`activation_views`). Limits are the network's own steps on images in memory. Last, the share of a step of the
 whole network that its encoder's forward and backward take. `--slow-epochs` runs fewer epochs of what encodes
 in every epoch, and multiplies. At the end the whole command, as a user types it: CPU seconds of
-`zoobot finetune` with the head alone, of five classes and of a GZ2 tree (simulated galaxies, invented labels),
+`zoobot finetune` with the head alone, of five classes and of a GZ2 tree (simulated galaxies, made-up labels),
 over those of importing the engine; with default threads, and with one.
 """
 

@@ -70,7 +70,7 @@ def get_trainer(
     Args:
         save_dir: Folder for everything the run leaves.
         max_epochs: Most passes over the training galaxies; None is 50, or none where the best head on fixed
-            features is found at once (`n_blocks=0`) and its loss has no better one.
+            features is found at once (`n_blocks=0`) and its loss is convex.
         patience: Epochs without a better `monitor` after which training stops.
         monitor: The logged number that decides which epoch is best; lower is better.
         accelerator: "auto" takes a GPU where one is; "cpu"; "gpu".

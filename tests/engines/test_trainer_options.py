@@ -29,7 +29,7 @@ def test_without_checkpointing_the_best_model_is_left_and_nothing_to_resume(make
         ({"default_root_dir": "x"}, "is save_dir here"),
         ({"gradient_clip_val": 0.5, "gradient_clip": 1.0}, "give one of them"),
         ({"max_epoch": 5}, "did you mean 'max_epochs'"),
-        ({"max_epochs": 0}, "max_epochs must be a whole number"),
+        ({"max_epochs": 0}, "max_epochs must be at least 1"),
         ({"patience": 2.5}, "patience must be a whole number"),
     ],
 )

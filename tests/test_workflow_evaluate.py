@@ -161,6 +161,28 @@ def taught_runs(catalog, tmp_path_factory):
     return run
 
 
+def test_a_calibration_keeps_the_views_that_it_was_made_with(
+    make_checkpoint, engine, engine_name, catalog, tmp_path, caplog
+):
+    folder = make_checkpoint("classification", 3)
+    common = {"catalog": catalog, "checkpoint": folder, "backend": engine_name, **COMMON}
+    with caplog.at_level("INFO"):
+        workflow.calibrate(CalibrateOptions(views=4, **common))
+    assert "The checkpoint now looks at 4 views of each image, not 1" in caplog.text
+    model = engine.checkpoint.load(folder)
+    assert model.preprocessing.views == 4
+    expected = engine.predict.predict(catalog, model, views=4, progress=False).table
+    with caplog.at_level("INFO"):
+        table = workflow.predict(PredictOptions(save_loc=tmp_path / "p.parquet", **common)).save_loc
+    pd.testing.assert_frame_equal(read_predictions(table), expected, rtol=1e-5, check_dtype=False)
+    assert "4 views: the mean of their features" in caplog.text
+    found = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", **common))
+    assert "of each image 4 views" in found.table
+    other = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e1", views=1, **common))
+    assert "of each image" not in other.table
+    assert engine.checkpoint.load(folder).preprocessing.views == 4
+
+
 def split_of(run):
     split = pd.read_parquet(run / "split.parquet")
     return {name: set(part["id_str"]) for name, part in split.groupby("split")}

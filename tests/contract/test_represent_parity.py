@@ -46,3 +46,21 @@ def test_features_and_fitted_heads_are_the_same(both_engines, encoded, kind):
     np.testing.assert_allclose(predicted[0], predicted[1], rtol=5e-3, atol=5e-3)
     scores = [score_galaxies(first.task, [one, one[::-1]]).score for one in predicted]
     np.testing.assert_allclose(scores[0], scores[1], rtol=0.05, atol=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["classification", "tree"])
+def test_views_are_the_same(kind, twins, both_engines, catalog_path):
+    models = twins(kind, preprocessing={"image_size_pix": 32, "views": 8})
+    features, tables = zip(
+        *(
+            (
+                both_engines[name].represent.represent(catalog_path, model, progress=False).features,
+                both_engines[name].predict.predict(catalog_path, model, progress=False).table.iloc[:, 1:],
+            )
+            for name, model in models.items()
+        ),
+        strict=True,
+    )
+    np.testing.assert_allclose(features[0], features[1], atol=1e-4)
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-4, atol=1e-4)
+    assert tables[0].std().max() > 1e-4

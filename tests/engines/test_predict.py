@@ -101,13 +101,16 @@ def small_network(engine_name):
     )
 
 
+@pytest.mark.parametrize("views", [1, 4])
 def test_a_compiled_network_predicts_the_same_and_leaves_the_model_alone(
-    engine, engine_name, make_model, set_linear, catalog_path
+    engine, engine_name, make_model, set_linear, catalog_path, views
 ):
     model = make_model("tree", encoder=small_network(engine_name))
     set_linear(model.head.linear, np.ones((4, 8), np.float32), np.zeros(4, np.float32))
     plain, compiled, again = (
-        engine.predict.predict(catalog_path, model, batch_size=10, compile=asked, progress=False).table
+        engine.predict.predict(
+            catalog_path, model, views=views, batch_size=10, compile=asked, progress=False
+        ).table
         for asked in (False, True, None)
     )
     pd.testing.assert_frame_equal(compiled, plain, rtol=1e-4)

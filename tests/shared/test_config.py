@@ -7,7 +7,7 @@ import pytest
 
 from zoobot.shared import config, defaults
 from zoobot.shared.augment import Augmentation
-from zoobot.shared.config import FinetuneOptions, ImageOptions
+from zoobot.shared.config import FinetuneOptions, ImageOptions, TurnOptions
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings, TrainerSettings, TrainSettings
@@ -53,7 +53,7 @@ def test_what_cannot_work_together_is_refused(changes, message):
 
 
 def test_image_options_are_those_of_preprocessing():
-    names = {f.name for f in fields(ImageOptions)}
+    names = {f.name for kind in (ImageOptions, TurnOptions) for f in fields(kind)}
     known = {f.name for f in fields(Preprocessing)}
     assert (names - {"normalisation"}) | {"band_numbers"} == known  # it stands for mean and std
     assert ImageOptions(image_size_pix=64, hdu=1).image_changes() == {"image_size_pix": 64, "hdu": 1}

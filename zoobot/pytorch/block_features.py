@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from zoobot.pytorch.activations import activations_into, first_module
-from zoobot.pytorch.data import network_input
+from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.encoder import Encoder
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.block_choice import choose_block
+from zoobot.shared.pixels.turned import mean_of_views
 
 __all__ = ["BlockFeatures"]
 
@@ -21,6 +22,7 @@ class BlockFeatures:
 
     The top block's are those from which a head predicts. Of every other block they are the means, over the
     positions in the image, of what it hands to the block above; tokens without a position are left out.
+    Where the encoder's record asks for several views of each image, they are means over these.
 
     Args:
         encoder: Where the block is; it stays on its device, in the mode that it is in.
@@ -51,7 +53,10 @@ class BlockFeatures:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """The features of a loader's images, which are uint8, or float32 in [0, 1]."""
+        """The features of a loader's images, which are uint8, or float32 in [0, 1]: means over the views."""
+        return mean_of_views(self._of_view, images, self._encoder.preprocessing.views, turned)
+
+    def _of_view(self, images: Tensor) -> Tensor:
         pixels = (network_input(images) - self._mean) / self._std
         if self._above is None:
             return self._encoder(pixels).float()

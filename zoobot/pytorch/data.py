@@ -11,6 +11,7 @@ import torch
 
 from zoobot.pytorch.transfers import pinned_for
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.pixels.turned import Turn
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.galaxy_data import GalaxyData
 
@@ -114,3 +115,15 @@ def network_input(images: torch.Tensor) -> torch.Tensor:
         return images
     planes = images.permute(0, 3, 1, 2)
     return planes.float().div_(255) if images.dtype == torch.uint8 else planes.float()
+
+
+def turned(images: torch.Tensor, turn: Turn, *, rows: int = 1) -> torch.Tensor:
+    """Square images turned, as `zoobot.shared.pixels.turned.turned` does.
+
+    Args:
+        images: As the loader gives them, or with the channels before the rows.
+        turn: How.
+        rows: Which axis is that of the rows; the next is that of the columns.
+    """
+    images = images.transpose(rows, rows + 1) if turn.transposes else images
+    return images.flip(turn.reversed_axes(rows))

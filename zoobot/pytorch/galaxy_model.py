@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from zoobot.pytorch import encoders, heads, weights
 from zoobot.pytorch.cut import Cut
-from zoobot.pytorch.data import network_input
+from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.transfers import to_device
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, lowest_learning_block, plan_training
@@ -80,14 +81,20 @@ class GalaxyModel(pl.LightningModule):
         return self._apply_head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """The encoder's features, (batch, features), from images in [0, 1].
+        """The encoder's features, (batch, features), from images in [0, 1]: means over the views.
 
         What the frozen part made of images, (batch, width), is taken in their place.
         """
         if images.ndim == 2:
             return images if self._cut is None else self._cut.above(images.float())
+        turn = partial(turned, rows=2)
+        return mean_of_views(self.features_of_view, images, self.preprocessing.views, turn)
+
+    def features_of_view(self, images: Tensor) -> Tensor:
+        """The same of the images as they are, whatever other views the model looks at."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self._encoder_plan)):
-            return self.encoder((images - self.pixel_mean) / self.pixel_std)
+            features = self.encoder((images - self.pixel_mean) / self.pixel_std)
+        return features.to(self.pixel_mean.dtype)
 
     def _apply_head(self, features: Tensor) -> Tensor:
         # log-gamma and softmax lose too many digits in half precision

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoobot.pytorch.data import turned
 from zoobot.shared.onnx.export import INPUT_NAME, OPSET, OUTPUT_NAME, check_export, write_onnx
+from zoobot.shared.pixels.turned import turns_of
 
 if TYPE_CHECKING:
     from zoobot.pytorch.learner import FinetuneableZoobot
@@ -37,7 +39,13 @@ class _FromPixels(nn.Module):
         self.model = model.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        predictions: Tensor = self.model(images.permute(0, 3, 1, 2))
+        # all views go through the network at once: one after the other, the graph would grow as their number
+        turns = turns_of(self.model.preprocessing.views)
+        views = torch.cat([turned(images, turn) for turn in turns]) if len(turns) > 1 else images
+        features = self.model.features_of_view(views.permute(0, 3, 1, 2))
+        if len(turns) > 1:
+            features = features.unflatten(0, (len(turns), -1)).mean(dim=0)
+        predictions: Tensor = self.model.head.to_predictions(self.model.head(features))
         return predictions
 
     @torch.inference_mode()

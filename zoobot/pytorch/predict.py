@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoobot.pytorch import checkpoint
-from zoobot.pytorch.data import network_input
+from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.pytorch.transfers import to_device, to_host, to_numpy
@@ -22,6 +22,8 @@ from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.models.hash import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member
 from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.pixels.first_images import with_views
+from zoobot.shared.pixels.turned import Turn, mean_of_views
 from zoobot.shared.predicting.members import Member, Start, as_members
 from zoobot.shared.predicting.run import (
     check_request,
@@ -44,6 +46,7 @@ def predict(
     *,
     save_loc: str | Path | None = None,
     n_samples: int = 1,
+    views: int | None = None,
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str | Sequence[str] = "file_loc",
@@ -72,6 +75,9 @@ def predict(
             such an ending is a folder, for any number of galaxies: see `part_rows`.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
+        views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
+            the head gets the mean of their features. The time grows as their number. None is what each
+            model's record says.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths, or one for each band.
@@ -114,9 +120,10 @@ def predict(
     with ExitStack() as stack:
         for one in as_members(model):
             if is_exported(one):
-                members.append(onnx_member(one, n_samples))
+                members.append(onnx_member(one, n_samples, views))
                 continue
             m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
+            stack.enter_context(with_views(m, views))
             stack.enter_context(ready_on(device, m))
             predict_batch = _predict_batch(m, device, n_samples=n_samples, dtype=dtype)
             maybe_compiled = MaybeCompiled(
@@ -170,19 +177,24 @@ def _predict_batch(
     def compile_it(first: Tensor) -> PredictOnDevice:
         # weights that no longer change are folded and laid out for the device
         options: dict[str, Any] | None = {"freezing": True} if device.type == "cpu" else None
-        encode = torch.compile(lambda images: model.features(network_input(images)), options=options)
+        encode = torch.compile(lambda images: model.features_of_view(network_input(images)), options=options)
         with autocast():
             encode(first)
 
         @torch.inference_mode()
         def compiled(images: Tensor) -> Tensor:
             with autocast():
-                features = encode(images)
+                features = mean_of_views(encode, images, model.preprocessing.views, _turned_in_place)
             return model.predict_features(features, n_samples=n_samples)
 
         return compiled
 
     return plain, compile_it
+
+
+def _turned_in_place(images: Tensor, turn: Turn) -> Tensor:
+    """Turned images laid out as all others: for another layout the network would be compiled anew."""
+    return turned(images, turn).contiguous()
 
 
 def _start(predict_batch: MaybeCompiled, device: torch.device) -> Start:

@@ -24,6 +24,7 @@ from zoobot.shared.features.representations import Encoding, in_pieces, represen
 from zoobot.shared.features.tables import FeatureTable
 from zoobot.shared.models.hash import hash_model
 from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.predicting.feature_task import FeatureTask
 from zoobot.shared.predicting.members import Fetch, Member, Start
 from zoobot.shared.predicting.run import check_request, choose_batch_size
@@ -38,6 +39,7 @@ def represent(
     model: FinetuneableZoobot | Encoder | str | Path,
     *,
     block: str | int | None = None,
+    views: int | None = None,
     save_loc: str | Path | None = None,
     dtype: str = "float32",
     root: str | Path | None = None,
@@ -62,6 +64,9 @@ def represent(
         block: Which block's features: a name, or a number from 0 at the bottom, or from -1 at the top. None
             is the top: those from which the model's head predicts. Of other blocks they are means over the
             positions in the image of what the block hands on.
+        views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
+            features are means over them. The time grows as their number. None is what the encoder's record
+            says.
         save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as features come: `id_str`,
             `feature_0000`, … A name without such an ending is a folder, for any number of galaxies.
         dtype: What a .parquet or a folder keeps features as: "float32", or "float16", which halves the space
@@ -96,7 +101,7 @@ def represent(
     check_request(save_loc, n_samples=1, **parts)
     encoder = _as_encoder(model)
     device = best_device()
-    with ready_on(device, encoder):
+    with with_views(encoder, views), ready_on(device, encoder):
         encode = BlockFeatures(encoder, block)
         task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
         return represent_catalog(

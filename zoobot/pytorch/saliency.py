@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoobot.pytorch import checkpoint
+from zoobot.pytorch.data import turned
 from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.shared import defaults
@@ -21,6 +22,7 @@ from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.shared.training.galaxy_data import CatalogSource
 
@@ -125,7 +127,10 @@ def image_gradients(
     """
     with _differentiable(model):
         pixels = _to_tensor(images, model).requires_grad_()
-        raw = model.head(model.encoder(_normalised(pixels, model)))
+        features = mean_of_views(
+            lambda view: model.encoder(_normalised(view, model)), pixels, model.preprocessing.views, turned
+        )
+        raw = model.head(features)
         values = _value(model.head.to_predictions(raw), answer)
         (gradients,) = torch.autograd.grad(values.sum(), pixels)
     return _to_numpy(values), _to_numpy(gradients)
@@ -134,7 +139,7 @@ def image_gradients(
 def map_gradients(
     images: NDArray, answer: PickedAnswer, model: FinetuneableZoobot
 ) -> tuple[NDArray, NDArray]:
-    """An encoder's last feature maps, and the gradients of an answer's score with respect to them.
+    """An encoder's last feature maps of one view, and the gradients of an answer's score by them.
 
     The score is what the answer's value is made of: a logit, an expected fraction, a standardised target. Of
     a vision transformer the tokens are given that enter the attention of its last block: after it, those of

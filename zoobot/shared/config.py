@@ -37,9 +37,11 @@ from zoobot.shared.options import (
     StreamingOptions,
     TargetOptions,
     TaskOptions,
+    TurnOptions,
     ViewOptions,
     WholeModelOptions,
 )
+from zoobot.shared.pixels.turned import several_views_need_head
 from zoobot.shared.settings import Options, setting
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "TargetOptions",
     "TaskOptions",
     "TrainOptions",
+    "TurnOptions",
     "ViewOptions",
     "WholeModelOptions",
 ]
@@ -91,6 +94,7 @@ class FinetuneOptions(
     CalibrationOptions,
     LearningOptions,
     AugmentationOptions,
+    TurnOptions,
     ImageOptions,
     SplitOptions,
     RunFolderOptions,
@@ -103,6 +107,8 @@ class FinetuneOptions(
         super().check()
         if self.kind != "tree" and self.calibration_objective == "coverage":
             _refuse(f"--calibration-objective coverage is for --task tree, got --task {self.kind}")
+        if self.views not in (None, 1) and self.n_blocks != 0:
+            _refuse(several_views_need_head(self.views, self.n_blocks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +126,9 @@ class TrainOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(EngineOptions, MixtureOptions, StreamingOptions, ReadingOptions, CatalogOptions):
+class PredictOptions(
+    EngineOptions, MixtureOptions, TurnOptions, StreamingOptions, ReadingOptions, CatalogOptions
+):
     """Everything that `zoobot predict` can be told."""
 
     title: ClassVar[str] = "Predictions"
@@ -185,7 +193,9 @@ class MergeOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, ReadingOptions, CatalogOptions):
+class EvaluateOptions(
+    EngineOptions, MixtureOptions, TurnOptions, TargetOptions, ReadingOptions, CatalogOptions
+):
     """Everything that `zoobot evaluate` can be told."""
 
     title: ClassVar[str] = "Evaluation"
@@ -206,7 +216,7 @@ class EvaluateOptions(EngineOptions, MixtureOptions, TargetOptions, ReadingOptio
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(EngineOptions, ReadingOptions, CatalogOptions):
+class CalibrateOptions(EngineOptions, TurnOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot calibrate` can be told."""
 
     title: ClassVar[str] = "Calibration"
@@ -228,7 +238,7 @@ class CalibrateOptions(EngineOptions, ReadingOptions, CatalogOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(Options):
+class ExportOptions(TurnOptions):
     """Everything that `zoobot export` can be told."""
 
     title: ClassVar[str] = "Export"
@@ -272,7 +282,7 @@ class ConvertOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOptions(EngineOptions, ExplainingOptions):
+class ExplainOptions(EngineOptions, TurnOptions, ExplainingOptions):
     """Everything that `zoobot explain` can be told."""
 
     title: ClassVar[str] = "Model and results"
@@ -285,7 +295,7 @@ class ExplainOptions(EngineOptions, ExplainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, CatalogOptions):
+class LoopOptions(EngineOptions, RoundsOptions, TurnOptions, ImageOptions, TaskOptions, CatalogOptions):
     """Everything that `zoobot loop` can be told."""
 
     title: ClassVar[str] = "Model and results"
@@ -321,7 +331,7 @@ class LoopOptions(EngineOptions, RoundsOptions, ImageOptions, TaskOptions, Catal
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrioritiseOptions(EngineOptions, ChoosingOptions, ReadingOptions, CatalogOptions):
+class PrioritiseOptions(EngineOptions, ChoosingOptions, TurnOptions, ReadingOptions, CatalogOptions):
     """Everything that `zoobot prioritise` can be told."""
 
     title: ClassVar[str] = "Model and list"

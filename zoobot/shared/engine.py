@@ -172,7 +172,7 @@ class _Checkpoint(Protocol):
     def load(self, folder: str | Path) -> Any:
         """The model back from such a folder."""
 
-    def export(self, model: Any, save_loc: str | Path) -> Path:
+    def export(self, model: Any, save_loc: str | Path, *, views: int | None = ...) -> Path:
         """Write `model` to an ONNX file, and return its path."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.field_types import check_field_types
+from zoobot.shared.pixels.turned import check_views
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -74,6 +75,9 @@ class Preprocessing:
         std: Divisor of each channel; likewise.
         pixel_scale_arcsec: Angular size of one pixel of the *original* images, where it is known; a
             record for the reader, not used in computation.
+        views: In how many turned copies the network looks at each image: its features are their mean. 2 is
+            the image and it upside down, 4 it turned by right angles, 8 these and their mirror images (not
+            for what tells clockwise from anticlockwise). Each costs as much as the first.
 
     Raises:
         ConfigError: If a value can't work.
@@ -99,12 +103,14 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     pixel_scale_arcsec: float | None = None
+    views: int = 1
 
     def __post_init__(self) -> None:
         check_field_types(self)
         self._check_sizes()
         self._check_choices()
         self._check_ranges()
+        check_views(self.views)
 
     def _check_sizes(self) -> None:
         _require(self.image_size_pix >= 1, "image_size_pix must be at least 1", self.image_size_pix)
@@ -169,8 +175,14 @@ class Preprocessing:
         return replace(self, **changes)
 
     def to_config(self) -> dict[str, Any]:
-        """The record as JSON-ready values."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        """The record as JSON-ready values.
+
+        A single view is not told of: such records, and hashes of models, are those of earlier versions.
+        """
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        if self.views == 1:
+            del values["views"]
+        return values
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Preprocessing:
@@ -206,6 +218,7 @@ def describe_pixels(preprocessing: Preprocessing, why: str = "") -> str:
         "bands": _bands_in_words(preprocessing),
         "FITS": _stretch_in_words(preprocessing),
         "normalisation": _normalisation_in_words(preprocessing),
+        "views": _views_in_words(preprocessing.views),
         "because": why,
     }
     told = [f"  {name:<13}  {words}" for name, words in lines.items() if words]
@@ -261,6 +274,16 @@ def _normalisation_in_words(preprocessing: Preprocessing) -> str:
         return "none: pixels in [0, 1] (mean 0, std 1)"
     named = "ImageNet's: " if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD) else ""
     return f"{named}mean {_listed(mean)}, std {_listed(std)}"
+
+
+def _views_in_words(views: int) -> str:
+    ways = {
+        1: "",
+        2: "the image and it upside down",
+        4: "the image turned by right angles",
+        8: "the image turned by right angles, and mirrored",
+    }
+    return ways[views] and f"{views} views: the mean of their features ({ways[views]})"
 
 
 def _listed(values: tuple[Any, ...]) -> str:

@@ -9,8 +9,9 @@ import tensorflow as tf
 from zoobot.shared.architectures import VisionTransformer
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.block_choice import choose_block
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.tensorflow.cut import cut_graph
-from zoobot.tensorflow.data import network_input
+from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.encoder import Encoder
 from zoobot.tensorflow.families import Network
 
@@ -22,6 +23,7 @@ class BlockFeatures:
 
     The top block's are those from which a head predicts. Of every other block they are the means, over the
     positions in the image, of what it hands to the block above; tokens without a position are left out.
+    Where the encoder's record asks for several views of each image, they are means over these.
 
     Args:
         encoder: Where the block is.
@@ -43,6 +45,7 @@ class BlockFeatures:
         self._network = cut_graph(encoder.model, above[0])[0] if above else encoder
         self._type = tf.as_dtype(encoder.model.variable_dtype)
         record = encoder.preprocessing
+        self._views = record.views
         self._mean, self._std = (tf.constant(values, self._type) for values in (record.mean, record.std))
         side = record.image_size_pix
         images = tf.TensorSpec((None, side, side, record.channels), self._type)
@@ -50,8 +53,8 @@ class BlockFeatures:
         self.width = int(self._graph.get_concrete_function().output_shapes[1])
 
     def __call__(self, images: Any) -> tf.Tensor:
-        """The features of a loader's images, which are uint8, or float32 in [0, 1]."""
-        return self._graph(network_input(images, self._type))
+        """The features of a loader's images, which are uint8, or float32 in [0, 1]: means over the views."""
+        return mean_of_views(self._graph, network_input(images, self._type), self._views, turned)
 
     def _features(self, images: tf.Tensor) -> tf.Tensor:
         pixels = (images - self._mean) / self._std

@@ -9,6 +9,7 @@ import keras
 
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.neutral import model_options, read_whole_model
+from zoobot.shared.pixels.first_images import with_views
 from zoobot.tensorflow import encoders, finetune, weights
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.onnx_graph import export_onnx
@@ -56,7 +57,7 @@ def load(folder: str | Path, *, encoder: keras.layers.Layer | None = None) -> Fi
     return model
 
 
-def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path) -> Path:
+def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path, *, views: int | None = None) -> Path:
     """Write a trained model to one ONNX file, from pixels to predictions, and return its path.
 
     The graph takes images as a loader gives them, (batch, height, width, channels), as float32 in [0, 1], for
@@ -67,13 +68,17 @@ def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path) -> Path
     Args:
         model: The model, or the folder of its checkpoint.
         save_loc: A file that ends in .onnx; replaced whole, never half.
+        views: In how many turned copies the graph looks at each image: 1, 2, 4 (right angles) or 8 (mirrored,
+            too). None is what the model's record says.
 
     Raises:
-        ConfigError: If the file can't be written there.
+        ConfigError: If the file can't be written there, or there can't be so many views.
         ExportError: If the network can't be converted, or would predict other numbers.
         MissingPackageError: If a package that this takes is not installed.
 
     Example:
         >>> export("results/rings/checkpoint", "rings.onnx")  # doctest: +SKIP
     """
-    return export_onnx(load(model) if isinstance(model, (str, Path)) else model, save_loc)
+    model = load(model) if isinstance(model, (str, Path)) else model
+    with with_views(model, views):
+        return export_onnx(model, save_loc)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.errors import ZoobotError
+from zoobot.shared.pixels.turned import Turn
 from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.galaxy_data import GalaxyData
@@ -191,6 +192,13 @@ class TensorBatches:
         for place, (images, labels, ids) in enumerate(self.loader):
             self._served.append((epoch, first + place // self._num_devices, ids))
             yield images, np.empty((len(ids), 0), np.float32) if labels is None else labels, ids
+
+
+def turned(images: tf.Tensor, turn: Turn) -> tf.Tensor:
+    """Square images turned, (batch, height, width, channels), as `shared.pixels.turned.turned` does."""
+    images = tf.transpose(images, (0, 2, 1, 3)) if turn.transposes else images
+    axes = turn.reversed_axes(1)
+    return tf.reverse(images, axes) if axes else images
 
 
 def network_input(images: tf.Tensor | tuple[tf.Tensor, tf.Tensor], dtype: tf.DType) -> tf.Tensor:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
@@ -23,7 +25,7 @@ from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow import encoders, heads, weights
 from zoobot.tensorflow.cut import Cut
-from zoobot.tensorflow.data import network_input
+from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.strategies import copies_of
 
@@ -96,14 +98,21 @@ class GalaxyModel(keras.Model):
         return self.head(self.features(images, training=training), training=training)
 
     def features(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """The encoder's features, (batch, features), from uint8 images or floats in [0, 1].
+        """The encoder's features, (batch, features), from uint8 images or floats in [0, 1], over all views.
 
         What the frozen part made of images, (batch, width), is taken in their place.
         """
         pixels = network_input(images, self._float_type)
         if pixels.shape.rank == 2:
             return pixels if self._cut is None else self._cut.above(pixels, training=training)
-        return self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
+        compute = partial(self.features_of_view, training=training)
+        return mean_of_views(compute, pixels, self.preprocessing.views, turned)
+
+    def features_of_view(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The same of the images as they are, whatever other views the model looks at."""
+        pixels = network_input(images, self._float_type)
+        features = self.encoder((pixels - self._pixel_mean) / self._pixel_std, training=training)
+        return tf.cast(features, self._float_type)
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
@@ -144,7 +153,7 @@ class GalaxyModel(keras.Model):
     def forget_graphs(self) -> None:
         """Have everything compiled anew, after a change that graphs have taken for constant."""
         size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
-        self._features_graph = self._graph_of(self.features, (size, size, channels))
+        self._features_graph = self._graph_of(self.features_of_view, (size, size, channels))
         if self._cut is not None:
             self._above_graph = self._graph_of(self.features, (self._cut.width,))
 
@@ -154,10 +163,11 @@ class GalaxyModel(keras.Model):
 
     def _evaluated_features(self, images: Any) -> tf.Tensor:
         pixels = network_input(images, self._float_type)
-        if self._cut is not None and pixels.shape.rank == 2:
-            return self._above_graph(pixels)
+        if pixels.shape.rank == 2:
+            return pixels if self._cut is None else self._above_graph(pixels)
         as_usual = self._features_graph.input_signature[0].shape.is_compatible_with(pixels.shape)
-        return self._features_graph(pixels) if as_usual else self.features(pixels)
+        compute = self._features_graph if as_usual else self.features_of_view
+        return mean_of_views(compute, pixels, self.preprocessing.views, turned)
 
     def parameter_counts(self) -> tuple[int, int]:
         """How many weights learn, and how many there are."""

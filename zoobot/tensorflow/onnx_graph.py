@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.onnx.export import INPUT_NAME, OPSET, check_export, write_onnx
+from zoobot.shared.pixels.turned import turns_of
+from zoobot.tensorflow.data import turned
 
 if TYPE_CHECKING:
     from zoobot.tensorflow.learner import FinetuneableZoobot
@@ -27,13 +29,18 @@ def _write(model: FinetuneableZoobot, path: Path) -> None:
     import tf2onnx
 
     pixels = model.preprocessing
+    turns = turns_of(pixels.views)
     shape = (None, pixels.image_size_pix, pixels.image_size_pix, pixels.channels)
     # in the model they are tensors, which a graph would have handed in; as arrays they become part of it
     mean, std = (np.array(values, np.float32) for values in (pixels.mean, pixels.std))
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)])
     def whole(images: tf.Tensor) -> tf.Tensor:
-        features = model.encoder((images - mean) / std, training=False)
+        # all views go through the network at once: one after the other, the graph would grow as their number
+        views = tf.concat([turned(images, turn) for turn in turns], axis=0) if len(turns) > 1 else images
+        features = model.encoder((views - mean) / std, training=False)
+        if len(turns) > 1:
+            features = tf.reduce_mean(tf.reshape(features, (len(turns), -1, features.shape[1])), axis=0)
         return model.head.to_predictions(model.head(features, training=False))
 
     chatter = logging.getLogger("tf2onnx")

@@ -16,6 +16,8 @@ from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.models.hash import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member
 from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.pixels.first_images import with_views
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.members import Member, Start, as_members
 from zoobot.shared.predicting.run import (
     check_request,
@@ -28,6 +30,7 @@ from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
 from zoobot.shared.training.galaxy_data import CatalogSource
 from zoobot.tensorflow import checkpoint
+from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.devices import choose_precision, in_precision
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 
@@ -41,6 +44,7 @@ def predict(
     *,
     save_loc: str | Path | None = None,
     n_samples: int = 1,
+    views: int | None = None,
     root: str | Path | None = None,
     id_col: str = "id_str",
     file_col: str | Sequence[str] = "file_loc",
@@ -69,6 +73,9 @@ def predict(
             such an ending is a folder, for any number of galaxies: see `part_rows`.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
+        views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
+            the head gets the mean of their features. The time grows as their number. None is what each
+            model's record says.
         root: Folder that `file_loc` is relative to; None is the catalog's own folder.
         id_col: Column of the galaxy ids.
         file_col: Column of the image paths, or one for each band.
@@ -110,9 +117,10 @@ def predict(
     with ExitStack() as stack:
         for number, one in enumerate(as_members(model)):
             if is_exported(one):
-                members.append(onnx_member(one, n_samples))
+                members.append(onnx_member(one, n_samples, views))
                 continue
             m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
+            stack.enter_context(with_views(m, views))
             stack.enter_context(in_precision(m, policy))
             stack.enter_context(m.seeded_dropout(seed + number))
             maybe_compiled = MaybeCompiled(
@@ -153,14 +161,16 @@ def _predict_batch(
         return model.predict_images(images, n_samples=n_samples)
 
     def compile_it(first: np.ndarray) -> PredictOnDevice:
-        encode = tf.function(model.features, jit_compile=True)
+        encode = tf.function(model.features_of_view, jit_compile=True)
         try:
             encode(tf.convert_to_tensor(first))
         except tf.errors.OpError as error:
             raise RuntimeError(str(error)) from error
 
         def compiled(images: np.ndarray) -> tf.Tensor:
-            return model.predict_features(encode(tf.convert_to_tensor(images)), n_samples=n_samples)
+            views = model.preprocessing.views
+            features = mean_of_views(encode, tf.convert_to_tensor(images), views, turned)
+            return model.predict_features(features, n_samples=n_samples)
 
         return compiled
 

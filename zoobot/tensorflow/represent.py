@@ -18,6 +18,7 @@ from zoobot.shared.features.representations import Encoding, in_pieces, represen
 from zoobot.shared.features.tables import FeatureTable
 from zoobot.shared.models.hash import hash_model
 from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.predicting.feature_task import FeatureTask
 from zoobot.shared.predicting.members import Fetch, Member, Start
 from zoobot.shared.predicting.run import check_request, choose_batch_size
@@ -37,6 +38,7 @@ def represent(
     model: FinetuneableZoobot | Encoder | str | Path,
     *,
     block: str | int | None = None,
+    views: int | None = None,
     save_loc: str | Path | None = None,
     dtype: str = "float32",
     root: str | Path | None = None,
@@ -61,6 +63,9 @@ def represent(
         block: Which block's features: a name, or a number from 0 at the bottom, or from -1 at the top. None
             is the top: those from which the model's head predicts. Of other blocks they are means over the
             positions in the image of what the block hands on.
+        views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
+            features are means over them. The time grows as their number. None is what the encoder's record
+            says.
         save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as features come: `id_str`,
             `feature_0000`, … A name without such an ending is a folder, for any number of galaxies.
         dtype: What a .parquet or a folder keeps features as: "float32", or "float16", which halves the space
@@ -94,20 +99,21 @@ def represent(
     parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
     check_request(save_loc, n_samples=1, **parts)
     encoder = _as_encoder(model)
-    encode = BlockFeatures(encoder, block)
-    task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
-    return represent_catalog(
-        catalog,
-        Member(Encoding(task, encoder.preprocessing), _start(encode), "tensorflow", _hash(encoder)),
-        save_loc=save_loc,
-        root=root,
-        id_col=id_col,
-        file_col=file_col,
-        batch_size=choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU"))),
-        num_workers=num_workers,
-        progress=progress,
-        **parts,
-    )
+    with with_views(encoder, views):
+        encode = BlockFeatures(encoder, block)
+        task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
+        return represent_catalog(
+            catalog,
+            Member(Encoding(task, encoder.preprocessing), _start(encode), "tensorflow", _hash(encoder)),
+            save_loc=save_loc,
+            root=root,
+            id_col=id_col,
+            file_col=file_col,
+            batch_size=choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU"))),
+            num_workers=num_workers,
+            progress=progress,
+            **parts,
+        )
 
 
 def _as_encoder(model: FinetuneableZoobot | Encoder | str | Path) -> Encoder:

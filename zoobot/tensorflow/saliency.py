@@ -19,10 +19,12 @@ from zoobot.shared.architectures import VisionTransformer
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.shared.tasks import TreeTask
 from zoobot.shared.training.galaxy_data import CatalogSource
 from zoobot.tensorflow import checkpoint
+from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 from zoobot.tensorflow.keras_settings import stated
@@ -132,7 +134,7 @@ def image_gradients(
 def map_gradients(
     images: NDArray, answer: PickedAnswer, model: FinetuneableZoobot
 ) -> tuple[NDArray, NDArray]:
-    """An encoder's last feature maps, and the gradients of an answer's score with respect to them.
+    """An encoder's last feature maps of one view, and the gradients of an answer's score by them.
 
     The score is what the answer's value is made of: a logit, an expected fraction, a standardised target. Of
     a vision transformer the tokens are given that enter the attention of its last block: after it, those of
@@ -194,9 +196,13 @@ class _Gradients:
         model = self._model
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
-            raw = model.head(model.encoder((pixels - self._mean) / self._std, training=False), training=False)
+            features = mean_of_views(self._encode, pixels, model.preprocessing.views, turned)
+            raw = model.head(features, training=False)
             values = self._value(model.head.to_predictions(raw), chosen, among)
         return values, tape.gradient(values, pixels)
+
+    def _encode(self, view: tf.Tensor) -> tf.Tensor:
+        return self._model.encoder((view - self._mean) / self._std, training=False)
 
     def _compute_of_maps(
         self, pixels: tf.Tensor, chosen: tf.Tensor, among: tf.Tensor

@@ -19,6 +19,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
+from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
@@ -125,7 +126,7 @@ def calibrate_model(
     ids = found.galaxies.ids
     calibration = _fit(task, predicted, labels, objective, ids=list(ids), seed=options.seed)
     model.head.set_calibration(calibration.factors)
-    _keep(checkpoint, calibration, facts or {})
+    _keep(checkpoint, calibration, facts or {}, views=model.preprocessing.views)
     tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
     after = calibration.apply_held_out(predicted)
     heading, rows = tabulate(calibration, predicted, after, labels)
@@ -158,13 +159,23 @@ def _notes(calibration: Calibration | Temperature) -> list[str]:
     return lines
 
 
-def _keep(checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any]) -> None:
-    """Only the factors and the record change; weights stay bit for bit."""
+def _keep(
+    checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any], *, views: int
+) -> None:
+    """Only the factors and the record change; weights stay bit for bit.
+
+    Factors hold for the views that they were fitted with, so that predictions are to look at as many.
+    """
     old = read_checkpoint(checkpoint)
+    pixels = Preprocessing.from_config(old.preprocessing or {})
+    if pixels.views != views:
+        logger.info("The checkpoint now looks at %s views of each image, not %s", views, pixels.views)
     factors = calibration.factors.astype(old.head_tensors["linear.bias"].dtype)
     record = {**old.training, "calibration": {**calibration.to_config(), **facts}}
     tensors = {**old.head_tensors, "calibration": factors}
-    write_checkpoint(checkpoint, replace(old, head_tensors=tensors, training=record))
+    pixels = replace(pixels, views=views)
+    changes: dict[str, Any] = {"preprocessing": pixels.to_config()} if old.preprocessing else {}
+    write_checkpoint(checkpoint, replace(old, head_tensors=tensors, training=record, **changes))
 
 
 def _coverage_rows(

@@ -180,6 +180,7 @@ def evaluate_models(
         scores["ece_uncalibrated"] = mean_calibration_error(task, uncalibrated, labels)
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
     heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
+    heading += _viewed([model.preprocessing.views for model in models])
     seen = Acquaintance.of([model.taught_by for model in models], scored.ids) if part == "catalog" else None
     if seen is not None:
         heading += f"\n{seen.sentence()}"
@@ -224,6 +225,13 @@ def _mixed(n_models: int, n_samples: int) -> str:
     if n_models == 1:
         return f", by the equal mixture of {samples}" if samples else ""
     return f", by the equal mixture of {n_models} models" + (f" with {samples} each" if samples else "")
+
+
+def _viewed(views: Sequence[int]) -> str:
+    """How many views the models looked at, for the reader, where that is more than one."""
+    if set(views) == {1}:
+        return ""
+    return f"; of each image {' or '.join(str(number) for number in sorted(set(views)))} views"
 
 
 def _write(

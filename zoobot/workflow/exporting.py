@@ -53,7 +53,7 @@ def export(options: ExportOptions) -> ExportResult:
     engine = load_engine(options.backend)
     logger.info("Converting %s with the %s engine", checkpoint, options.backend)
     model = engine.checkpoint.load(checkpoint)
-    path = engine.checkpoint.export(model, save_loc)
+    path = engine.checkpoint.export(model, save_loc, views=options.views)
     return ExportResult(save_loc=path, columns=model.task.output_columns, size_mb=path.stat().st_size / 1e6)
 
 

@@ -26,6 +26,7 @@ from zoobot.shared.explaining.saliency import (
 from zoobot.shared.images import read_image
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images
+from zoobot.shared.pixels.turned import turned, turned_back, turns_of
 from zoobot.shared.predictions import failure_table
 
 if TYPE_CHECKING:
@@ -198,8 +199,7 @@ class Explanations:
         shared = None
         for method in self.methods:
             if method == "grad-cam":
-                found, slopes = self._probe.map_gradients(view[None], answer)
-                map_ = draw_over(class_activation_map(found[0], slopes[0]), square, image.shape)
+                map_ = draw_over(self._activations(view, answer), square, image.shape)
             else:
                 shared = self._integrate(view, answer)
                 map_ = share_out(shared.attributions, square, image.shape)
@@ -208,6 +208,15 @@ class Explanations:
         return Explanation(
             galaxy, path, answer, float(answer.value(predicted)), _to_unit_range(image), square, maps, shared
         )
+
+    def _activations(self, view: NDArray[np.float32], answer: PickedAnswer) -> NDArray:
+        """Grad-CAM of the image; where the model looks at several views, their mean, each turned back."""
+        maps = []
+        for turn in turns_of(self._pixels.views):
+            found, slopes = self._probe.map_gradients(turned(view[None], turn), answer)
+            map_ = class_activation_map(found[0], slopes[0])
+            maps.append(turned_back(map_[None], turn)[0])
+        return np.mean(maps, axis=0)
 
     def _integrate(self, view: NDArray[np.float32], answer: PickedAnswer) -> IntegratedGradients:
         """Integrated gradients, from more points where they do not add up to what they share out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -145,9 +145,7 @@ def encoder_for_pixels(
     Raises:
         EncoderError: If the encoder can't be had, or not for such pixels.
     """
-    changes = (
-        preprocessing.to_config() if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
-    )
+    changes = asdict(preprocessing) if isinstance(preprocessing, Preprocessing) else dict(preprocessing or {})
     shape = {"in_channels": changes.get("channels"), "image_size_pix": changes.get("image_size_pix")}
     if encoder is None:
         encoder = encoders.load_encoder(name, **shape)
@@ -164,7 +162,7 @@ def _apply_changes(
     before = encoder.preprocessing
     encoder.preprocessing = before.with_changes(**changes)
     if isinstance(preprocessing, Preprocessing):
-        asked = sorted(name for name, value in changes.items() if before.to_config()[name] != value)
+        asked = sorted(name for name, value in changes.items() if getattr(before, name) != value)
     else:
         asked = sorted(changes)
     if asked and encoder.origin is not None:

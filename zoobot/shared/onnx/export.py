@@ -117,7 +117,8 @@ def _describe(path: Path, model: _Exported) -> None:
     graph_file.producer_name = "zoobot"
     graph_file.doc_string = (
         f"{INPUT_NAME}: (batch, height, width, channels), float32 in [0, 1], not normalised. "
-        f"{OUTPUT_NAME}: (batch, outputs), the columns of the metadata."
+        f"{OUTPUT_NAME}: (batch, outputs), the columns of the metadata"
+        + ("." if model.preprocessing.views == 1 else f", from {model.preprocessing.views} views of each.")
     )
     _name_ends(graph_file.graph)
     onnx.save(graph_file, path)

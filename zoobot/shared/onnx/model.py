@@ -40,6 +40,9 @@ _MOST_SECONDS, _MOST_GIGABYTES = 8.0, 16.0
 
 _LOOK_S = 0.1
 
+#: Images that go through a network at once, where its graph makes several views of each.
+_VIEWS_AT_ONCE = 32
+
 #: Where a graph may run, best first.
 _ON_CPU = ("CPUExecutionProvider",)
 _ON_BEST_DEVICE = ("CUDAExecutionProvider", *_ON_CPU)
@@ -109,6 +112,7 @@ class OnnxModel:
         except (ConfigError, SchemaError, KeyError, TypeError, ValueError) as error:
             msg = f"what {self.path} says of its task and its images can't be used: {error}"
             raise CheckpointError(msg) from error
+        self._views = self.preprocessing.views
         side, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
         self.predict_images(np.zeros((1, side, side, channels), np.float32))
 
@@ -122,7 +126,14 @@ class OnnxModel:
             CheckpointError: If the graph can't take such images, gives something else than predictions, or
                 takes more time or memory than it may.
         """
-        seconds = limit_of("ZOOBOT_ONNX_SECONDS", _MOST_SECONDS) * max(1, len(images))
+        if self._views == 1:
+            return self._predict(images)
+        at_once = max(1, _VIEWS_AT_ONCE // self._views)
+        starts = range(0, max(1, len(images)), at_once)
+        return np.concatenate([self._predict(images[start : start + at_once]) for start in starts])
+
+    def _predict(self, images: NDArray) -> NDArray[np.float32]:
+        seconds = limit_of("ZOOBOT_ONNX_SECONDS", _MOST_SECONDS) * max(1, len(images)) * self._views
         limits = self._runtime.RunOptions()
         limits.log_severity_level = 4  # what fails is told by us
         ended = threading.Event()
@@ -160,6 +171,13 @@ class OnnxModel:
                 "or, if the file can be trusted, set the environment variable ZOOBOT_ONNX_GIGABYTES to more"
             )
         return _brief(error)
+
+    def check_views(self, views: int) -> None:
+        """Raise a ConfigError unless this is how many views the graph makes of each image."""
+        if views != self._views:
+            msg = f"{self.path} was exported with views={self._views}, which is part of it, got {views!r}; "
+            msg += "export the checkpoint with as many as you want"
+            raise ConfigError(msg)
 
     def check_samples(self, n_samples: int) -> None:
         """Raise a ConfigError where dropout is to be sampled, which a file does not hold."""

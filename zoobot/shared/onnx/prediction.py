@@ -26,19 +26,21 @@ def is_exported(model: object) -> bool:
     return isinstance(model, OnnxModel) or is_onnx_file(model)
 
 
-def onnx_member(model: Any, n_samples: int) -> Member:
+def onnx_member(model: Any, n_samples: int, views: int | None = None) -> Member:
     """An exported model as a member of a prediction run.
 
     Args:
         model: An `OnnxModel`, or its file.
         n_samples: How many dropout samples are asked for.
+        views: How many views of each image are; None is as many as the file was exported with.
 
     Raises:
         CheckpointError: If the file can't be used.
-        ConfigError: If samples are asked for, which a file can't give.
+        ConfigError: If samples are asked for, which a file can't give, or another number of views.
     """
     exported = model if isinstance(model, OnnxModel) else OnnxModel(model)
     exported.check_samples(n_samples)
+    exported.check_views(exported.preprocessing.views if views is None else views)
 
     def start(images: np.ndarray, _: int) -> Callable[[], np.ndarray]:
         predictions = exported.predict_images(images)[None]

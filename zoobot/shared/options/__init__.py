@@ -7,7 +7,13 @@ from zoobot.shared.options.explaining import ExplainingOptions
 from zoobot.shared.options.exploring import ExploreOptions
 from zoobot.shared.options.finding import AnomaliesOptions, RateOptions
 from zoobot.shared.options.galaxies import CampaignOptions, CatalogOptions, SplitOptions
-from zoobot.shared.options.images import AugmentationOptions, ImageOptions, ReadingOptions, ViewOptions
+from zoobot.shared.options.images import (
+    AugmentationOptions,
+    ImageOptions,
+    ReadingOptions,
+    TurnOptions,
+    ViewOptions,
+)
 from zoobot.shared.options.learning import CalibrationOptions, LearningOptions, WholeModelOptions
 from zoobot.shared.options.mixture import MixtureOptions
 from zoobot.shared.options.representing import RepresentOptions
@@ -41,6 +47,7 @@ __all__ = [
     "StreamingOptions",
     "TargetOptions",
     "TaskOptions",
+    "TurnOptions",
     "ViewOptions",
     "WholeModelOptions",
 ]

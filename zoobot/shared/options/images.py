@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.turned import check_views
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["AugmentationOptions", "ImageOptions", "ReadingOptions", "ViewOptions"]
+__all__ = ["AugmentationOptions", "ImageOptions", "ReadingOptions", "TurnOptions", "ViewOptions"]
 
 _TITLE = "Images (where not given: as the encoder was trained)"
 
@@ -19,7 +20,11 @@ class _PixelOptions(Options):
 
     def image_changes(self) -> dict[str, Any]:
         """The values that were given, by the names of `Preprocessing.with_changes`."""
-        kinds = [kind for kind in (ReadingOptions, ViewOptions, ImageOptions) if isinstance(self, kind)]
+        kinds = [
+            kind
+            for kind in (ReadingOptions, ViewOptions, ImageOptions, TurnOptions)
+            if isinstance(self, kind)
+        ]
         names = dict.fromkeys(f.name for kind in kinds for f in fields(kind))
         given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}
@@ -97,6 +102,25 @@ class ImageOptions(ViewOptions, ReadingOptions):
     pixel_scale_arcsec: float | None = setting(
         None, "size of an original pixel on the sky; kept as a record", above=0
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnOptions(_PixelOptions):
+    """In how many turned copies a network looks at each image. Without a value, its own record holds."""
+
+    title: ClassVar[str] = "Views of each image"
+
+    views: int | None = setting(
+        None,
+        "so many, whose mean features are taken: 1 the image as it is, 2 also upside down, 4 turned by right "
+        "angles, 8 mirrored, too (not for clockwise/anticlockwise labels); often more accurate, and so many "
+        "times slower; without it, what the model's record says, or 1",
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.views is not None:
+            check_views(self.views)
 
 
 @dataclass(frozen=True, kw_only=True)

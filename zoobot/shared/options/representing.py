@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from zoobot.shared.options.engine import EngineOptions
 from zoobot.shared.options.galaxies import CatalogOptions
-from zoobot.shared.options.images import ReadingOptions, ViewOptions
+from zoobot.shared.options.images import ReadingOptions, TurnOptions, ViewOptions
 from zoobot.shared.options.streaming import StreamingOptions
 from zoobot.shared.settings import setting
 
@@ -15,7 +15,9 @@ __all__ = ["RepresentOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepresentOptions(EngineOptions, ViewOptions, StreamingOptions, ReadingOptions, CatalogOptions):
+class RepresentOptions(
+    EngineOptions, TurnOptions, ViewOptions, StreamingOptions, ReadingOptions, CatalogOptions
+):
     """Everything that `zoobot represent` can be told."""
 
     title: ClassVar[str] = "Features"

@@ -23,7 +23,13 @@ from zoobot.shared.parts.shards import Shard
 from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction
 from zoobot.shared.predicting.failure_limit import FailureLimit
-from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
+from zoobot.shared.predicting.members import (
+    Member,
+    describe_origin,
+    distinct_pixels,
+    distinct_readings,
+    shared_task,
+)
 from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.predictions import Predictions
 
@@ -70,7 +76,7 @@ def predict_parts(
     with locked(folder.lock(shard)):
         logger.info("Reading the ids of %s", stream.name)
         stream.part_rows = part_rows
-        for reading in distinct_readings(members):
+        for reading in distinct_pixels(members):
             check_first_images(stream.first_paths(), reading)
         manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
         folder.clean()

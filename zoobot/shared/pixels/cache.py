@@ -36,7 +36,7 @@ _KEEP_FREE_BYTES = 2**30
 """A cache never fills the disk: checkpoints and results need room, too."""
 
 #: What of a preprocessing record comes after decoding, and so does not decide what is kept.
-_AFTER_DECODING = ("image_size_pix", "crop_fraction", "mean", "std", "pixel_scale_arcsec")
+_AFTER_DECODING = ("image_size_pix", "crop_fraction", "mean", "std", "pixel_scale_arcsec", "views")
 _DECODERS = ("simplejpeg", "pillow", "opencv-python-headless", "opencv-python", "astropy")
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.images import match_planes, read_planes
 from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, choose_bands
+from zoobot.shared.pixels.turned import check_views
 
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["check_first_images", "read_otherwise", "say_grey", "settle_bands"]
+__all__ = ["check_first_images", "read_otherwise", "say_grey", "settle_bands", "with_views"]
 
 logger = logging.getLogger("zoobot")
 
@@ -93,11 +95,31 @@ def read_otherwise(model: Any, changes: Mapping[str, Any]) -> None:
         ConfigError: If a value can't work.
     """
     if changes:
-        record = model.preprocessing.with_changes(**changes)
-        model.preprocessing = record
-        encoder = getattr(model, "encoder", None)
-        if encoder is not None:
-            encoder.preprocessing = record
+        _set_record(model, model.preprocessing.with_changes(**changes))
+
+
+def _set_record(model: Any, record: Preprocessing) -> None:
+    model.preprocessing = record
+    encoder = getattr(model, "encoder", None)
+    if encoder is not None:
+        encoder.preprocessing = record
+
+
+@contextmanager
+def with_views(model: Any, views: int | None) -> Iterator[None]:
+    """Have a model, or an encoder, look at so many views of each image for a while; None changes nothing.
+
+    Raises:
+        ConfigError: If there can't be so many.
+    """
+    before = model.preprocessing
+    if views is not None:
+        check_views(views)
+        read_otherwise(model, {"views": views})
+    try:
+        yield
+    finally:
+        _set_record(model, before)
 
 
 def say_grey(grey: int, total: int) -> None:

@@ -11,7 +11,7 @@ from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import NonFiniteError
 from zoobot.shared.loader import Batch, Failure, GalaxyLoader
 from zoobot.shared.predicting.failure_limit import FailureLimit
-from zoobot.shared.predicting.members import Fetch, Member, distinct_readings
+from zoobot.shared.predicting.members import Fetch, Member, as_loaded, distinct_pixels
 
 __all__ = ["CatalogPrediction", "Chunk"]
 
@@ -55,7 +55,7 @@ class CatalogPrediction:
         limit: FailureLimit,
     ) -> None:
         self._members, self._limit = members, limit
-        self._readings = distinct_readings(members)
+        self._readings = distinct_pixels(members)
         self._loaders = [
             GalaxyLoader(
                 galaxies, reading, batch_size=batch_size, num_workers=num_workers, max_failed_fraction=1.0
@@ -102,7 +102,7 @@ class CatalogPrediction:
     def _start_batches(self) -> Iterator[tuple[list[str], list[Fetch]]]:
         """Have each batch predicted by all members; the results may still be in the making."""
         remaining = len(self._loaders[0].catalog)
-        places = [self._readings.index(member.model.preprocessing) for member in self._members]
+        places = [self._readings.index(as_loaded(member.model.preprocessing)) for member in self._members]
         for ids, images in _read_in_step(self._loaders):
             yield (
                 ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,17 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 
-__all__ = ["Fetch", "Member", "Start", "as_members", "describe_origin", "distinct_readings", "shared_task"]
+__all__ = [
+    "Fetch",
+    "Member",
+    "Start",
+    "as_loaded",
+    "as_members",
+    "describe_origin",
+    "distinct_pixels",
+    "distinct_readings",
+    "shared_task",
+]
 
 Fetch = Callable[[], np.ndarray]
 Start = Callable[[np.ndarray, int], Fetch]
@@ -89,6 +100,16 @@ def distinct_readings(members: Sequence[Member]) -> list[Preprocessing]:
         if member.model.preprocessing not in kept:
             kept.append(member.model.preprocessing)
     return kept
+
+
+def distinct_pixels(members: Sequence[Member]) -> list[Preprocessing]:
+    """The same, where only what loaders do counts: views are made of the pixels they give."""
+    return list(dict.fromkeys(as_loaded(reading) for reading in distinct_readings(members)))
+
+
+def as_loaded(preprocessing: Preprocessing) -> Preprocessing:
+    """How a file is read, however many views a network then looks at."""
+    return replace(preprocessing, views=1)
 
 
 def describe_origin(

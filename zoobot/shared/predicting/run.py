@@ -24,7 +24,7 @@ from zoobot.shared.parts.shards import ShardSource, read_shard
 from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction, Chunk
 from zoobot.shared.predicting.failure_limit import FailureLimit, check_max_failures
-from zoobot.shared.predicting.members import Member, describe_origin, distinct_readings, shared_task
+from zoobot.shared.predicting.members import Member, describe_origin, distinct_pixels, shared_task
 from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.training.galaxy_data import CatalogSource
@@ -188,7 +188,7 @@ def predict_catalog(
         msg = "a CatalogStream is for predictions into a folder of parts; give the table itself"
         raise CatalogError(msg)
     galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
-    for reading in distinct_readings(members):
+    for reading in distinct_pixels(members):
         check_first_images(galaxies.paths, reading)
     limit = FailureLimit(max_failures, len(galaxies))
     run = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)

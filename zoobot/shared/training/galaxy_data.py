@@ -18,6 +18,7 @@ from zoobot.shared.catalogs.splits import describe_split, own_split_column, spli
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images, settle_bands
+from zoobot.shared.pixels.turned import several_views_need_head
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import RegressionTask, Task, TreeTask
@@ -344,10 +345,14 @@ class GalaxyData:
         """Have a model that is to be trained say, and keep, which bands of these images it looks at.
 
         Raises:
+            ConfigError: If it is to look at several views while its encoder learns.
             ImageError: If the first images can't be what its network looks at.
         """
         if self._settled_for == id(model):
             return
+        views, n_blocks = model.preprocessing.views, model.settings.n_blocks
+        if views > 1 and n_blocks != 0:
+            raise ConfigError(several_views_need_head(views, n_blocks))
         self._settled_for = id(model)
         self.setup()
         paths = next(part.paths for part in self.galaxies.values())

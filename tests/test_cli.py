@@ -115,7 +115,7 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2(run, tmp_path):
     ("words", "message"),
     [
         (["finetune", "--labels", "ring"], "missing: --catalog, --save-dir"),
-        (["finetune", "--catalog", "c.csv", "--save-dir", "r"], "--task classification needs --labels"),
+        (["finetune", "--catalog", "c.csv", "--save-dir", "r"], "nothing to learn yet: give --labels"),
         (["predict", "--catalog", "c.csv", "--save-loc", "p.csv"], "missing: --checkpoint"),
         (["predict", "a", "--checkpoint", "b", "--catalog", "c", "--save-loc", "p.csv"], "given twice: 'a'"),
         (["predict", "absent", "--catalog", "c.csv", "--save-loc", "p.txt"], "must end in one of .parquet"),

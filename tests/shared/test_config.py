@@ -26,7 +26,8 @@ def test_the_shortest_requests_work():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ()}, "--task classification needs --labels"),
+        ({"labels": ()}, "nothing to learn yet: give --labels: .*; of a tree of votes, --task tree"),
+        ({"labels": (), "task": "regression"}, "--task regression needs --labels: the column"),
         ({"labels": ("a", "b")}, "for several yes/no columns say --task multi-label"),
         ({"schema": "gz2"}, "--schema is for --task tree, got --task classification"),
         ({"task": "tree"}, "--task tree needs --schema"),

@@ -96,7 +96,9 @@ class TaskOptions(TargetOptions):
         if self.kind == "tree" and self.labels:
             _refuse("a tree's label columns are its schema's: leave out --labels")
         if self.kind != "tree" and not self.labels:
-            _refuse(f"--task {self.kind} needs --labels: the column, or columns, to learn")
+            asked = f"--task {self.kind} needs" if self.task else "there is nothing to learn yet: give"
+            trees = "" if self.task else "; of a tree of votes, --task tree --schema NAME"
+            _refuse(f"{asked} --labels: the column, or columns, to learn{trees}")
         if self.kind == "classification" and len(self.labels) > 1:
             _refuse(
                 f"--task classification learns one column, got {list(self.labels)}; "

@@ -14,6 +14,7 @@ fits = pytest.importorskip("astropy.io.fits")
 from zoobot.shared.catalog import read_catalog  # noqa: E402
 from zoobot.shared.catalogs.places import place_arguments  # noqa: E402
 from zoobot.shared.catalogs.stream import CatalogStream  # noqa: E402
+from zoobot.shared.config import PredictOptions  # noqa: E402
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError  # noqa: E402
 from zoobot.shared.images import read_image  # noqa: E402
 from zoobot.shared.loader import GalaxyLoader  # noqa: E402
@@ -431,3 +432,9 @@ class TestFirstImages:
         assert caplog.messages == 2 * [
             "2 of 3 pictures are grey: the one plane stands for red, green and blue"
         ]
+
+
+def test_a_model_that_a_list_of_columns_swallowed_is_hinted_at():
+    given = {"catalog": "c.csv", "save_loc": "p.csv", "file_col": ("g", "r", "i", "run")}
+    with pytest.raises(ConfigError, match="missing: --checkpoint; --file-col took all up to the next"):
+        PredictOptions.from_config(given)

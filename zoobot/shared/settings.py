@@ -143,6 +143,12 @@ class Options:
         missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
         if missing:
             msg = f"missing: {', '.join(missing)}"
+            lists = [kind for kind in kinds.values() if kind.is_list]
+            took = [kind.flag for kind in lists if len(config.get(kind.name) or ()) > 1]
+            if took:
+                msg += (
+                    f"; {', '.join(took)} took all up to the next option: put the others first"
+                )
             raise ConfigError(msg)
         return cls(**config)
 

@@ -51,7 +51,8 @@ def test_a_damaged_record_is_resumed_or_refused(record):
     folder = fresh_folder()
     (folder / RECORD_FILE).write_text(json.dumps(record))
     if not refused(attempt(check_run_folder, folder, "finetune", resume=True)):
-        attempt(open_run, folder, "finetune", {}, command="again", resume=True)
+        options = config.FinetuneOptions(catalog="t.csv", labels=("ring",), save_dir=str(folder))
+        attempt(open_run, folder, "finetune", options, command="again", resume=True)
 
 
 @fuzz(80, content=mutated([b"epoch,val_loss\n0,0.5\n1,0.25\n2,0.2\n"]) | st.binary(max_size=60))

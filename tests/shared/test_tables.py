@@ -546,6 +546,18 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.parametrize("cell", ["\r", "a\rb", "a\r", "\n", "\r\n", "\t"])
+def test_line_ends_in_texts_come_back(cell, tmp_path):
+    frame = pd.DataFrame({"id_str": ["1"], "note": [cell], "ring": [0.5]})
+    write_csv(frame, tmp_path / "t.csv")
+    assert read_table(tmp_path / "t.csv", text_cols=["id_str", "note"]).to_numpy().tolist() == [
+        ["1", cell, 0.5]
+    ]
+    assert csv_text(frame).encode() == (tmp_path / "t.csv").read_bytes()
+    write_csv(frame.rename(columns={"id_str": "#"}), tmp_path / "t.csv")
+    assert list(read_table(tmp_path / "t.csv")) == ["#", "note", "ring"]
+
+
 def test_texts_that_look_like_formulas_come_back_from_every_csv(tmp_path):
     table = pd.DataFrame({"id_str": FORMULAS, "file_loc": FORMULAS, "=x": -1.5})
     write_csv(table, tmp_path / "t.csv")

@@ -146,9 +146,7 @@ class Options:
             lists = [kind for kind in kinds.values() if kind.is_list]
             took = [kind.flag for kind in lists if len(config.get(kind.name) or ()) > 1]
             if took:
-                msg += (
-                    f"; {', '.join(took)} took all up to the next option: put the others first"
-                )
+                msg += f"; {', '.join(took)} took all up to the next option: put the others first"
             raise ConfigError(msg)
         return cls(**config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,24 @@ def write_csv(table: pd.DataFrame, path: str | Path, **options: Any) -> None:
         path: Where to.
         **options: What else `DataFrame.to_csv` takes.
     """
-    _guarded_table(table).to_csv(path, index=False, encoding="utf-8", **options)
+    new = _guarded_table(table)
+    new.to_csv(path, index=False, encoding="utf-8", **{**_quoting(new), **options})
 
 
 def csv_text(table: pd.DataFrame) -> str:
     """What `write_csv` writes."""
-    text: str = _guarded_table(table).to_csv(index=False)
+    new = _guarded_table(table)
+    text: str = new.to_csv(index=False, **_quoting(new))
     return text
+
+
+def _quoting(table: pd.DataFrame) -> dict[str, Any]:
+    """Quotes around all texts where Python leaves a carriage return bare, or a header would be a comment."""
+    texts = [table[name] for name, dtype in table.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+    cells = (cell for column in [table.columns, *texts] for cell in column)
+    has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+    is_comment = any(str(name).startswith("#") for name in table.columns[:1])
+    return {"quoting": csv.QUOTE_NONNUMERIC} if has_return or is_comment else {}
 
 
 def _guarded_table(table: pd.DataFrame) -> pd.DataFrame:

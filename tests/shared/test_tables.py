@@ -502,6 +502,14 @@ def test_parquet_texts_told_by_their_differences(encoding, tmp_path):
                 read(path)
 
 
+def test_a_table_of_very_many_columns_is_refused(tmp_path):
+    names = ",".join(f"c{number}" for number in range(10_000))
+    (tmp_path / "t.csv").write_text(f"id_str,file_loc,{names}\n1,a\n")
+    for read in (read_table, lambda path: CatalogStream(path).facts):
+        with pytest.raises(CatalogError, match="has 10,002 columns, and at most 10,000 are read"):
+            read(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize("packing", ["gz", "bz2", "zst"])
 def test_a_packed_table_that_unpacks_without_end_is_refused(packing, tmp_path, monkeypatch):
     pack = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd}[packing]

@@ -505,9 +505,9 @@ def test_parquet_texts_told_by_their_differences(encoding, tmp_path):
 def test_a_table_of_very_many_columns_is_refused(tmp_path):
     names = ",".join(f"c{number}" for number in range(10_000))
     (tmp_path / "t.csv").write_text(f"id_str,file_loc,{names}\n1,a\n")
-    for read in (read_table, lambda path: CatalogStream(path).facts):
-        with pytest.raises(CatalogError, match="has 10,002 columns, and at most 10,000 are read"):
-            read(tmp_path / "t.csv")
+    with pytest.raises(CatalogError, match="has 10,002 columns, and at most 10,000 are read"):
+        read_table(tmp_path / "t.csv")
+    assert CatalogStream(tmp_path / "t.csv").facts.galaxies == 1  # looks at the columns it needs alone
 
 
 @pytest.mark.parametrize("packing", ["gz", "bz2", "zst"])

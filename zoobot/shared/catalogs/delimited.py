@@ -32,7 +32,6 @@ _ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".ecsv")
 _PACKINGS = ("", ".gz", ".bz2", ".zst")
 DELIMITED_SUFFIXES = tuple(f"{ending}{packing}" for ending in _ENDINGS for packing in _PACKINGS)
 
-_MOST_COLUMNS = 10_000
 _MOST_IN_CELL = 2**20
 _MOST_IN_ROW = 2**24
 _MOST_IN_CHUNK = 2**23
@@ -203,11 +202,6 @@ class Delimited:
         elif any(rule := [_is_rule(row) for row in after]):
             self._dialect = self._dialect._replace(skipped=rule.index(True) + 1)
         strip = self._dialect.skipped or not self._dialect.header
-        if len(names) > _MOST_COLUMNS:
-            msg = (
-                f"it has {len(names):,} columns, and at most {_MOST_COLUMNS:,} are read; keep those you need"
-            )
-            raise ValueError(msg)
         self.names = [unguarded(name.strip() if strip else name) for name in names]
 
     def _log(self, encoding: str) -> None:

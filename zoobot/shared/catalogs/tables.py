@@ -10,6 +10,7 @@ import pandas as pd
 
 from zoobot.shared.catalogs.rows import TABLE_SUFFIXES, DelimitedRows, TableRows, open_table
 from zoobot.shared.catalogs.table_checks import LEFT_OUT, refuse_repeated_columns
+from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.optional import import_optional
 
@@ -28,6 +29,8 @@ _NOTHING = (
 )
 _TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _TRIED = 1000
+#: To find out what a column holds takes a while, however few its rows are.
+_MOST_COLUMNS = 10_000
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:
@@ -64,7 +67,7 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
     if isinstance(rows, TableRows):
         return rows.table
     if isinstance(rows, DelimitedRows):
-        table = _read_delimited(rows, text_cols)
+        table = _read_delimited(rows, text_cols, path)
     else:
         table = _with_nullable_integers(rows.read_whole(text_cols))
     if rows.left_out:
@@ -72,8 +75,14 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
     return table
 
 
-def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str]) -> pd.DataFrame:
+def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str], path: str | Path) -> pd.DataFrame:
     arrow = import_optional("pyarrow", needed_for="reading tables")
+    if len(rows.names) > _MOST_COLUMNS:
+        msg = (
+            f"{path} has {len(rows.names):,} columns, and at most {_MOST_COLUMNS:,} are read: keep those "
+            "that you need"
+        )
+        raise CatalogError(msg)
     pieces: list[list[Any]] = [[] for _ in rows.names]
     for _, cells in rows.cells(rows.names):
         for piece, column in zip(pieces, cells, strict=True):

@@ -14,7 +14,10 @@ import pandas as pd
 import pytest
 
 from zoobot import cli
+from zoobot.shared.files.locks import Lock
 from zoobot.shared.parts import merging
+from zoobot.shared.parts.files import PartFolder
+from zoobot.shared.parts.shards import Shard
 from zoobot.shared.predictions import read_predictions
 
 N_GALAXIES, PART_ROWS = 230, 20
@@ -103,6 +106,24 @@ def test_shards_work_at_the_same_time(words, run, tmp_path):
     assert data_of(folder) == data_of(tmp_path / "whole")
     records = sorted(path.name for path in (folder / "_runs").iterdir())
     assert records == [f"shard-{i}-of-3.json" for i in (1, 2, 3)]
+
+
+def test_another_number_of_shards_is_refused_while_one_runs_and_shares_the_work_later(words, run, tmp_path):
+    run(*words, "--save-loc", tmp_path / "whole")
+    folder = tmp_path / "shards"
+    assert run(*words, "--save-loc", folder, "--shard", "1/2")[0] == 0
+    at_work = Lock(PartFolder(folder).lock(Shard(1, 2)))
+    for other in (["--shard", "1/3"], []):
+        code, _, err = run(*words, "--save-loc", folder, *other)
+        assert code == 2
+        assert "another number of shards: process" in err
+        assert "works on shard-1-of-2" in err
+    assert [path.name for path in (folder / "_runs").iterdir()] == ["shard-1-of-2.json"]
+    assert "shard 2/2 misses 6 parts" in run("status", folder)[1]
+    at_work.release()
+    for number in (2, 1, 3):
+        assert run(*words, "--save-loc", folder, "--shard", f"{number}/3")[0] == 0
+    assert data_of(folder) == data_of(tmp_path / "whole")
 
 
 def test_status_says_how_far_it_is_and_what_to_type(words, run, survey, tmp_path):

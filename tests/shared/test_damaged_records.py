@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,18 +12,22 @@ import pytest
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.config import FinetuneOptions, PredictOptions
-from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
+from zoobot.shared.errors import BusyError, CatalogError, ConfigError, ImageError, PredictionsError
 from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.locks import Lock
 from zoobot.shared.loader import Failure
+from zoobot.shared.parts import files as part_files
 from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
 from zoobot.shared.parts.merging import merge_parts
 from zoobot.shared.parts.reading import Parts
+from zoobot.shared.parts.shards import Shard
 from zoobot.shared.pixels.stretch import stretch_linear, stretch_lupton
 from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.predictions import read_prediction_chunks, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.log import EpochLog
 from zoobot.workflow.known_galaxies import read_known
+from zoobot.workflow.part_predicting import predict_into_folder
 from zoobot.workflow.part_status import describe_parts
 from zoobot.workflow.resuming import resumed_options
 from zoobot.workflow.run_folder import RECORD_FILE, read_record
@@ -174,6 +180,63 @@ def test_status_says_what_is_missing_though_the_record_is_damaged(parts, content
     parts.runs.mkdir()
     (parts.runs / "run.json").write_bytes(content)
     assert "parts     2 of 3" in describe_parts(parts.path)
+
+
+def test_another_number_of_shards_at_the_same_time_is_refused(parts, monkeypatch):
+    monkeypatch.setattr(part_files, "_PAUSE_S", 0.0)
+    for running, alike, other in (
+        ((1, 2), (2, 2), (1, 3)),
+        ((1, 2), (2, 2), (1, 1)),
+        ((1, 2), (2, 2), (1, 12)),
+        ((1, 12), (2, 12), (1, 2)),
+        ((1, 1), None, (1, 3)),
+    ):
+        lock = Lock(parts.lock(Shard(*running)))
+        if alike is not None:
+            with parts.at_work(Shard(*alike)):
+                pass
+        with (
+            pytest.raises(BusyError, match=r"in another number of shards: process \d+ on"),
+            parts.at_work(Shard(*other)),
+        ):
+            pass
+        lock.release()
+        with parts.at_work(Shard(*other)):
+            pass
+    assert not list(parts.path.glob(".*"))
+
+
+def test_locks_that_the_dead_have_left_stop_no_other_number_of_shards(parts):
+    parts.lock(Shard(1, 2)).write_text("")
+    with parts.at_work(Shard(1, 3)):
+        assert not parts.lock(Shard(1, 2)).exists()
+
+
+def test_status_shows_the_last_run_though_the_clock_was_set_back(parts):
+    parts.part(2).unlink()
+    catalog = parts.path.parent / "c.csv"
+    catalog.write_text("id_str,file_loc\n1,1.jpg\n")
+    ahead = time.time() + 1e7
+    for shard in ("2/7", "1/3"):  # a run ends, the clock is set back, another begins
+        with pytest.raises(ImageError):
+            predict_into_folder(
+                PredictOptions(checkpoint="c", catalog=str(catalog), save_loc=str(parts.path), shard=shard),
+                [],
+                raise_image_error,
+                command=f"zoobot predict --shard {shard}",
+            )
+        if shard == "2/7":
+            for path in [*parts.path.rglob("*.json"), *parts.path.rglob("*.parquet")]:
+                os.utime(path, (ahead, ahead))
+    text = describe_parts(parts.path)
+    assert "shard 3/3 misses 1 parts" in text
+    assert "--shard 3/3" in text
+    assert "/7" not in text
+
+
+def raise_image_error(*_, **__):
+    msg = "no image"
+    raise ImageError(msg)
 
 
 def test_status_of_more_shards_than_there_are_parts_ends(parts):

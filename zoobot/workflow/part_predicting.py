@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError, PredictionsError
-from zoobot.shared.files.locks import locked
 from zoobot.shared.files.safe import write_safely
 from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.reading import Parts
@@ -53,11 +53,12 @@ def predict_into_folder(
     if options.overwrite:
         folder.clear()
     folder.prepare()
-    with locked(folder.lock(shard)):
+    with folder.at_work(shard):
         path = folder.record(shard)
         before = path.read_bytes() if path.exists() else None
         record = RunRecord(path, {"work": work, "status": "running", "command": command})
         record.update(**describe_options(options), versions=loaded_versions())
+        _let_be_last(path)
         with _forgotten_if_refused(path, before), record.running():
             predict_with(
                 galaxies,
@@ -68,6 +69,15 @@ def predict_into_folder(
             )
             tables(folder.path)
     return Parts(folder.path)
+
+
+def _let_be_last(record: Path) -> None:
+    """Let no record of an earlier run look later than this one, as after the clock was set back."""
+    now = record.stat().st_mtime_ns
+    for other in record.parent.glob("*.json"):
+        with suppress(FileNotFoundError, PermissionError):  # taken back meanwhile; another user's
+            if other != record and other.stat().st_mtime_ns >= now:
+                os.utime(other, ns=(now - 1, now - 1))
 
 
 @contextmanager

@@ -13,14 +13,15 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
-from zoobot.shared.errors import PredictionsError, ZoobotError
-from zoobot.shared.files.locks import LOCK_ENDING, lock_file, refuse_busy
+from zoobot.shared.errors import BusyError, PredictionsError, ZoobotError
+from zoobot.shared.files.locks import LOCK_ENDING, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, whole_file
 from zoobot.shared.loader import Failure
 from zoobot.shared.optional import import_optional
@@ -33,6 +34,7 @@ MANIFEST_FILE = "_manifest.json"
 _FAILURES = "_failures"
 _RUNS = "_runs"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+_TRIES, _PAUSE_S = 5, 0.1
 
 
 def is_folder_of_parts(save_loc: str | Path | None) -> bool:
@@ -136,6 +138,30 @@ class PartFolder:
         """The file that is locked while a process predicts a shard."""
         return self.path / LOCK_ENDING if shard.total == 1 else lock_file(self.path / _name(shard))
 
+    @contextmanager
+    def at_work(self, shard: Shard) -> Iterator[None]:
+        """Hold the folder for a shard: others of as many shards may work here too, and nobody else.
+
+        Raises:
+            BusyError: If another process predicts the same shard, or the catalog is being shared in
+                another number of shards: galaxies would be predicted twice.
+        """
+        with locked(self.lock(shard)):
+            self._refuse_other_sharing(shard)
+            yield
+
+    def _refuse_other_sharing(self, shard: Shard) -> None:
+        alike = set(self.path.glob(self.lock(Shard(1, shard.total)).name.replace("-1-of-", "-*-of-")))
+        for path in sorted(set(self.path.glob(f"*{LOCK_ENDING}")) - alike):
+            try:
+                _refuse_long_busy(path)
+            except BusyError as error:
+                msg = (
+                    f"shard {shard} was asked for, but the galaxies are being shared in another number of "
+                    f"shards: {error}"
+                )
+                raise BusyError(msg) from error
+
     def refuse_busy(self) -> None:
         """Raise a BusyError if any process predicts into this folder: call it before parts are deleted."""
         for path in sorted(self.path.glob(f"*{LOCK_ENDING}")):
@@ -217,6 +243,16 @@ class PartFolder:
                 msg = f"its columns are {list(table.columns)}, not {list(Failure._fields)}"
                 raise ValueError(msg)
         return table
+
+
+def _refuse_long_busy(path: Path) -> None:
+    """Raise a BusyError if a lock stays held: shards that start together look into those of the dead."""
+    for _ in range(_TRIES):
+        with suppress(BusyError):
+            refuse_busy(path)
+            return
+        time.sleep(_PAUSE_S)
+    refuse_busy(path)
 
 
 def _name(shard: Shard) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 
 from zoobot.shared.catalogs.stream import CatalogPart, CatalogStream
 from zoobot.shared.errors import ImageError
-from zoobot.shared.files.locks import locked
 from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.parts.manifest import Manifest, claim_folder, decisive_versions
 from zoobot.shared.parts.progress import PartProgress
@@ -70,10 +69,10 @@ def predict_parts(
         PredictionsError: If the folder holds predictions of another model, catalog or option, or can't be
             written.
         ImageError: If more images failed than may; the parts that are done stay.
-        BusyError: If another process predicts the same shard.
+        BusyError: If another process predicts the same shard, or one of another number of shards.
     """
     folder.prepare()
-    with locked(folder.lock(shard)):
+    with folder.at_work(shard):
         logger.info("Reading the ids of %s", stream.name)
         stream.part_rows = part_rows
         for reading in distinct_pixels(members):

@@ -8,6 +8,7 @@ import pytest
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError, PredictionsError
+from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.predictions import read_prediction_chunks, read_prediction_metadata, read_predictions
 
 
@@ -150,6 +151,40 @@ def test_an_exported_model(engine, predict, make_model, catalog_path, tmp_path):
     assert onnx_prediction.predict(
         catalog_path, file, save_loc=tmp_path / "alone", part_rows=10, batch_size=4, progress=False
     ).table.equals(table)
+
+
+def test_images_that_change_between_parts_are_failures_and_the_run_goes_on(
+    predict, make_model, write_galaxies, tmp_path, monkeypatch
+):
+    survey, model = tmp_path / "survey", make_model("tree")
+    catalog = write_galaxies(survey)
+    write, parts = PartFolder.write_failures, []
+
+    def write_then_change(folder, number, failures):
+        write(folder, number, failures)
+        parts.append(number)
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        (survey / "0.png").unlink()  # it was looked at
+        (survey / "11.png").unlink()
+        (survey / "12.png").write_bytes((survey / "12.png").read_bytes()[:60])
+        (survey / "13.png").write_text("moved")
+        (survey / "14.png").unlink()
+        (survey / "14.png").mkdir()
+        (survey / "15.png").write_bytes((survey / "3.png").read_bytes())
+
+    monkeypatch.setattr(PartFolder, "write_failures", write_then_change)
+    with pytest.raises(KeyboardInterrupt):
+        predict(model, tmp_path / "p", catalog)
+    assert [path.name for path in (tmp_path / "p").glob("part-*")] == ["part-000000.parquet"]
+    monkeypatch.undo()
+    result = predict(model, tmp_path / "p", catalog)
+    assert result.failures["id_str"].tolist() == [f"galaxy-{i}" for i in (11, 12, 13, 14)]
+    assert result.failures["reason"].str.len().min() > 5
+    table = result.table.set_index("id_str")
+    assert table.index.tolist() == [f"galaxy-{i}" for i in range(24) if i not in (11, 12, 13, 14)]
+    np.testing.assert_allclose(table.loc["galaxy-15"], table.loc["galaxy-3"], rtol=1e-3)
+    assert predict(model, tmp_path / "p", catalog).table.equals(result.table)
 
 
 def test_too_many_failures_end_the_run_and_keep_what_is_done(predict, make_model, write_galaxies, tmp_path):

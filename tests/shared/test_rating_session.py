@@ -120,6 +120,39 @@ def test_damaged_ratings_are_refused_not_dropped(session):
         RatingSession(session.folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"time,id_str,rating\nnow,g1,3\nnow,g2,99\n", "at line 3: a rating is a number from 0"),
+        (b"time,id_str,rating\nnow,g1,3\nnow,g2,nan\n", "at line 3: a rating is a number from 0"),
+        (b"time,id_str,rating\nnow,g1,3\nnow,g2\n", "at line 3: expected the columns time, id_str, rating"),
+        (b"time,id_str,rating\nnow,g1,3,7\n", "at line 2: expected the columns time, id_str, rating"),
+        (b"time,id_str,rating\nnow,g1,3\ntime,id_str,rating\n", "at line 3: a rating is a number"),
+        (b"time;id_str;rating\nnow;g1;3\n", "at line 1: expected the columns time, id_str, rating"),
+        (b"now,g1,3\nnow,g2,4\n", "at line 1: expected the columns"),
+        (b'time,id_str,rating\nnow,"g1,3\nnow,g2,4\n', "at line 3: "),
+        (b"time,id_str,rating\nnow,g1,3\x00\n", "at line 2: "),
+        (b"time,id_str,rating\nnow,g1\x00,3\n", "ratings.csv"),
+        (b"time,id_str,rating\nnow,elsewhere,3\n", r"ratings.csv: 1 of 1 rated galaxies are not of"),
+        (b"time,id_str,rating\nnow,g\xff,3\n", "ratings.csv can't be read"),
+        (b"\x00" * 50 + b"\n", "at line 1: "),
+    ],
+)
+def test_ratings_that_were_tampered_with_are_named_with_their_line(session, content, message):
+    path = session.folder / "ratings.csv"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=message):
+        RatingSession(session.folder)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("left", [b"", b"time,id_s", b"\x00" * 50])
+def test_a_first_line_that_was_never_whole_is_written_anew(session, left):
+    (session.folder / "ratings.csv").write_bytes(left)
+    RatingSession(session.folder).rate({"g1": 3})
+    assert RatingSession(session.folder).ratings == {"g1": 3.0}
+
+
 def test_odd_names_are_kept(tmp_path):
     log = RatingLog(tmp_path / "ratings.csv")
     names = {'a,"b"': 1.0, "é": 2.5, "001": 3.0, "'=x": 0.0}

@@ -20,7 +20,7 @@ from zoobot.shared.errors import LabelError, WriteError
 from zoobot.shared.files.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["RatingLog", "as_rating"]
@@ -28,6 +28,7 @@ __all__ = ["RatingLog", "as_rating"]
 logger = logging.getLogger("zoobot")
 
 _COLUMNS = ("time", "id_str", "rating")
+_HALF = "%s ended in half a line, which does not count: %r"
 
 
 class RatingLog:
@@ -57,14 +58,24 @@ class RatingLog:
         """
         if not self.path.is_file():
             return {}
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
         found: dict[str, float] = {}
         try:
-            for line in csv.DictReader(io.StringIO(whole.decode("utf-8"), newline="")):
-                found[unguarded(line["id_str"])] = as_rating(line["rating"])
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            msg = f"{self.path} is damaged after {len(found):,} galaxies: {error}"
+            content = self.path.read_bytes()
+            end = content.rfind(b"\n") + 1
+            lines = csv.DictReader(io.StringIO(content[:end].decode("utf-8-sig"), newline=""), strict=True)
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{self.path} can't be read: {error}"
+            raise LabelError(msg) from error
+        if end < len(content):
+            logger.warning(_HALF, self.path, content[end:])
+        try:
+            if end:
+                _check_header(lines.fieldnames)
+            for line in lines:
+                found[unguarded(_cell(line, "id_str"))] = as_rating(_cell(line, "rating"))
+        except (ValueError, csv.Error) as error:
+            place = f"{self.path} is damaged at line {lines.reader.line_num:,}"
+            msg = f"{place}: {error}. Mend that line or delete it"
             raise LabelError(msg) from error
         return found
 
@@ -79,11 +90,11 @@ class RatingLog:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        if not self.path.is_file() or not self.path.stat().st_size:
-            writer.writerow(_COLUMNS)
-        writer.writerows((now, guarded(galaxy), f"{rating:g}") for galaxy, rating in ratings.items())
         try:
             self._drop_torn_line()
+            if not self.path.is_file() or not self.path.stat().st_size:
+                writer.writerow(_COLUMNS)
+            writer.writerows((now, guarded(galaxy), f"{rating:g}") for galaxy, rating in ratings.items())
             with self.path.open("ab") as file:
                 file.write(text.getvalue().encode("utf-8"))
                 file.flush()
@@ -99,8 +110,26 @@ class RatingLog:
         content = self.path.read_bytes()
         end = content.rfind(b"\n") + 1
         if end < len(content):
-            logger.warning("%s ended in half a line, which does not count: %r", self.path, content[end:])
+            logger.warning(_HALF, self.path, content[end:])
             os.truncate(self.path, end)
+
+
+def _check_header(columns: Sequence[str] | None) -> None:
+    if not {"id_str", "rating"} <= set(columns or ()):
+        msg = f"expected the columns {', '.join(_COLUMNS)}, got {columns!r}"
+        raise ValueError(msg)
+
+
+def _cell(line: Mapping[Any, Any], name: str) -> str:
+    """The text of a line's cell.
+
+    Raises:
+        ValueError: If the line has not as many cells as the file has columns, time, id_str and rating.
+    """
+    if None in line or not isinstance(line.get(name), str):
+        msg = f"expected the columns {', '.join(_COLUMNS)}, and a cell for each, got {list(line.values())!r}"
+        raise ValueError(msg)
+    return str(line[name])
 
 
 def as_rating(value: Any) -> float:

@@ -67,7 +67,7 @@ class RatingSession:
         self.settings, self.table, self.reduced = read_start(self.folder)
         self._rows = {galaxy: row for row, galaxy in enumerate(self.table["id_str"])}
         self._log = RatingLog(self.folder / RATINGS_FILE)
-        self._given = self._known_only(self._log.read())
+        self._given = self._known_only(self._log.read(), source=RATINGS_FILE)
         self._learned: tuple[Any, Interest] | None = None
 
     @classmethod
@@ -233,9 +233,10 @@ class RatingSession:
     def _rated(self) -> NDArray[np.int64]:
         return np.array([self._rows[galaxy] for galaxy in self._given], np.int64)
 
-    def _known_only(self, ratings: dict[str, float]) -> dict[str, float]:
+    def _known_only(self, ratings: dict[str, float], source: str = "") -> dict[str, float]:
         unknown = [galaxy for galaxy in ratings if galaxy not in self._rows]
         if unknown:
-            msg = f"{len(unknown)} of {len(ratings)} rated galaxies are not of the session in {self.folder}: "
-            raise LabelError(msg + repr(unknown[:_SHOWN]))
+            place = f"{self.folder / source}: " if source else ""
+            msg = f"{place}{len(unknown)} of {len(ratings)} rated galaxies are not of the session in "
+            raise LabelError(msg + f"{self.folder}: {unknown[:_SHOWN]!r}")
         return ratings

@@ -9,6 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from zoobot.shared.errors import CatalogError, ConfigError, NonFiniteError, PredictionsError
+from zoobot.shared.features import tables
+from zoobot.shared.features.tables import read_features
 from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.similarity import building, exact, open_index
 
@@ -141,6 +143,40 @@ def test_damaged_indices_are_told(write, features):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(PredictionsError, match="no index of features that can be used"):
         open_index(table)
+
+
+@pytest.mark.parametrize("rows", [COUNT - 50, COUNT, COUNT + 50])
+def test_features_that_change_while_they_are_read_are_told(write, features, rows, monkeypatch):
+    others = np.tile(features, (2, 1))[:rows] + 1
+    table, fit = write(features), building.fit_projection
+
+    def fit_then_change(*args, **options):
+        found = fit(*args, **options)
+        write(others)
+        return found
+
+    monkeypatch.setattr(building, "fit_projection", fit_then_change)
+    with pytest.raises(PredictionsError, match="changed while its index was made"):
+        open_index(table)
+    assert [path.name for path in table.parent.iterdir()] == ["features.parquet"]
+    monkeypatch.undo()
+    index = open_index(table)
+    assert len(index) == rows
+    write(features[: COUNT - 1])
+    assert len(open_index(table)) == COUNT - 1
+    with pytest.raises(PredictionsError, match="open it again"):
+        index.like_galaxies(["g7"], k=3)
+
+    count_rows = tables._count_rows
+
+    def count_then_change(path):
+        found = count_rows(path)
+        write(others)
+        return found
+
+    monkeypatch.setattr(tables, "_count_rows", count_then_change)
+    with pytest.raises(PredictionsError, match=f"while it was read: {COUNT - 1} galaxies, then {rows}"):
+        read_features(table)
 
 
 def test_unknown_and_repeated_galaxies_are_refused(write, features):

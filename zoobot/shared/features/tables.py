@@ -187,9 +187,12 @@ def _read_all(path: str) -> tuple[list[str], NDArray[np.float32]]:
             table = _room_for((total, features.shape[1]), path)
         if table is None:
             pieces.append(features)
-        else:
+        elif len(ids) + len(some) <= len(table) and features.shape[1] == table.shape[1]:
             table[len(ids) : len(ids) + len(some)] = features
         ids += some
+    if table is not None and len(ids) != len(table):
+        msg = f"{path!r} changed while it was read: {len(table):,} galaxies, then {len(ids):,}; ask again"
+        raise PredictionsError(msg)
     return ids, np.concatenate(pieces) if table is None else table
 
 

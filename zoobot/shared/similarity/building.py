@@ -110,6 +110,8 @@ def build(features: str | Path, folder: Path, *, components: int | None, dtype: 
             projection.save(draft / PROJECTION_FILE)
             facts = {"format": FORMAT, "features": before, "galaxies": projection.galaxies, "origin": origin}
             (draft / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            if fingerprint(features) != before:
+                raise _changed(features)
             _publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -117,9 +119,11 @@ def build(features: str | Path, folder: Path, *, components: int | None, dtype: 
         msg = f"can't write the index {folder}: {error.strerror or error}; see to the disk's free space, or "
         msg += "copy the features to a folder of yours"
         raise WriteError(msg) from error
-    if fingerprint(features) != before:
-        msg = f"{features} changed while its index was made: leave it as it is, and ask again"
-        raise PredictionsError(msg)
+
+
+def _changed(features: str | Path) -> PredictionsError:
+    msg = f"{features} changed while its index was made: leave it as it is, and ask again"
+    return PredictionsError(msg)
 
 
 def unit_vectors(projected: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,7 +141,10 @@ def _write_vectors(features: str | Path, draft: Path, projection: Projection, dt
     schema = arrow.schema([("id_str", arrow.string())])
     with parquet.ParquetWriter(draft / IDS_FILE, schema, use_dictionary=False) as ids_file:
         for start, ids, values in _numbered(features):
-            vectors[start : start + len(ids)] = unit_vectors(projection.apply(values))
+            end = start + len(ids)
+            if end > len(vectors) or values.shape[1] != projection.width:
+                raise _changed(features)
+            vectors[start:end] = unit_vectors(projection.apply(values))
             ids_file.write_table(arrow.table([ids], schema))
     vectors.flush()
 

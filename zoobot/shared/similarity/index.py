@@ -82,7 +82,17 @@ class SimilarityIndex:
     @cached_property
     def _ids(self) -> Any:
         parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
-        return parquet.read_table(self.folder / building.IDS_FILE)["id_str"].combine_chunks()
+        try:
+            ids = parquet.read_table(self.folder / building.IDS_FILE)["id_str"].combine_chunks()
+            facts = json.loads((self.folder / building.FACTS_FILE).read_text(encoding="utf-8"))
+            fits = facts["features"] == self.features and len(ids) == len(self)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are among them
+            msg = f"{self.folder} is no index of features that can be used: {type(error).__name__}: {error}"
+            raise PredictionsError(msg) from error
+        if not fits:
+            msg = f"{self.folder} was made anew since it was opened, or is damaged: open it again"
+            raise PredictionsError(msg)
+        return ids
 
     def knows(self, galaxy: str) -> bool:
         """Whether a galaxy has features."""

@@ -315,7 +315,6 @@ def test_validation_galaxies_are_drawn_where_none_are_named(caplog):
     [
         (["a", "b"] * 5, r"\['a', 'b'\]"),
         (["train", None] * 5, r"\['\(nothing\)', 'train'\]"),
-        (["train", "val"] * 4 + ["hold-out"] * 2, "'hold-out'"),
         ([0, 1] * 5, r"\['0', '1'\]"),
         (["train"] * 10, r"\['train'\]"),
         (["test"] * 10, r"\['test'\]"),
@@ -326,6 +325,14 @@ def test_other_values_are_said_and_the_split_is_random(words, held, caplog):
     (message,) = caplog.messages
     assert re.search(f"Column 'split' of the DataFrame holds {held}".replace("holds '", "holds .*'"), message)
     assert "Split at random instead" in message
+
+
+@pytest.mark.parametrize("odd", [None, "", "hold-out", 3, float("nan")])
+def test_a_split_of_some_galaxies_only_is_refused_not_drawn_anew(odd):
+    catalog = make_catalog(10, split=["Train", " VAL"] * 4 + ["test", odd])
+    with pytest.raises(CatalogError, match=r"1 have \[.*the first: \['g0009'\].*split='random'"):
+        split_catalog(catalog)
+    assert sizes(catalog, method="random", val_fraction=0.2) == {"train": 8, "val": 2}
 
 
 def test_a_test_fraction_beside_the_catalog_s_own_split_is_asked_about():

@@ -62,12 +62,13 @@ def split_catalog(
     Args:
         catalog: What to split.
         method: None: by the catalog's own column `split`, if it has one that says train, val or test of each
-            galaxy, and otherwise "random"; what was done with such a column is logged. "random": galaxy by
-            galaxy. "stratified": likewise within each class, so that each part has
-            each class in the same share; a class of two or more is both trained on and validated on, and a
-            class of one is trained on, with a warning. "sky": whole cells of the sky, so that neighbours (one
-            cluster, one background, one object observed twice) stay together, except across the edges of
-            cells. "group": whole groups of galaxies with one value of `column`. "column": as `column` says.
+            galaxy, and otherwise "random"; what was done with such a column is logged, and one that says it
+            of some galaxies only is refused. "random": galaxy by galaxy. "stratified": likewise within each
+            class, so that each part has each class in the same share; a class of two or more is both trained
+            on and validated on, and a class of one is trained on, with a warning. "sky": whole cells of the
+            sky, so that neighbours (one cluster, one background, one object observed twice) stay together,
+            except across the edges of cells. "group": whole groups of galaxies with one value of `column`.
+            "column": as `column` says.
         val_fraction: Share of galaxies that validate; of "sky" and "group", as near as whole cells or
             groups come. Ignored by "column", like the other options below.
         test_fraction: Share of galaxies kept for test; 0 for no such part.
@@ -129,6 +130,7 @@ def _split_as_said(
     words = _words(_column(catalog, column))
     parts = {_PART_NAMES.get(word) for word in set(words)}
     if not _tell_parts(words):
+        _refuse_half_a_split(words, parts, catalog, column)
         held = sorted(set(words))[:_SHOWN]
         why = f"holds {held}: it does not say which galaxies train and which do not"
         logger.warning("Column %r of %s %s. Split at random instead", column, catalog.name, why)
@@ -153,6 +155,20 @@ def _split_as_said(
     sizes = ", ".join(f"{len(galaxies):,} {part}" for part, galaxies in found.items())
     logger.info("The split is the catalog's own, of column %r: %s%s", column, sizes, drawn)
     return found
+
+
+def _refuse_half_a_split(words: pd.Series, parts: set[str | None], catalog: Catalog, column: str) -> None:
+    """Raise where galaxies are named that train and that do not, but not of all: chance would mix them."""
+    if not (None in parts and "train" in parts and len(parts) > 2):
+        return
+    other = np.flatnonzero(~words.isin(_PART_NAMES).to_numpy())
+    held = sorted(set(words.iloc[other]))[:_SHOWN]
+    msg = (
+        f"column {column!r} of {catalog.name} says which galaxies train, validate and test, but "
+        f"{len(other):,} have {held}; the first: {[catalog.ids[row] for row in other[:_SHOWN]]}. Name a part "
+        "for them, leave them out (select=), or say split='random' to split anew"
+    )
+    raise CatalogError(msg)
 
 
 def _tell_parts(words: pd.Series) -> bool:

@@ -302,7 +302,8 @@ def test_finetune_says_what_it_made_and_what_is_next(run, engine_name, tiny_surv
     assert "accuracy" in out
     assert "checkpoint/" in out
     assert f"zoobot predict '{tmp_path / 'my run'}' --catalog" in out
-    assert "Classification on" in err
+    assert "What will happen" in err
+    assert "classification of ring" in err
     record = json.loads((tmp_path / "my run" / "run.json").read_text())
     assert record["command"].startswith("zoobot finetune --backend")
 
@@ -494,15 +495,15 @@ def test_messages_of_every_verb_speak_in_flags(brought, run, command, monkeypatc
 TALK = r"""
 import logging, sys
 from zoobot import cli
-from zoobot.shared.counting_bar import counting_bar
+from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.plots.style import new_figure, save
 
 def talk(given, command):
     cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
     sys.stdout.write("Zoé – \u2192 \udce9\n")
-    with counting_bar(progress=True, unit="galaxies") as bar:
-        bar.advance(bar.add_task("Zoé \u2192 \U0001f30c", total=2))
+    with CountingBar("Zoé \u2192 \U0001f30c", 2, unit="galaxies", shown=True) as bar:
+        bar.advance()
     import matplotlib.pyplot
     save(new_figure(1, 1), place)
     raise CatalogError("Zoé – \u2192 \udce9")
@@ -519,6 +520,7 @@ cli.main_exit()
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "utf-8"])
 def test_any_terminal_and_a_notebooks_backend_will_do(encoding, tmp_path):
     told = {"PYTHONIOENCODING": encoding, "MPLBACKEND": "module://no_such_package.backend_inline"}
+    told["FORCE_COLOR"] = "1"  # so that the bar is drawn, as on a terminal
     words = [sys.executable, "-c", TALK, str(tmp_path / "a.png")]
     done = subprocess.run(words, env=os.environ | told, capture_output=True, check=False)
     assert done.returncode == 2, done.stderr.decode(encoding)

@@ -218,7 +218,7 @@ def test_overwriting_and_other_refusals(words, run, tmp_path):
     assert json.loads((folder / "_manifest.json").read_text())["options"]["seed"] == 7
     code, _, err = run(*words, "--save-loc", tmp_path / "t.csv")
     assert code == 2
-    assert "part_rows is for a save_loc that is a folder" in err
+    assert "--part-rows is for a --save-loc that is a folder" in err
     code, _, err = run(*words, "--save-loc", folder, "--max-failures", "0.01", "--seed", 7)
     assert code == 2
     assert "21 of 230 images could not be read" in err

@@ -71,7 +71,7 @@ def test_what_an_encoder_looks_at_is_said_and_can_be_chosen(
         "the central 50 % of each image",
         "32 x 32 px",
         "none: pixels in [0, 1]",
-        "crop_fraction, image_size_pix, normalisation as you asked",
+        "--crop-fraction, --image-size-pix",
     ):
         assert line in told
     assert run(*words, "--overwrite", "--mean", 0, "--std", 1) == 0

@@ -30,6 +30,7 @@ from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.models.hash import hash_file
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.tasks import tree_task
+from zoobot.workflow import training
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.resuming import unfinished_run
@@ -345,14 +346,14 @@ class KilledError(Exception):
 
 
 @pytest.fixture
-def killed(finetune, monkeypatch, engine, tmp_path):
+def killed(finetune, monkeypatch, tmp_path):
     """A run of two epochs that died as it was about to be evaluated."""
 
     def die(*arguments, **options):
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.predict, "predict", die)
+        patch.setattr(training, "evaluate_models", die)
         with pytest.raises(KilledError):
             finetune(max_epochs=2)
     return tmp_path / "run"
@@ -450,11 +451,11 @@ def test_resumed_options_come_from_the_record(killed):
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, engine, tmp_path, ending):
+def test_an_interrupted_run_is_recorded_as_such(finetune, monkeypatch, tmp_path, ending):
     def interrupt(*arguments, **options):
         raise ending
 
-    monkeypatch.setattr(engine.predict, "predict", interrupt)
+    monkeypatch.setattr(training, "evaluate_models", interrupt)
     with pytest.raises(ending):
         finetune()
     assert record_of(tmp_path / "run")["status"] == "interrupted"

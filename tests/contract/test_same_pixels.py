@@ -1,5 +1,7 @@
 """The same seed shows both engines the same pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,10 @@ class Epoch:
     """All that batches ask of a trainer."""
 
     def __init__(self, number):
+        import torch  # late: both engines are known to be there by then
+
         self.current_epoch = number
+        self.strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("part", ["train", "val"])

@@ -231,7 +231,7 @@ def test_a_model_made_for_other_columns_is_refused(make_model, make_galaxies, fi
     [
         ({"n_blocks": 99}, "n_blocks must be"),
         ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
-        ({"dropout_prob": 1.0}, "dropout_prob must be in"),
+        ({"dropout_prob": 1.0}, "dropout_prob must be at least 0 and below 1"),
         ({"class_weights": "even"}, "class_weights must be 'balanced'"),
         ({"loss": "hinge"}, "hinge"),
         ({"class_names": ["a"]}, "two or more"),

@@ -22,7 +22,7 @@ from zoobot.shared.preprocessing import Preprocessing
 fits = pytest.importorskip("astropy.io.fits")
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
 
-RECORD = Preprocessing(stretch="linear", nan_policy="fill")
+RECORD = Preprocessing(stretch="linear", nan_policy="fill", colour="to-rgb")
 MEMBERS = ["0", "image:0", "sky/a.png", "189.0,26.0,8pix", "189.0,26.0,5arcsec"]
 
 

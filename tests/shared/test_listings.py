@@ -124,8 +124,8 @@ class TestTars:
         assert catalog.ids == keys
         assert catalog.labels.ravel().tolist() == [1, 0, 3]
         assert catalog.table["z"].tolist()[1] == 2
-        assert brightness(catalog) == [0, 5, 10]
         assert not caplog.messages
+        assert brightness(catalog) == [0, 5, 10]
         assert streamed(tmp_path / "a.tar") == [catalog.ids, catalog.paths]
 
     def test_what_is_not_paired_is_said(self, tmp_path, caplog):

@@ -252,6 +252,11 @@ class TestInterrupted:
         assert len(cache) == COUNT - 1
 
 
+def said_of_the_cache(caplog):
+    """The images are grey, which the loader says too."""
+    return [record.getMessage() for record in caplog.records if record.name.endswith("pixels.cache")]
+
+
 def flip_byte(path, at):
     data = bytearray(path.read_bytes())
     data[at] ^= 1
@@ -280,7 +285,7 @@ class TestDamage:
         caplog.clear()
         epochs(loader_of(catalog, tmp_path))
         assert len(reads) == 1
-        assert caplog.text == ""
+        assert said_of_the_cache(caplog) == []
 
     def test_pixels_that_a_power_cut_left_empty(self, catalog, tmp_path, filled):
         _, pixels = filled
@@ -325,8 +330,8 @@ class TestFullDisk:
         with caplog.at_level(logging.WARNING, "zoobot"):
             served = epochs(loader_of(catalog, tmp_path), 3)
         assert_same(served, epochs(loader_of(catalog), 3))
-        assert len(caplog.records) == 1
-        assert "can't grow (No space left on device)" in caplog.text
+        (said,) = said_of_the_cache(caplog)
+        assert "can't grow (No space left on device)" in said
         assert len(calls) == 5
         assert len(PixelCache(tmp_path, RECORD, AUGMENTATION)) == 4
 

@@ -637,6 +637,12 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
     np.testing.assert_allclose(again.calibration.factors, factors, rtol=1e-3)  # replaced, not multiplied
 
 
+def test_a_folder_that_can_not_be_written_anew_is_not_calibrated():
+    """Before its galaxies are even looked for."""
+    with pytest.raises(CheckpointError, match=r"holds other files \(README\.md\)"):
+        workflow.calibrate(CalibrateOptions(checkpoint="zoobot-mini", catalog="absent.csv"))
+
+
 def test_validation_galaxies_are_scored_by_the_calibration_of_the_others(
     finetune, tiny_survey, monkeypatch, engine
 ):

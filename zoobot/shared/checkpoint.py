@@ -48,6 +48,7 @@ __all__ = [
     "read_config",
     "read_encoder_file",
     "recover_checkpoint",
+    "refuse_other_content",
     "write_checkpoint",
 ]
 
@@ -136,7 +137,7 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
         >>> folder = write_checkpoint("results/rings/checkpoint", checkpoint)  # doctest: +SKIP
     """
     folder = Path(folder).expanduser().absolute()
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     text = _to_json(checkpoint.to_config(), folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -340,8 +341,14 @@ def recover_checkpoint(folder: str | Path) -> None:
     logger.warning("%s: a write was killed as it replaced this checkpoint; the previous one is back", folder)
 
 
-def _refuse_other_content(folder: Path) -> None:
-    """Replacing a checkpoint must never delete what someone else keeps in that folder."""
+def refuse_other_content(folder: Path) -> None:
+    """Raise unless a checkpoint may be written into a folder: it is absent, or holds one and nothing else.
+
+    Replacing a checkpoint must never delete what someone else keeps in that folder.
+
+    Raises:
+        CheckpointError: If the folder is a file, or holds other files.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -14,7 +14,7 @@ from zoobot.shared.certainty.calibration import Calibration, CalibrationObjectiv
 from zoobot.shared.certainty.coverage import coverage_table
 from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
 from zoobot.shared.certainty.temperature import Temperature, class_losses, fit_temperature
-from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
+from zoobot.shared.checkpoint import read_checkpoint, refuse_other_content, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
@@ -68,9 +68,11 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
 
     Raises:
         ConfigError: If it is a model of numbers, or the objective is not for its task.
+        CheckpointError: If the checkpoint's folder holds other files too, as that of a bundled model does.
         ZoobotError: If the checkpoint or the catalog can't be used.
     """
     checkpoint = find_checkpoint(options.checkpoint)
+    refuse_other_content(checkpoint)  # it is written anew at the end
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     model = engine.checkpoint.load(checkpoint)

@@ -503,9 +503,9 @@ def test_parquet_texts_told_by_their_differences(encoding, tmp_path):
 
 
 def test_a_table_of_very_many_columns_is_refused(tmp_path):
-    names = ",".join(f"c{number}" for number in range(10_000))
+    names = ",".join(f"c{number}" for number in range(2**14))
     (tmp_path / "t.csv").write_text(f"id_str,file_loc,{names}\n1,a\n")
-    with pytest.raises(CatalogError, match="has 10,002 columns, and at most 10,000 are read"):
+    with pytest.raises(CatalogError, match="has 16,386 columns, and at most 16,384 are read"):
         read_table(tmp_path / "t.csv")
     assert CatalogStream(tmp_path / "t.csv").facts.galaxies == 1  # looks at the columns it needs alone
 

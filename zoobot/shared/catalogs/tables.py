@@ -29,8 +29,8 @@ _NOTHING = (
 )
 _TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _TRIED = 1000
-#: To find out what a column holds takes a while, however few its rows are.
-_MOST_COLUMNS = 10_000
+#: As many as a spreadsheet has: to find out what a column holds takes a while, however few its rows are.
+_MOST_COLUMNS = 2**14
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:

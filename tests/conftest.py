@@ -295,6 +295,29 @@ def load_benchmark(monkeypatch):
     return load
 
 
+@pytest.fixture
+def quick_record(tmp_path):
+    """What a script of `benchmarks` records with `--quick` and the first engine there is, by its name."""
+
+    def results_of(name):
+        script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+        backend = next((engine for engine, framework in ENGINES.items() if find_spec(framework)), None)
+        if backend is None:
+            pytest.skip("no engine is installed")
+        record = tmp_path / "record.json"
+        done = subprocess.run(
+            [sys.executable, str(script), "--quick", "--backend", backend, "--json", str(record)],
+            env={**os.environ, "PYTHONPATH": str(script.parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(record.read_text())["results"]
+
+    return results_of
+
+
 @pytest.fixture(scope="session")
 def tree_checkpoint(tmp_path_factory):
     """A small tree model's checkpoint by the name of its engine, made when first asked for."""

@@ -22,7 +22,7 @@ from typing import Any
 import timing
 
 from zoobot.shared.engine import ENGINES
-from zoobot.shared.simulate.survey import simulate_survey
+from zoobot.simulate.survey import simulate_survey
 
 #: Piece of work → calls in a turn, and turns.
 WORK = {"forward": (5, 6), "train_step": (4, 5), "epoch": (2, 2), "predict": (1, 4)}

@@ -23,19 +23,19 @@ import pandas as pd
 from PIL import Image
 from timing import write_record
 
-from zoobot.shared import schemas
-from zoobot.shared.augment import make_view
-from zoobot.shared.explorer import (
+from zoobot.explorer import (
     Contents,
     describe_predictions,
     find_neighbours,
     make_thumbnails,
     write_page,
 )
+from zoobot.shared import schemas
+from zoobot.shared.augment import make_view
 from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.simulate import simulate_survey
 from zoobot.shared.tasks import TreeTask
+from zoobot.simulate import simulate_survey
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (

@@ -34,7 +34,7 @@ from speed_rows import HEAD, PEER_HEAD, STAGE, STAGE_ANEW
 from zoobot.shared import schemas
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import ENGINES
-from zoobot.shared.simulate.survey import simulate_survey
+from zoobot.simulate.survey import simulate_survey
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python benchmarks/bench_kept_memory.py --json benchmarks/results/kept_memory.json
 
 Each network predicts random images in a process of its own, with one thread: first as PyTorch by itself does,
-then as a run of Zoobot does (`zoobot.pytorch.kept_memory`). Page faults are the pages of memory that the
+then as a run of Zoobot does (`zoobot.pytorch.devices`). Page faults are the pages of memory that the
 system handed out, cleared, for a batch.
 """
 
@@ -63,8 +63,8 @@ def measure(name: str, size: int, batch: int, repeats: int) -> dict[str, Any]:
     """Times and page faults of a batch, with memory asked anew and kept."""
     import torch
 
+    from zoobot.pytorch.devices import kept_memory
     from zoobot.pytorch.encoders import load_encoder
-    from zoobot.pytorch.kept_memory import kept_memory
 
     torch.set_num_threads(1)
     encoder = load_encoder(name, image_size_pix=size).eval()

@@ -35,7 +35,7 @@ import timing
 from zoobot import cli
 from zoobot.shared.engine import ENGINES, load_engine
 from zoobot.shared.files.locks import lock_file
-from zoobot.shared.simulate.survey import simulate_survey
+from zoobot.simulate.survey import simulate_survey
 
 #: The runs that are killed in turn, by what learns.
 RUNS = {

@@ -23,8 +23,8 @@ import numpy as np
 from galaxy_tasks import TASKS, GalaxyTask, make_model, score_predictions
 from timing import write_record
 
+from zoobot.plots.style import ACCENT, GREY, MAIN, new_figure, save, tidy
 from zoobot.shared.engine import engine_names, load_engine
-from zoobot.shared.plots.style import ACCENT, GREY, MAIN, new_figure, save, tidy
 
 ENCODERS = {
     "galaxies": "zoobot-mini",

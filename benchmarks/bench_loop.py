@@ -23,10 +23,10 @@ from galaxy_tasks import TASKS
 from timing import write_record
 
 from zoobot import workflow
-from zoobot.shared.choosing.label_curves import savings
+from zoobot.choosing.label_curves import savings
+from zoobot.plots import label_curves
 from zoobot.shared.config import LoopOptions
 from zoobot.shared.engine import engine_names
-from zoobot.shared.plots import label_curves
 
 ENCODER = "imagenet-lite0"
 TARGET = 0.65

@@ -37,9 +37,9 @@ from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.engine import ENGINES, load_engine
 from zoobot.shared.features.projections import fit_projection
 from zoobot.shared.features.tables import read_features
-from zoobot.shared.predicting.writer import PredictionWriter
-from zoobot.shared.similarity import SimilarityIndex, building, open_index
-from zoobot.shared.similarity.exact import nearest
+from zoobot.shared.tables.writer import PredictionWriter
+from zoobot.similarity import SimilarityIndex, building, open_index
+from zoobot.similarity.index import nearest
 
 ENCODERS = {"zoobot-mini": "zoobot-mini", "imagenet": "imagenet-lite0"}
 PARTS = ("precision", "engines", "speed")

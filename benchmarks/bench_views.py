@@ -19,13 +19,9 @@ import numpy as np
 import pandas as pd
 import timing
 
+from zoobot.certainty.tree_scores import CHALLENGE_COLUMNS, challenge_from_concentrations, challenge_rmse
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import DEFAULT_ENGINE, ENGINES, Engine, load_engine
-from zoobot.shared.trees.galaxy_challenge import (
-    CHALLENGE_COLUMNS,
-    challenge_from_concentrations,
-    challenge_rmse,
-)
 
 MODEL = "zoobot-mini"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from speed_rows import PANELS, Panel, Speed, measure_rows, read_records
 
-from zoobot.shared.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ def as_the_engine_works(name: str) -> AbstractContextManager[None]:
 
 
 def pytorch_context() -> AbstractContextManager[None]:
-    from zoobot.pytorch.kept_memory import kept_memory
+    from zoobot.pytorch.devices import kept_memory
 
     return kept_memory()
 

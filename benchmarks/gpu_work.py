@@ -28,8 +28,8 @@ from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.models.agreement import largest_difference
-from zoobot.shared.models.bundled import bundled_checkpoint
+from zoobot.shared.models.model_places import bundled_checkpoint
+from zoobot.shared.models.weights import largest_difference
 from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["BOUNDS", "SECTIONS", "Found", "Plan", "describe_device"]

@@ -182,7 +182,7 @@ class Readers:
     @staticmethod
     def features(path: Path) -> Any:
         """What a loop keeps."""
-        from zoobot.workflow.known_galaxies import read_known
+        from zoobot.workflow.loop import read_known
 
         return [part.shape for part in read_known(path, ["a", "b"])]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.features.tables import FeatureTable, read_features
-from zoobot.shared.simulate import simulate_survey
+from zoobot.simulate import simulate_survey
 
 if TYPE_CHECKING:
     from pathlib import Path

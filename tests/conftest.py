@@ -186,7 +186,7 @@ def left_by_the_dead():
 @pytest.fixture(scope="session")
 def tiny_survey(tmp_path_factory):
     """The catalog of 24 simulated galaxies of 32 pixels, with votes and labels."""
-    from zoobot.shared.simulate import simulate_survey
+    from zoobot.simulate import simulate_survey
 
     return simulate_survey(tmp_path_factory.mktemp("tiny") / "survey", n_galaxies=24, image_size_pix=32)
 

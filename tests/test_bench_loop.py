@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.choosing.strategy_names import read_strategy
+from zoobot.choosing.strategy_names import read_strategy
 
 
 @pytest.fixture

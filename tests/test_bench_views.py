@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.trees.galaxy_challenge import CHALLENGE_COLUMNS
+from zoobot.certainty.tree_scores import CHALLENGE_COLUMNS
 
 
 def test_a_quick_run_leaves_figures(load_benchmark, tmp_path, monkeypatch, capsys):

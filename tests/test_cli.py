@@ -497,7 +497,7 @@ import logging, sys
 from zoobot import cli
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.plots.style import new_figure, save
+from zoobot.plots.style import new_figure, save
 
 def talk(given, command):
     cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")

@@ -15,10 +15,9 @@ import pytest
 
 from zoobot import cli
 from zoobot.shared.files.locks import Lock
-from zoobot.shared.parts import merging
-from zoobot.shared.parts.files import PartFolder
-from zoobot.shared.parts.shards import Shard
+from zoobot.shared.predicting import part_run
 from zoobot.shared.predictions import read_predictions
+from zoobot.shared.tables.part_folder import PartFolder, Shard
 
 N_GALAXIES, PART_ROWS = 230, 20
 
@@ -156,7 +155,7 @@ def test_status_says_how_far_it_is_and_what_to_type(words, run, survey, tmp_path
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".h5"])
 def test_merging_gives_the_table_in_catalog_order(words, run, survey, tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(merging, "_ROWS_AT_ONCE", 33)
+    monkeypatch.setattr(part_run, "_ROWS_AT_ONCE", 33)
     folder, file = tmp_path / "parts", tmp_path / f"all{suffix}"
     run(*words, "--save-loc", folder, "--shard", "1/2")
     code, _, err = run("merge", folder, "--save-loc", file)

@@ -11,9 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from zoobot import cli
-from zoobot.shared.features import maps as feature_maps
+from zoobot.shared.features import projections as feature_maps
 from zoobot.shared.features.tables import read_features
-from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.tables.writer import PredictionWriter
 
 
 def run(*words):

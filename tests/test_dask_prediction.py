@@ -13,7 +13,7 @@ import pytest
 from zoobot import cli, workflow
 from zoobot.shared.config import ClusterOptions, PredictOptions
 from zoobot.shared.errors import ConfigError, ImageError, MissingPackageError, PredictionsError
-from zoobot.workflow import dask_cluster
+from zoobot.workflow import dask
 
 pytest.importorskip("distributed")
 
@@ -23,7 +23,7 @@ N_PARTS, PART_ROWS = 24, 10
 @pytest.fixture(scope="module")
 def client():
     """Two worker processes, as the command line starts them."""
-    with dask_cluster.connect(ClusterOptions(cluster="local", workers=2)) as connected:
+    with dask.connect(ClusterOptions(cluster="local", workers=2)) as connected:
         yield connected
 
 
@@ -165,7 +165,7 @@ def test_what_can_not_be_shared_is_refused_before_work(torch_options, tmp_path):
 )
 def test_clusters_that_are_none(given, words):
     with pytest.raises(ConfigError, match=words):  # noqa: SIM117
-        with dask_cluster.connect(ClusterOptions(**given)):
+        with dask.connect(ClusterOptions(**given)):
             pass
 
 
@@ -174,10 +174,10 @@ def test_workers_that_do_not_start_are_said_in_our_words(monkeypatch):
         msg = "Nanny failed to start."
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(dask_cluster.import_distributed(), "LocalCluster", no_cluster)
+    monkeypatch.setattr(dask.import_distributed(), "LocalCluster", no_cluster)
     with (
         pytest.raises(ConfigError, match=r"2 worker processes of --cluster local do not start .*__main__"),
-        dask_cluster.connect(ClusterOptions(cluster="local", workers=2)),
+        dask.connect(ClusterOptions(cluster="local", workers=2)),
     ):
         pass
 
@@ -185,7 +185,7 @@ def test_workers_that_do_not_start_are_said_in_our_words(monkeypatch):
 def test_without_dask_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingPackageError, match="pip install"):
-        dask_cluster.import_distributed()
+        dask.import_distributed()
 
 
 SUBMIT = """#!/bin/bash

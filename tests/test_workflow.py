@@ -1,6 +1,7 @@
 """Guided runs on a tiny simulated survey, once for every engine."""
 
 import functools
+import importlib
 import json
 import os
 import shutil
@@ -14,9 +15,9 @@ import pytest
 from PIL import Image
 
 from zoobot import workflow
+from zoobot.certainty.calibration import fit_calibration
 from zoobot.shared import schemas
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.certainty.calibration import fit_calibration
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import (
     CalibrateOptions,
@@ -27,14 +28,14 @@ from zoobot.shared.config import (
 )
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
 from zoobot.shared.files.locks import lock_file, locked
-from zoobot.shared.models.hash import hash_file
+from zoobot.shared.models.weights import hash_file
 from zoobot.shared.predictions import read_predictions
 from zoobot.shared.tasks import tree_task
-from zoobot.workflow import training
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.pictures import attempt_picture
-from zoobot.workflow.resuming import unfinished_run
-from zoobot.workflow.run_folder import RUN_FILES, check_run_folder
+from zoobot.workflow.run_folder import RUN_FILES, check_run_folder, unfinished_run
+
+training = importlib.import_module("zoobot.workflow.finetune")  # the package has a function of that name
 
 TINY = {
     "encoder": "resnet10t",
@@ -613,8 +614,8 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
     tree_run, tiny_survey, engine_name, tmp_path, monkeypatch
 ):
     few = functools.partial(fit_calibration, min_galaxies=5)
-    monkeypatch.setattr("zoobot.workflow.calibrating.fit_calibration", few)
-    monkeypatch.setattr("zoobot.shared.certainty.calibration.foretells_better", lambda _: True)
+    monkeypatch.setattr(importlib.import_module("zoobot.workflow.calibrate"), "fit_calibration", few)
+    monkeypatch.setattr("zoobot.certainty.calibration.foretells_better", lambda _: True)
     shutil.copytree(tree_run.checkpoint, tmp_path / "model")
     common = {"catalog": tiny_survey, "backend": engine_name, **PREDICTING}
     before = workflow.predict(
@@ -647,8 +648,8 @@ def test_validation_galaxies_are_scored_by_the_calibration_of_the_others(
     finetune, tiny_survey, monkeypatch, engine
 ):
     few = functools.partial(fit_calibration, min_galaxies=5)
-    monkeypatch.setattr("zoobot.workflow.calibrating.fit_calibration", few)
-    monkeypatch.setattr("zoobot.shared.certainty.calibration.foretells_better", lambda _: True)
+    monkeypatch.setattr(importlib.import_module("zoobot.workflow.calibrate"), "fit_calibration", few)
+    monkeypatch.setattr("zoobot.certainty.calibration.foretells_better", lambda _: True)
     options = {"val_fraction": 0.5, "test_fraction": 0.0, "calibration_objective": "likelihood"}
     result = finetune(task="tree", labels=(), schema="gz_decals_dr5", **options)
     assert "each is scored by the calibration of the others" in result.evaluation.table

@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 
 from zoobot import workflow
-from zoobot.shared.certainty.temperature import fit_temperature, sharpen
+from zoobot.certainty.temperature import fit_temperature, sharpen
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.config import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError
-from zoobot.shared.predicting.samples import read_samples
-from zoobot.shared.predictions import read_predictions
+from zoobot.shared.predictions import read_predictions, read_samples
 from zoobot.shared.schemas import Schema
 
 _spec = importlib.util.spec_from_file_location("galaxies", Path(__file__).parent / "engines" / "galaxies.py")
@@ -101,11 +100,10 @@ def test_models_of_other_tasks_are_refused(make_checkpoint, engine_name, catalog
 def test_classes_are_calibrated_and_the_error_before_is_told(
     make_checkpoint, engine, engine_name, catalog, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "zoobot.workflow.calibrating.fit_temperature", functools.partial(fit_temperature, min_galaxies=5)
-    )
-    monkeypatch.setattr("zoobot.shared.certainty.temperature.foretells_better", lambda _: True)
-    monkeypatch.setattr("zoobot.shared.certainty.temperature._error", lambda *_: 0.0)
+    module = importlib.import_module("zoobot.workflow.calibrate")
+    monkeypatch.setattr(module, "fit_temperature", functools.partial(fit_temperature, min_galaxies=5))
+    monkeypatch.setattr("zoobot.certainty.temperature.foretells_better", lambda _: True)
+    monkeypatch.setattr("zoobot.certainty.temperature._error", lambda *_: 0.0)
     common = {"catalog": catalog, "backend": engine_name, **COMMON}
     folders = [make_checkpoint("classification", seed) for seed in (1, 2)]
     asked = {"checkpoint": folders[0], "ensemble": (folders[1],), **common}

@@ -11,7 +11,7 @@ from zoobot import workflow
 from zoobot.cli import main
 from zoobot.shared.config import ExplainOptions
 from zoobot.shared.errors import CatalogError, ConfigError
-from zoobot.shared.files.names import file_stems
+from zoobot.shared.files.whole import file_stems
 
 COMMON = {"batch_size": 8, "num_workers": 1, "progress": False, "steps": 4}
 

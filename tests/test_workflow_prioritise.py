@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from zoobot import workflow
+from zoobot.choosing.acquisition import score_galaxies
 from zoobot.cli import main
-from zoobot.shared.acquisition import score_galaxies
 from zoobot.shared.config import FinetuneOptions, PredictOptions, PrioritiseOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
-from zoobot.shared.predicting.samples import read_samples
-from zoobot.shared.predictions import read_prediction_metadata
+from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.tasks import from_config
 
 TINY = {

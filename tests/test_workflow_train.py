@@ -1,5 +1,6 @@
 """The guided training of whole models, on two tiny simulated campaigns, once for every engine."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from zoobot.shared import schemas
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.predictions import read_predictions
-from zoobot.shared.simulate import simulate_survey
+from zoobot.simulate import simulate_survey
 from zoobot.workflow.building import read_labelled
 
 TINY = {
@@ -83,7 +84,7 @@ def test_one_model_learns_both_campaigns_and_is_a_start_for_finetuning(
 
 
 def test_a_run_is_resumed_by_the_command_that_began_it(train, tmp_path, monkeypatch):
-    import zoobot.workflow.training as module
+    module = importlib.import_module("zoobot.workflow.finetune")
 
     def killed(*arguments, **options):
         raise KeyboardInterrupt
@@ -100,7 +101,7 @@ def test_a_run_is_resumed_by_the_command_that_began_it(train, tmp_path, monkeypa
 
 
 def test_a_batch_that_devices_cannot_share_is_refused_before_a_folder_is_made(train, tmp_path, monkeypatch):
-    import zoobot.workflow.training as module
+    module = importlib.import_module("zoobot.workflow.finetune")
 
     monkeypatch.setattr(module, "build_trainer", lambda *a: type("T", (), {"world_size": 3})())
     with pytest.raises(ConfigError, match="shared out evenly among 3 devices, got 16"):
@@ -109,7 +110,7 @@ def test_a_batch_that_devices_cannot_share_is_refused_before_a_folder_is_made(tr
 
 
 def test_a_further_process_trains_and_leaves_folder_and_scores_to_the_first(train, tmp_path, monkeypatch):
-    import zoobot.workflow.training as module
+    module = importlib.import_module("zoobot.workflow.finetune")
 
     fitted = []
     monkeypatch.setattr(module, "is_first_process", lambda: False)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from zoobot.rating.session import RatingSession
 from zoobot.shared.features.anomalies import METHODS, score_anomalies
-from zoobot.shared.rating.session import RatingSession
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
-from zoobot.pytorch.block_features import BlockFeatures as TorchFeatures  # noqa: E402
+from zoobot.pytorch.blocks import BlockFeatures as TorchFeatures  # noqa: E402
 from zoobot.pytorch.encoders import load_encoder as load_torch  # noqa: E402
 from zoobot.pytorch.weights import encoder_fields  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint  # noqa: E402
-from zoobot.tensorflow.block_features import BlockFeatures as KerasFeatures  # noqa: E402
+from zoobot.tensorflow.blocks import BlockFeatures as KerasFeatures  # noqa: E402
 from zoobot.tensorflow.encoders import load_encoder as load_keras  # noqa: E402
 
 FAMILIES = {

@@ -18,7 +18,7 @@ import zoobot.pytorch.encoders as torch_encoders  # noqa: E402
 import zoobot.pytorch.weights as torch_weights  # noqa: E402
 import zoobot.tensorflow.encoders as keras_encoders  # noqa: E402
 import zoobot.tensorflow.weights as keras_weights  # noqa: E402
-from zoobot.pytorch.encoder_blocks import find_blocks  # noqa: E402
+from zoobot.pytorch.encoder import find_blocks  # noqa: E402
 from zoobot.shared.architectures import architecture_names, get_architecture  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint  # noqa: E402
 from zoobot.shared.errors import EncoderError  # noqa: E402

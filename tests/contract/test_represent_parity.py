@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoobot.shared.acquisition import score_galaxies
+from zoobot.choosing.acquisition import score_galaxies
 
 LABELS = {
     "classification": np.arange(24)[:, None] % 2,

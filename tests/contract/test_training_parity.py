@@ -34,7 +34,7 @@ def train_torch(model, batches, clip, accumulate, decay):
     """As Lightning does; at the end the model holds the average of its weights, if one was kept."""
     import torch
 
-    from zoobot.pytorch.averaged_weights import AveragedWeights
+    from zoobot.pytorch.callbacks import AveragedWeights
 
     optimizer = torch.optim.AdamW(model._parameter_groups(), lr=model.settings.learning_rate)
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -63,8 +63,8 @@ def train_torch(model, batches, clip, accumulate, decay):
 
 def train_keras(model, batches, clip, accumulate, decay):
     """As our trainer does, with its callbacks."""
-    from zoobot.tensorflow.averaged_weights import AveragedWeights
     from zoobot.tensorflow.callbacks import GatheredSteps
+    from zoobot.tensorflow.last_checkpoint import AveragedWeights
 
     model.compile(gradient_clip=clip, gather_gradients=accumulate > 1)
     average = AveragedWeights(model, decay)

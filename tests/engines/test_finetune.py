@@ -17,7 +17,7 @@ from zoobot.shared.errors import (
     LabelError,
     NonFiniteError,
 )
-from zoobot.shared.training.label_statistics import prior_concentrations
+from zoobot.shared.training.targets import prior_concentrations
 
 KINDS = ["classification", "multi-label", "regression", "tree"]
 

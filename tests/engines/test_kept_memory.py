@@ -8,14 +8,14 @@ import sys
 import pytest
 
 torch = pytest.importorskip("torch")
-from zoobot.pytorch.kept_memory import kept_memory  # noqa: E402
+from zoobot.pytorch.devices import kept_memory  # noqa: E402
 
 #: In a process of its own, whose heap has no room left over from other work.
 SCRIPT = """
 import ctypes, json, mmap, resource
 from pathlib import Path
 import torch
-from zoobot.pytorch.kept_memory import kept_memory
+from zoobot.pytorch.devices import kept_memory
 
 NO_HUGE_PAGES = 41  # so that every page of 4 kB is counted
 ctypes.CDLL(None).prctl(NO_HUGE_PAGES, 1, 0, 0, 0)

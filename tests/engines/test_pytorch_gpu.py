@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from zoobot.pytorch import data, predict, transfers  # noqa: E402
+from zoobot.pytorch import data, devices, predict  # noqa: E402
 from zoobot.pytorch.devices import true_float32  # noqa: E402
 from zoobot.shared import defaults  # noqa: E402
-from zoobot.shared.models.agreement import largest_difference  # noqa: E402
-from zoobot.shared.models.bundled import bundled_checkpoint  # noqa: E402
-from zoobot.shared.simulate.survey import simulate_survey  # noqa: E402
+from zoobot.shared.models.model_places import bundled_checkpoint  # noqa: E402
+from zoobot.shared.models.weights import largest_difference  # noqa: E402
+from zoobot.simulate.survey import simulate_survey  # noqa: E402
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -31,9 +31,9 @@ def pinned(monkeypatch):
 
 def test_only_what_a_gpu_takes_is_pinned(pinned):
     tensor = torch.zeros(3)
-    assert transfers.pinned_for(CPU, tensor) is tensor
+    assert devices.pinned_for(CPU, tensor) is tensor
     assert not pinned
-    transfers.pinned_for(GPU, tensor)
+    devices.pinned_for(GPU, tensor)
     assert pinned == [(3,)]
 
 

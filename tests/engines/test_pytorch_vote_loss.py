@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from zoobot.pytorch import dirichlet_multinomial  # noqa: E402  needs torch
+from zoobot.pytorch import losses  # noqa: E402  needs torch
 from zoobot.shared import likelihood  # noqa: E402
 
 SLICES = [slice(0, 3), slice(3, 5), slice(5, 6)]
@@ -20,7 +20,7 @@ def draw(dtype=torch.float64):
 
 def test_hand_written_derivative_passes_gradcheck():
     def loss(x):
-        return dirichlet_multinomial.dirichlet_multinomial_nll(x, VOTES, SLICES)
+        return losses.dirichlet_multinomial_nll(x, VOTES, SLICES)
 
     assert torch.autograd.gradcheck(loss, draw().requires_grad_())
 
@@ -30,8 +30,8 @@ def test_form_for_accelerators_agrees_value_and_gradient():
     for question, part in enumerate(SLICES):
         membership[part, question] = 1
     voted, dense = draw().requires_grad_(), draw().requires_grad_()
-    from_voted = dirichlet_multinomial.dirichlet_multinomial_nll(voted, VOTES, SLICES)
-    from_all = dirichlet_multinomial._dense_loss(dense, VOTES, membership)
+    from_voted = losses.dirichlet_multinomial_nll(voted, VOTES, SLICES)
+    from_all = losses._dense_loss(dense, VOTES, membership)
     torch.testing.assert_close(from_all, from_voted, rtol=0, atol=1e-11)
     (from_voted.sum() + from_all.sum()).backward()
     torch.testing.assert_close(dense.grad, voted.grad, rtol=0, atol=1e-12)
@@ -45,7 +45,7 @@ def test_whole_votes_few_or_many_meet_the_reference(most):
     votes = np.random.default_rng(1).integers(0, most, (50, 6)).astype(float)
     concentrations = np.random.default_rng(2).uniform(1, 101, votes.shape)
     given = torch.from_numpy(concentrations), torch.from_numpy(votes)
-    loss = dirichlet_multinomial.dirichlet_multinomial_nll(*given, SLICES)
+    loss = losses.dirichlet_multinomial_nll(*given, SLICES)
     reference = likelihood.dirichlet_multinomial_nll(concentrations, votes, SLICES)
     np.testing.assert_allclose(loss.numpy(), reference, rtol=1e-10, atol=1e-10)
 
@@ -53,9 +53,9 @@ def test_whole_votes_few_or_many_meet_the_reference(most):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_gives_a_float32_loss(dtype):
     concentrations = draw(dtype).requires_grad_()
-    loss = dirichlet_multinomial.dirichlet_multinomial_nll(concentrations, VOTES.to(dtype), SLICES)
+    loss = losses.dirichlet_multinomial_nll(concentrations, VOTES.to(dtype), SLICES)
     loss.sum().backward()
-    want = dirichlet_multinomial.dirichlet_multinomial_nll(concentrations.double(), VOTES, SLICES)
+    want = losses.dirichlet_multinomial_nll(concentrations.double(), VOTES, SLICES)
     assert loss.dtype == torch.float32
     assert concentrations.grad.dtype == dtype
     torch.testing.assert_close(loss, want.float(), rtol=1e-6, atol=1e-6)
@@ -63,7 +63,7 @@ def test_half_precision_gives_a_float32_loss(dtype):
 
 def test_integer_votes_and_tables_that_are_not_contiguous():
     votes = torch.tensor([[3, 0, 1, 0, 0, 4], [0, 7, 0, 2, 40, 0]])
-    loss = dirichlet_multinomial.dirichlet_multinomial_nll
+    loss = losses.dirichlet_multinomial_nll
     want = loss(draw(), votes.double(), SLICES)
     torch.testing.assert_close(loss(draw(), votes, SLICES), want, rtol=0, atol=0)
     turned = draw().T.contiguous().T, votes.T.contiguous().T
@@ -72,7 +72,7 @@ def test_integer_votes_and_tables_that_are_not_contiguous():
 
 def test_inference_mode_and_votes_that_carry_a_gradient():
     with torch.inference_mode():
-        dirichlet_multinomial.dirichlet_multinomial_nll(draw(), VOTES, SLICES)
+        losses.dirichlet_multinomial_nll(draw(), VOTES, SLICES)
     votes = torch.ones(2, 6, dtype=torch.float64, requires_grad=True)
-    dirichlet_multinomial.dirichlet_multinomial_nll(draw().requires_grad_(), votes, SLICES).sum().backward()
+    losses.dirichlet_multinomial_nll(draw().requires_grad_(), votes, SLICES).sum().backward()
     assert votes.grad is None

@@ -6,7 +6,7 @@ import pytest
 
 from zoobot.shared.errors import ConfigError, EncoderError, ImageError, LabelError, PredictionsError
 from zoobot.shared.features.tables import read_features
-from zoobot.shared.parts.merging import merge_parts
+from zoobot.shared.predicting.part_run import merge_parts
 
 
 @pytest.fixture

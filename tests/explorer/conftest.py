@@ -41,7 +41,7 @@ def open_page(browser, tmp_path):
     """Write contents as a page, or take one that is there, and open it; it is checked in the end."""
     from opened_page import OpenedPage
 
-    from zoobot.shared.explorer import write_page
+    from zoobot.explorer import write_page
 
     opened = []
 

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from zoobot.shared.explorer import Contents, Neighbours, Thumbnails, describe_predictions
+from zoobot.explorer import Contents, Neighbours, Thumbnails, describe_predictions
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import TreeTask
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoobot.shared.errors import LabelError, WriteError
-from zoobot.shared.explorer import (
+from zoobot.explorer import (
     Column,
     Text,
     Thumbnails,
@@ -23,11 +22,12 @@ from zoobot.shared.explorer import (
     make_thumbnails,
     write_page,
 )
-from zoobot.shared.explorer.page_file import page_text
+from zoobot.explorer.page_file import page_text
+from zoobot.shared.errors import LabelError, WriteError
+from zoobot.shared.predicting.posterior_tables import summary_table
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.schemas import Schema, get
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
-from zoobot.shared.trees.posterior_tables import summary_table
 
 
 class Elements(HTMLParser):
@@ -95,9 +95,9 @@ def test_nothing_can_be_loaded_and_no_script_but_ours_can_run():
 
 
 def test_the_scripts_turn_no_text_into_html():
-    import zoobot.shared.explorer
+    import zoobot.explorer
 
-    folder = Path(zoobot.shared.explorer.__file__).with_name("page")
+    folder = Path(zoobot.explorer.__file__).with_name("page")
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.js"))
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(|fetch\(|import ", scripts

@@ -8,7 +8,7 @@ import pytest
 from explorer_contents import HOSTILE, make_contents
 from opened_page import OpenedPage
 
-from zoobot.shared.explorer import Column, Contents, Text, Thumbnails, describe_predictions, write_page
+from zoobot.explorer import Column, Contents, Text, Thumbnails, describe_predictions, write_page
 from zoobot.shared.schemas import get
 from zoobot.shared.tasks import ClassificationTask, RegressionTask, TreeTask
 

@@ -13,8 +13,8 @@ from zoobot.cli import main
 from zoobot.shared import schemas
 from zoobot.shared.config import ExploreOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
-from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.shared.tasks import ClassificationTask, RegressionTask, tree_task
 
 QUIET = {"num_workers": 1, "progress": False}

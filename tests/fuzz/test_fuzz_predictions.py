@@ -10,8 +10,8 @@ import pytest
 from fuzz_inputs import attempt, fresh_folder, fuzz, hostile_text, mutated, refused, write
 from hypothesis import strategies as st
 
-from zoobot.shared.predicting.writer import PredictionWriter
 from zoobot.shared.predictions import read_prediction_chunks, read_prediction_metadata, read_predictions
+from zoobot.shared.tables.writer import PredictionWriter
 
 pytest.importorskip("astropy")
 pytestmark = pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")

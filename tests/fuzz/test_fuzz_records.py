@@ -28,13 +28,13 @@ from hypothesis import strategies as st
 
 from zoobot.shared import config
 from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
-from zoobot.shared.parts.files import MANIFEST_FILE
-from zoobot.shared.parts.manifest import FORMAT
-from zoobot.shared.parts.reading import Parts
+from zoobot.shared.predictions import Parts
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.settings import add_arguments
+from zoobot.shared.tables.manifest import FORMAT
+from zoobot.shared.tables.part_folder import MANIFEST_FILE
 from zoobot.shared.tasks import RegressionTask
-from zoobot.shared.training.log import EpochLog
+from zoobot.shared.training.epochs import EpochLog
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_run
 
 RECORD = {

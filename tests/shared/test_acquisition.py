@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from scipy.special import gammaln
 
+from zoobot.choosing.acquisition import score_galaxies
+from zoobot.choosing.information import vote_information, vote_outcomes
+from zoobot.choosing.strategy_names import SCORES, read_strategy
 from zoobot.shared import schemas
-from zoobot.shared.acquisition import score_galaxies
-from zoobot.shared.choosing.strategy_names import SCORES, read_strategy
-from zoobot.shared.choosing.vote_information import vote_information, vote_outcomes
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
@@ -135,7 +135,7 @@ def test_the_order_of_members_and_answers_does_not_matter():
 def test_parts_of_many_galaxies_are_those_of_each(monkeypatch):
     alpha = draw_concentrations(TREE, galaxies=11)
     whole = vote_information(alpha, TREE, 3)
-    monkeypatch.setattr("zoobot.shared.choosing.vote_information._NUMBERS_IN_MEMORY", 100)
+    monkeypatch.setattr("zoobot.choosing.information._NUMBERS_IN_MEMORY", 100)
     for one, other in zip(vote_information(alpha, TREE, 3), whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 

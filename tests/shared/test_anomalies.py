@@ -8,8 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from zoobot.shared.errors import ConfigError, NonFiniteError
 from zoobot.shared.features import anomalies
-from zoobot.shared.features.anomalies import METHODS, score_anomalies
-from zoobot.shared.features.space import reduce_features, sample_rows
+from zoobot.shared.features.anomalies import METHODS, reduce_features, sample_rows, score_anomalies
 
 
 def make_features(n=400, width=12, strange=4, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.errors import NonFiniteError
-from zoobot.shared.training.bad_steps import TrainedBatch, refuse_bad_batches, refuse_bad_weights
+from zoobot.shared.training.steps import TrainedBatch, refuse_bad_batches, refuse_bad_weights
 
 IDS = [f"g{number}" for number in range(12)]
 

@@ -12,7 +12,7 @@ from PIL import Image
 fits = pytest.importorskip("astropy.io.fits")
 
 from zoobot.shared.catalog import read_catalog  # noqa: E402
-from zoobot.shared.catalogs.places import place_arguments  # noqa: E402
+from zoobot.shared.catalogs.cutouts import place_arguments  # noqa: E402
 from zoobot.shared.catalogs.stream import CatalogStream  # noqa: E402
 from zoobot.shared.config import PredictOptions  # noqa: E402
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError  # noqa: E402

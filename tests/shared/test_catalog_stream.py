@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.catalogs import galaxy_ids
 from zoobot.shared.catalogs import rows as catalog_rows
-from zoobot.shared.catalogs import unique_ids
+from zoobot.shared.catalogs.galaxy_ids import IdHashes, hash_ids
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.catalogs.unique_ids import IdHashes, hash_ids
 from zoobot.shared.errors import CatalogError, ConfigError
 
 IDS = ["587739505552785605", "007", "NGC 1300", "é 星系 🌌", 'a,"b"', "1e5", "a b", "-", "+5", "x" * 300]
@@ -175,7 +175,7 @@ def test_ids_repeated_far_apart_are_named(table, tmp_path):
 
 
 def test_equal_hashes_of_different_ids_are_no_repetition(monkeypatch):
-    monkeypatch.setattr(unique_ids, "hash_ids", lambda ids: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(galaxy_ids, "hash_ids", lambda ids: np.zeros(len(ids), np.uint64))
     hashes = IdHashes()
     hashes.add(["a", "b"])
     hashes.add(["c"])
@@ -184,7 +184,7 @@ def test_equal_hashes_of_different_ids_are_no_repetition(monkeypatch):
 
 
 def test_many_repeated_ids_are_found_a_few_at_a_time(monkeypatch):
-    monkeypatch.setattr(unique_ids, "_LOOKED_AT", 3)
+    monkeypatch.setattr(galaxy_ids, "_LOOKED_AT", 3)
     hashes = IdHashes()
     ids = [str(i) for i in range(100)] * 2
     hashes.add(ids)

@@ -10,8 +10,8 @@ import pytest
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models import compiling
-from zoobot.shared.models.agreement import largest_difference
 from zoobot.shared.models.compiling import MaybeCompiled, compiling_pays
+from zoobot.shared.models.weights import largest_difference
 
 BATCH = 4
 

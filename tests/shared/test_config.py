@@ -9,9 +9,9 @@ from zoobot.shared import config, defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.config import FinetuneOptions, ImageOptions, TurnOptions
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings, TrainerSettings, TrainSettings
-from zoobot.shared.training.galaxy_data import GalaxyData
 
 RINGS = {"catalog": "rings.csv", "labels": "ring", "save_dir": "results/rings"}
 VOTES = {"catalog": "votes.csv", "task": "tree", "schema": "gz2", "save_dir": "results/gz2"}

@@ -21,9 +21,9 @@ from zoobot.shared.errors import ImageError
 from zoobot.shared.images import read_image
 from zoobot.shared.pixels.cache import PixelCache
 from zoobot.shared.pixels.containers import files, opening
+from zoobot.shared.pixels.containers.archives import TarImages
 from zoobot.shared.pixels.containers.files import SharedFile
 from zoobot.shared.pixels.containers.opening import open_container
-from zoobot.shared.pixels.containers.tars import TarImages
 from zoobot.shared.preprocessing import Preprocessing
 
 COLOUR = Preprocessing(image_size_pix=16)

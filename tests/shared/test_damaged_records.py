@@ -16,21 +16,18 @@ from zoobot.shared.errors import BusyError, CatalogError, ConfigError, ImageErro
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.locks import Lock
 from zoobot.shared.loader import Failure
-from zoobot.shared.parts import files as part_files
-from zoobot.shared.parts.files import MANIFEST_FILE, PartFolder
-from zoobot.shared.parts.merging import merge_parts
-from zoobot.shared.parts.reading import Parts
-from zoobot.shared.parts.shards import Shard
 from zoobot.shared.pixels.stretch import stretch_linear, stretch_lupton
-from zoobot.shared.predicting.writer import PredictionWriter
-from zoobot.shared.predictions import read_prediction_chunks, read_predictions
+from zoobot.shared.predicting.part_run import merge_parts
+from zoobot.shared.predictions import Parts, read_prediction_chunks, read_predictions
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.training.log import EpochLog
-from zoobot.workflow.known_galaxies import read_known
-from zoobot.workflow.part_predicting import predict_into_folder
-from zoobot.workflow.part_status import describe_parts
-from zoobot.workflow.resuming import resumed_options
-from zoobot.workflow.run_folder import RECORD_FILE, read_record
+from zoobot.shared.tables import part_folder as part_files
+from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder, Shard
+from zoobot.shared.tables.writer import PredictionWriter
+from zoobot.shared.training.epochs import EpochLog
+from zoobot.workflow.loop import read_known
+from zoobot.workflow.parts import describe_parts
+from zoobot.workflow.predict import predict_into_folder
+from zoobot.workflow.run_folder import RECORD_FILE, read_record, resumed_options
 
 
 @pytest.mark.parametrize(

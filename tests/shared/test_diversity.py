@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoobot.shared.choosing.diversity import choose_galaxies
+from zoobot.choosing.diversity import choose_galaxies
 from zoobot.shared.errors import ConfigError
 
 

@@ -102,7 +102,7 @@ def test_too_many_unreadable_galaxies_are_an_error(catalog, tmp_path):
 
 
 def test_a_large_table_lies_in_a_file(catalog, monkeypatch):
-    monkeypatch.setattr("zoobot.shared.files.large_arrays._BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("zoobot.shared.files.whole._BYTES_IN_MEMORY", 10)
     cached = FeatureLoader(make(catalog), FrozenPart(encode, 2))
     assert isinstance(cached.features, np.memmap)
     expected = FeatureLoader(make(catalog, augmentation=None, shuffle=False), FrozenPart(encode, 2))
@@ -152,7 +152,7 @@ def test_a_disk_too_small_is_an_error_before_work(catalog, monkeypatch, tmp_path
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zoobot.shared.files.large_arrays._BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("zoobot.shared.files.whole._BYTES_IN_MEMORY", 10)
     monkeypatch.setattr("os.posix_fallocate", no_space)
     with pytest.raises(ConfigError, match="No space left on device; keep fewer views"):
         FeatureLoader(make(catalog), FrozenPart(encode, 2), folder=str(tmp_path / "cache"))

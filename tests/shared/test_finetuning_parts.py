@@ -9,9 +9,9 @@ from zoobot.shared import tasks
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.schemas import Schema
-from zoobot.shared.training import label_statistics
+from zoobot.shared.training import targets
+from zoobot.shared.training.epochs import EpochLog
 from zoobot.shared.training.finetune_settings import FinetuneSettings, learning_rate_factor
-from zoobot.shared.training.log import EpochLog
 
 
 @pytest.mark.parametrize(
@@ -58,27 +58,27 @@ def test_balanced_weights_are_scikit_learns():
     labels = np.array([0, 0, 0, 1, 2, 2])
     task = tasks.ClassificationTask(class_names=("a", "b", "c"))
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    np.testing.assert_allclose(label_statistics.balanced_weights(labels[:, None], task), expected)
+    np.testing.assert_allclose(targets.balanced_weights(labels[:, None], task), expected)
 
 
 def test_balanced_yes_weights_make_yes_and_no_count_alike():
     task = tasks.MultiLabelTask(num_labels=1, label_cols=("ring",))
     labels = np.array([[1.0], [0.0], [0.0], [0.0], [np.nan]])
-    assert label_statistics.balanced_weights(labels, task).tolist() == [3.0]
+    assert targets.balanced_weights(labels, task).tolist() == [3.0]
 
 
 def test_a_class_without_galaxies_cannot_be_balanced():
     task = tasks.ClassificationTask(class_names=("spiral", "ring"))
     with pytest.raises(LabelError, match="ring"):
-        label_statistics.balanced_weights(np.zeros((4, 1)), task)
+        targets.balanced_weights(np.zeros((4, 1)), task)
 
 
 def test_target_statistics_leave_missing_values_out():
-    mean, std = label_statistics.target_statistics(np.array([[1.0, 5.0], [np.nan, 5.0], [3.0, 5.0]]))
+    mean, std = targets.target_statistics(np.array([[1.0, 5.0], [np.nan, 5.0], [3.0, 5.0]]))
     assert mean.tolist() == [2.0, 5.0]
     assert std.tolist() == [1.0, 1.0]
     with pytest.raises(LabelError, match="no value"):
-        label_statistics.target_statistics(np.array([[1.0, np.nan], [2.0, np.nan]]))
+        targets.target_statistics(np.array([[1.0, np.nan], [2.0, np.nan]]))
 
 
 def test_the_epoch_log_grows_and_replaces_what_a_killed_run_left(tmp_path):
@@ -106,7 +106,7 @@ def test_prior_concentrations_are_the_best_constant_prediction():
         ]
     )
     votes[::3, 3:] = np.nan
-    best = label_statistics.prior_concentrations(votes, schema)
+    best = targets.prior_concentrations(votes, schema)
     np.testing.assert_allclose(best, truth, rtol=0.25)
 
     def loss(concentrations):
@@ -118,5 +118,5 @@ def test_prior_concentrations_are_the_best_constant_prediction():
 
 def test_a_question_nobody_was_asked_starts_even():
     schema = Schema.from_pairs({"ring": ["yes", "no"]})
-    best = label_statistics.prior_concentrations(np.full((3, 2), np.nan), schema)
+    best = targets.prior_concentrations(np.full((3, 2), np.nan), schema)
     assert best[0] == best[1]

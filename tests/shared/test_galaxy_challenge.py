@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from zoobot.shared import schemas
-from zoobot.shared.errors import LabelError, SchemaError
-from zoobot.shared.trees.galaxy_challenge import (
+from zoobot.certainty.tree_scores import (
     CHALLENGE_COLUMNS,
     challenge_fractions,
     challenge_from_concentrations,
@@ -13,6 +11,8 @@ from zoobot.shared.trees.galaxy_challenge import (
     challenge_rmse,
     has_challenge_questions,
 )
+from zoobot.shared import schemas
+from zoobot.shared.errors import LabelError, SchemaError
 
 SCHEMA = schemas.get("gz2_full")
 PLACE = {name: place for place, name in enumerate(CHALLENGE_COLUMNS)}

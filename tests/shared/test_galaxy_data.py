@@ -9,9 +9,9 @@ from PIL import Image
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import ClassificationTask
-from zoobot.shared.training.galaxy_data import GalaxyData
 
 
 @pytest.fixture

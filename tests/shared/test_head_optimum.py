@@ -6,7 +6,7 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from zoobot.shared import likelihood
-from zoobot.shared.training import head_optimum, principal_directions
+from zoobot.shared.training import head_optimum
 from zoobot.shared.training.head_optimum import find_best_head
 
 
@@ -36,7 +36,7 @@ def test_it_is_the_logistic_regression_of_scikit_learn(n_galaxies, n_features, m
     """Wide and narrow features: what is spanned by few galaxies loses nothing."""
     decay = 0.05
     monkeypatch.setattr(head_optimum, "DECAYS", (decay,))
-    monkeypatch.setattr(principal_directions, "_LEAST_SCATTER", 0.0)
+    monkeypatch.setattr(head_optimum, "_LEAST_SCATTER", 0.0)
     features, labels = classes(n_galaxies, n_features)
     found = find_best_head(logistic, (features, labels), (features, labels), start=np.zeros(3))
     mean, std = features.mean(axis=0), features.std(axis=0)
@@ -50,7 +50,7 @@ def test_it_is_the_logistic_regression_of_scikit_learn(n_galaxies, n_features, m
 def test_it_is_the_ridge_regression_of_scikit_learn(monkeypatch):
     decay = 0.3
     monkeypatch.setattr(head_optimum, "DECAYS", (decay,))
-    monkeypatch.setattr(principal_directions, "_LEAST_SCATTER", 0.0)
+    monkeypatch.setattr(head_optimum, "_LEAST_SCATTER", 0.0)
     features, _ = classes(80, 30)
     targets = (features[:, :2] * [1, 0.2] + 5).astype(np.float32)
     found = find_best_head(squares, (features, targets), (features, targets), start=np.zeros(2))

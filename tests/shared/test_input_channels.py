@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.models.input_channels import adapt_input_kernel, adapt_preprocessing
+from zoobot.shared.models.adapting import adapt_input_kernel, adapt_preprocessing
 from zoobot.shared.preprocessing import Preprocessing
 
 KERNEL = np.random.default_rng(1).normal(size=(8, 3, 4, 4)).astype("f4")

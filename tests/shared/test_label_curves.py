@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoobot.shared import plots
-from zoobot.shared.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, savings
-from zoobot.shared.choosing.label_strategies import next_galaxies
-from zoobot.shared.choosing.strategy_names import read_strategy
+from zoobot import plots
+from zoobot.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, next_galaxies, savings
+from zoobot.choosing.strategy_names import read_strategy
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.tasks import ClassificationTask
 

@@ -13,9 +13,9 @@ import pytest
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.files.whole import partial_name
 from zoobot.shared.loader import Failure
-from zoobot.shared.parts import manifest as module
-from zoobot.shared.parts.files import PartFolder
-from zoobot.shared.parts.manifest import Manifest, claim_folder, read_manifest
+from zoobot.shared.tables import manifest as module
+from zoobot.shared.tables.manifest import Manifest, claim_folder, read_manifest
+from zoobot.shared.tables.part_folder import PartFolder
 
 MANIFEST = Manifest(
     models=["ab"],
@@ -59,8 +59,8 @@ def test_every_difference_is_named_with_both_values(folder):
 def test_many_processes_make_one_manifest(folder):
     code = (
         "import json, sys, time\n"
-        "from zoobot.shared.parts.manifest import Manifest, claim_folder\n"
-        "from zoobot.shared.parts.files import PartFolder\n"
+        "from zoobot.shared.tables.manifest import Manifest, claim_folder\n"
+        "from zoobot.shared.tables.part_folder import PartFolder\n"
         "content, number, start = json.loads(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])\n"
         "content['options']['seed'] = number % 2\n"
         "time.sleep(max(0, start - time.time()))\n"

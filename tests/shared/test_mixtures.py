@@ -6,7 +6,7 @@ from scipy import stats
 
 from zoobot.shared.errors import LabelError, NonFiniteError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll, mixture_nll
-from zoobot.shared.predicting.mixtures import mix, plain_expectation
+from zoobot.shared.predicting.members import mix, plain_expectation
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, TreeTask
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.augment import make_view
-from zoobot.shared.explaining.own_geometry import SeenSquare, draw_over, seen_square, share_out
+from zoobot.shared.explaining.explanations import SeenSquare, draw_over, seen_square, share_out
 from zoobot.shared.preprocessing import Preprocessing
 
 

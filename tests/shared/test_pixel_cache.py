@@ -18,13 +18,12 @@ from PIL import Image
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels import cache as cache_module
 from zoobot.shared.pixels import source_pixels as source_module
-from zoobot.shared.pixels.cache import PixelCache
-from zoobot.shared.pixels.segments import SegmentWriter, read_rows
+from zoobot.shared.pixels.cache import PixelCache, SegmentWriter, read_rows
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.training.galaxy_data import GalaxyData
 
 RECORD = Preprocessing(image_size_pix=16)
 AUGMENTATION = Augmentation()
@@ -211,7 +210,7 @@ class TestInterrupted:
         """The process is killed by itself, in the middle of writing pixels."""
         code = f"""
         import os, signal
-        from zoobot.shared.pixels import segments as pixel_segments
+        from zoobot.shared.pixels import cache as pixel_segments
         from zoobot.shared.augment import Augmentation
         from zoobot.shared.pixels.cache import PixelCache
         from zoobot.shared.preprocessing import Preprocessing

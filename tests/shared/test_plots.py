@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoobot.shared import plots, schemas
-from zoobot.shared.certainty.reliability import reliability_curve
+from zoobot import plots
+from zoobot.certainty.coverage import reliability_curve
+from zoobot.plots import Bar, calibration, comparisons, curves, examples, style
+from zoobot.shared import schemas
 from zoobot.shared.errors import ConfigError, WriteError
-from zoobot.shared.plots import Bar, calibration, comparisons, confusions, curves, examples, style
 
 SCHEMA = schemas.get("gz_decals_dr5")
 
@@ -26,7 +27,7 @@ def drawn(monkeypatch):
         figures.append(figure)
         return real(figure, path, **options)
 
-    for module in (calibration, comparisons, confusions, curves, examples):
+    for module in (calibration, comparisons, comparisons, curves, examples):
         monkeypatch.setattr(module, "save", save)
     return figures
 
@@ -238,7 +239,7 @@ def test_question_titles_drop_a_suffix_that_all_share():
 
 def test_drawing_needs_no_display_and_leaves_pyplot_alone(tmp_path):
     code = (
-        "import sys, pandas as pd; from zoobot.shared import plots\n"
+        "import sys, pandas as pd; from zoobot import plots\n"
         "log = pd.DataFrame({'epoch': [1, 2], 'train_loss': [2, 1], 'val_loss': [2, 1]})\n"
         f"plots.training_curves(log, {str(tmp_path / 'c.png')!r})\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
@@ -257,7 +258,7 @@ def test_every_axis_says_what_it_shows(tmp_path, drawn):
 def test_no_caption_is_cut(tmp_path, monkeypatch, kind):
     figures = []
     monkeypatch.setattr(
-        sys.modules["zoobot.shared.plots.contact_sheet"], "save", lambda figure, path: figures.append(figure)
+        sys.modules["zoobot.plots.examples"], "save", lambda figure, path: figures.append(figure)
     )
     monkeypatch.setattr(examples, "save", lambda figure, path: figures.append(figure))
     image, name = (

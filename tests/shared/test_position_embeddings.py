@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.models.position_embeddings import resample_positions
+from zoobot.shared.models.adapting import resample_positions
 
 
 def embedding(grid, prefix=1, channels=5):

@@ -5,18 +5,18 @@ import pandas as pd
 import pytest
 
 from zoobot.shared import posteriors
+from zoobot.shared import predictions as prediction_samples
 from zoobot.shared.errors import ConfigError, PredictionsError
-from zoobot.shared.predicting import samples as prediction_samples
-from zoobot.shared.predicting.writer import PredictionWriter
-from zoobot.shared.predictions import read_prediction_metadata, read_predictions
-from zoobot.shared.schemas import Schema
-from zoobot.shared.tasks import RegressionTask, tree_task
-from zoobot.shared.trees.posterior_tables import (
+from zoobot.shared.predicting.posterior_tables import (
     full_table,
     read_concentrations,
     summary_table,
     write_posterior_table,
 )
+from zoobot.shared.predictions import read_prediction_metadata, read_predictions
+from zoobot.shared.schemas import Schema
+from zoobot.shared.tables.writer import PredictionWriter
+from zoobot.shared.tasks import RegressionTask, tree_task
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured"], "ring": ["yes", "no"]}, {"ring": "shape_featured"}, name="tiny"

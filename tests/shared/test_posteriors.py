@@ -6,9 +6,9 @@ from scipy import optimize, stats
 
 from zoobot.shared import posteriors, schemas
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.posteriors import expected_votes, vote_cdf, vote_intervals, vote_probabilities
 from zoobot.shared.schemas import Schema
 from zoobot.shared.trees.beta_intervals import beta_highest_density, mixture_cdf, mixture_highest_density
-from zoobot.shared.trees.predictive_votes import expected_votes, vote_cdf, vote_intervals, vote_probabilities
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"], "only": ["one"]},

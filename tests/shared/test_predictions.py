@@ -13,9 +13,9 @@ import pytest
 from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
 from zoobot.shared.files import whole as whole_files
 from zoobot.shared.files.spreadsheets import guarded
-from zoobot.shared.predicting import writer as module
-from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
+from zoobot.shared.tables import writer as module
+from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
 SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits"]
 COLUMNS = ["smooth-or-featured_smooth_concentration", 'größe, of a "bar"', "星系"]
@@ -305,7 +305,7 @@ def test_check_save_loc_makes_the_folder_and_leaves_it_empty(tmp_path):
 def test_a_missing_package_is_told_before_work(tmp_path, suffix, package):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from zoobot.shared.predicting.writer import check_save_loc\n"
+        "from zoobot.shared.tables.writer import check_save_loc\n"
         f"check_save_loc({str(tmp_path / ('p' + suffix))!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -406,7 +406,7 @@ def test_a_disk_that_fills_up_leaves_the_older_table_and_nothing_half_written(tm
     script = f"""
 import resource, signal, numpy as np
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.tables.writer import PredictionWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:

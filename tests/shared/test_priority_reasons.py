@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zoobot.choosing.acquisition import only_parts, score_galaxies
+from zoobot.choosing.priority_list import COLUMNS, check_list_place, explain, worth_asking, write_list
 from zoobot.shared import schemas
-from zoobot.shared.acquisition import only_parts, score_galaxies
-from zoobot.shared.choosing.priority_list import COLUMNS, check_list_place, write_list
-from zoobot.shared.choosing.priority_reasons import explain, worth_asking
 from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
 

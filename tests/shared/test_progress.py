@@ -6,9 +6,8 @@ import pytest
 
 from zoobot.shared import counting_bar
 from zoobot.shared.counting_bar import CountingBar, tell
-from zoobot.shared.parts.progress import PartProgress
-from zoobot.shared.training.best_epoch import BestEpoch
-from zoobot.shared.training.log import EpochProgress
+from zoobot.shared.predicting.part_run import PartProgress
+from zoobot.shared.training.epochs import BestEpoch, EpochProgress
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def clock(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(counting_bar, "time", clock)
-    monkeypatch.setattr("zoobot.shared.training.log.time", clock)
+    monkeypatch.setattr("zoobot.shared.training.epochs.time", clock)
     return clock
 
 

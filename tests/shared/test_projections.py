@@ -6,8 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.shared.features.moments import FeatureMoments
-from zoobot.shared.features.projections import Projection, fit_projection
+from zoobot.shared.features.projections import FeatureMoments, Projection, fit_projection
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from zoobot.rating import folder as rating_folder
+from zoobot.rating.interest import ACQUISITIONS, MODELS, Interest, acquisition, predict_ratings
+from zoobot.rating.log import RatingLog
+from zoobot.rating.session import RatingSession
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
-from zoobot.shared.rating import folder as rating_folder
-from zoobot.shared.rating.interest import ACQUISITIONS, MODELS, Interest, acquisition, predict_ratings
-from zoobot.shared.rating.log import RatingLog
-from zoobot.shared.rating.session import RatingSession
 
 N, RARE = 300, 12
 

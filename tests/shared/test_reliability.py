@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from zoobot.shared.certainty.reliability import (
-    expected_calibration_error,
-    reliability_curve,
-    reliability_curves,
-)
+from zoobot.certainty.coverage import expected_calibration_error, reliability_curve, reliability_curves
+from zoobot.certainty.tree_scores import question_confusions, question_table
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.metrics import tree_metrics
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
-from zoobot.shared.trees.question_tables import question_confusions, question_table
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"]}, {"ring": "shape_featured"}

@@ -10,9 +10,8 @@ from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_c
 from zoobot.shared.errors import BusyError, WriteError, ZoobotError
 from zoobot.shared.files import locks
 from zoobot.shared.files.locks import lock_file, locked, refuse_busy
-from zoobot.shared.files.safe import replacing, write_safely
-from zoobot.shared.parts.files import PartFolder
-from zoobot.shared.parts.shards import Shard
+from zoobot.shared.files.whole import replacing, write_safely
+from zoobot.shared.tables.part_folder import PartFolder, Shard
 
 #: The system refuses to let any file grow beyond 20 kB, as a full disk would.
 FULL = """
@@ -21,9 +20,9 @@ FULL = """
     import numpy as np
     from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
     from zoobot.shared.errors import CheckpointError, WriteError
-    from zoobot.shared.files.safe import replacing, write_safely
+    from zoobot.shared.files.whole import replacing, write_safely
     from zoobot.shared.files.tensors import write_tensors
-    from zoobot.shared.training.log import EpochLog
+    from zoobot.shared.training.epochs import EpochLog
 
     folder = Path(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -11,8 +11,9 @@ from sklearn.neighbors import NearestNeighbors
 from zoobot.shared.errors import CatalogError, ConfigError, NonFiniteError, PredictionsError
 from zoobot.shared.features import tables
 from zoobot.shared.features.tables import read_features
-from zoobot.shared.predicting.writer import PredictionWriter
-from zoobot.shared.similarity import building, exact, open_index
+from zoobot.shared.tables.writer import PredictionWriter
+from zoobot.similarity import building, open_index
+from zoobot.similarity import index as exact
 
 COUNT, WIDTH = 300, 12
 

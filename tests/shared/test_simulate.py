@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from zoobot.shared import schemas, simulate
+from zoobot import simulate
+from zoobot.shared import schemas
 from zoobot.shared.errors import ConfigError, SchemaError
-from zoobot.shared.simulate import drawing, opinions, profiles
 from zoobot.shared.trees.tree import Schema
+from zoobot.simulate import drawing, profiles, volunteers
 
 EMPTY_SKY = dataclasses.replace(simulate.get_look("decals"), stars_per_arcmin2=0.0, galaxies_per_arcmin2=0.0)
 
@@ -320,7 +321,7 @@ def test_unknown_questions_and_answers_are_refused(tmp_path):
 def test_weights_are_finite_for_many_galaxies():
     for number in range(200):
         galaxy = drawing.draw_galaxy(np.random.default_rng(number), median_radius_arcsec=6.0)
-        for answers in opinions.opinions_of(galaxy, number / 200).values():
+        for answers in volunteers.opinions_of(galaxy, number / 200).values():
             weights = np.array(list(answers.values()))
             assert np.isfinite(weights).all()
             assert (weights >= 0).all()

@@ -10,8 +10,8 @@ from PIL import Image
 
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.images import read_image
-from zoobot.shared.pixels.scratch import borrow
 from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
+from zoobot.shared.pixels.warp import borrow
 from zoobot.shared.preprocessing import Preprocessing
 
 GREY = {"channels": 1, "colour": "to-grey", "mean": (0.5,), "std": (0.5,)}

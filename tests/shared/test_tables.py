@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zoobot.rating.log import RatingLog
 from zoobot.shared.catalog import encode_labels, read_catalog
 from zoobot.shared.catalogs import delimited
 from zoobot.shared.catalogs.cutouts import Cutouts
@@ -21,11 +22,9 @@ from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, CheckpointError, PredictionsError
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.spreadsheets import csv_text, write_csv
-from zoobot.shared.onnx.external_data import names_other_files
-from zoobot.shared.onnx.model import OnnxModel
-from zoobot.shared.predicting.writer import PredictionWriter
+from zoobot.shared.onnx.model import OnnxModel, names_other_files
 from zoobot.shared.predictions import read_predictions
-from zoobot.shared.rating.log import RatingLog
+from zoobot.shared.tables.writer import PredictionWriter
 
 IDS = ["587739505552785605", "J000411.19+020924.0"]
 PLAIN = (

@@ -8,8 +8,8 @@ import pytest
 
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.tasks import ClassificationTask, RegressionTask
-from zoobot.shared.training.galaxy_data import GalaxyData
 from zoobot.shared.training.targets import refuse_measurements, usable_targets
 
 RNG = np.random.default_rng(0)

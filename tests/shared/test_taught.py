@@ -7,7 +7,7 @@ import pytest
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import write_tensors
-from zoobot.shared.training.galaxy_data import GalaxyData
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.training.taught import GALAXIES_FILE, Acquaintance, TaughtBy, split_table
 
 

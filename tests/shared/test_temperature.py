@@ -6,8 +6,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from zoobot.shared.certainty.reliability import expected_calibration_error, reliability_curves
-from zoobot.shared.certainty.temperature import class_losses, fit_temperature, sharpen
+from zoobot.certainty.coverage import expected_calibration_error, reliability_curves
+from zoobot.certainty.temperature import class_losses, fit_temperature, sharpen
 from zoobot.shared.errors import LabelError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
 
@@ -150,5 +150,5 @@ def test_what_calibration_brings_is_told_of_galaxies_that_were_held_out():
 def test_a_smaller_loss_that_costs_a_larger_calibration_error_is_not_kept(monkeypatch):
     logits, truth = classes(200)
     errors = iter([0.01, 0.02])
-    monkeypatch.setattr("zoobot.shared.certainty.temperature._error", lambda *_: next(errors))
+    monkeypatch.setattr("zoobot.certainty.temperature._error", lambda *_: next(errors))
     assert fit_temperature(CLASSES, softmax(logits, axis=1), truth).factors.tolist() == [1.0]

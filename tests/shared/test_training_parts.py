@@ -7,9 +7,9 @@ from zoobot.shared import schemas
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, TreeTask
-from zoobot.shared.training.averaging import decay_at
-from zoobot.shared.training.loss_parts import mean_losses, part_groups
-from zoobot.shared.training.trainer_checks import check_trainer_options
+from zoobot.shared.training.epochs import mean_losses, part_groups
+from zoobot.shared.training.finetune_settings import check_trainer_options
+from zoobot.shared.training.steps import decay_at
 
 BOTH = schemas.join(
     [

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 
 from zoobot.shared import defaults, likelihood, schemas
-from zoobot.shared.voted_entries import TreeHeadLoss, VotedEntries, tree_of
+from zoobot.shared.likelihood import TreeHeadLoss, VotedEntries, tree_of
 
 SCHEMA = schemas.get("gz2_full")
 

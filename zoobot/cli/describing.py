@@ -43,7 +43,7 @@ def _schemas(given: dict[str, Any], command: str) -> None:
 
 
 def _info(given: dict[str, Any], command: str) -> None:
-    from zoobot.workflow.checkpoint_text import describe_checkpoint
+    from zoobot.workflow.info import describe_checkpoint
 
     say(describe_checkpoint(given["checkpoint"]))
 

@@ -13,7 +13,7 @@ from zoobot.shared import config
 from zoobot.shared.errors import LabelError
 
 if TYPE_CHECKING:
-    from zoobot.shared.rating.session import RatingSession
+    from zoobot.rating.session import RatingSession
     from zoobot.workflow import RateResult
 
 __all__ = ["COMMANDS"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from itertools import chain
 
-from zoobot import __version__
 from zoobot.cli import (
     choosing,
     describing,
@@ -17,6 +16,7 @@ from zoobot.cli import (
     representing,
     scoring,
 )
+from zoobot.version import __version__
 
 __all__ = ["COMMANDS", "build_parser"]
 

@@ -90,7 +90,7 @@ def _predict(given: dict[str, Any], command: str) -> None:
 
 
 def _status(given: dict[str, Any], command: str) -> None:
-    from zoobot.workflow.part_status import describe_parts
+    from zoobot.workflow.parts import describe_parts
 
     say(describe_parts(given["folder"], shards=given["shards"]))
 

@@ -1,6 +1,6 @@
 """The PyTorch engine: LightningModules over timm encoders."""
 
-from zoobot.shared.import_order import refuse_late_triton
+from zoobot.shared.imports import refuse_late_triton
 
 refuse_late_triton()
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from zoobot.pytorch.transfers import pinned_for
+from zoobot.pytorch.devices import pinned_for
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.turned import Turn
 from zoobot.shared.training.feature_loader import FeatureLoader
-from zoobot.shared.training.galaxy_data import GalaxyData
 
 __all__ = ["GalaxyDataModule"]
 
@@ -21,7 +21,7 @@ __all__ = ["GalaxyDataModule"]
 class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
     """Labelled galaxies as a LightningDataModule.
 
-    Arguments, checks and pixels are those of `zoobot.shared.training.galaxy_data.GalaxyData`, in either
+    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either
     engine; each batch is a `TensorBatch`.
 
     Example:

@@ -13,14 +13,15 @@ from torch import nn
 
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.models.encoder_input import adapt_weights, requested_preprocessing
+from zoobot.shared.models.adapting import adapt_preprocessing
 from zoobot.shared.models.encoder_names import resolve_encoder
 from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
     EncoderSource,
+    adapt_weights,
     as_published,
+    requested_preprocessing,
 )
-from zoobot.shared.models.input_channels import adapt_preprocessing
 from zoobot.shared.models.origin import Origin, published_name
 from zoobot.shared.preprocessing import Preprocessing
 

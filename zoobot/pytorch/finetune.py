@@ -16,14 +16,14 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, TreeTask, classification_task, regression_task, tree_task
+from zoobot.shared.training.checks import check_classification_options, check_regression_options
 from zoobot.shared.training.finetune_settings import FinetuneSettings
-from zoobot.shared.training.label_statistics import (
+from zoobot.shared.training.targets import (
     balanced_weights,
     prior_concentrations,
     read_class_weights,
     target_statistics,
 )
-from zoobot.shared.training.loss_checks import check_classification_options, check_regression_options
 
 __all__ = [
     "FinetuneableZoobotClassifier",

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from zoobot.pytorch import encoders, heads, weights
-from zoobot.pytorch.cut import Cut
+from zoobot.pytorch.blocks import Cut
 from zoobot.pytorch.data import network_input, turned
-from zoobot.pytorch.transfers import to_device
+from zoobot.pytorch.devices import to_device
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
 from zoobot.shared.pixels.turned import mean_of_views

@@ -13,20 +13,19 @@ from torch import Tensor, nn
 
 from zoobot.pytorch.data import TensorBatch, network_input
 from zoobot.pytorch.galaxy_model import GalaxyModel
+from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.models.neutral import require_class
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
-from zoobot.shared.training.bad_steps import (
+from zoobot.shared.training.epochs import ValidatedBatch, mean_losses, part_groups, validation_scores
+from zoobot.shared.training.finetune_settings import scheduled_factor, seed_of_batch
+from zoobot.shared.training.steps import (
     STEPS_BETWEEN_CHECKS,
     TrainedBatch,
     refuse_bad_batches,
     refuse_bad_weights,
 )
-from zoobot.shared.training.finetune_settings import scheduled_factor, seed_of_batch
-from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.training.loss_parts import mean_losses, part_groups
 from zoobot.shared.training.taught import TaughtBy
-from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 
 __all__ = ["FinetuneableZoobot"]
 

@@ -13,15 +13,14 @@ from torch import Tensor
 
 from zoobot.pytorch import checkpoint
 from zoobot.pytorch.data import network_input, turned
-from zoobot.pytorch.devices import best_device, ready_on
+from zoobot.pytorch.devices import best_device, ready_on, to_device, to_host, to_numpy
 from zoobot.pytorch.finetune import FinetuneableZoobot
-from zoobot.pytorch.transfers import to_device, to_host, to_numpy
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
-from zoobot.shared.models.hash import hash_model
+from zoobot.shared.models.weights import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member
-from zoobot.shared.parts.shards import ShardSource
 from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.pixels.turned import Turn, mean_of_views
 from zoobot.shared.predicting.members import Member, Start, as_members
@@ -34,7 +33,7 @@ from zoobot.shared.predicting.run import (
 )
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import ShardSource
 
 __all__ = ["predict"]
 

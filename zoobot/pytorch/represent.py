@@ -10,25 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoobot.pytorch.block_features import BlockFeatures
-from zoobot.pytorch.devices import best_device, ready_on
+from zoobot.pytorch.blocks import BlockFeatures
+from zoobot.pytorch.callbacks import head_in_engine
+from zoobot.pytorch.devices import best_device, ready_on, to_device, to_host
 from zoobot.pytorch.encoders import Encoder, load_encoder
-from zoobot.pytorch.head_start import head_in_engine
 from zoobot.pytorch.learner import FinetuneableZoobot
-from zoobot.pytorch.transfers import to_device, to_host
 from zoobot.pytorch.weights import encoder_fields
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.features.representations import Encoding, in_pieces, represent_catalog
 from zoobot.shared.features.tables import FeatureTable
-from zoobot.shared.models.hash import hash_model
-from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.models.weights import hash_model
 from zoobot.shared.pixels.first_images import with_views
-from zoobot.shared.predicting.feature_task import FeatureTask
-from zoobot.shared.predicting.members import Fetch, Member, Start
+from zoobot.shared.predicting.members import FeatureTask, Fetch, Member, Start
 from zoobot.shared.predicting.run import check_request, choose_batch_size
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.shared.training.head_start import fit_best_head
 
 __all__ = ["fit_head", "predict_features", "represent"]

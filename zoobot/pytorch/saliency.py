@@ -22,9 +22,9 @@ from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
-from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = ["explain", "image_gradients", "map_gradients"]
 

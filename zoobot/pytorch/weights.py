@@ -9,9 +9,9 @@ import timm
 import torch
 from torch import nn
 
-from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.encoder_source import timm_config
 from zoobot.shared.models.origin import Origin
-from zoobot.shared.models.weight_checks import check_weights_fit
+from zoobot.shared.models.weights import check_weights_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs import galaxy_files, galaxy_ids
+from zoobot.shared.catalogs.cutouts import describe_place
 from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, PassedOver, id_of_image, image_names
 from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
-from zoobot.shared.catalogs.places import describe_place
 from zoobot.shared.catalogs.splits import split_catalog
-from zoobot.shared.catalogs.table_checks import LEFT_OUT, decoded_frame, refuse_repeated_columns
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, LabelError
+from zoobot.shared.files.table_checks import LEFT_OUT, decoded_frame, refuse_repeated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -49,7 +49,7 @@ class Catalog:
         label_cols: The columns that the labels were read from, in order.
         table: The rows that the catalog was read from, all columns kept.
         name: Where the catalog came from, for messages.
-        place: Where it can be read again (`zoobot.shared.catalogs.places`); None if it was in memory.
+        place: Where it can be read again (`zoobot.shared.catalogs.cutouts`); None if it was in memory.
 
     Example:
         >>> table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["/a.jpg", "/b.jpg"], "ring": [1, 0]})

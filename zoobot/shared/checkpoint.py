@@ -375,6 +375,6 @@ def _move_into_place(draft: Path, folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from zoobot import __version__
+    from zoobot.version import __version__
 
     return {"zoobot": __version__, "python": platform.python_version(), "numpy": np.__version__}

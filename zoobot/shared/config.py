@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar, Literal
 
+from zoobot.choosing.strategy_names import read_strategy
 from zoobot.shared import defaults
-from zoobot.shared.choosing.strategy_names import read_strategy
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.options import (

@@ -13,11 +13,16 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma, expit, gammaln
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import LabelError, MissingPackageError, NonFiniteError, SchemaError
 from zoobot.shared.votes import check_vote_array, sum_by_question
 
@@ -25,11 +30,190 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "Tree",
+    "TreeHeadLoss",
+    "VotedEntries",
     "answer_question_index",
     "dirichlet_multinomial_nll",
     "dirichlet_multinomial_nll_gradient",
     "mixture_nll",
+    "tree_of",
 ]
+
+
+# The vote loss from nothing but the answers that have votes and the questions that were asked, in NumPy.
+#
+# With v(x, c) = lnΓ(x + c) − lnΓ(x) − lnΓ(c + 1), a question with concentrations a (sum A) and votes k
+# (sum N) has the loss v(A, N) − Σ v(a, k). Where votes stand is looked up once, for one batch's loss and
+# its derivative as for the thousand evaluations that find the best head of the same galaxies. The
+# reference is `zoobot.shared.likelihood`.
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Where the answers of each question stand in a table of all answers.
+
+    Attributes:
+        question: The question of each answer, (answers,).
+        first: The first answer of each question, (questions,).
+        length: How many answers each question has, (questions,).
+    """
+
+    question: NDArray
+    first: NDArray
+    length: NDArray
+
+
+def tree_of(question_slices: Sequence[slice]) -> Tree:
+    """The same tree each time for the same slices.
+
+    Raises:
+        SchemaError: If the slices overlap, leave a gap, or do not begin at 0.
+    """
+    return _tree_of(tuple((part.start, part.stop, part.step) for part in question_slices))
+
+
+@lru_cache(maxsize=32)
+def _tree_of(extents: tuple[tuple[int, int, int | None], ...]) -> Tree:
+    question = answer_question_index([slice(*extent) for extent in extents])
+    first = np.array([start for start, _, _ in extents])
+    return Tree(question, first, np.array([stop for _, stop, _ in extents]) - first)
+
+
+class VotedEntries:
+    """Where a table of votes, (galaxies, answers), has any, for losses of many concentrations.
+
+    Args:
+        votes: Above 0 where there are any, (galaxies, answers); NaN where nobody was asked.
+        tree: Where the answers of each question stand.
+
+    Example:
+        >>> entries = VotedEntries(np.array([[3.0, 1.0]]), tree_of([slice(0, 2)]))
+        >>> at = entries.at(np.ones((1, 2)))
+        >>> bool(np.isclose(entries.losses(at), np.log(5)))  # five splits of four votes, all as likely
+        True
+    """
+
+    def __init__(self, votes: NDArray, tree: Tree) -> None:
+        flat = votes.ravel()
+        self._shape = len(votes), len(tree.first)
+        self._voted = np.flatnonzero(flat > 0)
+        cells = _question_of_entry(tree, len(votes))[self._voted]
+        begins = np.ones(len(cells), dtype=bool)
+        np.not_equal(cells[1:], cells[:-1], out=begins[1:])
+        self._asked, self._their_asked = cells[np.flatnonzero(begins)], begins.cumsum()
+        self._their_asked -= 1
+        self._entries, self._asked_of_entry = _entries_of(self._asked, tree)
+        counts = flat[self._voted].astype(np.float64)
+        self._counts = np.concatenate((counts, np.bincount(self._their_asked, counts, len(self._asked))))
+        self._log_factorials = _log_factorial(self._counts)
+
+    def at(self, concentrations: NDArray) -> tuple[NDArray, NDArray]:
+        """Concentrations, (galaxies, answers), where they matter, without and with the votes."""
+        flat = concentrations.ravel()
+        of_questions = np.bincount(self._asked_of_entry, flat[self._entries], len(self._asked))
+        x = np.concatenate((flat[self._voted], of_questions))
+        return x, x + self._counts
+
+    def losses(self, at: tuple[NDArray, NDArray]) -> NDArray[np.float64]:
+        """The loss of each question, in nats, (galaxies, questions); exactly 0 where nobody was asked."""
+        x, x_plus_c = at
+        value = gammaln(x_plus_c)
+        value -= gammaln(x)
+        value -= self._log_factorials
+        answers = len(self._voted)
+        loss = np.zeros(self._shape)
+        of_answers = np.bincount(self._their_asked, value[:answers], len(self._asked))
+        loss.reshape(-1)[self._asked] = value[answers:] - of_answers
+        return loss
+
+    def slopes(self, at: tuple[NDArray, NDArray], weights: NDArray | None, gradient: NDArray) -> NDArray:
+        """The derivative of the losses, each times its weight, by the concentrations.
+
+        Args:
+            at: Where: see `at`.
+            weights: (galaxies, questions); None weighs all alike.
+            gradient: Zeros, (galaxies, answers), which are filled and returned.
+        """
+        x, x_plus_c = at
+        slope = digamma(x_plus_c)
+        slope -= digamma(x)
+        of_answers, of_questions = slope[: len(self._voted)], slope[len(self._voted) :]
+        if weights is not None:
+            of_asked = weights.ravel()[self._asked]
+            of_questions *= of_asked
+            of_answers *= of_asked[self._their_asked]
+        flat = gradient.reshape(-1)
+        flat[self._entries] = of_questions[self._asked_of_entry]
+        flat[self._voted] = of_questions[self._their_asked] - of_answers
+        return gradient
+
+
+class TreeHeadLoss:
+    """The loss of a tree's head as a function of what its linear layer gives: see `head_optimum.HeadLoss`.
+
+    Args:
+        question_slices: Where each question's answers stand: `Schema.question_slices`.
+
+    Example:
+        >>> losses, slopes = TreeHeadLoss([slice(0, 2)])(np.zeros((1, 2)), np.array([[4.0, 0.0]]))
+        >>> bool(slopes[0, 0] < 0 < slopes[0, 1])  # more concentration on the chosen answer fits better
+        True
+    """
+
+    def __init__(self, question_slices: Sequence[slice]) -> None:
+        self._tree = tree_of(question_slices)
+        self._votes: NDArray | None = None
+
+    def __call__(self, outputs: NDArray, votes: NDArray) -> tuple[NDArray, NDArray]:
+        """Losses, (galaxies,), and their derivatives by the outputs, (galaxies, answers)."""
+        if votes is not self._votes:  # a search asks again and again about the same galaxies
+            self._votes, self._entries = votes, VotedEntries(votes, self._tree)
+        share = expit(outputs)
+        at = self._entries.at(defaults.CONCENTRATION_MIN + defaults.CONCENTRATION_RANGE * share)
+        slopes = self._entries.slopes(at, None, np.zeros(outputs.shape))
+        slopes *= defaults.CONCENTRATION_RANGE * share * (1 - share)
+        return self._entries.losses(at).sum(axis=1), slopes
+
+
+def _log_factorial(counts: NDArray) -> NDArray:
+    """lnΓ(c + 1), looked up where all counts are whole and not many."""
+    table = _log_factorials()
+    if len(counts) and counts.max() < len(table):
+        whole = counts.astype(np.intp)
+        if (whole == counts).all():
+            return table.take(whole)
+    return gammaln(counts + 1)
+
+
+@lru_cache(maxsize=1)
+def _log_factorials() -> NDArray:
+    return gammaln(np.arange(1.0, 1025.0))
+
+
+def _entries_of(cells: NDArray, tree: Tree) -> tuple[NDArray, NDArray]:
+    """Where the answers of some cells of a flattened (batch, questions) table stand in that of the answers.
+
+    Returns:
+        The entries of the flattened (batch, answers) table, and for each its cell's position among `cells`.
+    """
+    row, question = np.divmod(cells, len(tree.first))
+    lengths = tree.length[question]
+    shift = row * len(tree.question)
+    shift += tree.first[question]
+    shift += lengths
+    shift -= lengths.cumsum()
+    position = np.repeat(np.arange(len(cells)), lengths)
+    entries = shift[position]
+    entries += np.arange(len(position))
+    return entries, position
+
+
+@lru_cache(maxsize=8)
+def _question_of_entry(tree: Tree, batch_size: int) -> NDArray:
+    """The cell of a flattened (batch, questions) table for each entry of a flattened (batch, answers) one."""
+    return (len(tree.first) * np.arange(batch_size)[:, None] + tree.question).ravel()
+
 
 FloatArray = NDArray[np.float64]
 ROWS_IN_MESSAGE = 5

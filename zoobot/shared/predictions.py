@@ -2,30 +2,241 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
+from zoobot.shared.imports import import_optional
 from zoobot.shared.loader import Failure
-from zoobot.shared.parts.reading import Parts
-from zoobot.shared.predicting.formats import find_format
+from zoobot.shared.tables.formats import PARQUET, find_format
+from zoobot.shared.tables.manifest import Manifest, read_manifest
+from zoobot.shared.tables.part_folder import PartFolder, intact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from zoobot.shared.predicting.table_layout import Format
+    from zoobot.shared.tables.layout import Format
+    from zoobot.shared.votes import FloatArray
 
 __all__ = [
+    "Parts",
     "Predictions",
     "failure_table",
     "intact_table",
     "read_prediction_chunks",
     "read_prediction_metadata",
     "read_predictions",
+    "read_samples",
 ]
+
+
+# Prediction tables with several samples of each galaxy, as arrays, a part at a time.
+
+_ROWS_AT_ONCE = 16_384
+
+
+def read_samples(
+    predictions: str | Path, columns: Sequence[str], *, rows: int | None = None
+) -> Iterator[tuple[list[str], FloatArray]]:
+    """The predictions of a table, a part of the galaxies at a time.
+
+    Args:
+        predictions: The table that `predict` wrote, with a `sample` column or without.
+        columns: The predicted columns.
+        rows: Most rows read at once; None is a number that suits.
+
+    Yields:
+        Ids, and what is predicted of them, (samples, galaxies, columns).
+
+    Raises:
+        PredictionsError: If the file can't be read, lacks a column, or has not the same samples of every
+            galaxy.
+    """
+    columns = list(columns)
+    waiting: pd.DataFrame | None = None
+    for chunk in read_prediction_chunks(predictions, rows=rows or _ROWS_AT_ONCE):
+        missing = [name for name in columns if name not in chunk]
+        if missing:
+            msg = f"{predictions} is no table of these predictions: it lacks {missing[:5]}"
+            raise PredictionsError(msg)
+        if "sample" not in chunk:
+            yield chunk["id_str"].tolist(), chunk[columns].to_numpy(dtype=np.float64)[None]
+            continue
+        table = chunk if waiting is None else pd.concat([waiting, chunk], ignore_index=True)
+        complete = _last_start(table["sample"].to_numpy())
+        waiting = table.iloc[complete:]
+        if complete:
+            yield _unstack(table.iloc[:complete], columns, predictions)
+    if waiting is not None and len(waiting):
+        yield _unstack(waiting, columns, predictions)
+
+
+def _last_start(samples: np.ndarray) -> int:
+    """Where the last group of galaxies begins: `predict` writes a group's sample 0, then its 1, and so on."""
+    starts = np.flatnonzero((samples[1:] == 0) & (samples[:-1] != 0))
+    return int(starts[-1]) + 1 if len(starts) else 0
+
+
+def _unstack(
+    table: pd.DataFrame, columns: list[str], predictions: str | Path
+) -> tuple[list[str], FloatArray]:
+    """Rows of whole groups as (samples, galaxies, columns)."""
+    samples = table["sample"].to_numpy()
+    count = int(samples.max()) + 1
+    order = np.argsort(samples, kind="stable")
+    ids = table["id_str"].to_numpy()[order]
+    each = np.bincount(samples, minlength=count)
+    if (each != each[0]).any() or (ids.reshape(count, -1) != ids[: each[0]]).any():
+        msg = f"{predictions} must hold the same {count} samples of every galaxy, in the order of `predict`"
+        raise PredictionsError(msg)
+    values = table[columns].to_numpy(dtype=np.float64)[order]
+    return ids[: each[0]].tolist(), values.reshape(count, -1, len(columns))
+
+
+# Reads a folder of prediction parts: as one table, or a few rows at a time, in the order of the catalog.
+
+_SHOWN = 20
+_REASON_CHARACTERS = 100
+
+
+class Parts:
+    """A folder of parts that is read.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        PredictionsError: If it is no such folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = PartFolder(path)
+        self.manifest: Manifest = read_manifest(self.folder)
+        self.done = self.folder.done()
+        if self.done and self.done[-1] >= self.manifest.part_count:
+            msg = (
+                f"{self.folder.part(self.done[-1])} is none of the {self.manifest.part_count:,} parts that "
+                f"{self.folder.manifest} speaks of: it was put there by hand; take it away"
+            )
+            raise PredictionsError(msg)
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the parts that are not there yet."""
+        return sorted(set(range(self.manifest.part_count)) - set(self.done))
+
+    def require_all(self) -> None:
+        """Raise a PredictionsError that names the missing parts, if there are any."""
+        missing = self.missing
+        if not missing:
+            return
+        listed = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+        msg = (
+            f"{self.folder.path} lacks {len(missing):,} of {self.manifest.part_count:,} parts ({listed}): "
+            "give the command that makes them again (`zoobot status` shows it), or take what there is by "
+            "`zoobot merge --partial`"
+        )
+        raise PredictionsError(msg)
+
+    def count_rows(self) -> int:
+        """How many rows the parts that are there have."""
+        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
+        count = 0
+        for number in self.done:
+            with self._part(number) as path:
+                count += int(parquet.read_metadata(path).num_rows)
+        return count
+
+    def read_chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows of the parts that are there, so many at most at a time."""
+        for number in self.done:
+            with self._part(number) as path:
+                yield from PARQUET.read_chunks(path, rows)
+
+    def read_table(self) -> pd.DataFrame:
+        """The rows of the parts that are there, as one table."""
+        tables = []
+        for number in self.done:
+            with self._part(number) as path:
+                tables.append(PARQUET.read_table(path))
+        return pd.concat(tables, ignore_index=True)
+
+    def read_metadata(self) -> dict[str, Any]:
+        """What the parts say of their origin.
+
+        Raises:
+            PredictionsError: If there is no part.
+        """
+        with self._part(self._first()) as path:
+            return PARQUET.read_metadata(path)
+
+    def read_columns(self) -> list[str]:
+        """The columns of the tables, `id_str` first."""
+        return list(self._layout.names)
+
+    def read_dtype(self) -> str:
+        """The type that the tables keep numbers in."""
+        return str(self._layout.types[-1].to_pandas_dtype().__name__)
+
+    def _first(self) -> int:
+        if not self.done:
+            msg = f"{self.folder.path} has no parts yet"
+            raise PredictionsError(msg)
+        return self.done[0]
+
+    @cached_property
+    def _layout(self) -> Any:
+        """The Arrow schema of the first part, which that of all others must equal."""
+        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
+        path = self.folder.part(self._first())
+        with intact(path):
+            return parquet.read_schema(path)
+
+    @contextmanager
+    def _part(self, number: int) -> Iterator[Path]:
+        """The file of a part, once its columns are found to be those of the first, and its rows all there.
+
+        Raises:
+            PredictionsError: If it, or what is read of it meanwhile, is damaged.
+        """
+        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
+        path, layout = self.folder.part(number), self._layout
+        with intact(path):
+            found = parquet.read_metadata(path)
+            if not found.schema.to_arrow_schema().equals(layout):
+                msg = f"its columns are not those of {self.folder.part(self.done[0]).name}"
+                raise ValueError(msg)
+            galaxies = self.manifest.count([number]) - self.folder.count_failures_of(number)
+            if found.num_rows != galaxies * self.manifest.samples:
+                msg = f"it has {found.num_rows:,} rows, not {self.manifest.samples:,} of each of "
+                raise ValueError(msg + f"{galaxies:,} galaxies")
+            yield path
+
+    def count_failures(self) -> int:
+        """How many galaxies of the parts that are there failed."""
+        return self.folder.count_failures(self.done)
+
+    def read_failures(self) -> Iterator[pd.DataFrame]:
+        """Their failures, a part at a time."""
+        return self.folder.read_failures()
+
+    def frequent_reasons(self, most: int) -> list[tuple[str, int]]:
+        """The most frequent reasons of failures, and how often; those that differ in figures count as one."""
+        counts: Counter[str] = Counter()
+        for failures in self.read_failures():
+            counts.update(
+                failures["reason"].str.replace(r"\d+", "N", regex=True).str.slice(0, _REASON_CHARACTERS)
+            )
+        return counts.most_common(most)
+
 
 _ROWS_IN_MEMORY = 65_536
 

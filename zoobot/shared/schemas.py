@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from zoobot.shared.errors import SchemaError
 from zoobot.shared.trees import surveys
 from zoobot.shared.trees import text as tree_text
-from zoobot.shared.trees.checks import not_found
-from zoobot.shared.trees.tree import Answer, Question, Schema
+from zoobot.shared.trees.tree import Answer, Question, Schema, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,13 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.training.epochs import EpochLog, EpochProgress, ValidatedBatch, validation_scores
 from zoobot.shared.training.finetune_settings import seed_of_batch
-from zoobot.shared.training.log import EpochLog, EpochProgress
-from zoobot.shared.training.validation import ValidatedBatch, validation_scores
 from zoobot.tensorflow.strategies import agree_on
 
 if TYPE_CHECKING:
-    from zoobot.shared.training.best_epoch import BestEpoch
+    from zoobot.shared.training.epochs import BestEpoch
     from zoobot.tensorflow.data import TensorBatches
     from zoobot.tensorflow.last_checkpoint import Progress as RunProgress
 

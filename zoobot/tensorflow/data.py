@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.errors import ZoobotError
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.pixels.turned import Turn
-from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
 from zoobot.shared.training.feature_loader import FeatureLoader
-from zoobot.shared.training.galaxy_data import GalaxyData
+from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS
 
 if TYPE_CHECKING:
     from zoobot.shared.loader import Batch, GalaxyLoader
@@ -28,7 +28,7 @@ _STEPS_AHEAD = 16
 class GalaxyDataModule(GalaxyData):
     """Labelled galaxies as batches of tensors, or as a `tf.data.Dataset`.
 
-    Arguments, checks and pixels are those of `zoobot.shared.training.galaxy_data.GalaxyData`, in either
+    Arguments, checks and pixels are those of `zoobot.shared.galaxy_data.GalaxyData`, in either
     engine; each batch is a `TensorBatch`.
 
     Example:

@@ -17,12 +17,10 @@ from zoobot.shared.architectures import (
     get_architecture,
 )
 from zoobot.shared.errors import CheckpointError, EncoderError
-from zoobot.shared.models.encoder_input import adapt_weights, requested_preprocessing
+from zoobot.shared.models.adapting import adapt_preprocessing, resample_positions
 from zoobot.shared.models.encoder_names import resolve_encoder
-from zoobot.shared.models.encoder_source import MODULE_PREFIX
-from zoobot.shared.models.input_channels import adapt_preprocessing
+from zoobot.shared.models.encoder_source import MODULE_PREFIX, adapt_weights, requested_preprocessing
 from zoobot.shared.models.origin import Origin
-from zoobot.shared.models.position_embeddings import resample_positions
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.tensorflow.encoder import Encoder
 from zoobot.tensorflow.families import Network, build_network

@@ -24,7 +24,7 @@ from zoobot.shared.training.feature_loader import FrozenPart
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow import encoders, heads, weights
-from zoobot.tensorflow.cut import Cut
+from zoobot.tensorflow.blocks import Cut
 from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.strategies import copies_of

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from zoobot.shared import defaults
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
-from zoobot.shared.training.head_checks import (
+from zoobot.shared.training.checks import (
     check_features_shape,
     check_head,
     checked_calibration,
@@ -71,8 +71,8 @@ class _CalibratedHead(_Head):
     def set_calibration(self, factors: ArrayLike) -> None:
         """Multiply what predictions are made of by these factors from now on, (factors,).
 
-        `zoobot.shared.certainty.calibration` finds those of a tree, one for each answer;
-        `zoobot.shared.certainty.temperature` the one of all classes, and those of labels, one for each.
+        `zoobot.certainty.calibration` finds those of a tree, one for each answer;
+        `zoobot.certainty.temperature` the one of all classes, and those of labels, one for each.
 
         Raises:
             LabelError: If there are not so many finite numbers above 0.

@@ -14,23 +14,198 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.files.safe import replacing
 from zoobot.shared.files.tensors import check_header, write_tensors
+from zoobot.shared.files.whole import replacing
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.training.save_times import BATCHES_BETWEEN_TALKS, SaveTimes
+from zoobot.shared.training.steps import (
+    BATCHES_BETWEEN_TALKS,
+    STEPS_BETWEEN_CHECKS,
+    SaveTimes,
+    TrainedBatch,
+    decay_at,
+    refuse_bad_batches,
+    refuse_bad_weights,
+)
 from zoobot.tensorflow import weights
 from zoobot.tensorflow.strategies import has_several_processes, tell_processes, totals_of
 
 if TYPE_CHECKING:
-    from zoobot.shared.training.best_epoch import BestEpoch
-    from zoobot.tensorflow.averaged_weights import AveragedWeights
-    from zoobot.tensorflow.bad_steps import NonFiniteGuard
+    from zoobot.shared.training.epochs import BestEpoch
     from zoobot.tensorflow.callbacks import GatheredSteps
+    from zoobot.tensorflow.data import TensorBatches
     from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = ["LastCheckpoint", "Progress", "read_last"]
+__all__ = ["AveragedWeights", "LastCheckpoint", "NonFiniteGuard", "Progress", "SwapWeights", "read_last"]
+
+
+# Stop at a training loss or weight that is not finite, and name the galaxies, without slowing steps.
+
+
+class NonFiniteGuard(keras.callbacks.Callback):
+    """Look at the losses of the last steps, which the model keeps, every so many steps.
+
+    Args:
+        trainer: Tells the epoch, and where in it this part of the run began.
+        batches: Tell which galaxies a step had.
+    """
+
+    def __init__(self, trainer: Any, batches: TensorBatches) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.batches = batches
+        self._unchecked: list[tuple[int, int]] = []
+        self._last: TrainedBatch | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Check if there are enough steps to look at."""
+        self._unchecked.append((self.trainer.current_epoch, self.trainer.first_batch + batch))
+        if len(self._unchecked) == STEPS_BETWEEN_CHECKS:
+            self.check_losses()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Check what was learned before it is scored."""
+        self.check_losses()
+
+    def check_losses(self) -> None:
+        """Raise if a loss since the last call is not finite.
+
+        Raises:
+            NonFiniteError: Naming the galaxies of the first such step.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        if not unchecked:
+            return
+        tables = [table[-len(unchecked) :] for table in self.model.recent_losses()]
+        trained = [self._batch(*step, [t[row] for t in tables]) for row, step in enumerate(unchecked)]
+        refuse_bad_batches(trained)
+        self._last = trained[-1]
+
+    def _batch(self, epoch: int, number: int, padded: list[np.ndarray]) -> TrainedBatch:
+        """The batches of this process's devices as one."""
+        ids = self.batches.ids_of(epoch, number)
+        losses = [losses[: len(names)] for losses, names in zip(padded, ids, strict=True)]
+        return TrainedBatch(epoch, number, np.concatenate(losses), [name for names in ids for name in names])
+
+    def check_weights(self, arrays: dict[str, np.ndarray]) -> None:
+        """Raise if a weight is not finite.
+
+        Raises:
+            NonFiniteError: Naming galaxies of the last step.
+        """
+        finite = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
+        refuse_bad_weights(self._last, are_finite=finite)
+
+
+# Validate, and keep, a running average of the weights instead of the weights of the last step.
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Averages every parameter that learns, and the norm statistics, over the steps of a run.
+
+    It stands before what validates and keeps the best model; a `SwapWeights` before these, and one after
+    them, put the average in the place of the weights meanwhile.
+
+    Args:
+        model: What learns.
+        decay: The share of the average that stays at each step, in the long run.
+    """
+
+    def __init__(self, model: FinetuneableZoobot, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.updates = 0
+        self.swapped = False
+        self._live = _averaged(model)
+        self.average = {name: tf.Variable(v.value, trainable=False) for name, v in self._live.items()}
+        self._follow = tf.function(self._follow_eagerly)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Begin with the weights as they are, or with those of the run that goes on."""
+        self._steps = self._steps_taken()
+        if not self.updates:
+            for name, average in self.average.items():
+                average.assign(self._live[name].value)
+
+    def _steps_taken(self) -> int:
+        return int(self.model.optimizer.iterations.value.numpy())
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Move the average, if this batch ended with a step."""
+        self._keep_up()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Move it for the last step of an epoch, which may come after its last batch."""
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        steps = self._steps_taken()
+        if steps == self._steps:
+            return
+        self._steps = steps
+        self._follow(tf.constant(1 - decay_at(self.updates, self.decay), tf.float64))
+        self.updates += 1
+
+    def _follow_eagerly(self, share: tf.Tensor) -> None:
+        for name, average in self.average.items():
+            live = tf.convert_to_tensor(self._live[name])
+            average.assign_add(tf.cast(share, live.dtype) * (live - average))
+
+    def swap(self) -> None:
+        """Put the average in the place of the weights, or the weights back."""
+        for name, average in self.average.items():
+            kept = average.numpy()
+            average.assign(self._live[name].value)
+            self._live[name].assign(kept)
+        self.swapped = not self.swapped
+
+    def put_back(self) -> None:
+        """Put the weights back where validation was interrupted."""
+        if self.swapped:
+            self.swap()
+
+    def state(self) -> tuple[int, dict[str, np.ndarray]]:
+        """What a resumed run must know: how many updates there were, and the average."""
+        return self.updates, {name: np.asarray(average.numpy()) for name, average in self.average.items()}
+
+    def load_state(self, updates: int, average: dict[str, np.ndarray]) -> None:
+        """Take up a killed run's average."""
+        self.updates = updates
+        for name, variable in self.average.items():
+            variable.assign(average[name])
+
+
+class SwapWeights(keras.callbacks.Callback):
+    """At the end of an epoch, swap the weights and their average.
+
+    Args:
+        average: Holds the average.
+    """
+
+    def __init__(self, average: AveragedWeights) -> None:
+        super().__init__()
+        self.average = average
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Swap them, if there is an average yet."""
+        if self.average.updates:
+            self.average.swap()
+
+
+def _averaged(model: FinetuneableZoobot) -> dict[str, Any]:
+    """Parameters that learn, and the statistics that training changes."""
+    named = model.encoder.timm_variables()
+    learning = {id(variable) for variable, _ in model.learning}
+    chosen = {
+        f"encoder.{name}": v
+        for name, v in named.items()
+        if id(v) in learning or name.endswith(("running_mean", "running_var"))
+    }
+    linear = model.head.linear
+    return chosen | {"head.linear.weight": linear.kernel, "head.linear.bias": linear.bias}
+
 
 _PARTS = ("encoder", "head", "optimizer", "average", "sums")
 

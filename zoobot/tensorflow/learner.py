@@ -10,19 +10,51 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.models.neutral import require_class
 from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
-from zoobot.shared.training.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.training.loss_parts import part_groups
+from zoobot.shared.training.epochs import mean_losses, part_groups
 from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow.galaxy_model import GalaxyModel
 from zoobot.tensorflow.keras_settings import stated
-from zoobot.tensorflow.loss_sums import LossSums
 from zoobot.tensorflow.optimiser import AdamW
 from zoobot.tensorflow.strategies import over_devices, totals_of
 
-__all__ = ["FinetuneableZoobot"]
+__all__ = ["FinetuneableZoobot", "LossSums"]
+
+
+# The training losses of each question and campaign, added up over an epoch where the losses are.
+
+
+class LossSums(keras.metrics.Metric):
+    """Sums of the parts of a loss, and of how many galaxies each is a sum of.
+
+    Args:
+        names: A name for each sum, from `zoobot.shared.training.epochs.part_groups`.
+        members: Which parts each sum adds up, (parts, sums), of ones and zeros.
+    """
+
+    def __init__(self, names: list[str], members: np.ndarray) -> None:
+        super().__init__(name="loss_sums")
+        self.names = names
+        self._members = tf.constant(members, tf.as_dtype(self.dtype))
+        self.sums = self.add_variable((2, len(names)), initializer="zeros", name="sums")
+
+    def update_state(self, parts: tf.Tensor) -> None:
+        """Count the parts of a batch, (batch, parts); a question nobody was asked has exactly 0."""
+        parts = tf.cast(parts, self._members.dtype)
+        sums = tf.reduce_sum(parts @ self._members, axis=0)
+        asked = tf.cast(parts != 0, parts.dtype) @ self._members > 0
+        self.sums.assign_add(tf.stack([sums, tf.reduce_sum(tf.cast(asked, parts.dtype), axis=0)]))
+
+    def result(self) -> Any:
+        """The sums and the numbers of galaxies, (2, sums)."""
+        return self.sums.value
+
+    def means(self, sums: np.ndarray) -> dict[str, float]:
+        """The mean of each sum over the galaxies that were asked, named `train_…`, from all devices' sums."""
+        return mean_losses(self.names, *sums)
 
 
 class FinetuneableZoobot(GalaxyModel):

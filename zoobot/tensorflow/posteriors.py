@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from zoobot.shared import defaults
-from zoobot.shared.optional import import_optional
+from zoobot.shared.imports import import_optional
 from zoobot.shared.posteriors import (
     IntervalKind,
     check_concentrations,
@@ -15,8 +15,8 @@ from zoobot.shared.posteriors import (
     expected_fractions,
     fraction_intervals,
     probability_asked,
+    vote_intervals,
 )
-from zoobot.shared.trees.predictive_votes import vote_intervals
 from zoobot.shared.trees.tree import Schema
 
 __all__ = ["TreePosterior"]

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
-from zoobot.shared.models.hash import hash_model
+from zoobot.shared.models.weights import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member
-from zoobot.shared.parts.shards import ShardSource
 from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.members import Member, Start, as_members
@@ -28,7 +28,7 @@ from zoobot.shared.predicting.run import (
 )
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.devices import choose_precision, in_precision

@@ -16,15 +16,14 @@ from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.features.representations import Encoding, in_pieces, represent_catalog
 from zoobot.shared.features.tables import FeatureTable
-from zoobot.shared.models.hash import hash_model
-from zoobot.shared.parts.shards import ShardSource
+from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.models.weights import hash_model
 from zoobot.shared.pixels.first_images import with_views
-from zoobot.shared.predicting.feature_task import FeatureTask
-from zoobot.shared.predicting.members import Fetch, Member, Start
+from zoobot.shared.predicting.members import FeatureTask, Fetch, Member, Start
 from zoobot.shared.predicting.run import check_request, choose_batch_size
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.shared.training.head_start import fit_best_head
-from zoobot.tensorflow.block_features import BlockFeatures
+from zoobot.tensorflow.blocks import BlockFeatures
 from zoobot.tensorflow.encoders import Encoder, load_encoder
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 from zoobot.tensorflow.head_start import head_in_engine

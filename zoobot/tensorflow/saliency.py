@@ -19,10 +19,10 @@ from zoobot.shared.architectures import VisionTransformer
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.shared.tasks import TreeTask
-from zoobot.shared.training.galaxy_data import CatalogSource
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.families import Network

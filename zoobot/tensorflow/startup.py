@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.import_order import must_load_triton
+from zoobot.shared.imports import must_load_triton
 
 __all__ = ["import_keras"]
 

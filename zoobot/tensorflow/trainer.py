@@ -19,21 +19,23 @@ from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.public_names import advise, unknown_option
-from zoobot.shared.training.bad_steps import STEPS_BETWEEN_CHECKS
-from zoobot.shared.training.best_epoch import BestEpoch
-from zoobot.shared.training.finetune_settings import scheduled_factor
+from zoobot.shared.training.epochs import BestEpoch, EpochProgress
+from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names, scheduled_factor
 from zoobot.shared.training.head_start import keep_start, start_head, wants_start
-from zoobot.shared.training.log import EpochProgress
-from zoobot.shared.training.save_times import SaveTimes
+from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS, SaveTimes
 from zoobot.shared.training.taught import keep_split
-from zoobot.shared.training.trainer_checks import check_trainer_options, in_our_names
 from zoobot.tensorflow import callbacks, weights
-from zoobot.tensorflow.averaged_weights import AveragedWeights, SwapWeights
-from zoobot.tensorflow.bad_steps import NonFiniteGuard
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
 from zoobot.tensorflow.head_start import head_in_engine
-from zoobot.tensorflow.last_checkpoint import LastCheckpoint, Progress, read_last
+from zoobot.tensorflow.last_checkpoint import (
+    AveragedWeights,
+    LastCheckpoint,
+    NonFiniteGuard,
+    Progress,
+    SwapWeights,
+    read_last,
+)
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of, spread
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.models.encoder_input import timm_config
+from zoobot.shared.models.encoder_source import timm_config
 from zoobot.shared.models.origin import Origin
-from zoobot.shared.models.weight_checks import check_weights_fit
+from zoobot.shared.models.weights import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables
 

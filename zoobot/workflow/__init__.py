@@ -13,25 +13,24 @@ Example:
     0.87
 """
 
-from zoobot.workflow.anomaly_search import AnomaliesResult, anomalies
-from zoobot.workflow.calibrating import CalibrateResult, calibrate
-from zoobot.workflow.dask_prediction import predict_on, predict_on_cluster
-from zoobot.workflow.demonstration import DemoResult, demo
-from zoobot.workflow.evaluation import Evaluation, evaluate
-from zoobot.workflow.explaining import ExplainResult, explain
-from zoobot.workflow.exploring import ExploreResult, explore
-from zoobot.workflow.exporting import ConvertResult, ExportResult, convert, export
-from zoobot.workflow.looping import LoopResult, loop
-from zoobot.workflow.part_merging import merge
-from zoobot.workflow.prediction import predict
-from zoobot.workflow.prediction_result import PredictResult
-from zoobot.workflow.prioritising import PrioritiseResult, prioritise
-from zoobot.workflow.rating import RateResult, rate
-from zoobot.workflow.reducing import ReduceResult, reduce
-from zoobot.workflow.representing import RepresentResult, represent
-from zoobot.workflow.resuming import resumed_options
-from zoobot.workflow.similarity_search import SimilarResult, similar
-from zoobot.workflow.training import TrainingResult, finetune, train
+from zoobot.workflow.anomalies import AnomaliesResult, anomalies
+from zoobot.workflow.calibrate import CalibrateResult, calibrate
+from zoobot.workflow.dask import predict_on, predict_on_cluster
+from zoobot.workflow.demo import DemoResult, demo
+from zoobot.workflow.evaluate import Evaluation, evaluate
+from zoobot.workflow.explain import ExplainResult, explain
+from zoobot.workflow.explore import ExploreResult, explore
+from zoobot.workflow.export import ConvertResult, ExportResult, convert, export
+from zoobot.workflow.finetune import TrainingResult, finetune, train
+from zoobot.workflow.loop import LoopResult, loop
+from zoobot.workflow.parts import merge
+from zoobot.workflow.predict import PredictResult, predict
+from zoobot.workflow.prioritise import PrioritiseResult, prioritise
+from zoobot.workflow.rate import RateResult, rate
+from zoobot.workflow.reduce import ReduceResult, reduce
+from zoobot.workflow.represent import RepresentResult, represent
+from zoobot.workflow.run_folder import resumed_options
+from zoobot.workflow.similar import SimilarResult, similar
 
 __all__ = [
     "AnomaliesResult",

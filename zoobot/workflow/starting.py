@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoobot.shared import defaults, plots
+from zoobot import plots
+from zoobot.shared import defaults
 from zoobot.shared.augment import make_view
 from zoobot.shared.config import TrainOptions
 from zoobot.shared.counting_bar import duration, tell
 from zoobot.shared.errors import ImageError
+from zoobot.shared.galaxy_data import labels_of
 from zoobot.shared.images import read_image
 from zoobot.shared.preprocessing import describe_pixels
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
 from zoobot.shared.training.blocks import count_trainable_blocks
-from zoobot.shared.training.galaxy_data import labels_of
 
 if TYPE_CHECKING:
     from zoobot.shared.augment import Augmentation

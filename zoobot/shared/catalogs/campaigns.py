@@ -13,8 +13,8 @@ from zoobot.shared.errors import CatalogError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zoobot.shared.galaxy_data import CatalogSource
     from zoobot.shared.schemas import Schema
-    from zoobot.shared.training.galaxy_data import CatalogSource
 
 __all__ = ["join_catalogs"]
 

@@ -19,10 +19,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from zoobot.shared.catalogs.table_checks import has_compression, refuse_bombs, room_for_packed
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.optional import import_optional
+from zoobot.shared.files.table_checks import has_compression, refuse_bombs, room_for_packed
+from zoobot.shared.imports import import_optional
 
 __all__ = ["DELIMITED_SUFFIXES", "Delimited", "open_text", "open_unpacked"]
 

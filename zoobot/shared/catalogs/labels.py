@@ -1,4 +1,4 @@
-"""Labels as numbers: read from a table's columns, or made from class names."""
+"""Labels as numbers, and rows chosen by "COLUMN=VALUE"."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.errors import LabelError
+from zoobot.shared.errors import ConfigError, LabelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["encode_labels", "read_labels"]
+    import pandas as pd
+
+__all__ = ["encode_labels", "read_labels", "split_selection", "where_equal"]
+
 
 _SHOWN = 10
 # Python refuses to read integers of thousands of digits.
@@ -120,3 +123,42 @@ def _in_order(names: set[str]) -> list[str]:
     if all(_WHOLE.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (int(name), name))  # 1 and 01 too have one order
     return sorted(names)
+
+
+# Rows chosen by "COLUMN=VALUE".
+
+
+def split_selection(select: str) -> tuple[str, str]:
+    """The column and the value of a selection.
+
+    Raises:
+        ConfigError: If it is not of the form COLUMN=VALUE.
+
+    Example:
+        >>> split_selection("split=test")
+        ('split', 'test')
+    """
+    column, equals, value = select.partition("=")
+    if not equals:
+        msg = f"--select must be COLUMN=VALUE, got {select!r}"
+        raise ConfigError(msg)
+    return column, value
+
+
+def where_equal(column: pd.Series, value: str) -> np.ndarray:
+    """Which entries of a column are a value: the same text, or the same number.
+
+    Example:
+        >>> import pandas as pd
+        >>> where_equal(pd.Series(["1", "1.0", "one"]), "1").tolist()
+        [True, True, False]
+    """
+    import pandas as pd
+
+    texts = column.astype(str)
+    equal = (texts == value).to_numpy(dtype=bool)
+    try:
+        number = float(value)
+    except ValueError:
+        return equal
+    return equal | (pd.to_numeric(texts, errors="coerce") == number).to_numpy(dtype=bool)

@@ -19,8 +19,11 @@ import pandas as pd
 
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, Delimited, open_unpacked
 from zoobot.shared.catalogs.image_folders import PassedOver, id_of_image, image_names, is_image_name
-from zoobot.shared.catalogs.parquet_pages import page_sizes
-from zoobot.shared.catalogs.table_checks import (
+from zoobot.shared.catalogs.votables import read_votable
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.files.parquet_pages import page_sizes
+from zoobot.shared.files.spreadsheets import unguarded
+from zoobot.shared.files.table_checks import (
     LEFT_OUT,
     decode_text,
     decoded_frame,
@@ -31,10 +34,7 @@ from zoobot.shared.catalogs.table_checks import (
     room_for_packed,
     room_for_repeated,
 )
-from zoobot.shared.catalogs.votables import read_votable
-from zoobot.shared.errors import CatalogError
-from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.optional import import_optional
+from zoobot.shared.imports import import_optional
 
 __all__ = ["TABLE_SUFFIXES", "RowChunk", "Rows", "TableRows", "open_rows", "open_table"]
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
-from zoobot.shared.catalogs.table_checks import find_column
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError
+from zoobot.shared.files.table_checks import find_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

@@ -15,15 +15,13 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog, check_columns
 from zoobot.shared.catalogs import galaxy_files
-from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts
-from zoobot.shared.catalogs.galaxy_ids import both_places, exact_ids
+from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
+from zoobot.shared.catalogs.galaxy_ids import IdHashes, both_places, exact_ids
+from zoobot.shared.catalogs.labels import split_selection, where_equal
 from zoobot.shared.catalogs.listings import open_listing
-from zoobot.shared.catalogs.places import describe_place
 from zoobot.shared.catalogs.rows import Rows, TableRows, open_rows
-from zoobot.shared.catalogs.selection import split_selection, where_equal
-from zoobot.shared.catalogs.table_checks import LEFT_OUT
-from zoobot.shared.catalogs.unique_ids import IdHashes
 from zoobot.shared.errors import CatalogError
+from zoobot.shared.files.table_checks import LEFT_OUT
 
 __all__ = ["CatalogFacts", "CatalogPart", "CatalogStream"]
 
@@ -79,7 +77,7 @@ class CatalogStream:
         select: The selection.
         part_rows: Galaxies in the parts that it will be read in; say it before anything is read, which spares
             `parts` a second look at all rows.
-        place: Where it can be read again (`zoobot.shared.catalogs.places`); None if it was in memory.
+        place: Where it can be read again (`zoobot.shared.catalogs.cutouts`); None if it was in memory.
 
     Raises:
         CatalogError: If the source can't be read, or lacks a column.

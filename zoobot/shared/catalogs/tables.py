@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.rows import TABLE_SUFFIXES, DelimitedRows, TableRows, open_table
-from zoobot.shared.catalogs.table_checks import LEFT_OUT, refuse_repeated_columns
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.optional import import_optional
+from zoobot.shared.files.table_checks import LEFT_OUT, refuse_repeated_columns
+from zoobot.shared.imports import import_optional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

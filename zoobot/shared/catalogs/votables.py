@@ -12,9 +12,9 @@ from xml.parsers import expat
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalogs.table_checks import decode_text, refuse_bombs, room_for_repeated
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.optional import import_optional
+from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated
+from zoobot.shared.imports import import_optional
 
 __all__ = ["read_votable"]
 

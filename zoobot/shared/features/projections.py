@@ -3,24 +3,159 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.shared.features.moments import FeatureMoments
-from zoobot.shared.files.safe import replacing
-from zoobot.shared.files.tensors import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Projection", "fit_projection"]
+from zoobot.shared import defaults
+from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.shared.files.tensors import read_tensors, write_tensors
+from zoobot.shared.files.whole import replacing
+from zoobot.shared.imports import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["FeatureMoments", "Projection", "draw_map", "fit_projection"]
+
+
+# Mean, spread and covariance of any number of features, exact, from a few galaxies at a time.
+
+
+class FeatureMoments:
+    """Adds up what standardising and principal components need; memory is that of one covariance matrix.
+
+    Pieces are joined by the formulas for means and centred sums, so that digits are lost neither to large
+    means nor to many galaxies.
+
+    Args:
+        width: How many features there are.
+        covariance: Whether the covariance is needed; means and spreads alone are had much sooner.
+
+    References:
+        Chan, Golub & LeVeque 1979, Stanford STAN-CS-79-773.
+
+    Example:
+        >>> moments = FeatureMoments(2)
+        >>> moments.add(np.array([[1.0, 0.0], [3.0, 2.0]]))
+        >>> moments.add(np.array([[5.0, 4.0]]))
+        >>> moments.mean.tolist(), moments.covariance().tolist()
+        ([3.0, 2.0], [[4.0, 4.0], [4.0, 4.0]])
+    """
+
+    def __init__(self, width: int, *, covariance: bool = True) -> None:
+        self.count = 0
+        self.mean: NDArray[np.float64] = np.zeros(width)
+        self._squares: NDArray[np.float64] = np.zeros(width)
+        self._products: NDArray[np.float64] | None = np.zeros((width, width)) if covariance else None
+
+    def add(self, features: NDArray) -> None:
+        """Take in the features of some more galaxies, (galaxies, width)."""
+        count = len(features)
+        if not count:
+            return
+        values = np.asarray(features, np.float64)
+        mean = values.mean(axis=0)
+        centred = values - mean
+        shift = mean - self.mean
+        total = self.count + count
+        weight = self.count * count / total
+        self._squares += (centred**2).sum(axis=0) + weight * shift**2
+        if self._products is not None:
+            self._products += centred.T @ centred + weight * np.outer(shift, shift)
+        self.mean = self.mean + shift * (count / total)
+        self.count = total
+
+    def spread(self) -> NDArray[np.float64]:
+        """The standard deviation of each feature, (width,), which divides by one galaxy less.
+
+        Raises:
+            ConfigError: If there are fewer than two galaxies.
+        """
+        return np.sqrt(self._squares / self._degrees())
+
+    def covariance(self) -> NDArray[np.float64]:
+        """The covariance matrix, (width, width).
+
+        Raises:
+            ConfigError: If there are fewer than two galaxies.
+        """
+        if self._products is None:
+            msg = "these moments were made without a covariance"
+            raise ConfigError(msg)
+        return self._products / self._degrees()
+
+    def _degrees(self) -> int:
+        if self.count < 2:
+            msg = f"a spread takes two galaxies or more, got {self.count}"
+            raise ConfigError(msg)
+        return self.count - 1
+
+
+# A map of features in two or three dimensions, in which galaxies that are alike lie side by side.
+
+_FEWEST = 4
+
+
+def draw_map(
+    features: NDArray, *, dimensions: int = 2, neighbours: int = 15, seed: int = defaults.SEED
+) -> NDArray[np.float32]:
+    """The places of galaxies on a map, (galaxies, dimensions), by UMAP: one thread, so that a seed decides.
+
+    Distances on it mean little; who is near whom does. It is of these galaxies alone: nothing is kept with
+    which others could be placed on it.
+
+    Args:
+        features: (galaxies, width); some tens of principal components are enough.
+        dimensions: Of the map.
+        neighbours: How many galaxies near each are to stay near.
+        seed: Seeds all that is drawn.
+
+    Raises:
+        ConfigError: If there are too few galaxies.
+        MissingPackageError: If umap-learn is not installed.
+
+    References:
+        McInnes, Healy & Melville 2018, arXiv:1802.03426.
+    """
+    with _without("tensorflow"):
+        umap = import_optional("umap", needed_for="a map of features (UMAP)", package="umap-learn")
+    if len(features) < max(_FEWEST, dimensions + 2):
+        msg = f"a map takes {max(_FEWEST, dimensions + 2)} galaxies or more, got {len(features)}"
+        raise ConfigError(msg)
+    mapper = umap.UMAP(
+        n_components=dimensions,
+        n_neighbors=min(neighbours, len(features) - 1),
+        random_state=seed,
+        n_jobs=1,
+    )
+    return np.asarray(mapper.fit_transform(features), np.float32)
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Have a package seem absent for a while, unless it is loaded.
+
+    umap-learn loads TensorFlow for a kind of map that is not drawn here; after it torch, which Keras may then
+    load, ends the process (`zoobot.shared.imports`).
+    """
+    modules: dict[str, Any] = sys.modules
+    if package in modules:
+        yield
+        return
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]
+
 
 FORMAT = 1
 _METADATA_KEY = "zoobot"

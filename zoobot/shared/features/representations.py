@@ -9,14 +9,13 @@ import numpy as np
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.tables import FeatureTable
-from zoobot.shared.files.large_arrays import large_array
-from zoobot.shared.parts.files import is_folder_of_parts
+from zoobot.shared.files.whole import large_array
 from zoobot.shared.pixels.first_images import check_first_images
-from zoobot.shared.predicting.batches import CatalogPrediction
-from zoobot.shared.predicting.failure_limit import FailureLimit
+from zoobot.shared.predicting.batches import CatalogPrediction, FailureLimit
 from zoobot.shared.predicting.members import describe_origin
 from zoobot.shared.predicting.run import predict_catalog, refuse_nothing, with_bar
 from zoobot.shared.predictions import failure_table
+from zoobot.shared.tables.part_folder import is_folder_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.shared.catalogs.stream import CatalogStream
-    from zoobot.shared.parts.shards import ShardSource
-    from zoobot.shared.predicting.feature_task import FeatureTask
-    from zoobot.shared.predicting.members import Member
+    from zoobot.shared.galaxy_data import CatalogSource
+    from zoobot.shared.predicting.members import FeatureTask, Member
     from zoobot.shared.preprocessing import Preprocessing
-    from zoobot.shared.training.galaxy_data import CatalogSource
+    from zoobot.shared.tables.part_folder import ShardSource
 
 __all__ = ["Encoding", "in_pieces", "represent_catalog"]
 

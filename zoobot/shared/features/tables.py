@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalogs.unique_ids import IdHashes
+from zoobot.shared.catalogs.galaxy_ids import IdHashes
 from zoobot.shared.errors import NonFiniteError, PredictionsError
-from zoobot.shared.files.large_arrays import large_array
-from zoobot.shared.optional import import_optional
-from zoobot.shared.parts.reading import Parts
+from zoobot.shared.files.whole import large_array
+from zoobot.shared.imports import import_optional
 from zoobot.shared.predictions import (
+    Parts,
     failure_table,
     intact_table,
     read_prediction_chunks,

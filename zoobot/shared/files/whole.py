@@ -2,29 +2,157 @@
 
 from __future__ import annotations
 
+import glob
+import math
 import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared.errors import WriteError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "PARTIAL_SUFFIX",
     "SESSION",
     "abandoned",
     "clear_abandoned",
+    "file_stems",
+    "large_array",
     "owned_name",
     "owner_is_gone",
     "partial_name",
     "publish",
+    "replacing",
+    "saying_why",
     "sync",
     "this_host",
     "whole_file",
+    "write_safely",
 ]
+
+
+# The files of a run, replaced whole or not at all: a full disk costs the newer ones alone.
+
+
+def write_safely(path: str | Path, content: bytes | str) -> None:
+    """Write a file, UTF-8 if it is text, or leave the older one as it is.
+
+    Raises:
+        WriteError: If it can't be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.json"
+        >>> write_safely(path, "{}")
+        >>> path.read_text()
+        '{}'
+    """
+    with replacing(path) as draft:
+        draft.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name beside `path` to write to; what is there at the end takes the place of `path`, safe on the disk.
+
+    Raises:
+        WriteError: If it can't be written; the older file stays.
+    """
+    path = Path(path)
+    draft = owned_name(path, ".draft")
+    with saying_why(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for left in abandoned(path.parent, f".{glob.escape(path.name)}.*.draft"):
+                left.unlink(missing_ok=True)
+            yield draft
+            publish(draft, path)
+        finally:
+            with suppress(OSError):  # of which there was one already
+                draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying_why(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and why: a full disk, a quota, a lost drive.
+
+    Raises:
+        WriteError: If the system refuses.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        kept = "; the older file is kept" if path.exists() else ""
+        reason = error.strerror or error
+        msg = f"can't write {path}: {reason}{kept}. See to the disk's free space and your quota, then go on"
+        raise WriteError(msg) from error
+
+
+# Arrays that may be larger than memory: then they lie in a temporary file, which the system deletes.
+
+_BYTES_IN_MEMORY = 2**30
+
+
+def large_array(shape: tuple[int, ...], dtype: Any, folder: str | None = None) -> NDArray:
+    """Zeros, in memory up to a gigabyte, else in a memory-mapped temporary file.
+
+    Args:
+        shape: Shape of the array.
+        dtype: Its type.
+        folder: Where the file lies; None is the system's folder for temporary files.
+
+    Raises:
+        OSError: If the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= _BYTES_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    folder = tempfile.gettempdir() if folder is None else folder
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(prefix="zoobot-features-", dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+# Names of files after galaxies, whatever the galaxies are called.
+
+_LONGEST = 100
+
+
+def file_stems(ids: Iterable[str]) -> list[str]:
+    """A name for the files of each galaxy: its id, where a file can be called so and no other one is.
+
+    Otherwise what no file system takes becomes "_", and the galaxy's number is added.
+
+    Example:
+        >>> file_stems(["J0004+02", "a/b", "../x", "j0004+02"])
+        ['J0004+02', 'a_b-1', '_x-2', 'j0004+02-3']
+    """
+    stems: list[str] = []
+    taken: set[str] = set()
+    for number, galaxy in enumerate(ids):
+        stem = re.sub(r"[^A-Za-z0-9_.+-]+", "_", galaxy)[:_LONGEST].lstrip(".-").rstrip(".")
+        if not stem or stem != galaxy or stem.lower() in taken:  # some file systems know no case
+            stem = f"{stem or 'galaxy'}-{number}"
+        taken.add(stem.lower())
+        stems.append(stem)
+    return stems
+
 
 PARTIAL_SUFFIX = ".partial"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.models.agreement import largest_difference
+from zoobot.shared.models.weights import largest_difference
 
 __all__ = ["MaybeCompiled", "compiling_pays"]
 

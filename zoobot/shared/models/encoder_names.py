@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from zoobot.shared.architectures import near_architectures
 from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, PICKLE_FILE
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.models.bundled import bundled_encoder, bundled_names
+from zoobot.shared.imports import import_optional
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
-from zoobot.shared.models.model_places import advice_on_file
-from zoobot.shared.optional import import_optional
+from zoobot.shared.models.model_places import advice_on_file, bundled_encoder, bundled_names
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -17,11 +17,16 @@ from typing import Any
 import numpy as np
 
 from zoobot.shared import defaults, schemas
-from zoobot.shared.architectures import architecture_names, get_architecture
-from zoobot.shared.architectures.fingerprints import fingerprint, known_fingerprint, recognise
+from zoobot.shared.architectures import (
+    architecture_names,
+    fingerprint,
+    get_architecture,
+    known_fingerprint,
+    recognise,
+)
 from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
-from zoobot.shared.models.input_channels import colour_for
+from zoobot.shared.models.adapting import colour_for
 from zoobot.shared.models.origin import PUBLISHED_CROP_FRACTION, Origin
 from zoobot.shared.models.torch_pickle import InertObject, read_torch_object
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels

@@ -11,16 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zoobot import __version__
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, ExportError
-from zoobot.shared.files.safe import saying_why
-from zoobot.shared.files.whole import publish
-from zoobot.shared.models.agreement import largest_difference
+from zoobot.shared.files.whole import publish, saying_why
+from zoobot.shared.imports import import_optional
+from zoobot.shared.models.weights import largest_difference
 from zoobot.shared.onnx.model import FORMAT, METADATA_KEY, SUFFIX, OnnxModel
-from zoobot.shared.optional import import_optional
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
+from zoobot.version import __version__
 
 __all__ = ["INPUT_NAME", "OPSET", "OUTPUT_NAME", "check_export", "write_onnx"]
 

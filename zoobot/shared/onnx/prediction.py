@@ -10,13 +10,13 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.models.hash import hash_file
+from zoobot.shared.galaxy_data import CatalogSource
+from zoobot.shared.models.weights import hash_file
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
-from zoobot.shared.parts.shards import ShardSource
 from zoobot.shared.predicting.members import Member, as_members
 from zoobot.shared.predicting.run import check_request, choose_batch_size, predict_catalog
 from zoobot.shared.predictions import Predictions
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import ShardSource
 
 __all__ = ["is_exported", "onnx_member", "predict"]
 

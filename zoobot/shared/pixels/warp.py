@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from zoobot.shared.pixels.scratch import borrow
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["apply_warp"]
+__all__ = ["apply_warp", "borrow"]
+
+
+# Memory that a thread uses again and again, instead of asking the system for it at every image.
+
+_KEPT_BYTES = 2**24
+"""Larger arrays are not kept: they are rare, and asking for them costs little beside filling them."""
+
+_kept = threading.local()
+
+
+def borrow(purpose: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+    """An array with arbitrary content, whose memory is that of this thread's last array for the same purpose.
+
+    An image's temporary arrays are so large that the C library gives them back to the system when they are
+    freed, which then clears the same pages for the next image: that costs more than the work done in them.
+
+    Args:
+        purpose: Names the memory. What was borrowed for it before is overwritten.
+        shape: Shape of the array.
+        dtype: Its type.
+
+    Example:
+        >>> borrow("an example", (2, 3), np.uint8).shape
+        (2, 3)
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > _KEPT_BYTES:
+        return np.empty(shape, dtype)
+    memory = getattr(_kept, purpose, None)
+    if memory is None or memory.size < size:
+        memory = np.empty(size, np.uint8)
+        setattr(_kept, purpose, memory)
+    return memory[:size].view(dtype).reshape(shape)
+
 
 _TOGETHER = 3
 """Planes that are warped at once, with a fourth, empty one: OpenCV takes half the time for four planes that

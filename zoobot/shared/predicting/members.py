@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from zoobot import __version__
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.posteriors import expected_fractions
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tasks import Task
+from zoobot.shared.tasks import Task, TreeTask
+from zoobot.version import __version__
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
+    "FEATURE_TYPES",
+    "FeatureTask",
     "Fetch",
     "Member",
     "Start",
@@ -24,8 +30,94 @@ __all__ = [
     "describe_origin",
     "distinct_pixels",
     "distinct_readings",
+    "mix",
+    "plain_expectation",
     "shared_task",
 ]
+
+
+# What several predictions of each galaxy say together: the equal mixture of dropout samples and models.
+
+
+def mix(task: Task, samples: NDArray) -> NDArray:
+    """The prediction of an equal mixture.
+
+    Args:
+        task: What is predicted.
+        samples: (samples, galaxies, outputs).
+
+    Returns:
+        Mean probabilities or targets, (galaxies, outputs). Of a tree the concentrations as they are: a
+        mixture of Dirichlet distributions is none itself; (samples, galaxies, answers), or without the first
+        axis where there is one sample.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoobot.shared.tasks import ClassificationTask
+        >>> task = ClassificationTask(class_names=("round", "edge-on"))
+        >>> mix(task, np.array([[[0.9, 0.1]], [[0.5, 0.5]]])).tolist()
+        [[0.7, 0.3]]
+    """
+    if not isinstance(task, TreeTask):
+        return samples.mean(axis=0)
+    return samples[0] if len(samples) == 1 else samples
+
+
+def plain_expectation(task: Task, predicted: NDArray) -> NDArray:
+    """What `mix` gives as one number for each output, (galaxies, outputs): of a tree expected fractions."""
+    return expected_fractions(predicted, task.schema) if isinstance(task, TreeTask) else predicted
+
+
+# What a model without a head predicts: features, a column for each.
+
+#: What features are kept as; float16 halves the space, and keeps three digits.
+FEATURE_TYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTask(Task):
+    """Features of a block of an encoder; there is nothing to learn.
+
+    Args:
+        width: How many there are.
+        block: The block's name.
+        dtype: What tables keep them as.
+
+    Example:
+        >>> FeatureTask(width=2, block="stages.3").output_columns
+        ['feature_0000', 'feature_0001']
+    """
+
+    kind: ClassVar[str] = "features"
+    width: int
+    block: str
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dtype not in FEATURE_TYPES:
+            msg = f"dtype must be one of {list(FEATURE_TYPES)}, got {self.dtype!r}"
+            raise ConfigError(msg)
+
+    @property
+    def num_label_cols(self) -> int:
+        """How many features there are."""
+        return self.width
+
+    @property
+    def stored_as(self) -> str:
+        """The type that tables keep them in."""
+        return self.dtype
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of the features in a table, in order."""
+        return [f"feature_{number:04d}" for number in range(self.width)]
+
+    def to_config(self) -> dict[str, Any]:
+        """What was asked for, as JSON-ready values."""
+        return {"kind": self.kind, "block": self.block, "width": self.width, "dtype": self.dtype}
+
 
 Fetch = Callable[[], np.ndarray]
 Start = Callable[[np.ndarray, int], Fetch]

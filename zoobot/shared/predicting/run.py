@@ -1,7 +1,7 @@
 """Predict over a catalog of any size with any engine: read, predict, write, batch by batch.
 
 Several models predict together as an ensemble: each galaxy gets a row from each, numbered in `sample`. The
-predictions stay in memory, or go to one table, or to a folder of parts (`zoobot.shared.parts`).
+predictions stay in memory, or go to one table, or to a folder of parts (`zoobot.shared.tables.part_folder`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
+from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.loader import Failure
-from zoobot.shared.parts.files import PartFolder, is_folder_of_parts
-from zoobot.shared.parts.prediction import predict_parts
-from zoobot.shared.parts.shards import ShardSource, read_shard
 from zoobot.shared.pixels.first_images import check_first_images, say_grey
-from zoobot.shared.predicting.batches import CatalogPrediction, Chunk
-from zoobot.shared.predicting.failure_limit import FailureLimit, check_max_failures
+from zoobot.shared.predicting.batches import CatalogPrediction, Chunk, FailureLimit, check_max_failures
 from zoobot.shared.predicting.members import Member, describe_origin, distinct_pixels, shared_task
-from zoobot.shared.predicting.writer import PredictionWriter, check_save_loc
+from zoobot.shared.predicting.part_run import predict_parts
 from zoobot.shared.predictions import Predictions, failure_table
-from zoobot.shared.training.galaxy_data import CatalogSource
+from zoobot.shared.tables.part_folder import PartFolder, ShardSource, is_folder_of_parts, read_shard
+from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
 __all__ = [
     "PRECISIONS",

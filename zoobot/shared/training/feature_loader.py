@@ -10,7 +10,7 @@ import numpy as np
 
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ConfigError, NonFiniteError
-from zoobot.shared.files.large_arrays import large_array
+from zoobot.shared.files.whole import large_array
 from zoobot.shared.loader import Batch
 
 if TYPE_CHECKING:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.counting_bar import CountingBar, tell
+from zoobot.shared.likelihood import TreeHeadLoss
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import Task, TreeTask
-from zoobot.shared.training.best_epoch import BestEpoch
+from zoobot.shared.training.epochs import BestEpoch, EpochLog, ValidatedBatch, validation_scores
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
-from zoobot.shared.training.log import EpochLog
-from zoobot.shared.training.validation import ValidatedBatch, validation_scores
-from zoobot.shared.voted_entries import TreeHeadLoss
 
 __all__ = ["HeadInEngine", "fit_best_head", "keep_start", "start_head", "wants_start"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.files.safe import replacing
 from zoobot.shared.files.tensors import read_tensors
+from zoobot.shared.files.whole import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from zoobot.shared.training.galaxy_data import GalaxyData
+    from zoobot.shared.galaxy_data import GalaxyData
 
 __all__ = ["GALAXIES_FILE", "Acquaintance", "TaughtBy", "keep_split", "split_table"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError, MissingPackageError
-from zoobot.shared.optional import import_optional
+from zoobot.shared.imports import import_optional
 from zoobot.shared.pixels.bands import Band
 from zoobot.shared.pixels.fits_images import choose_images, image_bands, image_shape
 from zoobot.shared.pixels.locations import Cutout

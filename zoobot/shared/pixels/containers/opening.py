@@ -9,11 +9,9 @@ from typing import Protocol
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
+from zoobot.shared.pixels.containers.archives import TarImages, ZipImages
 from zoobot.shared.pixels.containers.mosaics import Mosaic
-from zoobot.shared.pixels.containers.parquet_images import ParquetImages
-from zoobot.shared.pixels.containers.saved_datasets import SavedDataset
-from zoobot.shared.pixels.containers.tars import TarImages
-from zoobot.shared.pixels.containers.zips import ZipImages
+from zoobot.shared.pixels.containers.tables import ParquetImages, SavedDataset
 from zoobot.shared.pixels.locations import is_saved_dataset, watched_file
 
 __all__ = ["Archive", "open_container"]

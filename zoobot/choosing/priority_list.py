@@ -1,0 +1,193 @@
+"""The list of galaxies to label next, on disk: CSV to look at, JSON for a platform of volunteers.
+
+CSV has a row for each galaxy, the first first. JSON has the same as `subjects`, each with `subject_id`,
+`image`, `priority` (1 is the first), `score`, `reason`, `expected`, `distance`, `cost`, and the `questions`
+that are worth asking, each with its `share` of the score and, in a tree, how likely it is `asked`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.choosing.acquisition import Acquisition
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.files.spreadsheets import csv_text
+from zoobot.shared.files.whole import write_safely
+from zoobot.shared.posteriors import expected_fractions, probability_asked
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
+from zoobot.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+
+    from zoobot.shared.votes import FloatArray
+
+__all__ = ["COLUMNS", "check_list_place", "explain", "worth_asking", "write_list"]
+
+
+# Why a galaxy is worth its label, in words and numbers: what matters most, and what the model expects.
+
+_MOST_CLASSES = 3
+
+#: A question that gives a smaller part of a galaxy's score is not named beside the others.
+_LEAST_SHARE = 0.05
+
+
+def explain(task: Task, found: Acquisition, predictions: FloatArray) -> tuple[list[str], list[str]]:
+    """For each galaxy what matters most, and what the model expects of it.
+
+    Args:
+        task: What was predicted.
+        found: The scores of the same galaxies.
+        predictions: (samples, galaxies, outputs).
+
+    Returns:
+        Of a tree the question, and the expected fractions of its answers; of classes the likeliest, two by
+        two, and their probabilities; of labels and numbers the column, and its probability, or its value with
+        the scatter of the members. Of random scores, which have no reason, "random" and what would stand
+        beside the first part.
+    """
+    parts = found.parts.argmax(axis=1)
+    mean = predictions.mean(axis=0)
+    if isinstance(task, ClassificationTask):
+        reasons, expected = _of_classes(task, mean)
+        return (reasons if found.names != ("random",) else found.reasons), expected
+    expect: Callable[[int, int], str]
+    if isinstance(task, TreeTask):
+        fractions = expected_fractions(predictions, task.schema)
+        questions = task.schema.questions
+
+        def expect(galaxy: int, part: int) -> str:
+            answers = questions[part].answers
+            return _listed([(a.pretty, fractions[galaxy, a.index]) for a in answers])
+
+    elif isinstance(task, RegressionTask):
+        scatter = predictions.std(axis=0)
+
+        def expect(galaxy: int, part: int) -> str:
+            return f"{mean[galaxy, part]:.3g} ± {scatter[galaxy, part]:.2g}"
+
+    else:
+
+        def expect(galaxy: int, part: int) -> str:
+            return f"{mean[galaxy, part]:.2f}"
+
+    return found.reasons, [expect(galaxy, int(part)) for galaxy, part in enumerate(parts)]
+
+
+def worth_asking(task: Task, found: Acquisition, predictions: FloatArray) -> list[list[dict[str, Any]]]:
+    """For each galaxy the parts that give at least 5 % of its score, the first first, JSON-ready.
+
+    Args:
+        task: What was predicted.
+        found: The scores of the same galaxies.
+        predictions: (samples, galaxies, outputs).
+
+    Returns:
+        Of each part `question` (or label, or target), `share` of the score, and of a tree `asked`, the
+        probability that a volunteer comes to it. Nothing for a random score, or where there is one part.
+    """
+    if len(found.names) == 1 and not isinstance(task, (TreeTask, MultiLabelTask, RegressionTask)):
+        return [[] for _ in found.score]
+    if found.names == ("random",):
+        return [[] for _ in found.score]
+    asked = probability_asked(predictions, task.schema) if isinstance(task, TreeTask) else None
+    named = []
+    for galaxy, parts in enumerate(found.parts):
+        total = parts.sum()
+        shares = parts / total if total > 0 else np.zeros(len(parts))
+        order = [place for place in np.argsort(-shares, kind="stable") if shares[place] >= _LEAST_SHARE]
+        rows = [{"question": found.names[p], "share": round(float(shares[p]), 3)} for p in order]
+        if asked is not None:
+            rows = [
+                row | {"asked": round(float(asked[galaxy, place]), 3)}
+                for row, place in zip(rows, order, strict=True)
+            ]
+        named.append(rows)
+    return named
+
+
+def _of_classes(task: ClassificationTask, mean: FloatArray) -> tuple[list[str], list[str]]:
+    order = np.argsort(-mean, axis=1, kind="stable")
+    reasons = [" or ".join(task.class_names[k] for k in row[:2]) for row in order]
+    expected = [
+        _listed([(task.class_names[k], p[k]) for k in row[:_MOST_CLASSES]])
+        for p, row in zip(mean, order, strict=True)
+    ]
+    return reasons, expected
+
+
+def _listed(pairs: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in pairs)
+
+
+#: rank from 1; score as `acquisition` gives it; distance of features to the nearest galaxy labelled, or
+#: chosen before; cost of the label.
+COLUMNS = ("rank", "id_str", "file_loc", "score", "reason", "expected", "distance", "cost")
+
+
+def check_list_place(save_loc: str | Path, *, overwrite: bool) -> Path:
+    """Where a list goes, once found to be possible; call it before work.
+
+    Raises:
+        ConfigError: If the name ends in neither .csv nor .json, or is taken.
+    """
+    path = Path(save_loc).expanduser().absolute()
+    if path.suffix.lower() not in (".csv", ".json"):
+        msg = f"the list must end in .csv or .json, got {str(save_loc)!r}"
+        raise ConfigError(msg)
+    if path.is_dir() or (path.exists() and not overwrite):
+        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
+        raise ConfigError(msg)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"can't make the folder {path.parent}: {error.strerror or error}"
+        raise ConfigError(msg) from error
+    return path
+
+
+def write_list(
+    path: Path,
+    table: pd.DataFrame,
+    questions: Sequence[Sequence[Mapping[str, Any]]],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the list, whole or not at all.
+
+    Args:
+        path: .csv or .json.
+        table: `COLUMNS`, a row for each galaxy, in order.
+        questions: For each galaxy, what is worth asking; only JSON has room for it.
+        facts: Where the list comes from, JSON-ready; only JSON has room for it.
+    """
+    if path.suffix.lower() == ".csv":
+        text = csv_text(table)
+    else:
+        subjects = [
+            _subject(row, asked) for row, asked in zip(table.to_dict("records"), questions, strict=True)
+        ]
+        content = {"zoobot": __version__, **facts, "subjects": subjects}
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_safely(path, text)
+
+
+def _subject(row: Mapping[Any, Any], questions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    distance = row["distance"]
+    return {
+        "subject_id": row["id_str"],
+        "image": row["file_loc"],
+        "priority": int(row["rank"]),
+        "score": float(row["score"]),
+        "reason": row["reason"],
+        "expected": row["expected"],
+        "distance": None if distance != distance else float(distance),
+        "cost": float(row["cost"]),
+        "questions": [dict(one) for one in questions],
+    }

@@ -1,0 +1,285 @@
+"""Predictions against the truth, one picture for each kind of task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.plots.examples import Panels
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, question_titles, save, tidy
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.imports import import_optional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from zoobot.shared.schemas import Question, Schema
+
+__all__ = [
+    "confusion_matrix",
+    "fractions_scatter",
+    "purity_completeness",
+    "question_confusions",
+    "regression_scatter",
+]
+
+
+# Which answer is taken for which, question by question.
+
+_MOST_MATRICES = 12
+_LONGEST_NAME = 14
+
+
+def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str | Path) -> Path:
+    """A picture of the confusion matrix of each question, up to the twelve with most galaxies.
+
+    Args:
+        counts: For each question, galaxies of each true answer (rows) given each answer (columns), as
+            `zoobot.certainty.tree_scores.question_confusions` gives them.
+        schema: The decision tree.
+        path: The PNG file to write.
+
+    Returns:
+        The path of the picture. Colours and numbers are shares of the true answer, in percent.
+
+    Raises:
+        ConfigError: If no question has a galaxy.
+    """
+    titles = question_titles(schema)
+    asked = [place for place, matrix in enumerate(counts) if matrix.sum() and len(matrix) > 1]
+    if not asked:
+        msg = f"no question of {schema.name} has votes to compare with"
+        raise ConfigError(msg)
+    drawn = sorted(sorted(asked, key=lambda place: -counts[place].sum())[:_MOST_MATRICES])
+    panels = Panels(len(drawn), side_inch=3.1, most=_MOST_MATRICES)
+    for axes, place in zip(panels.axes, drawn, strict=True):
+        _draw_matrix(axes, counts[place], schema.questions[place])
+        tidy(
+            axes,
+            title=f"{titles[place]} ({counts[place].sum():,} galaxies)",
+            x="answer predicted with most votes",
+            y="answer with most votes (galaxies)",
+            grid=False,
+        )
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, labelsize=7)
+    note = "Numbers: of the galaxies of each row, the percentage that is predicted so"
+    panels.figure.supxlabel(note, fontsize=8, color=INK)
+    return save(panels.figure, path)
+
+
+def _draw_matrix(axes: Axes, counts: np.ndarray, question: Question) -> None:
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        if counts[row].sum():
+            colour = "white" if shares[row, column] > 0.55 else INK
+            text = f"{100 * shares[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
+    names = [_shorten(answer.pretty.lower()) for answer in question.answers]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    sizes = counts.sum(axis=1)
+    axes.set_yticks(range(len(names)), [f"{name} ({n:,})" for name, n in zip(names, sizes, strict=True)])
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+_MOST_PANELS = 9
+_MOST_ANNOTATED_CLASSES = 12
+_DENSE = 2000
+_MOST_INTERVALS = 150
+
+
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str | Path) -> Path:
+    """A picture of how often each true class is taken for each class.
+
+    Args:
+        counts: Galaxies of each true class (rows) taken for each class (columns), as
+            `zoobot.shared.metrics.confusion_matrix` gives them.
+        class_names: One name for each class.
+        path: The PNG file to write.
+
+    Returns:
+        The path of the picture. Colours are shares of the true class, numbers are galaxies.
+    """
+    classes = len(class_names)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    side = 2.4 + 0.62 * min(classes, 16)
+    figure = new_figure(side + 0.8, side)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if classes <= _MOST_ANNOTATED_CLASSES:
+        for row, column in np.ndindex(classes, classes):
+            colour = "white" if shares[row, column] > 0.55 else INK
+            text = f"{counts[row, column]:,}\n{100 * shares[row, column]:.0f}%"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    tidy(axes, title=f"{int(counts.sum()):,} galaxies", x="predicted class", y="true class", grid=False)
+    axes.set_xticks(range(classes), class_names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), class_names)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return save(figure, path)
+
+
+def regression_scatter(
+    predicted: np.ndarray, targets: np.ndarray, names: Sequence[str], path: str | Path
+) -> Path:
+    """A picture of predicted against true values, one panel for each target (the first nine).
+
+    Args:
+        predicted: (galaxies, targets).
+        targets: (galaxies, targets), NaN where unknown.
+        names: One name for each target.
+        path: The PNG file to write.
+
+    Returns:
+        The path of the picture.
+    """
+    panels = Panels(len(names), side_inch=3.4, most=_MOST_PANELS)
+    for axes, name, column in zip(panels.axes, names, range(len(names)), strict=False):
+        known = np.isfinite(targets[:, column])
+        truth, guess = targets[known, column], predicted[known, column]
+        limits = _common_limits(truth, guess)
+        _draw_cloud(axes, truth, guess, limits)
+        error = float(np.sqrt(np.mean((guess - truth) ** 2))) if len(truth) else float("nan")
+        tidy(axes, title=f"{name}   RMSE {error:.3g}", x="true", y="predicted")
+        axes.legend(fontsize=7, frameon=False, loc="upper left", labelcolor=INK)
+    return save(panels.figure, path)
+
+
+def fractions_scatter(
+    fractions: np.ndarray,
+    votes: np.ndarray,
+    schema: Schema,
+    path: str | Path,
+    *,
+    intervals: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Path:
+    """A picture of predicted vote fractions against volunteers' vote fractions, for up to nine answers.
+
+    For each question the answer whose volunteers' fraction varies most is drawn, and of the questions those
+    that most galaxies were asked.
+
+    Args:
+        fractions: Expected fraction of each answer within its question, (galaxies, answers).
+        votes: Volunteers' votes, (galaxies, answers), NaN where a question was not asked.
+        schema: The decision tree.
+        path: The PNG file to write.
+        intervals: Lower and upper ends of the fractions' 90 % intervals, (galaxies, answers) each; drawn
+            where few enough galaxies are there to see them.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ConfigError: If no question has votes of two galaxies.
+    """
+    drawn = []
+    for question, title in zip(schema.questions, question_titles(schema), strict=True):
+        counts = np.nan_to_num(votes[:, question.slice])
+        asked = counts.sum(axis=1) > 0
+        if asked.sum() < 2 or len(question.answers) < 2:
+            continue
+        observed = counts[asked] / counts[asked].sum(axis=1, keepdims=True)
+        place = int(np.argmax(observed.std(axis=0)))
+        panel = f"{title}: {question.answers[place].pretty.lower()}"
+        column = question.slice.start + place
+        ends = None if intervals is None else np.stack([end[asked, column] for end in intervals])
+        drawn.append((int(asked.sum()), panel, observed[:, place], fractions[asked, column], ends))
+    if not drawn:
+        msg = f"no question of {schema.name} has two galaxies with votes: nothing to compare with"
+        raise ConfigError(msg)
+    drawn = sorted(drawn, key=lambda panel: -panel[0])[:_MOST_PANELS]
+    panels = Panels(len(drawn), side_inch=2.9, most=_MOST_PANELS)
+    for axes, (galaxies, title, observed, expected, ends) in zip(panels.axes, drawn, strict=False):
+        _draw_cloud(axes, observed, expected, (0.0, 1.0))
+        if ends is not None and galaxies <= _MOST_INTERVALS:
+            axes.vlines(observed, *ends, color=MAIN, alpha=0.25, linewidth=0.8, zorder=1.5)
+        error = float(np.sqrt(np.mean((expected - observed) ** 2)))
+        tidy(axes, title=title, x=f"volunteers' fraction ({galaxies:,} galaxies)", y="predicted fraction")
+        axes.text(0.03, 0.95, f"RMSE {error:.2f}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
+    note = "Thin lines: 90% intervals of the model, if galaxies are few\nOrange: median, 68% of galaxies"
+    panels.figure.supxlabel(note, fontsize=7, color=INK)
+    return save(panels.figure, path)
+
+
+def purity_completeness(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], path: str | Path
+) -> Path:
+    """A picture of the purity of a sample against its completeness as its probability threshold falls.
+
+    Args:
+        probabilities: (galaxies, labels).
+        labels: (galaxies, labels), 1, 0 or NaN.
+        names: One name for each label; the first nine are drawn.
+        path: The PNG file to write.
+
+    Returns:
+        The path of the picture.
+    """
+    metrics = import_optional("sklearn.metrics", needed_for="purity curves", package="scikit-learn")
+    figure = new_figure(5.2, 4.0)
+    axes = figure.add_subplot()
+    for column, name in list(enumerate(names))[:_MOST_PANELS]:
+        known = np.isfinite(labels[:, column])
+        truth = labels[known, column]
+        if truth.min(initial=1) == truth.max(initial=0):
+            continue  # only one answer among these galaxies: purity says nothing
+        purity, completeness, _ = metrics.precision_recall_curve(truth, probabilities[known, column])
+        label = f"{name} ({100 * truth.mean():.0f}% of galaxies)"
+        axes.plot(completeness, purity, linewidth=1.8, label=label, drawstyle="steps-post")
+    tidy(axes, title="Samples by falling probability", x="completeness", y="purity")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
+    if axes.lines:
+        axes.legend(fontsize=8, frameon=False, loc="lower left", labelcolor=INK)
+    return save(figure, path)
+
+
+def _common_limits(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:
+    values = np.concatenate([truth, guess])
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _draw_cloud(axes: Axes, truth: np.ndarray, guess: np.ndarray, limits: tuple[float, float]) -> None:
+    """Points, or their density where they would hide each other, over the line of perfect prediction."""
+    axes.plot(limits, limits, color=GREY, linewidth=1, zorder=1, label="predicted = true")
+    if len(truth) > _DENSE:
+        options: dict[str, Any] = {
+            "gridsize": 45,
+            "mincnt": 1,
+            "bins": "log",
+            "cmap": "Blues",
+            "linewidths": 0.1,
+        }
+        axes.hexbin(truth, guess, extent=(*limits, *limits), **options)
+    else:
+        size = float(np.clip(3000 / max(1, len(truth)), 5, 20))
+        axes.scatter(truth, guess, s=size, color=MAIN, alpha=0.55, linewidths=0, zorder=2)
+    _draw_running_median(axes, truth, guess)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+
+
+def _draw_running_median(axes: Axes, truth: np.ndarray, guess: np.ndarray) -> None:
+    """Median prediction in eight bins of the truth: shows a bias that a cloud hides."""
+    if len(truth) < 80:
+        return
+    edges = np.unique(np.quantile(truth, np.linspace(0, 1, 9)))
+    if len(edges) < 4:
+        return
+    which = np.clip(np.digitize(truth, edges[1:-1]), 0, len(edges) - 2)
+    bins = [which == b for b in range(len(edges) - 1) if (which == b).any()]
+    x, y = ([float(np.median(values[b])) for b in bins] for values in (truth, guess))
+    low, high = ([float(np.quantile(guess[b], tail)) for b in bins] for tail in (0.16, 0.84))
+    axes.fill_between(x, low, high, color=ACCENT, alpha=0.18, linewidth=0, zorder=1.5)
+    label = "median, and 68% of galaxies"
+    axes.plot(x, y, color=ACCENT, linewidth=1.6, marker="o", markersize=3.5, zorder=3, label=label)

@@ -1,0 +1,196 @@
+"""How training went: losses and scores by epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
+from zoobot.shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["label_curves", "training_curves"]
+
+
+# Score against labels bought, a line for each way to choose them.
+
+_COLOURS = (MAIN, ACCENT, "#3c8f5a", "#8a5aa8", "#b8a03c", "#3ba5b8")
+_MOST_COLUMNS = 3
+
+
+def label_curves(
+    panels: Mapping[str, tuple[pd.DataFrame, str]], path: str | Path, *, reference: str = "random"
+) -> Path:
+    """A picture of the mean score of each strategy, with the range of its seeds.
+
+    Where the reference is among the strategies, a dotted line stands at what it reaches in the end, and a
+    mark where each of the others gets there.
+
+    Args:
+        panels: Title → the curves (a row for each `strategy`, `seed` and round, with `labels` and scores),
+            and the score to draw.
+        path: The PNG file to write.
+        reference: The strategy to compare with; grey.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ConfigError: If there is nothing to draw.
+    """
+    if not panels or any(curves.empty for curves, _ in panels.values()):
+        msg = "there are no curves to draw"
+        raise ConfigError(msg)
+    columns = min(len(panels), _MOST_COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = new_figure(4.6 * columns, 3.8 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, (curves, score)) in zip(grid, panels.items(), strict=False):
+        _draw(axes, curves, score, title, reference)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    return save(figure, path)
+
+
+def _draw(axes: Axes, curves: pd.DataFrame, score: str, title: str, reference: str) -> None:
+    lower = lower_is_better(score)
+    names = list(dict.fromkeys(curves["strategy"]))
+    others = iter(_COLOURS * len(names))
+    target = None
+    if reference in names:
+        own = mean_curve(curves, reference, score)
+        target = float(without_relapses(own["mean"], lower=lower)[-1]) if len(own) else None
+    for name in names:
+        colour = GREY if name == reference else next(others)
+        own = mean_curve(curves, name, score)
+        axes.fill_between(own["labels"], own["low"], own["high"], color=colour, alpha=0.13, linewidth=0)
+        axes.plot(own["labels"], own["mean"], "o-", color=colour, linewidth=1.6, markersize=3, label=name)
+        if target is None or name == reference:
+            continue
+        rising = without_relapses(own["mean"], lower=lower)
+        needed = labels_to_match(own["labels"], rising, target, lower=lower)
+        if needed == needed:  # NaN: it never got there
+            axes.plot([needed], [target], "D", color=colour, markersize=6, markeredgecolor="white", zorder=5)
+    if target is not None:
+        axes.axhline(target, color=INK, linewidth=0.8, linestyle=":")
+    words = score.replace("_", " ")
+    tidy(axes, title=title, x="labels bought", y=f"{words} (lower is better)" if lower else words)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+
+
+_LOSSES = {"training": "train_loss", "validation": "val_loss"}
+_SCORE_COLOURS = (ACCENT, "#3c8f5a", "#8a5aa8", MAIN)
+
+
+def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str] = ()) -> Path:
+    """A picture of the training and validation loss by epoch, beside the validation scores.
+
+    The epoch of the lowest validation loss, whose weights are kept, is marked.
+
+    Args:
+        log: One row for each epoch: `epoch` (from 1; 0 is a head found at once), `train_loss`, `val_loss`,
+            and columns `val_<score>`.
+        path: The PNG file to write.
+        scores: Scores to draw, without the `val_`; those that the log lacks are left out.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ConfigError: If the log has no epochs.
+
+    Example:
+        >>> training_curves(pd.read_csv("metrics.csv"), "curves.png", scores=["accuracy"])  # doctest: +SKIP
+    """
+    if not {"epoch", "val_loss"} <= set(log.columns) or log.empty:
+        msg = (
+            f"the training log needs rows with epoch and val_loss, got {len(log)} rows of {list(log.columns)}"
+        )
+        raise ConfigError(msg)
+    drawn = [name for name in scores if f"val_{name}" in log and log[f"val_{name}"].notna().any()]
+    figure = new_figure(9.0 if drawn else 5.0, 3.6)
+    axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
+    epochs = log["epoch"].to_numpy()
+    losses = {name: column for name, column in _LOSSES.items() if column in log}
+    _draw_lines(
+        axes[0],
+        log,
+        epochs,
+        losses,
+        (GREY, MAIN),
+        title="Loss",
+        y="loss (mean of galaxies)",
+    )
+    _mark_best(axes[0], log, epochs)
+    if drawn:
+        columns = {name.replace("_", " "): f"val_{name}" for name in drawn}
+        _draw_lines(
+            axes[1], log, epochs, columns, _SCORE_COLOURS, title="Scores", y="score on validation galaxies"
+        )
+    return save(figure, path)
+
+
+def _draw_lines(
+    axes: Axes,
+    log: pd.DataFrame,
+    epochs: np.ndarray,
+    columns: Mapping[str, str],
+    colours: Sequence[str],
+    *,
+    title: str,
+    y: str,
+) -> None:
+    """One line for each column, with its name at its end, in its colour, instead of a legend."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = {}
+    for (name, column), colour in zip(columns.items(), colours, strict=False):
+        values = log[column].to_numpy(dtype=float)
+        axes.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
+        if np.isfinite(values[-1]):
+            ends[name] = (float(values[-1]), colour)
+    tidy(axes, title=title, x="epoch", y=y)
+    span = max(1.0, float(epochs[-1] - epochs[0]))
+    axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.3 * span)
+    ticks = MaxNLocator(integer=True, nbins=7).tick_values(epochs[0], epochs[-1])
+    axes.set_xticks(ticks[(ticks >= epochs[0]) & (ticks <= epochs[-1])])
+    for name, height in _apart([(name, value) for name, (value, _) in ends.items()], axes.get_ylim()):
+        place: dict[str, Any] = {"xy": (epochs[-1], height), "xytext": (6, 0), "textcoords": "offset points"}
+        axes.annotate(name, **place, fontsize=8, color=ends[name][1], va="center", annotation_clip=False)
+
+
+def _apart(labels: list[tuple[str, float]], limits: tuple[float, float]) -> list[tuple[str, float]]:
+    """The labels from the lowest up, each moved up just so far that it does not hide the one below."""
+    room = 0.055 * (limits[1] - limits[0])
+    placed: list[tuple[str, float]] = []
+    for name, height in sorted(labels, key=lambda label: label[1]):
+        placed.append((name, max(height, placed[-1][1] + room) if placed else height))
+    return placed
+
+
+def _mark_best(axes: Axes, log: pd.DataFrame, epochs: np.ndarray) -> None:
+    """A dotted line at the epoch of the lowest validation loss, if there is one."""
+    losses = log["val_loss"].to_numpy(dtype=float)
+    if not np.isfinite(losses).any():
+        return
+    best = int(np.nanargmin(losses))
+    axes.axvline(epochs[best], color=GREY, linewidth=0.8, linestyle=":")
+    axes.annotate(
+        f"best: epoch {epochs[best]}" if epochs[best] else "the best head, found at once",
+        (epochs[best], 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if best else 4, -2),
+        textcoords="offset points",
+        fontsize=8,
+        color=INK,
+        ha="right" if best else "left",
+        va="top",
+    )

@@ -1,0 +1,290 @@
+"""What happens around each batch and each epoch of a run: averages, last.ckpt, the head's start."""
+
+from __future__ import annotations
+
+import copy
+import io
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
+
+from zoobot.shared.files.whole import replacing
+from zoobot.shared.training.head_optimum import HeadLoss
+from zoobot.shared.training.head_start import HeadInEngine, keep_start, start_head, wants_start
+from zoobot.shared.training.steps import BATCHES_BETWEEN_TALKS, SaveTimes, decay_at
+
+if TYPE_CHECKING:
+    from zoobot.pytorch.learner import FinetuneableZoobot
+    from zoobot.pytorch.trainer import BestModel
+
+__all__ = ["AveragedWeights", "HeadStart", "LastCheckpoint", "SafeCheckpointIO", "head_in_engine"]
+
+
+# Validate, and keep, a running average of the weights instead of the weights of the last step.
+
+
+class AveragedWeights(pl.Callback):
+    """Averages every parameter that learns, and the norm statistics, over the steps of a run.
+
+    Validation sees the average, and so does whatever keeps the best model, if it stands before this callback.
+
+    Args:
+        decay: The share of the average that stays at each step, in the long run.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.average: dict[str, Tensor] = {}
+        self._swapped = False
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Begin with the weights as they are, or with those of the run that goes on."""
+        live = _averaged(model)
+        saved = {name: tensor.to(live[name].device) for name, tensor in self.average.items()}
+        self.average = saved or {name: tensor.detach().clone() for name, tensor in live.items()}
+        self._steps = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, model: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average, if this batch ended with a step."""
+        if trainer.global_step == self._steps:
+            return
+        self._steps = trainer.global_step
+        live = [tensor.detach() for tensor in _averaged(model).values()]
+        torch._foreach_lerp_(list(self.average.values()), live, 1 - decay_at(self.updates, self.decay))
+        self.updates += 1
+
+    def on_validation_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Put the average in the place of the weights."""
+        if trainer.state.fn == TrainerFn.FITTING and self.updates:
+            self._swap(model)
+
+    def on_validation_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Put the weights back."""
+        if self._swapped:
+            self._swap(model)
+
+    def on_exception(self, trainer: pl.Trainer, model: pl.LightningModule, exception: BaseException) -> None:
+        """Put the weights back where validation was interrupted."""
+        if self._swapped:
+            self._swap(model)
+
+    def _swap(self, model: pl.LightningModule) -> None:
+        with torch.no_grad():
+            for name, live in _averaged(model).items():
+                kept = live.detach().clone()
+                live.copy_(self.average[name])
+                self.average[name].copy_(kept)
+        self._swapped = not self._swapped
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a killed run's average."""
+        self.updates, self.average = state_dict["updates"], dict(state_dict["average"])
+
+
+def _averaged(model: pl.LightningModule) -> dict[str, Tensor]:
+    """Parameters that learn, and the statistics that training changes."""
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    statistics = {
+        name: buffer
+        for name, buffer in model.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    }
+    return learning | statistics
+
+
+# last.ckpt: all that a killed run needs to go on as if nothing had happened, within an epoch too.
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, replaced whole or not at all; its own may pass through another disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write one.
+
+        Raises:
+            WriteError: If it can't be written; the older one stays.
+        """
+        buffer = io.BytesIO()  # what torch writes to a file by itself ends a full disk's process
+        torch.save(checkpoint, buffer)
+        with replacing(path) as draft:
+            draft.write_bytes(buffer.getbuffer())
+
+
+class LastCheckpoint(Checkpoint):
+    """Write last.ckpt at the end of each epoch, every few minutes, and before a signal ends the run.
+
+    Lightning calls callbacks of this kind after all others.
+
+    Args:
+        path: Where it is.
+        minutes: Time between two of them within an epoch.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self.times = SaveTimes(minutes)
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Hear signals in Lightning's place, and stop at once where a killed run had decided to."""
+        self.times.begin()
+        if trainer.should_stop:  # there is nothing left to learn
+            self._save(trainer, model)  # type: ignore[arg-type]
+        stopping = trainer.early_stopping_callback
+        if stopping is not None and stopping.wait_count >= stopping.patience:
+            trainer.should_stop = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where it is time, between two steps."""
+        done = batch_idx + 1
+        if done % trainer.accumulate_grad_batches and done < trainer.num_training_batches:
+            return
+        if trainer.world_size > 1 and (done // trainer.accumulate_grad_batches) % BATCHES_BETWEEN_TALKS:
+            return
+        agree = trainer.strategy.reduce_boolean_decision
+        told = agree(self.times.is_told_to_stop, all=False)
+        if told or agree(self.times.is_due, all=False):
+            self._save(trainer, model)
+        if told:
+            self.times.leave()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+        """Don't wait for the end of validation when told to stop; several devices, out of step, do."""
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if fitting and trainer.world_size == 1 and self.times.is_told_to_stop:
+            self.times.leave()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: Any) -> None:
+        """Save; stop if told to since the last batch."""
+        self._save(trainer, model)
+        if trainer.strategy.reduce_boolean_decision(self.times.is_told_to_stop, all=False):
+            self.times.leave()
+
+    def on_exception(self, trainer: pl.Trainer, model: Any, exception: BaseException) -> None:
+        """Save what training had come to where a signal ended its validation; leave signals alone again."""
+        try:
+            if trainer.validating and isinstance(exception, SystemExit) and self.times.is_told_to_stop:
+                self._save(trainer, model)
+        finally:
+            self.times.end()  # after an exception Lightning asks for no teardown
+
+    def teardown(self, trainer: pl.Trainer, model: pl.LightningModule, stage: str) -> None:
+        """Leave signals alone again."""
+        self.times.end()
+
+    def _save(self, trainer: pl.Trainer, model: FinetuneableZoobot) -> None:
+        model.check_training()
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self.times.saved()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, model: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """After the last batch of an epoch, have the run go on with its validation.
+
+        By itself, Lightning would take a run that was saved there for one that has validated.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
+        if epochs["processed"] == epochs["started"] or not batches["is_last_batch"]:
+            return
+        for counts in (batches["total"], batches["current"]):
+            counts["completed"] = counts["processed"]
+        validation = loops["epoch_loop.val_loop.batch_progress"]
+        for counts in (validation["total"], validation["current"]):
+            counts |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+
+
+class HeadStart(pl.Callback):
+    """Before the first step, give a new head the best weights for its features, and score them.
+
+    Args:
+        best_model: Keeps that head if no epoch beats it.
+        metrics: metrics.csv, for a run that ends with that head.
+        may_end: Whether a run ends with it where no epoch can beat it.
+    """
+
+    def __init__(self, best_model: BestModel, metrics: Path, *, may_end: bool) -> None:
+        self.best_model = best_model
+        self.metrics = metrics
+        self.may_end = may_end
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Find the head, if this run begins, and features were cached."""
+        learner: Any = model
+        best = self.best_model.best
+        if best.is_final and self.may_end:  # the killed run had come to its end
+            trainer.should_stop = True
+            return
+        training: Any = getattr(trainer.train_dataloader, "loader", None)
+        untrained = learner.head.is_untrained and trainer.global_step == 0
+        if not wants_start(learner.settings, training, is_untrained=untrained):
+            return
+        # Lightning loads no validation before it validates, which may be in a later epoch
+        validating: Any = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        validation = validating.loader
+        progress = trainer.progress_bar_callback is not None
+        scores = start_head(
+            head_in_engine(learner),
+            learner.task,
+            learner.settings,
+            training,
+            validation,
+            progress=progress and trainer.is_global_zero,
+        )
+        self.best_model.judge(learner, scores, {"epoch": 0, "head_start": "optimum"})
+        stopping = trainer.early_stopping_callback
+        if stopping is not None:
+            stopping.best_score = torch.tensor(scores[stopping.monitor])  # an epoch must beat the start
+        if self.may_end and keep_start(best, learner, scores, self.metrics):
+            trainer.should_stop = True
+            for logger in trainer.loggers:
+                logger.log_metrics(scores, step=0)
+
+
+def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
+    """What finding the best head asks of a model."""
+    linear = model.head.linear
+
+    def set_head(weight: NDArray, bias: NDArray) -> None:
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(weight))
+            linear.bias.copy_(torch.from_numpy(bias))
+
+    bias = linear.bias.detach().cpu().numpy().copy()
+    return HeadInEngine(partial(_head_loss, model), bias, set_head, model.validate_batch)
+
+
+def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
+    """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
+    outputs = model.head.linear.out_features
+    head = copy.deepcopy(model.head).double().cpu().eval()
+    head.linear = nn.Identity()  # its outputs are given
+    head.linear.in_features = outputs
+
+    def loss(given: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
+        leaf = torch.from_numpy(given).requires_grad_()
+        losses = model.galaxy_losses(head(leaf), torch.from_numpy(np.asarray(labels, np.float64)))
+        (slopes,) = torch.autograd.grad(losses.sum(), [leaf])
+        return losses.detach().numpy(), slopes.numpy()
+
+    return loss

@@ -1,0 +1,247 @@
+"""Looking for interesting galaxies together: somebody rates a few, and all others are ranked anew.
+
+As Astronomaly does (Lochner & Bassett 2021, arXiv:2010.11202), on an encoder's features and with a Gaussian
+process, as Walmsley et al. (2022, arXiv:2110.12735) do. The session is a folder (`rating_folder`), which
+needs neither the features nor the images to go on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.rating.folder import (
+    RATINGS_FILE,
+    Start,
+    fingerprint,
+    read_start,
+    refuse_occupied,
+    write_start,
+)
+from zoobot.rating.interest import Interest, acquisition, predict_ratings
+from zoobot.rating.log import RatingLog, as_rating
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.features.anomalies import (
+    check_features,
+    pieces,
+    reduce_features,
+    sample_rows,
+    score_reduced,
+)
+from zoobot.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["RatingSession"]
+
+_SHOWN = 10
+
+
+class RatingSession:
+    """A session in its folder; `start` makes one, and the class itself opens one that is there.
+
+    Args:
+        folder: The session's folder.
+
+    Raises:
+        ConfigError: If there is no session, or it is damaged.
+        LabelError: If its ratings are damaged.
+
+    Attributes:
+        folder: Its folder.
+        settings: What session.json says.
+        table: `id_str`, `file_loc`, `anomaly`: a row for each galaxy.
+        reduced: Their reduced features, (galaxies, components).
+
+    Example:
+        >>> session = RatingSession.start("strange", ids, features)  # doctest: +SKIP
+        >>> session.propose(20)["id_str"]  # doctest: +SKIP
+        >>> session.rate({"J0001": 5, "J0002": 0})  # doctest: +SKIP
+        >>> session.ranking().head(20)  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+        self.settings, self.table, self.reduced = read_start(self.folder)
+        self._rows = {galaxy: row for row, galaxy in enumerate(self.table["id_str"])}
+        self._log = RatingLog(self.folder / RATINGS_FILE)
+        self._given = self._known_only(self._log.read(), source=RATINGS_FILE)
+        self._learned: tuple[Any, Interest] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        folder: str | Path,
+        ids: Sequence[str],
+        features: ArrayLike,
+        *,
+        file_locs: Sequence[str] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        seed: int = defaults.SEED,
+    ) -> RatingSession:
+        """A new session, without ratings.
+
+        Args:
+            folder: Where it goes: a new or empty folder.
+            ids: The galaxies.
+            features: What an encoder makes of them, (galaxies, width).
+            file_locs: Their images, for pictures; empty where unknown.
+            origin: Where the features come from, JSON-ready.
+            seed: Of all that is drawn at random.
+
+        Raises:
+            ConfigError: If the folder holds something else, there are fewer than two galaxies, or one twice.
+            NonFiniteError: If a feature is NaN or infinite; the message names the galaxies.
+            WriteError: If it can't be written.
+        """
+        folder = Path(folder).expanduser()
+        refuse_occupied(folder)
+        table = check_features(ids, features)
+        sample = sample_rows(len(table), defaults.ANOMALY_SAMPLE, seed)
+        reduced = reduce_features(table, sample, defaults.ANOMALY_COMPONENTS)
+        anomaly = score_reduced(
+            reduced,
+            method=defaults.ANOMALY_METHOD,
+            neighbours=defaults.ANOMALY_NEIGHBOURS,
+            sample=sample,
+            seed=seed,
+        )
+        settings = {
+            "zoobot": __version__,
+            "galaxies": len(ids),
+            "width": table.shape[1],
+            "fingerprint": fingerprint(ids, table),
+            "seed": seed,
+            "origin": dict(origin or {}),
+        }
+        places = [""] * len(ids) if file_locs is None else list(file_locs)
+        galaxies = pd.DataFrame({"id_str": list(ids), "file_loc": places, "anomaly": anomaly})
+        write_start(folder, Start(settings, galaxies, reduced))
+        return cls(folder)
+
+    def check_same(self, ids: Sequence[str], features: ArrayLike) -> None:
+        """Raise a ConfigError unless these are the features that the session started from."""
+        table, width = np.asarray(features), self.settings["width"]
+        if table.ndim != 2 or table.shape[1] != width:
+            msg = f"the session in {self.folder} is of features {width} wide, got {table.shape}"
+            raise ConfigError(msg)
+        if fingerprint(ids, table) != self.settings["fingerprint"]:
+            msg = f"the session in {self.folder} is of other features; start one in another folder for these"
+            raise ConfigError(msg)
+
+    @property
+    def ratings(self) -> dict[str, float]:
+        """The rating of each galaxy that has one."""
+        return dict(self._given)
+
+    def rate(self, ratings: Mapping[str, Any]) -> int:
+        """Keep what galaxies were rated, and say how many ratings are new; all are refused if one is wrong.
+
+        Args:
+            ratings: From ids to ratings, from 0 (dull) to 5 (most interesting). A galaxy may be rated again.
+
+        Raises:
+            LabelError: If a galaxy is not of this session, or a rating is none.
+            WriteError: If they can't be written.
+        """
+        read = self._known_only({galaxy: as_rating(rating) for galaxy, rating in ratings.items()})
+        new = {galaxy: rating for galaxy, rating in read.items() if self._given.get(galaxy) != rating}
+        self._log.add(new)
+        self._given |= new
+        return len(new)
+
+    def ranking(self, *, model: str | None = None) -> pd.DataFrame:
+        """All galaxies, the most interesting first.
+
+        Args:
+            model: What learns from the ratings: one of `interest.MODELS`; None chooses it.
+
+        Returns:
+            `rank`, `id_str`, `file_loc`, `score` (the own rating, or else what is expected; while no two
+            ratings differ, how strange the galaxy is), `expected` and `spread` (its standard deviation; NaN
+            so far), `anomaly`, `rating` (NaN where there is none).
+        """
+        interest = self._interest(model)
+        table = self.table.assign(expected=np.nan, spread=np.nan, rating=np.nan, score=self.table["anomaly"])
+        table.loc[self._rated(), "rating"] = list(self._given.values())
+        if interest is not None:
+            table["expected"], table["spread"] = interest
+            table["score"] = table["rating"].fillna(table["expected"])
+        table = table.sort_values(["score", "anomaly"], ascending=False, kind="stable", ignore_index=True)
+        table["rank"] = np.arange(1, len(table) + 1)
+        return table[["rank", "id_str", "file_loc", "score", "expected", "spread", "anomaly", "rating"]]
+
+    def propose(
+        self, n: int, *, model: str | None = None, ask_for: str = defaults.RATING_ACQUISITION
+    ) -> pd.DataFrame:
+        """The galaxies to rate next, at most `n`, first first: `id_str`, `file_loc`, `expected`, `anomaly`.
+
+        While no two ratings differ, nothing can be learned from them. Then the galaxies are those most like
+        the interesting ones that are known; where all were dull, some drawn at random; and of those to begin
+        with half are drawn, and half are the strangest.
+
+        Args:
+            n: How many.
+            model: As for `ranking`.
+            ask_for: One of `interest.ACQUISITIONS`.
+        """
+        interest = self._interest(model)
+        left = np.setdiff1d(np.arange(len(self.table)), self._rated())
+        if interest is None:
+            rows = self._first_to_ask(left, n)
+            expected = np.full(len(rows), np.nan)
+        else:
+            hope = acquisition(interest, max(self._given.values()), ask_for)
+            rows = left[np.argsort(-hope[left], kind="stable")[:n]]
+            expected = interest.expected[rows]
+        found = self.table.iloc[rows].assign(expected=expected)
+        return found[["id_str", "file_loc", "expected", "anomaly"]].reset_index(drop=True)
+
+    def _first_to_ask(self, left: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """What to ask about while no two ratings differ."""
+        if self._given and max(self._given.values()) >= defaults.TOP_RATING / 2:
+            return left[np.argsort(self._distances()[left], kind="stable")[:n]]
+        strangest = left[np.argsort(-self.table["anomaly"].to_numpy()[left], kind="stable")]
+        first, others = np.split(strangest, [0 if self._given else -(-n // 2)])
+        rng = np.random.default_rng([self.settings["seed"], len(self._given)])
+        return np.concatenate([first, rng.permutation(np.sort(others))[: n - len(first)]])
+
+    def _distances(self) -> NDArray[np.float64]:
+        """From each galaxy to the nearest that is rated."""
+        from sklearn.neighbors import NearestNeighbors
+
+        if not self.reduced.shape[1]:  # all galaxies are alike
+            return np.zeros(len(self.reduced))
+        nearest = NearestNeighbors(n_neighbors=1).fit(self.reduced[self._rated()])
+        found = [nearest.kneighbors(self.reduced[some])[0][:, 0] for some in pieces(len(self.reduced))]
+        return np.concatenate(found)
+
+    def _interest(self, model: str | None) -> Interest | None:
+        """What is learned from the ratings; None while no two of them differ."""
+        if len(set(self._given.values())) < 2:
+            return None
+        key = (model, *self._given.items())
+        if self._learned is None or self._learned[0] != key:
+            values = list(self._given.values())
+            seed = self.settings["seed"]
+            learned = predict_ratings(self.reduced, self._rated(), values, model=model, seed=seed)
+            self._learned = (key, learned)
+        return self._learned[1]
+
+    def _rated(self) -> NDArray[np.int64]:
+        return np.array([self._rows[galaxy] for galaxy in self._given], np.int64)
+
+    def _known_only(self, ratings: dict[str, float], source: str = "") -> dict[str, float]:
+        unknown = [galaxy for galaxy in ratings if galaxy not in self._rows]
+        if unknown:
+            place = f"{self.folder / source}: " if source else ""
+            msg = f"{place}{len(unknown)} of {len(ratings)} rated galaxies are not of the session in "
+            raise LabelError(msg + f"{self.folder}: {unknown[:_SHOWN]!r}")
+        return ratings

@@ -1,1 +1,0 @@
-"""Predictions of catalogs of any size, as folders of parts that survive any kill."""

@@ -1,0 +1,233 @@
+"""Prediction tables written batch by batch at constant memory, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoobot.shared.errors import NonFiniteError, PredictionsError
+from zoobot.shared.files.whole import partial_name, publish
+from zoobot.shared.tables.formats import find_format
+from zoobot.shared.tables.layout import TableFile, TableLayout
+from zoobot.shared.tables.part_folder import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+__all__ = ["PredictionWriter", "check_save_loc"]
+
+_ROWS_IN_MEMORY = 65_536
+_VALUES_IN_MEMORY = 1_048_576
+_SHOWN = 10
+
+
+def check_save_loc(save_loc: str | Path) -> Path:
+    """The absolute path of a table that can be written, its folder made if need be; call it before work.
+
+    Args:
+        save_loc: A file that ends in .parquet, .csv, .hdf5 or .h5, in any letter case.
+
+    Raises:
+        PredictionsError: If the suffix is another, the file is a folder, or its folder can't be made or
+            written to.
+        MissingPackageError: If the package that writes this format is not installed.
+
+    Example:
+        >>> check_save_loc(Path(tempfile.mkdtemp()) / "new" / "rings.parquet").name
+        'rings.parquet'
+    """
+    path = Path(save_loc).expanduser().absolute()
+    find_format(path).check_installed()
+    if path.is_dir():
+        msg = f"save_loc must be a file, but {str(path)!r} is a folder"
+        raise PredictionsError(msg)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass  # permissions lie on network drives; a file that was made does not
+    except OSError as error:
+        msg = f"can't write predictions into the folder {str(path.parent)!r}: {error.strerror or error}"
+        raise PredictionsError(msg) from error
+    return path
+
+
+class PredictionWriter:
+    """Writes a prediction table batch by batch, as a context manager.
+
+    The table appears under its name when the `with` block ends well. If it ends in an exception nothing is
+    left, and an older table of that name stays as it was.
+
+    Args:
+        save_loc: Where the table goes; its suffix (.parquet, .csv, .hdf5, .h5) is its format.
+        columns: Names of the predicted numbers, in order.
+        samples: Whether rows carry a `sample` number, for several predictions of one galaxy.
+        metadata: JSON-ready facts on the origin of the table (model, versions), stored inside Parquet and
+            HDF5.
+        missing: Whether a number may be missing (NaN; nothing in CSV).
+        dtype: What numbers are kept as: "float32", or, in Parquet, "float16".
+
+    Raises:
+        PredictionsError: If the table can't be written there, or the columns can't be told apart.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "rings.csv"
+        >>> with PredictionWriter(file, ["ring_probability"]) as writer:
+        ...     writer.write(["007"], np.array([[0.25]]))
+        >>> print(file.read_text(), end="")
+        id_str,ring_probability
+        007,0.25
+    """
+
+    def __init__(
+        self,
+        save_loc: str | Path,
+        columns: Sequence[str],
+        *,
+        samples: bool = False,
+        metadata: dict[str, Any] | None = None,
+        missing: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        self.missing = missing
+        self.dtype = np.dtype(dtype)
+        self.save_loc = check_save_loc(save_loc)
+        self.columns = list(columns)
+        self.samples = samples
+        self.metadata = dict(metadata or {})
+        _check_columns(self.columns)
+        _check_metadata(self.metadata)
+        self._most_rows = min(_ROWS_IN_MEMORY, max(1, _VALUES_IN_MEMORY // len(self.columns)))
+        self._partial = partial_name(self.save_loc)
+        self._file: TableFile | None = None
+        self._waiting: list[tuple[list[str], np.ndarray, np.ndarray | None]] = []
+        self._rows_waiting = 0
+
+    def __enter__(self) -> PredictionWriter:
+        create = find_format(self.save_loc).create
+        layout = TableLayout(
+            columns=self.columns, samples=self.samples, metadata=self.metadata, dtype=self.dtype.name
+        )
+        try:
+            with writing(self.save_loc):
+                self._file = create(self._partial, layout)
+        except BaseException:
+            self._partial.unlink(missing_ok=True)
+            raise
+        return self
+
+    def write(self, ids: Sequence[str], values: np.ndarray, sample: int | np.ndarray | None = None) -> None:
+        """Append one row for each galaxy of a batch.
+
+        Args:
+            ids: The galaxies.
+            values: (batch, outputs), finite (or NaN with `missing=True`).
+            sample: The number of the sample, one for all or (batch,); needed if, and only if, the writer was
+                made with `samples=True`.
+
+        Raises:
+            NonFiniteError: If a value is NaN, infinite, or too large for the type; the message names the
+                galaxies.
+            PredictionsError: If the shapes do not fit, or the writer is not open.
+        """
+        if self._file is None:
+            msg = "the writer is not open: use it as `with PredictionWriter(...) as writer:`"
+            raise PredictionsError(msg)
+        with np.errstate(over="ignore"):
+            numbers = np.array(values, dtype=self.dtype)  # a copy: the caller may reuse its memory
+        if numbers.shape != (len(ids), len(self.columns)):
+            msg = (
+                f"values must have the shape (galaxies, columns) = {(len(ids), len(self.columns))}, got "
+                f"{numbers.shape}"
+            )
+            raise PredictionsError(msg)
+        _refuse_non_finite(np.nan_to_num(numbers, nan=0.0) if self.missing else numbers, ids, self.columns)
+        self._waiting.append(([str(galaxy) for galaxy in ids], numbers, self._check_sample(sample, len(ids))))
+        self._rows_waiting += len(ids)
+        if self._rows_waiting >= self._most_rows:
+            self._flush(self._file)
+
+    def write_samples(self, ids: Sequence[str], values: np.ndarray) -> int:
+        """Append the rows of a batch that was predicted once or several times, and return how many galaxies.
+
+        Args:
+            ids: The galaxies.
+            values: (samples, batch, outputs).
+        """
+        for sample, numbers in enumerate(values):
+            self.write(ids, numbers, sample=sample if self.samples else None)
+        return len(ids)
+
+    def _check_sample(self, sample: int | np.ndarray | None, galaxies: int) -> np.ndarray | None:
+        if (sample is not None) != self.samples:
+            wanted = "needs a sample number" if self.samples else "was made without samples=True"
+            msg = f"the writer {wanted}, got sample={sample!r}"
+            raise PredictionsError(msg)
+        if sample is None:
+            return None
+        numbers = np.asarray(sample)
+        if numbers.dtype.kind not in "iu" or numbers.shape not in ((), (galaxies,)):
+            msg = f"sample must be a whole number, or one for each of {galaxies} galaxies, got {sample!r}"
+            raise PredictionsError(msg)
+        return np.broadcast_to(numbers, (galaxies,)).astype(np.int32)
+
+    def _flush(self, file: TableFile) -> None:
+        if not self._waiting:
+            return
+        ids = [galaxy for batch, _, _ in self._waiting for galaxy in batch]
+        values = np.concatenate([numbers for _, numbers, _ in self._waiting])
+        samples = np.concatenate([s for _, _, s in self._waiting if s is not None]) if self.samples else None
+        self._waiting.clear()
+        self._rows_waiting = 0
+        with writing(self.save_loc):
+            file.append(ids, values, samples)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            with writing(self.save_loc):
+                try:
+                    if kind is None:
+                        self._flush(file)
+                finally:
+                    file.close()
+                if kind is None:
+                    publish(self._partial, self.save_loc)
+        finally:
+            self._waiting.clear()
+            self._partial.unlink(missing_ok=True)
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    taken = {"id_str", "sample"}
+    if not columns or len(set(columns)) < len(columns) or taken & set(columns) or "" in columns:
+        msg = f"predicted columns must be different names other than {sorted(taken)}, got {list(columns)}"
+        raise PredictionsError(msg)
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    try:
+        json.dumps(metadata)
+    except (TypeError, ValueError) as error:
+        msg = f"metadata must be JSON-ready (text, numbers, lists, dicts): {error}"
+        raise PredictionsError(msg) from error
+
+
+def _refuse_non_finite(values: np.ndarray, ids: Sequence[str], columns: Sequence[str]) -> None:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        rows = np.flatnonzero(bad.any(axis=1))
+        row, column = np.argwhere(bad)[0]
+        msg = (
+            f"predictions must be finite, but {len(rows):,} galaxies of this batch have others (first "
+            f"{columns[column]!r} = {float(values[row, column])!r}): {[str(ids[i]) for i in rows[:_SHOWN]]}"
+        )
+        raise NonFiniteError(msg)

@@ -1,0 +1,205 @@
+"""What a loss and a head refuse before work starts, in the same words in either engine."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError, LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "CLASSIFICATION_LOSSES",
+    "REGRESSION_LOSSES",
+    "check_class_labels",
+    "check_class_weights_shape",
+    "check_classification_options",
+    "check_features_shape",
+    "check_head",
+    "check_regression_options",
+    "check_same_shape",
+    "check_votes_shape",
+    "checked_calibration",
+    "checked_target_statistics",
+    "prior_logits",
+]
+
+
+# What a head is made and started with, checked, so that both engines refuse in the same words.
+
+
+def check_head(num_features: int, num_outputs: int, dropout_prob: float) -> None:
+    """Raise a ConfigError unless a head can have these sizes and this dropout.
+
+    Example:
+        >>> check_head(1280, 2, 0.5)
+    """
+    for name, size in (("num_features", num_features), ("number of outputs", num_outputs)):
+        if size < 1:
+            msg = f"the {name} of a head must be at least 1, got {size!r}"
+            raise ConfigError(msg)
+    if not 0 <= dropout_prob < 1:
+        msg = f"dropout_prob must be in [0, 1), got {dropout_prob!r}"
+        raise ConfigError(msg)
+
+
+def check_features_shape(shape: tuple[int, ...], num_features: int) -> None:
+    """Raise a ConfigError unless features are (batch, num_features)."""
+    if len(shape) != 2 or shape[1] != num_features:
+        msg = f"a head made for {num_features} features takes (batch, {num_features}), got shape {shape}"
+        raise ConfigError(msg)
+
+
+def checked_target_statistics(
+    mean: ArrayLike, std: ArrayLike, num_targets: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each target, (targets,), found to be usable.
+
+    Raises:
+        LabelError: If there is not one finite number for each target, or a deviation is not above 0.
+
+    Example:
+        >>> mean, std = checked_target_statistics([-1.5], [3.2], 1)
+        >>> mean.shape
+        (1,)
+    """
+    mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    if mean.shape != (num_targets,) or std.shape != (num_targets,):
+        msg = f"need mean and std of each of {num_targets} targets, got {mean.tolist()} and {std.tolist()}"
+        raise LabelError(msg)
+    if not np.isfinite(mean).all() or not np.isfinite(std).all() or (std <= 0).any():
+        msg = f"targets need a finite mean and a std above 0, got {mean.tolist()}, {std.tolist()}"
+        raise LabelError(msg)
+    return mean, std
+
+
+def checked_calibration(factors: ArrayLike, num_factors: int) -> NDArray[np.float64]:
+    """The factors that calibrate a head, (factors,), found to be usable.
+
+    Raises:
+        LabelError: If they are not so many finite numbers above 0.
+
+    Example:
+        >>> checked_calibration([0.5, 0.5], 2).tolist()
+        [0.5, 0.5]
+    """
+    given = np.asarray(factors, dtype=np.float64)
+    if given.shape != (num_factors,) or not (np.isfinite(given) & (given > 0)).all():
+        msg = f"need {num_factors} finite factors above 0, got {given}"
+        raise LabelError(msg)
+    return given
+
+
+def prior_logits(concentrations: ArrayLike, num_answers: int) -> NDArray[np.float64]:
+    """The biases with which a Dirichlet head without weights predicts these concentrations: (answers,).
+
+    Raises:
+        LabelError: If there is not one for each answer, within what the head can predict.
+
+    Example:
+        >>> prior_logits([51.0], 1).tolist()
+        [0.0]
+    """
+    given = np.asarray(concentrations, dtype=np.float64)
+    share = (given - defaults.CONCENTRATION_MIN) / defaults.CONCENTRATION_RANGE
+    if given.shape != (num_answers,) or not ((share > 0) & (share < 1)).all():
+        low = defaults.CONCENTRATION_MIN
+        high = low + defaults.CONCENTRATION_RANGE
+        msg = f"need {num_answers} concentrations between {low:g} and {high:g}, one an answer, got {given}"
+        raise LabelError(msg)
+    return np.log(share) - np.log1p(-share)
+
+
+CLASSIFICATION_LOSSES = ("cross_entropy", "focal")
+REGRESSION_LOSSES = ("mse", "mae", "huber")
+
+Shape = tuple[int, ...]
+
+
+def check_classification_options(
+    kind: str,
+    num_classes: int,
+    label_smoothing: float,
+    class_weights: Sequence[float] | None,
+    focal_gamma: float,
+) -> None:
+    """Raise a ConfigError unless these can be the options of a loss over classes, or over yes/no labels.
+
+    Example:
+        >>> check_classification_options("focal", 2, 0.1, [1.0, 3.0], 2.0)
+    """
+    _check_kind(kind, CLASSIFICATION_LOSSES)
+    if not 0 <= label_smoothing < 1:
+        msg = f"label_smoothing must be in [0, 1), got {label_smoothing!r}"
+        raise ConfigError(msg)
+    if not 0 <= focal_gamma < math.inf:
+        msg = f"focal_gamma must be finite and not negative, got {focal_gamma!r}"
+        raise ConfigError(msg)
+    if class_weights is None:
+        return
+    weights = np.asarray(class_weights, dtype=np.float64)
+    check_class_weights_shape(weights.shape, num_classes)
+    if not np.isfinite(weights).all() or (weights <= 0).any():
+        msg = f"class_weights must be finite numbers above 0, got {weights.tolist()}"
+        raise ConfigError(msg)
+
+
+def check_class_weights_shape(shape: Shape, num_classes: int) -> None:
+    """Raise a ConfigError unless there is one weight for each class, or label."""
+    if shape != (num_classes,):
+        msg = f"class_weights must be one number for each of {num_classes} classes, got shape {shape}"
+        raise ConfigError(msg)
+
+
+def check_regression_options(kind: str, huber_delta: float) -> None:
+    """Raise a ConfigError unless these can be the options of a `regression_loss`."""
+    _check_kind(kind, REGRESSION_LOSSES)
+    if not 0 < huber_delta < math.inf:
+        msg = f"huber_delta must be finite and above 0, got {huber_delta!r}"
+        raise ConfigError(msg)
+
+
+def check_class_labels(logits_shape: Shape, labels_shape: Shape, *, is_integer: bool) -> None:
+    """Raise a LabelError unless labels are one whole number for each galaxy of (batch, classes) logits."""
+    if len(logits_shape) != 2 or labels_shape != logits_shape[:1]:
+        msg = (
+            "expected logits (batch, classes) and labels (batch,), "
+            f"got shapes {logits_shape} and {labels_shape}"
+        )
+        raise LabelError(msg)
+    if not is_integer:
+        msg = "labels of classes must have an integer type: each is the number of a class, from 0"
+        raise LabelError(msg)
+
+
+def check_same_shape(predictions_shape: Shape, labels_shape: Shape) -> None:
+    """Raise a LabelError unless both are (batch, columns) of the same size; nothing is broadcast."""
+    if len(predictions_shape) != 2 or labels_shape != predictions_shape:
+        msg = (
+            "expected predictions and labels of one shape (batch, columns), "
+            f"got {predictions_shape} and {labels_shape}"
+        )
+        raise LabelError(msg)
+
+
+def check_votes_shape(concentrations_shape: Shape, votes_shape: Shape, num_answers: int) -> None:
+    """Raise a LabelError unless both are (batch, answers), with the answers of the question slices."""
+    if len(votes_shape) != 2 or votes_shape[1] != num_answers or concentrations_shape != votes_shape:
+        msg = (
+            f"expected concentrations and votes of one shape (batch, {num_answers} answers), as the question "
+            f"slices say, got {concentrations_shape} and {votes_shape}"
+        )
+        raise LabelError(msg)
+
+
+def _check_kind(kind: str, known: Sequence[str]) -> None:
+    if kind not in known:
+        msg = f"the loss must be one of {list(known)}, got {kind!r}"
+        raise ConfigError(msg)

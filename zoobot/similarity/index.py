@@ -1,0 +1,364 @@
+"""An index of features that answers which galaxies look like these."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from zoobot.shared import defaults
+from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError, ZoobotError
+from zoobot.shared.features.projections import Projection
+from zoobot.shared.files.whole import replacing
+from zoobot.shared.imports import import_optional
+from zoobot.similarity import building
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EXACT_UP_TO", "ApproximateIndex", "SimilarityIndex", "largest", "nearest", "open_index"]
+
+
+# The nearest of any number of vectors, exactly, a block of them at a time.
+
+#: Numbers of a block of vectors, and most of its similarities: 16 MB of float32 each.
+_BLOCK_VALUES = 2**22
+
+
+def nearest(
+    vectors: NDArray, queries: NDArray[np.float32], k: int, *, threads: int = defaults.NUM_WORKERS
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The rows of the k vectors with the largest inner product with each query, the largest first.
+
+    Memory is two blocks of each thread, whatever the number of vectors, which may be memory-mapped.
+
+    Args:
+        vectors: (galaxies, width), float32 or float16.
+        queries: (queries, width).
+        k: How many; all, if there are fewer vectors.
+        threads: How many blocks are worked on at once.
+
+    Returns:
+        Rows and inner products, (queries, k) each.
+
+    Example:
+        >>> vectors = np.eye(3, dtype=np.float32)
+        >>> nearest(vectors, vectors[1:2] + 0.1 * vectors[2:], 2)[0]
+        array([[1, 2]])
+    """
+    rows = max(1, _BLOCK_VALUES // max(vectors.shape[1], len(queries)))
+
+    def search_block(start: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        block = np.asarray(vectors[start : start + rows], np.float32)
+        return largest(np.arange(start, start + len(block))[None], queries @ block.T, k)
+
+    rows_found = np.zeros((len(queries), 0), np.intp)
+    values = np.zeros((len(queries), 0), np.float32)
+    # blocks share the cores; threads of each product would wait for one another on them
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(1, threads)) as pool:
+        for some in pool.map(search_block, range(0, len(vectors), rows)):
+            candidates = np.concatenate([rows_found, some[0]], axis=1)
+            rows_found, values = largest(candidates, np.concatenate([values, some[1]], axis=1), k)
+    return rows_found, values
+
+
+def largest(
+    rows: NDArray[np.intp], values: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The k largest values of each query, in order, and the rows that they belong to.
+
+    Args:
+        rows: (queries, candidates), or (1, candidates) where all have the same.
+        values: (queries, candidates).
+        k: How many; all, if there are fewer.
+    """
+    rows = np.broadcast_to(rows, values.shape)
+    if k < values.shape[1]:
+        kept = np.argpartition(values, -k, axis=1)[:, -k:]
+        rows, values = np.take_along_axis(rows, kept, 1), np.take_along_axis(values, kept, 1)
+    order = np.lexsort((rows, -values), axis=1)
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(values, order, 1)
+
+
+# The nearest of very many vectors, nearly always: only those in groups near a query are looked at.
+
+logger = logging.getLogger("zoobot")
+
+GROUPS_FILE = "groups.faiss"
+
+#: Groups are found on so many vectors for each; of all groups this share is looked at, and at least so many.
+_SAMPLE_PER_GROUP = 40
+_CELLS_LOOKED_AT = 1 / 16
+_FEWEST = 128
+_ROWS_AT_ONCE = 65_536
+_SEED = 0
+
+
+class ApproximateIndex:
+    """Vectors in groups by k-means (an inverted file), in half precision; made once, and kept in a file.
+
+    Candidates are compared by the vectors themselves, so that similarities are exact.
+
+    Args:
+        folder: Where the file of groups is, or goes.
+        vectors: All vectors, (galaxies, width), of length 1.
+
+    Raises:
+        MissingPackageError: If faiss is not installed.
+        PredictionsError: If the file is damaged.
+        WriteError: If it can't be written.
+
+    References:
+        Douze et al. 2024, arXiv:2401.08281 (faiss); Jégou et al. 2011, IEEE TPAMI 33, 117 (inverted files).
+    """
+
+    def __init__(self, folder: Path, vectors: NDArray) -> None:
+        self._faiss = import_optional("faiss", needed_for="approximate search", package="faiss-cpu")
+        self._vectors = vectors
+        self._path = folder / GROUPS_FILE
+        if not self._path.is_file():
+            logger.info("Grouping %s galaxies, once for all", f"{len(vectors):,}")
+            index = self._make()
+            with replacing(self._path) as draft:
+                self._faiss.write_index(index, str(draft))
+        try:
+            self._index = self._faiss.read_index(str(self._path), self._faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:
+            msg = f"{self._path} is damaged: delete it, and it is made anew ({str(error)[:200]})"
+            raise PredictionsError(msg) from error
+        self._index.nprobe = max(_FEWEST, round(self._index.nlist * _CELLS_LOOKED_AT))
+
+    def _make(self) -> Any:
+        count, width = self._vectors.shape
+        groups = max(1, min(4 * math.isqrt(count), count // _SAMPLE_PER_GROUP))
+        index = self._faiss.IndexIVFScalarQuantizer(
+            self._faiss.IndexFlatIP(width),
+            width,
+            groups,
+            self._faiss.ScalarQuantizer.QT_fp16,
+            self._faiss.METRIC_INNER_PRODUCT,
+        )
+        sample = np.random.default_rng(_SEED).choice(
+            count, min(count, groups * _SAMPLE_PER_GROUP), replace=False
+        )
+        index.train(np.asarray(self._vectors[np.sort(sample)], np.float32))
+        for start in range(0, count, _ROWS_AT_ONCE):
+            index.add(np.asarray(self._vectors[start : start + _ROWS_AT_ONCE], np.float32))
+        return index
+
+    def nearest(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """As `zoobot.similarity.index.nearest`, of which a few may be missed; then rows are -1."""
+        _, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
+        found = np.asarray(self._vectors[np.maximum(rows, 0)], np.float32)
+        values = np.einsum("qkw,qw->qk", found, queries)
+        return largest(rows, np.where(rows >= 0, values, -np.inf), k)
+
+
+#: So many galaxies are searched exactly in a second or so; more, without a word, approximately.
+EXACT_UP_TO = 1_000_000
+
+#: How many ids that are spelt alike a message has, and among how many they are looked for.
+_NEAR = 3
+_LOOKED_AT = 100_000
+
+Search = Literal["auto", "exact", "approximate"]
+
+
+class SimilarityIndex:
+    """Galaxies as vectors of length 1: the cosine of the angle between two is their similarity, 1 at most.
+
+    Args:
+        folder: What `zoobot.similarity.building` wrote.
+        search: "exact" compares with every galaxy; "approximate" with those near it by an index that faiss
+            makes when first needed; "auto" is approximate above a million galaxies.
+
+    Attributes:
+        origin: Where the features come from: model, block, preprocessing, catalog.
+
+    Raises:
+        PredictionsError: If the folder is no such index.
+    """
+
+    def __init__(self, folder: Path, *, search: Search = "auto") -> None:
+        self.folder = folder
+        try:
+            facts = json.loads((folder / building.FACTS_FILE).read_text(encoding="utf-8"))
+            self._vectors = np.load(folder / building.VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+            self._projection = Projection.load(folder / building.PROJECTION_FILE)
+            fits = facts["format"] == building.FORMAT and len(self._vectors) == facts["galaxies"]
+            fits &= self._vectors.ndim == 2 and self._vectors.shape[1] == self._projection.num_outputs
+            self.features: str = facts["features"]
+            self.origin: dict[str, Any] = dict(facts["origin"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ZoobotError) as error:
+            msg = f"{folder} is no index of features that can be used: {type(error).__name__}: {error}"
+            raise PredictionsError(msg) from error
+        if not fits:
+            msg = f"{folder} is no index of features that can be used: its files do not fit together"
+            raise PredictionsError(msg)
+        self.is_exact = search == "exact" or (search == "auto" and len(self) <= EXACT_UP_TO)
+
+    def __len__(self) -> int:
+        """How many galaxies there are."""
+        return len(self._vectors)
+
+    @property
+    def width(self) -> int:
+        """How many features the table has that it was made of."""
+        return self._projection.width
+
+    @cached_property
+    def _ids(self) -> Any:
+        parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
+        try:
+            ids = parquet.read_table(self.folder / building.IDS_FILE)["id_str"].combine_chunks()
+            facts = json.loads((self.folder / building.FACTS_FILE).read_text(encoding="utf-8"))
+            fits = facts["features"] == self.features and len(ids) == len(self)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are among them
+            msg = f"{self.folder} is no index of features that can be used: {type(error).__name__}: {error}"
+            raise PredictionsError(msg) from error
+        if not fits:
+            msg = f"{self.folder} was made anew since it was opened, or is damaged: open it again"
+            raise PredictionsError(msg)
+        return ids
+
+    def knows(self, galaxy: str) -> bool:
+        """Whether a galaxy has features."""
+        arrow = import_optional("pyarrow", needed_for="an index of features")
+        compute = import_optional("pyarrow.compute", needed_for="an index of features")
+        return bool(compute.index(self._ids, arrow.scalar(galaxy, self._ids.type)).as_py() >= 0)
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """The rows of galaxies, in the order of the ids.
+
+        Raises:
+            CatalogError: If one is not among them; the message has ids that are spelt alike.
+        """
+        arrow = import_optional("pyarrow", needed_for="an index of features")
+        compute = import_optional("pyarrow.compute", needed_for="an index of features")
+        rows = compute.index_in(arrow.array(list(ids), self._ids.type), value_set=self._ids)
+        unknown = [one for one, row in zip(ids, rows, strict=True) if not row.is_valid]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], self._ids.slice(0, _LOOKED_AT).to_pylist(), n=_NEAR)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            msg = f"{len(unknown)} of these galaxies are not among the {len(self):,} with features, such as "
+            msg += f"{unknown[0]!r}{hint}"
+            raise CatalogError(msg)
+        return np.asarray(rows.to_numpy(), np.intp)
+
+    def like_galaxies(self, ids: Sequence[str], k: int = 20, *, together: bool = False) -> pd.DataFrame:
+        """The galaxies most like some that have features; these themselves are not in the list.
+
+        Args:
+            ids: The galaxies, each once.
+            k: How many for each.
+            together: Whether one list is made, of those that are like all of them: like their mean.
+
+        Returns:
+            `query`, `rank` (from 1), `id_str` and `similarity` (the cosine, at most 1); together, the query
+            is all ids joined by ", ".
+
+        Raises:
+            CatalogError: If an id is unknown.
+            ConfigError: If an id is given twice, or k is less than 1.
+        """
+        if len(set(ids)) < len(ids):
+            msg = f"each galaxy must be given once, got {list(ids)}"
+            raise ConfigError(msg)
+        rows = self.find(ids)
+        vectors = np.asarray(self._vectors[rows], np.float32)
+        names = list(ids)
+        if together:
+            vectors, names = building.unit_vectors(vectors.mean(axis=0, keepdims=True)), [", ".join(ids)]
+        own = [rows] * len(names) if together else [rows[place : place + 1] for place in range(len(rows))]
+        return self._listed(names, vectors, k, own)
+
+    def like_features(self, features: NDArray, k: int = 20, *, names: Sequence[str] = ()) -> pd.DataFrame:
+        """The galaxies most like others, of which the features are given, by the same model and block.
+
+        Args:
+            features: (queries, width).
+            k: How many for each.
+            names: What `query` says of each; by default its number.
+
+        Returns:
+            As `like_galaxies`.
+
+        Raises:
+            ConfigError: If the features are of another width or not finite, or k is less than 1.
+        """
+        if not np.isfinite(features).all():
+            msg = "features must be finite"
+            raise ConfigError(msg)
+        vectors = building.unit_vectors(self._projection.apply(features))
+        names = list(names) or [str(number) for number in range(len(vectors))]
+        return self._listed(names, vectors, k, [np.zeros(0, np.intp)] * len(vectors))
+
+    def _listed(
+        self, names: Sequence[str], vectors: NDArray, k: int, own: Sequence[NDArray[np.intp]]
+    ) -> pd.DataFrame:
+        """A table of the k nearest of each query but those that are the query itself."""
+        if k < 1:
+            msg = f"k must be at least 1, got {k}"
+            raise ConfigError(msg)
+        most = max(map(len, own))
+        if k + most > len(self):
+            logger.warning("there are only %s galaxies: fewer than k=%s are listed", f"{len(self):,}", k)
+        rows, values = self._search(vectors, k + most)
+        tables = []
+        for place, name in enumerate(names):
+            others = np.flatnonzero(~np.isin(rows[place], own[place]) & (rows[place] >= 0))[:k]
+            ids = self._ids.take(rows[place, others]).to_pylist()
+            columns = {"query": name, "rank": np.arange(1, len(ids) + 1), "id_str": ids}
+            tables.append(pd.DataFrame({**columns, "similarity": values[place, others]}))
+        return pd.concat(tables, ignore_index=True)
+
+    def _search(self, vectors: NDArray, k: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        if self.is_exact:
+            return nearest(self._vectors, vectors, min(k, len(self)))
+        return ApproximateIndex(self.folder, self._vectors).nearest(vectors, min(k, len(self)))
+
+
+def open_index(
+    features: str | Path,
+    *,
+    components: int | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    search: Search = "auto",
+) -> SimilarityIndex:
+    """The index of a table of features; it is made beside the table when first asked for, and kept.
+
+    An index of an older table of the same name is made anew.
+
+    Args:
+        features: What `zoobot represent` wrote, or any table that `read_features` reads.
+        components: Compare so many principal components, which are quicker to search and as good; None
+            compares all features.
+        dtype: What a new index keeps vectors as: float16 takes half the space, and more time to search.
+        search: "exact", "approximate", or "auto": exact up to a million galaxies.
+
+    Raises:
+        PredictionsError: If there is no such table, or it lacks parts.
+        NonFiniteError: If a feature is not finite.
+        ConfigError: If there are not so many components.
+        WriteError: If the index can't be written.
+    """
+    folder = building.index_folder(features, components)
+    current = building.fingerprint(features)
+    if (folder / building.FACTS_FILE).is_file():
+        index = SimilarityIndex(folder, search=search)
+        if index.features == current:
+            return index
+        logger.info("The features are others than those of the index: it is made anew")
+    logger.info("Making an index of %s", features)
+    building.build(features, folder, components=components, dtype=dtype)
+    return SimilarityIndex(folder, search=search)

@@ -1,0 +1,221 @@
+"""What else is in the frame: stars, background galaxies, and what spoils an image."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from zoobot.simulate.profiles import colour_of, flux_of
+
+if TYPE_CHECKING:
+    from zoobot.simulate.looks import Look
+
+__all__ = ["add_artifact", "add_neighbours", "add_sky", "blur"]
+
+_BRIGHTEST_NEIGHBOUR = 15.5
+_COUNTS_SLOPE = {"stars": 0.2, "galaxies": 0.4}
+"""How fast counts grow per magnitude (log10): stars run out of Galaxy, galaxies do not."""
+
+
+def add_neighbours(
+    light: np.ndarray, look: Look, rng: np.random.Generator, *, pixel_scale_arcsec: float
+) -> None:
+    """Add foreground stars and background galaxies to a noiseless image, in place.
+
+    Args:
+        light: Nanomaggies, (size, size, 3).
+        look: Says how many and how faint.
+        rng: Source of randomness.
+        pixel_scale_arcsec: Size of a pixel.
+    """
+    area_arcmin2 = (light.shape[0] * pixel_scale_arcsec / 60) ** 2
+    stars = rng.poisson(look.stars_per_arcmin2 * area_arcmin2)
+    galaxies = rng.poisson(look.galaxies_per_arcmin2 * area_arcmin2)
+    for magnitude in _magnitudes(rng, stars, look, "stars"):
+        colour = colour_of(float(rng.choice([rng.normal(-0.3, 0.25), rng.normal(0.6, 0.25)], p=[0.6, 0.4])))
+        _add_star(light, rng.random(2), flux_of(magnitude) * colour)
+    for magnitude in _magnitudes(rng, galaxies, look, "galaxies"):
+        _add_background_galaxy(light, look, rng, magnitude, pixel_scale_arcsec)
+
+
+def _magnitudes(rng: np.random.Generator, count: int, look: Look, what: str) -> list[float]:
+    slope = _COUNTS_SLOPE[what]
+    bright = _BRIGHTEST_NEIGHBOUR + (look.faintest_magnitude - 22.8)
+    lowest = 10 ** (slope * (bright - look.faintest_magnitude))
+    return [look.faintest_magnitude + math.log10(u) / slope for u in rng.uniform(lowest, 1, count)]
+
+
+def _add_star(light: np.ndarray, where: np.ndarray, flux: np.ndarray) -> None:
+    """Share a point's light among the four pixels around it."""
+    size = light.shape[0]
+    column, row = where * (size - 1)
+    left, top = min(int(column), size - 2), min(int(row), size - 2)
+    right_share, down_share = column - left, row - top
+    weights = np.outer([1 - down_share, down_share], [1 - right_share, right_share]).astype(np.float32)
+    light[top : top + 2, left : left + 2] += weights[..., None] * flux.astype(np.float32)
+
+
+def _add_background_galaxy(
+    light: np.ndarray, look: Look, rng: np.random.Generator, magnitude: float, pixel_scale_arcsec: float
+) -> None:
+    size = light.shape[0]
+    half_light_arcsec = 0.11 * look.median_radius_arcsec * rng.lognormal(0, 0.35)
+    half_light_arcsec *= 10 ** (0.12 * (look.faintest_magnitude - magnitude))
+    scale = max(half_light_arcsec / pixel_scale_arcsec / 1.678, 0.35)
+    column, row = rng.random(2) * size
+    angle, axis_ratio, youth = rng.uniform(0, math.pi), rng.uniform(0.3, 1), rng.uniform(-0.2, 0.95)
+    reach = int(min(6 * scale, size / 2)) + 2
+    top, left = max(0, int(row) - reach), max(0, int(column) - reach)
+    bottom, right = min(size, int(row) + reach), min(size, int(column) + reach)
+    y = (np.arange(top, bottom, dtype=np.float32) - row)[:, None]
+    x = (np.arange(left, right, dtype=np.float32) - column)[None, :]
+    along = x * math.cos(angle) + y * math.sin(angle)
+    across = (y * math.cos(angle) - x * math.sin(angle)) / axis_ratio
+    profile = np.exp(-np.sqrt(along * along + across * across + 0.1) / scale)
+    flux = flux_of(magnitude) / (2 * math.pi * scale**2 * axis_ratio)
+    light[top:bottom, left:right] += (flux * profile).astype(np.float32)[..., None] * colour_of(youth)
+
+
+def blur(light: np.ndarray, look: Look, *, pixel_scale_arcsec: float, seeing: float) -> np.ndarray:
+    """Return an image as sharp as the look allows: a Gaussian core and broad wings, as a Moffat has.
+
+    Args:
+        light: Nanomaggies, (size, size, 3).
+        look: Says how sharp each band is.
+        pixel_scale_arcsec: Size of a pixel.
+        seeing: Factor on the look's typical width, this night.
+
+    Returns:
+        The blurred image; light is kept, except what leaves the frame.
+    """
+    blurred = np.empty_like(light)
+    for band, fwhm_arcsec in enumerate(look.psf_fwhm_arcsec):
+        # Pixels already average over their own width, which this takes out of what is left to blur.
+        sigma = seeing * fwhm_arcsec / 2.3548 / pixel_scale_arcsec
+        plane = np.ascontiguousarray(light[..., band])
+        core = cv2.GaussianBlur(plane, (0, 0), max(sigma, 0.45), borderType=cv2.BORDER_REPLICATE)
+        wings = cv2.GaussianBlur(core, (0, 0), max(1.8 * sigma, 0.6), borderType=cv2.BORDER_REPLICATE)
+        blurred[..., band] = core + np.float32(look.psf_wings) * (wings - core)
+    return blurred
+
+
+def add_sky(
+    light: np.ndarray, look: Look, rng: np.random.Generator, *, pixel_scale_arcsec: float
+) -> np.ndarray:
+    """Return an image with the noise of sky and photons, as resampled from the detector's pixels.
+
+    Args:
+        light: Nanomaggies per pixel, blurred, (size, size, 3).
+        look: Says how noisy.
+        rng: Source of randomness.
+        pixel_scale_arcsec: Size of the image's pixels.
+
+    Returns:
+        Nanomaggies per native pixel (a surface brightness), (size, size, 3).
+    """
+    ratio = pixel_scale_arcsec / look.native_pixel_arcsec
+    surface_brightness = light * np.float32(1 / ratio**2)
+    variance = np.square(np.asarray(look.sky_noise, dtype=np.float32))
+    variance = variance + np.maximum(surface_brightness, 0) / np.asarray(look.gain, dtype=np.float32)
+    noise = rng.standard_normal(light.shape, dtype=np.float32)
+    if ratio >= 1:  # several native pixels fell into each: they average
+        noise *= np.float32(1 / ratio)
+    else:  # interpolated up: neighbours share their noise
+        sigma = 0.55 / ratio
+        noise = cv2.GaussianBlur(noise, (0, 0), sigma) * np.float32(
+            min(2 * math.sqrt(math.pi) * sigma, 1 / ratio)
+        )
+    return surface_brightness + noise * np.sqrt(variance)
+
+
+def add_artifact(
+    image: np.ndarray, kind: str, look: Look, rng: np.random.Generator, *, pixel_scale_arcsec: float
+) -> np.ndarray:
+    """Return an image spoiled by a bright star, a satellite trail, saturation or a fault of the camera.
+
+    Args:
+        image: Nanomaggies per native pixel, (size, size, 3).
+        kind: "star", "trail", "saturation" or "glitch".
+        look: The survey's.
+        rng: Source of randomness.
+        pixel_scale_arcsec: Size of a pixel.
+
+    Returns:
+        The spoiled image.
+    """
+    if kind == "trail":
+        return _add_trails(image, look, rng)
+    if kind == "glitch":
+        return _break_camera(image, look, rng)
+    near = 0.06 if kind == "saturation" else rng.uniform(0.0, 0.3)
+    return _add_bright_star(
+        image, look, rng, distance=near, bleeds=kind == "saturation", pixel=pixel_scale_arcsec
+    )
+
+
+def _frame(size: int) -> tuple[np.ndarray, np.ndarray]:
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    return axis[None, :], axis[:, None]
+
+
+def _add_bright_star(
+    image: np.ndarray, look: Look, rng: np.random.Generator, *, distance: float, bleeds: bool, pixel: float
+) -> np.ndarray:
+    size = image.shape[0]
+    x, y = _frame(size)
+    direction = rng.uniform(0, 2 * math.pi)
+    x, y = x - np.float32(distance * math.cos(direction)), y - np.float32(distance * math.sin(direction))
+    core = np.float32(look.psf_fwhm_arcsec[1] / (pixel * size))
+    radius2 = (x * x + y * y) / core**2
+    halo = (1 + radius2) ** np.float32(-1.35)
+    angle = math.radians(look.spikes_deg + rng.normal(0, 3))
+    along, across = (
+        np.abs(x * math.cos(angle) + y * math.sin(angle)),
+        np.abs(y * math.cos(angle) - x * math.sin(angle)),
+    )
+    spike_width = np.float32(0.3) * core
+    spikes = np.zeros_like(halo)
+    for ahead, beside in ((along, across), (across, along)):
+        spikes += np.exp(-0.5 * (beside / spike_width) ** 2) * (1 + ahead / core) ** np.float32(-1.7)
+    peak = np.float32(look.softening * look.white * 10 ** rng.uniform(0.6, 1.5))
+    star = (halo + np.float32(0.35) * spikes)[..., None] * (peak * colour_of(rng.uniform(0.2, 0.9)))
+    image = image + star / np.asarray(look.band_scale, dtype=np.float32)
+    if bleeds:
+        reach = np.float32(rng.uniform(0.08, 0.3))
+        column = np.exp(-0.5 * (x / (np.float32(0.6) * core)) ** 2) * np.exp(-np.abs(y) / reach)
+        bands = rng.dirichlet([2, 2, 2]).astype(np.float32)
+        image += np.float32(look.softening * look.white) * column[..., None] * bands
+        # The detector is full at the star's core, so the bands that bled most are missing there.
+        full = 1 / (1 + (radius2 / np.float32(rng.uniform(1, 3))) ** 4)
+        image *= 1 - full[..., None] * bands * np.float32(rng.uniform(0.3, 1.2))
+    return image
+
+
+def _add_trails(image: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    size = image.shape[0]
+    x, y = _frame(size)
+    image = image.copy()
+    angle = rng.uniform(0, math.pi)
+    for _ in range(int(rng.choice([1, 2], p=[0.6, 0.4]))):
+        turned = angle + rng.normal(0, 0.02)
+        across = x * math.cos(turned) + y * math.sin(turned) - rng.uniform(-0.18, 0.18)
+        profile = np.exp(-0.5 * (across / rng.uniform(0.003, 0.007)) ** 2).astype(np.float32)
+        bands = rng.dirichlet([2, 2, 2]).astype(np.float32) * 3
+        image += profile[..., None] * bands * np.float32(look.softening * rng.uniform(2, 12))
+    return image
+
+
+def _break_camera(image: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """One band without data beyond an edge, and another with a sky level of its own."""
+    size = image.shape[0]
+    x, y = _frame(size)
+    angle = float(rng.choice([0, math.pi / 2])) + rng.normal(0, 0.03)
+    beyond = x * math.cos(angle) + y * math.sin(angle) > rng.uniform(-0.15, 0.1)
+    image = image.copy()
+    empty, shifted = rng.permutation(3)[:2]
+    image[..., empty][beyond] = 0
+    image[..., shifted] += np.float32(look.softening * rng.uniform(0.05, 0.4))
+    return image

@@ -1,0 +1,218 @@
+"""Calibrate a trained model on labelled galaxies, and keep the factors in its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from zoobot.certainty.calibration import Calibration, CalibrationObjective, fit_calibration
+from zoobot.certainty.coverage import coverage_table, expected_calibration_error, reliability_curves
+from zoobot.certainty.temperature import Temperature, class_losses, fit_temperature
+from zoobot.shared.checkpoint import read_checkpoint, refuse_other_content, write_checkpoint
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.pixels.first_images import read_otherwise
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
+from zoobot.shared.training.taught import Acquaintance
+from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
+from zoobot.workflow.scores import aligned, number
+
+if TYPE_CHECKING:
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import CalibrateOptions, EngineOptions
+    from zoobot.shared.engine import Engine
+    from zoobot.shared.training.feature_loader import FeatureLoader
+
+__all__ = ["CalibrateResult", "calibrate", "calibrate_model"]
+
+logger = logging.getLogger(__name__)
+
+_LEVEL = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateResult:
+    """What a calibration made.
+
+    Args:
+        checkpoint: The checkpoint that now holds the factors.
+        calibration: The factors.
+        table: Before and after, as a text to read: coverage of 90 % intervals of each question of a tree,
+            calibration error and loss of classes and labels. After is by factors fitted on other galaxies.
+        held_out: What the model predicts for each galaxy, by id, (outputs,), calibrated by the others alone.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    checkpoint: Path
+    calibration: Calibration | Temperature
+    table: str
+    held_out: dict[str, np.ndarray]
+    failures: pd.DataFrame
+
+
+def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.calibrate") -> CalibrateResult:
+    """Calibrate a checkpoint on labelled galaxies that it was not trained on; its predictions change.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for the checkpoint's record.
+
+    Raises:
+        ConfigError: If it is a model of numbers, or the objective is not for its task.
+        CheckpointError: If the checkpoint's folder holds other files too, as that of a bundled model does.
+        ZoobotError: If the checkpoint or the catalog can't be used.
+    """
+    checkpoint = find_checkpoint(options.checkpoint)
+    refuse_other_content(checkpoint)  # it is written anew at the end
+    galaxies = read_galaxies(options.catalog, options, select=options.select)
+    engine = load_engine(options.backend)
+    model = engine.checkpoint.load(checkpoint)
+    read_otherwise(model, options.image_changes())
+    _check(model.task, options.objective)
+    galaxies = labelled_for(model.task, galaxies)
+    seen = Acquaintance.of([model.taught_by], galaxies.ids)
+    if seen.trained.any():
+        logger.warning("%s: on those it is surer than on new ones", seen.sentence())
+    facts = {"catalog": galaxies.name, "fingerprint": galaxies.fingerprint(), "command": command}
+    return calibrate_model(
+        engine, model, galaxies, checkpoint, options, objective=options.objective, facts=facts
+    )
+
+
+def _check(task: Task, objective: CalibrationObjective) -> None:
+    if not task.num_factors:
+        msg = f"trees, classes and labels are calibrated; this model is of a {task.kind} task"
+        raise ConfigError(msg)
+    if objective == "coverage" and not isinstance(task, TreeTask):
+        msg = f"--objective coverage is for trees; this model is of a {task.kind} task"
+        raise ConfigError(msg)
+
+
+def calibrate_model(
+    engine: Engine,
+    model: Any,
+    galaxies: Catalog,
+    checkpoint: Path,
+    options: EngineOptions,
+    *,
+    objective: CalibrationObjective,
+    facts: dict[str, Any] | None = None,
+    encoded: FeatureLoader | None = None,
+) -> CalibrateResult:
+    """Fit the factors of a model, give them to it, and write them into its checkpoint.
+
+    Args:
+        engine: The engine of the model.
+        model: A trained model of a tree, classes or labels; an earlier calibration is replaced.
+        galaxies: With labels; not trained on.
+        checkpoint: The model's checkpoint.
+        options: Batch size, threads, seed, progress.
+        objective: What is fitted of a tree; see `zoobot.certainty.calibration.fit_calibration`.
+        facts: What else the checkpoint's record says of the calibration.
+        encoded: The galaxies' features, where training has them.
+    """
+    task = model.task
+    model.head.set_calibration(np.ones(task.num_factors))
+    logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
+    found = predict_labelled(engine, [model], galaxies, options, encoded=encoded)
+    predicted, labels = found.samples[0], found.labels
+    ids = found.galaxies.ids
+    calibration = _fit(task, predicted, labels, objective, ids=list(ids), seed=options.seed)
+    model.head.set_calibration(calibration.factors)
+    _keep(checkpoint, calibration, facts or {}, views=model.preprocessing.views)
+    tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
+    after = calibration.apply_held_out(predicted)
+    heading, rows = tabulate(calibration, predicted, after, labels)
+    return CalibrateResult(
+        checkpoint=checkpoint,
+        calibration=calibration,
+        table="\n".join([heading, *_notes(calibration), "", *aligned(rows)]),
+        held_out=dict(zip(ids, after, strict=True)),
+        failures=found.failures,
+    )
+
+
+def _fit(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective, **chance: Any
+) -> Calibration | Temperature:
+    if isinstance(task, (ClassificationTask, MultiLabelTask)):
+        return fit_temperature(task, predicted, labels, **chance)
+    return fit_calibration(predicted, labels, cast("TreeTask", task).schema, objective=objective, **chance)
+
+
+def _notes(calibration: Calibration | Temperature) -> list[str]:
+    """How the numbers were measured, and what it means that a factor is 1."""
+    lines = ["(after: each galaxy is judged by the calibration of others, never by its own)"]
+    factors = calibration.by_question if isinstance(calibration, Calibration) else calibration.factors
+    if any(factor == 1 for factor in factors):
+        name = "factor" if isinstance(calibration, Calibration) else "temperature"
+        lines.append(
+            f"A {name} of exactly 1 was kept: too few galaxies, or calibration foretells none better"
+        )
+    return lines
+
+
+def _keep(
+    checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any], *, views: int
+) -> None:
+    """Only the factors and the record change; weights stay bit for bit.
+
+    Factors hold for the views that they were fitted with, so that predictions are to look at as many.
+    """
+    old = read_checkpoint(checkpoint)
+    pixels = Preprocessing.from_config(old.preprocessing or {})
+    if pixels.views != views:
+        logger.info("The checkpoint now looks at %s views of each image, not %s", views, pixels.views)
+    factors = calibration.factors.astype(old.head_tensors["linear.bias"].dtype)
+    record = {**old.training, "calibration": {**calibration.to_config(), **facts}}
+    tensors = {**old.head_tensors, "calibration": factors}
+    pixels = replace(pixels, views=views)
+    changes: dict[str, Any] = {"preprocessing": pixels.to_config()} if old.preprocessing else {}
+    write_checkpoint(checkpoint, replace(old, head_tensors=tensors, training=record, **changes))
+
+
+def _coverage_rows(
+    calibration: Any, before: np.ndarray, after: np.ndarray, labels: np.ndarray
+) -> tuple[str, list[list[str]]]:
+    """A heading, and a row for each question that anybody was asked."""
+    tables = [
+        coverage_table(values, labels, calibration.schema, levels=(_LEVEL,)) for values in (before, after)
+    ]
+    rows = [["question", "galaxies", "factor", "before", "after"]]
+    for position, factor in enumerate(calibration.by_question):
+        if not calibration.n[position]:
+            continue
+        shares = (number(float(table["votes"][position])) for table in tables)
+        n = f"{calibration.n[position]:,}"
+        rows.append([tables[0]["question"][position], n, _short(factor), *shares])
+    return "Share of votes inside 90% intervals (randomised), before and after calibration", rows
+
+
+def _error_rows(
+    calibration: Any, before: np.ndarray, after: np.ndarray, labels: np.ndarray
+) -> tuple[str, list[list[str]]]:
+    """A heading, and a row for all classes, or for each label."""
+    task = calibration.task
+    errors = [
+        [expected_calibration_error(curve) for curve in reliability_curves(task, values, labels).values()]
+        for values in (before, after)
+    ]
+    losses = [np.nanmean(class_losses(task, values, labels), axis=0) for values in (before, after)]
+    rows = [["", "galaxies", "temperature", "error before", "after", "loss before", "after"]]
+    for place, name in enumerate(calibration.names):
+        pairs = (number(float(values[place])) for values in (*errors, *losses))
+        n, temperature = f"{calibration.n[place]:,}", _short(1 / calibration.factors[place])
+        rows.append([name, n, temperature, *pairs])
+    return "Expected calibration error, and loss (nats a galaxy), before and after calibration", rows
+
+
+def _short(factor: float) -> str:
+    """Two decimals; exactly 1 is told from what is rounded to it."""
+    return "1" if factor == 1 else f"{factor:.2f}"

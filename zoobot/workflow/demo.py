@@ -1,0 +1,124 @@
+"""The demo: a simulated survey from images and votes to a trained model and its predictions, offline."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoobot.shared.config import FinetuneOptions, PredictOptions
+from zoobot.shared.counting_bar import CountingBar
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import ConfigError
+from zoobot.simulate import simulate_survey
+from zoobot.workflow.finetune import TrainingResult, finetune
+from zoobot.workflow.predict import PredictResult, predict
+from zoobot.workflow.run_folder import read_record
+
+if TYPE_CHECKING:
+    from zoobot.shared.config import DemoOptions
+
+__all__ = ["DemoResult", "demo"]
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA = "gz_decals_dr5"
+_NEW_GALAXIES = 60
+_VOLUNTEERS = 40
+_DROPOUT_PROB = 0.2  # a thousand galaxies and a dozen epochs leave little to overfit with
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo made.
+
+    Args:
+        save_dir: The folder of everything.
+        catalog: The simulated, labelled survey.
+        training: The finetuning run on it.
+        new_catalog: Simulated galaxies that the model had never met.
+        predictions: What it predicts for them.
+        seconds: How long it all took.
+    """
+
+    save_dir: Path
+    catalog: Path
+    training: TrainingResult
+    new_catalog: Path
+    predictions: PredictResult
+    seconds: float
+
+
+def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> DemoResult:
+    """Simulate a survey, finetune on its volunteers' votes, score, and predict new galaxies, all offline.
+
+    Args:
+        options: Sizes and places.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the folder is occupied, or the engine or the encoder can't be had.
+    """
+    start = time.monotonic()
+    folder = Path(options.save_dir).expanduser()
+    load_engine(options.backend)  # to find it missing after a minute of simulation would be late
+    logger.info("Simulating %d galaxies, and %d volunteers who look at each", options.n_galaxies, _VOLUNTEERS)
+    catalog = _simulate(folder / "survey", options, options.n_galaxies, options.seed)
+    new_catalog = _simulate(folder / "new_galaxies", options, _NEW_GALAXIES, options.seed + 1)
+    names = ("backend", "batch_size", "num_workers", "seed", "progress")
+    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
+    training = finetune(
+        FinetuneOptions(
+            catalog=str(catalog),
+            task="tree",
+            schema=_SCHEMA,
+            save_dir=str(folder / "training"),
+            overwrite=read_record(folder / "training") is not None,
+            encoder=options.encoder,
+            image_size_pix=options.image_size_pix,
+            n_blocks=options.n_blocks,
+            max_epochs=options.max_epochs,
+            learning_rate=options.learning_rate,
+            dropout_prob=_DROPOUT_PROB,
+            test_fraction=0.2,
+            **shared,
+        ),
+        command=command,
+    )
+    if training is None:
+        msg = "the demo runs in one process; start it without a launcher of several"
+        raise ConfigError(msg)
+    predictions = predict(
+        PredictOptions(
+            catalog=str(new_catalog),
+            checkpoint=str(training.checkpoint),
+            save_loc=str(folder / "new_galaxies_predictions.parquet"),
+            overwrite=True,
+            **shared,
+        ),
+        command=command,
+    )
+    return DemoResult(
+        save_dir=folder,
+        catalog=catalog,
+        training=training,
+        new_catalog=new_catalog,
+        predictions=predictions,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _simulate(folder: Path, options: DemoOptions, n_galaxies: int, seed: int) -> Path:
+    with CountingBar("Simulating galaxies", n_galaxies, unit="galaxies", shown=options.progress) as bar:
+        return simulate_survey(
+            folder,
+            n_galaxies=n_galaxies,
+            image_size_pix=options.image_size_pix,
+            seed=seed,
+            schema=_SCHEMA,
+            volunteers=_VOLUNTEERS,
+            num_workers=max(1, options.num_workers),
+            on_galaxy=bar.advance,
+        )

@@ -1,0 +1,254 @@
+"""Score a model on labelled galaxies: numbers, a readable table, predictions, pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zoobot.certainty.temperature import sharpen
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError, CheckpointError
+from zoobot.shared.files.whole import write_safely
+from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.pixels.first_images import read_otherwise
+from zoobot.shared.predicting.members import mix, plain_expectation, shared_task
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.training.taught import Acquaintance
+from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
+from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
+from zoobot.workflow.predict import save_failures
+from zoobot.workflow.run_folder import check_run_folder, open_run
+from zoobot.workflow.scores import Certainty, judge_certainty, mean_calibration_error, score_table
+
+if TYPE_CHECKING:
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import EngineOptions, EvaluateOptions
+    from zoobot.shared.engine import Engine
+    from zoobot.shared.training.feature_loader import FeatureLoader
+
+__all__ = ["Evaluation", "evaluate", "evaluate_models"]
+
+logger = logging.getLogger(__name__)
+
+_WORK = "evaluate"
+
+_PART_NAMES = {
+    "test": "test galaxies, never seen in training",
+    "val": "validation galaxies, which also chose the best epoch",
+    "catalog": "galaxies of the catalog",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How well a model predicts labelled galaxies.
+
+    Args:
+        scores: Every score by name; NaN where the galaxies can't tell.
+        table: The scores as a text to read.
+        galaxies: How many were scored.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        save_dir: Where evaluation.json, evaluation.txt, predictions.parquet and the pictures are.
+    """
+
+    scores: dict[str, float]
+    table: str
+    galaxies: int
+    failures: pd.DataFrame
+    save_dir: Path
+
+    def scores_for_json(self) -> dict[str, float | None]:
+        """The scores with None for NaN, which JSON does not have."""
+        return {name: None if math.isnan(value) else value for name, value in self.scores.items()}
+
+
+def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evaluate") -> Evaluation:
+    """Score a model, or the mixture of several, on a labelled catalog and leave a folder of results.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the checkpoint or the catalog can't be used, or the folder is occupied.
+    """
+    folder = Path(options.save_dir).expanduser()
+    check_run_folder(folder, _WORK, overwrite=options.overwrite)
+    places = [find_checkpoint(place) for place in (options.checkpoint, *options.ensemble)]
+    galaxies = read_galaxies(options.catalog, options, select=options.select)
+    engine = load_engine(options.backend)
+    models = [engine.checkpoint.load(place) for place in places]
+    for model in models:
+        read_otherwise(model, options.image_changes())
+    galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
+    galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
+    tell_pixels(*models)
+    record = open_run(folder, _WORK, options, command=command)
+    with record.running():
+        data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
+        record.update(data={"catalog": data})
+        evaluation = evaluate_models(
+            engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
+        )
+        record.update(scores=evaluation.scores_for_json())
+    return evaluation
+
+
+def _strangers_to(models: Sequence[Any], galaxies: Catalog, *, exclude: bool) -> Catalog:
+    """The galaxies, without those that taught one of the models if these are to be left out; say it.
+
+    Raises:
+        CheckpointError: If they are, and a checkpoint does not say which they are.
+        CatalogError: If none would be left.
+    """
+    seen = Acquaintance.of([model.taught_by for model in models], galaxies.ids)
+    if not exclude:
+        if seen.met.any():
+            logger.warning(
+                "%s: their scores say little of new ones; --exclude-trained leaves them out", seen.sentence()
+            )
+        return galaxies
+    if not seen.is_known:
+        msg = (
+            "--exclude-trained needs checkpoints that say which galaxies taught them, but "
+            f"{sum(model.taught_by is None for model in models)} of {len(models)} do not: it was written by "
+            "an earlier version, or taught by hand. Leave them out of the catalog yourself, or with --select"
+        )
+        raise CheckpointError(msg)
+    if seen.met.all():
+        msg = f"--exclude-trained leaves no galaxy of {galaxies.name}: {seen.sentence()}"
+        raise CatalogError(msg)
+    if seen.met.any():
+        logger.info("Left out: %s", seen.sentence())
+    return galaxies.select(~seen.met)
+
+
+def evaluate_models(
+    engine: Engine,
+    models: Sequence[Any],
+    galaxies: Catalog,
+    folder: Path,
+    options: EngineOptions,
+    *,
+    part: str,
+    n_samples: int = 1,
+    failures: pd.DataFrame | None = None,
+    held_out: Mapping[str, np.ndarray] | None = None,
+    encoded: FeatureLoader | None = None,
+) -> Evaluation:
+    """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
+
+    Args:
+        engine: The engine of the model.
+        models: Trained models of one task: one, or the members of an ensemble.
+        galaxies: With the labels of that task.
+        folder: Where everything goes.
+        options: Batch size, threads, seed, progress.
+        part: "test", "val" or "catalog": what the galaxies are, for the reader.
+        n_samples: More than 1 samples each model's dropout.
+        failures: Images that failed before, in training, to be listed too.
+        held_out: Where one model was calibrated on these galaxies: what it predicts for each, by id,
+            calibrated by the others alone. These are scored; what is written are the model's own predictions.
+        encoded: The galaxies' features, where training has them, for one model and one sample.
+    """
+    logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
+    save_loc = folder / "predictions.parquet"
+    found = predict_labelled(
+        engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc, encoded=encoded
+    )
+    task, scored, labels = models[0].task, found.galaxies, found.labels
+    predicted = mix(task, found.samples)
+    if held_out is not None:
+        rows = zip(scored.ids, predicted, strict=True)
+        predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
+    certainty = judge_certainty(task, predicted, labels)
+    scores = task.metrics(predicted, labels) | certainty.scores
+    uncalibrated = _without_calibration(models, found.samples)
+    if uncalibrated is not None:
+        scores["ece_uncalibrated"] = mean_calibration_error(task, uncalibrated, labels)
+    all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
+    heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
+    heading += _viewed([model.preprocessing.views for model in models])
+    seen = Acquaintance.of([model.taught_by for model in models], scored.ids) if part == "catalog" else None
+    if seen is not None:
+        heading += f"\n{seen.sentence()}"
+    heading += "" if held_out is None else ";\neach is scored by the calibration of the others"
+    table = score_table(task, scores, heading=heading)
+    evaluation = Evaluation(
+        scores=scores,
+        table="\n\n".join([table, *certainty.sections]),
+        galaxies=len(scored),
+        failures=save_failures(all_failures, folder / "failures.csv"),
+        save_dir=folder,
+    )
+    _write(evaluation, certainty, task.kind, part, folder, seen)
+    expected = plain_expectation(task, predicted)
+    attempt_picture(draw_comparison, task, expected, labels, folder, concentrations=predicted)
+    certainty.draw(task, predicted, labels, folder)
+    path = folder / "predictions.png"
+    attempt_picture(draw_examples, models[0], scored, expected, path, seed=options.seed)
+    return evaluation
+
+
+def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarray | None:
+    """What models of classes or labels would predict without their calibration; None if they have none.
+
+    Args:
+        models: Trained models of one task.
+        samples: What they predict, (samples, galaxies, outputs): all samples of the first model come first.
+    """
+    task = models[0].task
+    if not isinstance(task, (ClassificationTask, MultiLabelTask)):
+        return None
+    factors = [model.head.get_calibration() for model in models]
+    if all((factor == 1).all() for factor in factors):
+        return None
+    of_models = zip(np.split(samples, len(models)), factors, strict=True)
+    return mix(task, np.concatenate([sharpen(task, own, 1 / factor) for own, factor in of_models]))
+
+
+def _mixed(n_models: int, n_samples: int) -> str:
+    """How predictions were made, for the reader, where that is more than one by one."""
+    samples = f"{n_samples} dropout samples" if n_samples > 1 else ""
+    if n_models == 1:
+        return f", by the equal mixture of {samples}" if samples else ""
+    return f", by the equal mixture of {n_models} models" + (f" with {samples} each" if samples else "")
+
+
+def _viewed(views: Sequence[int]) -> str:
+    """How many views the models looked at, for the reader, where that is more than one."""
+    if set(views) == {1}:
+        return ""
+    return f"; of each image {' or '.join(str(number) for number in sorted(set(views)))} views"
+
+
+def _write(
+    evaluation: Evaluation,
+    certainty: Certainty,
+    kind: str,
+    part: str,
+    folder: Path,
+    seen: Acquaintance | None,
+) -> None:
+    content: dict[str, Any] = {
+        "task": kind,
+        "part": part,
+        "galaxies": evaluation.galaxies,
+        "failures": len(evaluation.failures),
+        "scores": evaluation.scores_for_json(),
+        "tables": certainty.to_config(),
+    }
+    if seen is not None:
+        content["trained_on"] = int(seen.trained.sum()) if seen.is_known else None
+        content["validated_on"] = int(seen.validated.sum()) if seen.is_known else None
+    write_safely(folder / "evaluation.json", json.dumps(content, indent=2) + "\n")
+    write_safely(folder / "evaluation.txt", evaluation.table + "\n")

@@ -1,0 +1,235 @@
+"""The guided making of an explorer page: results of a run, or predictions, as one HTML file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from zoobot.explorer import (
+    Contents,
+    Described,
+    Neighbours,
+    Thumbnails,
+    describe_predictions,
+    find_neighbours,
+    make_thumbnails,
+    write_page,
+)
+from zoobot.shared.catalog import Catalog
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.pixels.first_images import read_otherwise
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.workflow.explore_sources import (
+    FoundResults,
+    choose_galaxies,
+    find_results,
+    list_galaxies,
+    open_catalogs,
+    read_chosen,
+)
+from zoobot.workflow.predict import save_failures
+from zoobot.workflow.prioritise import represent_galaxies
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoobot.shared.config import ExploreOptions
+    from zoobot.workflow.explore_sources import FoundResults
+
+__all__ = ["ExploreResult", "draw_thumbnails", "explore", "find_look_alikes"]
+
+
+# How the galaxies of an explorer page look: their pictures, and which look alike.
+
+logger = logging.getLogger("zoobot")
+
+_NO_CATALOG = "nothing says where its image is"
+_NOT_ASKED_FOR = "no pictures were asked for"
+
+
+def draw_thumbnails(
+    paths: Sequence[str | None], found: FoundResults, options: ExploreOptions, *, has_catalog: bool
+) -> Thumbnails:
+    """The pictures of galaxies, as the model sees them, or with as much around as was asked for.
+
+    Args:
+        paths: Where their images are; None of galaxies that are in no catalog.
+        found: Says how the model reads images.
+        options: Size, and the part that is shown.
+        has_catalog: Whether there is a catalog at all.
+    """
+    if not options.images:
+        return Thumbnails.none(len(paths), _NOT_ASKED_FOR)
+    if not has_catalog:
+        logger.warning("%s names no catalog: a page without pictures (--catalog)", found.table)
+        return Thumbnails.none(len(paths), _NO_CATALOG)
+    reading = found.preprocessing or Preprocessing()
+    crop = options.crop_fraction or reading.crop_fraction
+    changes = {**options.image_changes(), "image_size_pix": options.thumbnail_pix, "crop_fraction": crop}
+    reading = reading.with_changes(**changes)
+    return make_thumbnails(paths, reading, num_workers=options.num_workers, progress=options.progress)
+
+
+def find_look_alikes(
+    ids: list[str], paths: Sequence[str | None], found: FoundResults, options: ExploreOptions
+) -> Neighbours | None:
+    """The look-alikes of each galaxy, where there are features, or a model to encode with."""
+    if options.encode:
+        if found.checkpoint is None:
+            msg = f"--encode needs the model, which {found.table} does not name: give it (--checkpoint)"
+            raise ConfigError(msg)
+        engine = load_engine(options.backend)
+        model = engine.checkpoint.load(find_checkpoint(found.checkpoint))
+        if found.preprocessing is not None:  # read as they were when they were predicted
+            read_otherwise(model, found.preprocessing.to_config())
+        read_otherwise(model, options.image_changes())
+        galaxies = _catalog_of(ids, paths, found)
+        logger.info("Encoding %s galaxies", f"{len(galaxies):,}")
+        encoded = represent_galaxies(engine, model, galaxies, options)
+        return find_neighbours(ids, encoded.ids, encoded.features, count=options.neighbours)
+    if options.features is None:
+        return None
+    table = read_features(options.features)
+    missing = len(set(ids) - set(table.ids))
+    if missing == len(ids):
+        msg = f"{options.features} has features of none of the {len(ids):,} galaxies"
+        raise PredictionsError(msg)
+    if missing:
+        logger.warning("%s galaxies have no features, and no look-alikes", f"{missing:,}")
+    return find_neighbours(ids, table.ids, table.features, count=options.neighbours)
+
+
+def _catalog_of(ids: Sequence[str], paths: Sequence[str | None], found: FoundResults) -> Catalog:
+    """The galaxies whose images someone knows."""
+    there = [(galaxy, path) for galaxy, path in zip(ids, paths, strict=True) if path is not None]
+    if not there:
+        msg = f"--encode needs images, but no catalog has those of {found.table} (--catalog)"
+        raise CatalogError(msg)
+    names, places = map(list, zip(*there, strict=True))
+    return Catalog(names, places, None, (), pd.DataFrame(index=np.arange(len(names))), str(found.table))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreResult:
+    """A page.
+
+    Args:
+        save_loc: The file.
+        galaxies: How many galaxies it shows.
+        predicted: Of how many these are a random sample; the same number if of all.
+        megabytes: Its size.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    save_loc: Path
+    galaxies: int
+    predicted: int
+    megabytes: float
+    failures: pd.DataFrame
+
+
+def explore(options: ExploreOptions) -> ExploreResult:
+    """Make a page of galaxies and their predictions; beside it `NAME.failures.csv` where images failed.
+
+    Args:
+        options: Everything that can be chosen.
+
+    Raises:
+        ZoobotError: If the results, the catalog, the features or the model can't be used, or the page exists.
+    """
+    save_loc = _free_place(options)
+    found = find_results(options.results, checkpoint=options.checkpoint)
+    catalogs = open_catalogs(found, options)
+    ids, predicted = choose_galaxies(found, options, catalogs)
+    known = list_galaxies(ids, catalogs, found.task, options)
+    described = describe_predictions(
+        found.task, read_chosen(found, ids), known.labels, level=options.level, kind=options.interval
+    )
+    _tell_unusable(described)
+    neighbours = find_look_alikes(ids, known.paths, found, options)
+    thumbnails = draw_thumbnails(known.paths, found, options, has_catalog=bool(catalogs))
+    contents = Contents(
+        title=options.heading or _name_of(options.results),
+        facts=_facts(found, catalogs, options, len(ids), predicted),
+        ids=ids,
+        columns=[*described.columns, *known.columns],
+        texts=[*described.texts, *known.texts],
+        charts=described.charts,
+        thumbnails=thumbnails,
+        interval=f"{options.level:.0%} interval",
+        neighbours=neighbours,
+    )
+    write_page(save_loc, contents)
+    failures = pd.DataFrame(
+        [
+            (galaxy, path, reason)
+            for galaxy, path, reason in zip(ids, known.paths, thumbnails.reasons, strict=True)
+            if reason and path is not None and options.images
+        ],
+        columns=["id_str", "file_loc", "reason"],
+    )
+    return ExploreResult(
+        save_loc=save_loc,
+        galaxies=len(ids),
+        predicted=predicted,
+        megabytes=save_loc.stat().st_size / 1e6,
+        failures=save_failures(failures, save_loc.with_suffix(".failures.csv")),
+    )
+
+
+def _tell_unusable(described: Described) -> None:
+    """Warn of galaxies of which nothing is shown: their predictions are no finite numbers, or impossible."""
+    bars = [described.columns[bar.value].values for chart in described.charts for bar in chart.bars]
+    unusable = int(np.isnan(bars).all(axis=0).sum())
+    if unusable:
+        logger.warning(
+            "The predictions of %s galaxies can't be used: they are shown without", f"{unusable:,}"
+        )
+
+
+def _free_place(options: ExploreOptions) -> Path:
+    """Where the page goes: without a word beside the results, under their name."""
+    if options.save_loc is not None:
+        path = Path(options.save_loc).expanduser().absolute()
+    else:
+        results = Path(options.results).expanduser().absolute()
+        path = results.with_name(f"{results.name}.html") if results.is_dir() else results.with_suffix(".html")
+    if path.exists() and not options.overwrite:
+        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
+        raise ConfigError(msg)
+    return path
+
+
+def _name_of(results: str) -> str:
+    path = Path(results).expanduser().absolute()
+    return path.name if path.is_dir() else path.stem
+
+
+def _facts(
+    found: FoundResults, catalogs: Sequence[Catalog], options: ExploreOptions, shown: int, predicted: int
+) -> list[tuple[str, str]]:
+    """Where the page comes from, for who gets it."""
+    facts = [("Results", _name_of(options.results))]
+    if found.checkpoint is not None:
+        facts.append(("Model", _model_name(found.checkpoint)))
+    facts += [("Catalog", Path(catalog.name).name) for catalog in catalogs]
+    if shown < predicted:
+        facts.append(("Galaxies", f"a random {shown:,} of {predicted:,}"))
+    facts.append(("Task", found.task.kind))
+    if found.task.kind == "tree" or found.samples > 1:
+        facts.append(("Intervals", f"{options.level:.0%}, {options.interval}"))
+    return facts
+
+
+def _model_name(checkpoint: str) -> str:
+    """What people call a model: the folder of its run, not the checkpoint in it."""
+    path = Path(checkpoint)
+    return path.parent.name if path.name == "checkpoint" else path.name

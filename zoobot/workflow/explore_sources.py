@@ -1,0 +1,358 @@
+"""The galaxies of an explorer page: found results, their images, and known labels."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zoobot.explorer import Column, Text
+from zoobot.shared import tasks
+from zoobot.shared.catalog import Catalog, check_columns, read_catalog
+from zoobot.shared.catalogs.cutouts import place_arguments
+from zoobot.shared.catalogs.galaxy_files import file_columns
+from zoobot.shared.catalogs.labels import read_labels
+from zoobot.shared.checkpoint import read_config
+from zoobot.shared.errors import CatalogError, ConfigError, LabelError, PredictionsError
+from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.options.galaxies import ImagePlaceOptions
+from zoobot.shared.predictions import read_prediction_metadata, read_samples
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
+from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
+from zoobot.shared.votes import check_votes
+from zoobot.workflow.galaxies import read_classes, select_galaxies
+from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, read_record, read_record_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import ExploreOptions
+    from zoobot.shared.tasks import Task
+
+__all__ = [
+    "Explored",
+    "FoundResults",
+    "choose_galaxies",
+    "find_results",
+    "known_labels",
+    "list_galaxies",
+    "open_catalogs",
+    "read_chosen",
+]
+
+
+# The labels that a catalog happens to have of predicted galaxies.
+
+logger = logging.getLogger("zoobot")
+
+
+def known_labels(task: Task, galaxies: Catalog) -> NDArray:
+    """The labels that a catalog happens to have, NaN for others; those that can't be right are told of."""
+    labels = np.full((len(galaxies), task.num_label_cols), np.nan)
+    there = set(galaxies.table.columns)
+    try:
+        if isinstance(task, ClassificationTask):
+            labels[:, 0] = _known_classes(task, galaxies)
+            return labels
+        groups = [[name] for name in task.label_cols]
+        if isinstance(task, TreeTask):
+            groups = [question.label_cols for question in task.schema.questions]
+        for names in groups:
+            if there.issuperset(names):
+                places = [task.label_cols.index(name) for name in names]
+                labels[:, places] = read_labels(galaxies.table, names, galaxies.ids, galaxies.name)
+        if isinstance(task, TreeTask):
+            check_votes(labels, task.schema, galaxies.ids)
+    except LabelError as error:
+        logger.warning("No labels are shown: %s", error)
+        return np.full_like(labels, np.nan)
+    return labels
+
+
+def _known_classes(task: ClassificationTask, galaxies: Catalog) -> NDArray:
+    """The number of each galaxy's class; NaN where its cell is empty, or the column is absent."""
+    codes = np.full(len(galaxies), np.nan)
+    if not task.label_cols or task.label_cols[0] not in galaxies.table:
+        return codes
+    column = galaxies.table[task.label_cols[0]]
+    known = (column.notna() & (column.astype(str).str.strip() != "")).to_numpy()
+    if known.any():
+        labelled = galaxies.select(known)
+        encoded, _ = read_classes(labelled, task.label_cols[0], task.class_names)
+        codes[known] = np.asarray(encoded.labels)[:, 0]
+    return codes
+
+
+# What lies under the name of some results: a table of predictions, its task, its model and its catalog.
+
+_TABLE = "predictions.parquet"
+
+
+class FoundResults(NamedTuple):
+    """Predictions, and what is known of how they came about.
+
+    Attributes:
+        table: The table, or the folder of its parts.
+        task: What was predicted.
+        preprocessing: How the model reads images; None where nothing says.
+        checkpoint: The model's folder; None where nothing says.
+        catalogs: Where its galaxies are listed, if the table or the record says: the catalog, and the other
+            arguments of `read_catalog`.
+        samples: How many predictions there are of each galaxy; 1 where nothing says.
+    """
+
+    table: Path
+    task: Task
+    preprocessing: Preprocessing | None
+    checkpoint: str | None
+    catalogs: list[tuple[str, dict[str, Any]]]
+    samples: int
+
+
+def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundResults:
+    """What lies there.
+
+    Args:
+        place: The folder of a run of finetune, train or evaluate; a table or a folder of `zoobot predict`.
+        checkpoint: The model that predicted; None takes what the results say.
+
+    Raises:
+        PredictionsError: If there are no predictions, or nothing says of which task they are.
+        ConfigError: If a record can't be read.
+        CheckpointError: If the model is none.
+    """
+    table, record, folder = _find_table(Path(place).expanduser())
+    options: dict[str, Any] = {} if record is None else record.content["options"]
+    facts = read_prediction_metadata(table)
+    if checkpoint is None:
+        checkpoint = _checkpoint_of_run(folder, options)
+    task, preprocessing = facts.get("task"), facts.get("preprocessing")
+    if task is None or preprocessing is None:
+        if checkpoint is None:
+            msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
+            raise PredictionsError(msg)
+        ours = read_config(find_checkpoint(checkpoint)).get("zoobot") or {}
+        task, preprocessing = ours.get("task"), ours.get("preprocessing")
+        if task is None:
+            msg = f"{checkpoint} is an encoder alone: give the model that predicted {table} (--checkpoint)"
+            raise PredictionsError(msg)
+    if isinstance(preprocessing, list):  # of an ensemble whose members read images in several ways
+        preprocessing = preprocessing[0]
+    place_of_catalog = facts.get("place")
+    return FoundResults(
+        table=table,
+        task=tasks.from_config(task),
+        preprocessing=None if preprocessing is None else Preprocessing.from_config(preprocessing),
+        checkpoint=checkpoint,
+        catalogs=_catalogs_of_record(options) if place_of_catalog is None else [_catalog(place_of_catalog)],
+        samples=int(facts.get("n_samples", 1)),
+    )
+
+
+def _find_table(place: Path) -> tuple[Path, RunRecord | None, Path | None]:
+    """The predictions, the record of the run that made them, and the run's folder, if it has its own."""
+    if not place.exists():
+        msg = f"no results at {str(place)!r}"
+        raise PredictionsError(msg)
+    if place.is_file():
+        if place.name == _TABLE and (place.parent / RECORD_FILE).is_file():
+            return place, read_record(place.parent), place.parent
+        return place, read_record_file(place.with_suffix(".run.json")), None
+    if (place / MANIFEST_FILE).is_file():
+        records = sorted(PartFolder(place).runs.glob("*.json"))
+        return place, read_record_file(records[0]) if records else None, None
+    if (place / _TABLE).is_file():
+        return place / _TABLE, read_record(place), place
+    msg = (
+        f"{place} holds neither {_TABLE}, as runs of `zoobot finetune`, `train` and `evaluate` leave it, nor "
+        "parts of `zoobot predict`"
+    )
+    raise PredictionsError(msg)
+
+
+def _checkpoint_of_run(folder: Path | None, options: dict[str, Any]) -> str | None:
+    if folder is not None and (folder / "checkpoint").is_dir():
+        return str(folder / "checkpoint")
+    named = options.get("checkpoint")
+    return named if isinstance(named, str) else None
+
+
+def _catalog(place: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return place["catalog"], place_arguments(place)
+
+
+def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """All that a run was given: of a finetuning, any of them may hold the galaxies that were scored on."""
+    found: list[str] = []
+    for name in ("catalog", "val_catalog", "test_catalog"):
+        given = options.get(name) or ()
+        found += [given] if isinstance(given, str) else given
+    if not all(isinstance(one, str) for one in found):
+        msg = f"the record of the run names catalogs that are no texts: {found!r}"
+        raise ConfigError(msg)
+    known = {f.name for f in fields(ImagePlaceOptions)}
+    places = ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known})
+    return [(one, places.catalog_arguments()) for one in found]
+
+
+class Explored(NamedTuple):
+    """What a catalog knows of the galaxies of a page.
+
+    Attributes:
+        paths: Where each image is; None of galaxies that are in no catalog.
+        labels: (galaxies, label columns), NaN where unknown.
+        columns: Numbers of the catalog that were asked for.
+        texts: Where the catalog says that images are, and words that were asked for.
+    """
+
+    paths: list[str | None]
+    labels: NDArray
+    columns: list[Column]
+    texts: list[Text]
+
+
+def choose_galaxies(
+    found: FoundResults, options: ExploreOptions, catalogs: Sequence[Catalog]
+) -> tuple[list[str], int]:
+    """The galaxies of the page, in the order of the predictions, and of how many they are a random sample.
+
+    Raises:
+        CatalogError: If none is left.
+    """
+    wanted = None if options.select is None else {galaxy for one in catalogs for galaxy in one.ids}
+    ids = [
+        galaxy
+        for part, _ in read_samples(found.table, found.task.output_columns)
+        for galaxy in part
+        if wanted is None or galaxy in wanted
+    ]
+    if not ids:
+        selected = "" if options.select is None else f" of a galaxy with {options.select}"
+        msg = f"{found.table} holds no prediction{selected}"
+        raise CatalogError(msg)
+    if len(ids) <= options.n:
+        return ids, len(ids)
+    logger.warning("%s galaxies: the page has a random %s of them (--n)", f"{len(ids):,}", f"{options.n:,}")
+    rows = np.sort(np.random.default_rng(options.seed).permutation(len(ids))[: options.n])
+    return [ids[row] for row in rows], len(ids)
+
+
+def read_chosen(found: FoundResults, ids: Sequence[str]) -> NDArray:
+    """The predictions of some galaxies, in their order: (samples, galaxies, outputs)."""
+    row = {galaxy: row for row, galaxy in enumerate(ids)}
+    chosen: NDArray | None = None
+    for part, values in read_samples(found.table, found.task.output_columns):
+        there = [place for place, galaxy in enumerate(part) if galaxy in row]
+        if chosen is None:
+            chosen = np.full((len(values), len(ids), values.shape[-1]), np.nan)
+        chosen[:, [row[part[place]] for place in there]] = values[:, there]
+    if chosen is None:
+        chosen = np.empty((1, 0, len(found.task.output_columns)))
+    return chosen
+
+
+def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]:
+    """The catalogs that were named, or those of the run that predicted; none where nothing says.
+
+    Raises:
+        CatalogError: If one can't be used, or that of the run is no longer there.
+    """
+    sources = found.catalogs
+    if options.catalog is not None:
+        sources = [(options.catalog, options.catalog_arguments())]
+    if not sources:
+        for flag, given in (("--select", options.select), ("--columns", options.columns)):
+            if given:
+                msg = f"{flag} needs the catalog, which {found.table} does not name: give it (--catalog)"
+                raise CatalogError(msg)
+        return []
+    opened = []
+    for source, arguments in sources:
+        try:
+            galaxies = read_catalog(source, check_files=False, **arguments)
+        except CatalogError as error:
+            if options.catalog is not None:
+                raise
+            msg = (
+                f"the catalog of the run that predicted can't be read: {error}. Start from the folder that "
+                "the run was started from, or give --catalog"
+            )
+            raise CatalogError(msg) from error
+        opened.append(galaxies if options.select is None else select_galaxies(galaxies, options.select))
+    return opened
+
+
+def list_galaxies(
+    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task, options: ExploreOptions
+) -> Explored:
+    """What catalogs know of some galaxies; of a galaxy in several the first counts.
+
+    Args:
+        ids: The galaxies.
+        catalogs: The catalogs, or none.
+        task: What was predicted, for the labels.
+        options: Further columns to show.
+
+    Raises:
+        CatalogError: If the catalogs have none of the galaxies, or not a column that is asked for.
+    """
+    row = {galaxy: row for row, galaxy in enumerate(ids)}
+    paths: list[str | None] = [None] * len(ids)
+    labels = np.full((len(ids), task.num_label_cols), np.nan)
+    places = [""] * len(ids)
+    tables = []
+    for catalog in catalogs:
+        there = [k for k, galaxy in enumerate(catalog.ids) if galaxy in row and paths[row[galaxy]] is None]
+        known = catalog.select(there)
+        rows = [row[galaxy] for galaxy in known.ids]
+        for place, path in zip(rows, known.paths, strict=True):
+            paths[place] = path
+        if rows:
+            spelled = [_as_text(known.table[column]) for column in _file_cols(known)]
+            for place, *parts in zip(rows, *spelled, strict=True):
+                places[place] = " ".join(parts)
+            labels[rows] = known_labels(task, known)
+            tables.append(known.table.set_axis(rows))
+    if not catalogs:
+        return Explored(paths, labels, [], [])
+    _tell_missing(paths, catalogs)
+    table = pd.concat(tables).reindex(np.arange(len(ids)))
+    check_columns(table, options.columns, _names(catalogs))
+    columns: list[Column] = []
+    texts = [Text("file_loc", "Image", places)]
+    for name in options.columns:
+        if pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name]):
+            columns.append(Column(name, name, table[name].to_numpy(dtype=np.float64, na_value=np.nan)))
+        else:
+            texts.append(Text(name, name, _as_text(table[name])))
+    return Explored(paths, labels, columns, texts)
+
+
+def _tell_missing(paths: Sequence[str | None], catalogs: Sequence[Catalog]) -> None:
+    missing = paths.count(None)
+    if missing == len(paths):
+        msg = f"{_names(catalogs)} has none of the {missing:,} galaxies that were predicted"
+        raise CatalogError(msg)
+    if missing:
+        logger.warning("%s galaxies are not in %s: no pictures of them", f"{missing:,}", _names(catalogs))
+
+
+def _names(catalogs: Sequence[Catalog]) -> str:
+    return " and ".join(catalog.name for catalog in catalogs)
+
+
+def _file_cols(catalog: Catalog) -> tuple[str, ...]:
+    """The column, or those of bands, that say where images are, as the catalog was read."""
+    return file_columns("file_loc" if catalog.place is None else catalog.place["file_col"])
+
+
+def _as_text(column: pd.Series) -> list[str]:
+    return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]

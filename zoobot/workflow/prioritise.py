@@ -1,0 +1,375 @@
+"""The guided choice of galaxies to label next: a model, a catalog, a ranked list with reasons."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zoobot.choosing.acquisition import Acquisition, choose_score, only_parts, score_galaxies
+from zoobot.choosing.diversity import Chosen, choose_galaxies
+from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
+from zoobot.shared import defaults, tasks
+from zoobot.shared.catalog import check_columns
+from zoobot.shared.catalogs.galaxy_ids import read_ids
+from zoobot.shared.catalogs.tables import read_table as read_any_table
+from zoobot.shared.engine import load_engine
+from zoobot.shared.errors import CatalogError, PredictionsError
+from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.pixels.first_images import read_otherwise
+from zoobot.shared.posteriors import expected_fractions
+from zoobot.shared.predicting.members import shared_task
+from zoobot.shared.predictions import read_prediction_metadata, read_samples
+from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tasks import TreeTask
+from zoobot.workflow.galaxies import read_galaxies, select_galaxies
+from zoobot.workflow.pictures import attempt_picture, draw_galaxies
+from zoobot.workflow.predict import save_failures
+from zoobot.workflow.run_folder import table_run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.config import EngineOptions, PrioritiseOptions
+    from zoobot.shared.engine import Engine
+    from zoobot.shared.features.tables import FeatureTable
+    from zoobot.shared.tasks import Task
+
+__all__ = ["Members", "PrioritiseResult", "ask_models", "prioritise", "read_table", "represent_galaxies"]
+
+
+# What the members of an ensemble, or dropout samples, say of galaxies, and features to keep these apart.
+
+logger = logging.getLogger("zoobot")
+
+
+class Members(NamedTuple):
+    """What is known of galaxies that may be labelled.
+
+    Attributes:
+        task: What was predicted.
+        ids: The galaxies, in the order of the catalog.
+        predictions: (samples, galaxies, outputs).
+        features: (galaxies, features); None where nobody encoded them.
+        labelled: Features of galaxies that are labelled already; None without any.
+        preprocessing: How images are read; None where a table of predictions does not say.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    task: Task
+    ids: list[str]
+    predictions: NDArray
+    features: NDArray | None
+    labelled: NDArray | None
+    preprocessing: Preprocessing | None
+    failures: pd.DataFrame
+
+
+def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions) -> Members:
+    """Encode galaxies, and predict them by every member.
+
+    Args:
+        galaxies: Those that may be labelled.
+        labelled: Those that are; they are encoded, to keep away from.
+        options: Models, samples, seed.
+
+    Raises:
+        CheckpointError: If a folder holds no model.
+        ConfigError: If the models predict different things.
+        ImageError: If not one image could be read.
+    """
+    engine = load_engine(options.backend)
+    places = [find_checkpoint(place) for place in (str(options.checkpoint), *options.ensemble)]
+    models = [engine.checkpoint.load(place) for place in places]
+    for model in models:
+        read_otherwise(model, options.image_changes())
+    task = shared_task([model.task for model in models])
+    n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
+    logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
+    tell_pixels(*models)
+    found = [represent_galaxies(engine, model, galaxies, options) for model in models]
+    read = set.intersection(*(set(one.ids) for one in found))
+    ids = [galaxy for galaxy in galaxies.ids if galaxy in read]
+    features = [_rows(one, ids) for one in found]
+    predictions = [
+        engine.represent.predict_features(own, model, n_samples=n_samples, seed=options.seed + number)
+        for number, (own, model) in enumerate(zip(features, models, strict=True))
+    ]
+    away = represent_galaxies(engine, models[0], labelled, options).features if len(labelled) else None
+    return Members(
+        task=task,
+        ids=ids,
+        predictions=np.concatenate(predictions),
+        features=features[0],
+        labelled=away,
+        preprocessing=models[0].preprocessing,
+        failures=pd.concat([one.failures for one in found]).drop_duplicates("id_str", ignore_index=True),
+    )
+
+
+def read_table(
+    galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions, *, needs_features: bool
+) -> Members:
+    """Read what was predicted of galaxies; encode them only if they are to be kept apart.
+
+    Args:
+        galaxies: Those that may be labelled.
+        labelled: Those that are.
+        options: The table, and the model that encodes.
+        needs_features: Whether galaxies are encoded.
+
+    Raises:
+        PredictionsError: If the table can't be used, or does not say of which task it is and no model does.
+        CatalogError: If it has none of the galaxies.
+        CheckpointError: If there is no model to encode with.
+    """
+    table = str(options.predictions)
+    facts = read_prediction_metadata(table)
+    engine = model = None
+    if needs_features or "task" not in facts:
+        if options.checkpoint is None:
+            msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
+            raise PredictionsError(msg)
+        place = find_checkpoint(options.checkpoint)
+        engine = load_engine(options.backend)
+        model = engine.checkpoint.load(place)
+        read_otherwise(model, options.image_changes())
+    task = model.task if model is not None else tasks.from_config(facts["task"])
+    blocks = list(read_samples(table, task.output_columns))
+    row = {galaxy: row for row, galaxy in enumerate(galaxy for ids, _ in blocks for galaxy in ids)}
+    ids = [galaxy for galaxy in galaxies.ids if galaxy in row]
+    if not ids:
+        msg = f"{table} has predictions of none of the {len(galaxies):,} galaxies of {galaxies.name}"
+        raise CatalogError(msg)
+    if len(ids) < len(galaxies):
+        logger.warning("%s galaxies have no prediction and are left out", f"{len(galaxies) - len(ids):,}")
+    features = away = None
+    failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
+    if needs_features and engine is not None:
+        wanted = set(ids)
+        known = galaxies.select([place for place, one in enumerate(galaxies.ids) if one in wanted])
+        encoded = represent_galaxies(engine, model, known, options)
+        ids, features, failures = encoded.ids, encoded.features, encoded.failures
+        away = represent_galaxies(engine, model, labelled, options).features if len(labelled) else None
+    values = np.concatenate([values for _, values in blocks], axis=1)
+    return Members(
+        task=task,
+        ids=ids,
+        predictions=values[:, [row[galaxy] for galaxy in ids]],
+        features=features,
+        labelled=away,
+        preprocessing=_stored_preprocessing(facts) if model is None else model.preprocessing,
+        failures=failures,
+    )
+
+
+def represent_galaxies(engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions) -> FeatureTable:
+    """Features of galaxies, by the batch size and threads that were chosen."""
+    return engine.represent.represent(
+        galaxies,
+        model,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        progress=options.progress,
+    )
+
+
+def _rows(found: FeatureTable, ids: list[str]) -> NDArray:
+    if found.ids == ids:
+        return found.features
+    row = {galaxy: row for row, galaxy in enumerate(found.ids)}
+    return found.features[[row[galaxy] for galaxy in ids]]
+
+
+def _stored_preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
+    """The record that a table of predictions keeps; of several, the first."""
+    config = facts.get("preprocessing")
+    config = config[0] if isinstance(config, list) else config
+    return None if config is None else Preprocessing.from_config(config)
+
+
+_DRAWN = 12
+_REASONS_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrioritiseResult:
+    """The galaxies to label next.
+
+    Args:
+        save_loc: The list.
+        table: A row for each galaxy, the first first: see `zoobot.choosing.priority_list.COLUMNS`.
+        looked_at: How many galaxies could have been chosen.
+        score: How their labels were valued.
+        reasons: How often each reason occurs among the chosen, most frequent first.
+        picture: The picture of the first galaxies, if there is one.
+        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+    """
+
+    save_loc: Path
+    table: pd.DataFrame
+    looked_at: int
+    score: str
+    reasons: dict[str, int]
+    picture: Path | None
+    failures: pd.DataFrame
+
+
+def prioritise(
+    options: PrioritiseOptions, *, command: str = "zoobot.workflow.prioritise"
+) -> PrioritiseResult:
+    """Rank the galaxies of a catalog by what their labels would teach, and write the list.
+
+    Beside the list `NAME.csv` lie `NAME.png`, `NAME.run.json` and, where images failed, `NAME.failures.csv`.
+    All predictions are held in memory: 300 MB for 100,000 galaxies, 20 samples and 37 answers.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the model, the catalog or the predictions can't be used, or the list exists.
+    """
+    save_loc = check_list_place(options.save_loc, overwrite=options.overwrite)
+    everything = read_galaxies(options.catalog, options)
+    galaxies, labelled = _without_labelled(everything, options)
+    price = _costs(galaxies, options.cost_col)
+    encodes = options.diversity != "none" and options.checkpoint is not None
+    facts = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
+    with table_run(save_loc, "prioritise", options, command=command, data={"catalog": facts}) as record:
+        if options.predictions is None:
+            members = ask_models(galaxies, labelled, options)
+        else:
+            members = read_table(galaxies, labelled, options, needs_features=encodes)
+        score = choose_score(members.task, options.score)
+        found = score_galaxies(
+            members.task,
+            members.predictions,
+            score=score,
+            n_volunteers=options.volunteers,
+            seed=options.seed,
+        )
+        found = found if options.questions is None else only_parts(found, options.questions)
+        row = {galaxy: row for row, galaxy in enumerate(galaxies.ids)}
+        places = np.array([row[galaxy] for galaxy in members.ids])
+        cost = None if price is None else price[places]
+        chosen = _choose(members, found, cost, options, encodes=encodes)
+        table, questions, shown = _list(members, found, chosen, galaxies.select(places), cost)
+        origin = {"score": score, "task": members.task.to_config(), "catalog": galaxies.name}
+        write_list(save_loc, table, questions, origin)
+        failures = save_failures(members.failures, save_loc.with_suffix(".failures.csv"))
+        picture = None
+        if options.picture:
+            picture = attempt_picture(_draw_first, members, shown, chosen, table, save_loc)
+        record.update(score=score, chosen=len(table), cost=chosen.cost)
+    counts = table["reason"].value_counts()
+    return PrioritiseResult(
+        save_loc=save_loc,
+        table=table,
+        looked_at=len(members.ids),
+        score=score,
+        reasons={str(name): int(count) for name, count in counts.head(_REASONS_SHOWN).items()},
+        picture=picture,
+        failures=failures,
+    )
+
+
+def _without_labelled(galaxies: Catalog, options: PrioritiseOptions) -> tuple[Catalog, Catalog]:
+    """The galaxies that may be labelled, and those of the catalog that are."""
+    done: set[str] = set()
+    if options.exclude is not None:
+        table = read_any_table(options.exclude, text_cols=(options.id_col,))
+        check_columns(table, (options.id_col,), options.exclude, id_col=options.id_col)
+        done = set(read_ids(table[options.id_col], options.exclude))
+    is_done = np.array([galaxy in done for galaxy in galaxies.ids])
+    if is_done.all():
+        msg = f"--exclude {options.exclude}: it leaves no galaxy of {galaxies.name} to choose from"
+        raise CatalogError(msg)
+    open_ = galaxies.select(~is_done)
+    return (open_ if options.select is None else select_galaxies(open_, options.select)), galaxies.select(
+        is_done
+    )
+
+
+def _costs(galaxies: Catalog, column: str | None) -> np.ndarray | None:
+    if column is None:
+        return None
+    check_columns(galaxies.table, (column,), galaxies.name)
+    price = pd.to_numeric(galaxies.table[column], errors="coerce").to_numpy(np.float64)
+    bad = ~(np.isfinite(price) & (price > 0))
+    if bad.any():
+        first = galaxies.ids[int(np.flatnonzero(bad)[0])]
+        msg = f"costs must be numbers above 0; {int(bad.sum())} of column {column!r} are not, such as {first}"
+        raise CatalogError(msg)
+    return price
+
+
+def _choose(
+    members: Members,
+    found: Acquisition,
+    cost: np.ndarray | None,
+    options: PrioritiseOptions,
+    *,
+    encodes: bool,
+) -> Chosen:
+    diversity = options.diversity or ("kmeans++" if encodes else "none")
+    return choose_galaxies(
+        found.score,
+        options.n,
+        diversity=diversity,
+        features=members.features,
+        labelled=members.labelled,
+        costs=cost,
+        budget=options.budget,
+        seed=options.seed,
+    )
+
+
+def _list(
+    members: Members, found: Acquisition, chosen: Chosen, galaxies: Catalog, cost: np.ndarray | None
+) -> tuple[pd.DataFrame, list[list[dict[str, Any]]], Catalog]:
+    """The rows of the list, what is worth asking of each, and the galaxies themselves."""
+    rows = chosen.rows
+    own = Acquisition(found.score[rows], found.parts[rows], found.names)
+    predicted = members.predictions[:, rows]
+    reasons, expected = explain(members.task, own, predicted)
+    shown = galaxies.select(rows)
+    table = pd.DataFrame(
+        {
+            "rank": np.arange(1, len(rows) + 1),
+            "id_str": shown.ids,
+            "file_loc": shown.paths,
+            "score": own.score,
+            "reason": reasons,
+            "expected": expected,
+            "distance": chosen.distances,
+            "cost": np.ones(len(rows)) if cost is None else cost[rows],
+        }
+    )
+    return table, worth_asking(members.task, own, predicted), shown
+
+
+def _draw_first(
+    members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame, save_loc: Path
+) -> Path | None:
+    """The first galaxies beside what is expected of them; none where nobody knows how to read images."""
+    if members.preprocessing is None:
+        logger.warning("The predictions do not say how images are read: no picture")
+        return None
+    first = table.head(_DRAWN)
+    predicted = members.predictions[:, chosen.rows[:_DRAWN]]
+    if isinstance(members.task, TreeTask):
+        mean = expected_fractions(predicted, members.task.schema)
+    else:
+        mean = predicted.mean(axis=0)
+    names = [f"{row.rank}. {row.id_str}\n{row.reason}: {row.expected}" for row in first.itertuples()]
+    galaxies = shown.select(np.arange(len(first)))
+    return draw_galaxies(
+        members.task, members.preprocessing, galaxies, mean, save_loc.with_suffix(".png"), names=names
+    )

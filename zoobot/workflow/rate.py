@@ -1,0 +1,177 @@
+"""The guided session of rating galaxies: take in ratings, rank all galaxies anew, say which to rate next."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.rating.folder import is_session
+from zoobot.rating.log import as_rating
+from zoobot.rating.session import RatingSession
+from zoobot.shared import defaults
+from zoobot.shared.catalog import check_columns
+from zoobot.shared.catalogs.galaxy_ids import is_missing, read_ids
+from zoobot.shared.catalogs.tables import read_table
+from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.features.tables import read_features
+from zoobot.shared.files.locks import lock_file, locked
+from zoobot.shared.files.spreadsheets import write_csv
+from zoobot.shared.files.whole import replacing
+from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, describe_options, loaded_versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoobot.shared.config import RateOptions
+
+__all__ = ["RateResult", "rate"]
+
+logger = logging.getLogger("zoobot")
+
+_NEXT, _NEXT_PICTURE = "next.csv", "next.png"
+_RANKING, _RANKING_PICTURE = "ranking.csv", "ranking.png"
+_DRAWN = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateResult:
+    """Where a session stands.
+
+    Args:
+        session: The session.
+        new: How many ratings are new.
+        to_rate: The galaxies to rate next, the first first: `id_str`, `file_loc`, `expected`, `anomaly`.
+        ranking: The most interesting galaxies, as `RatingSession.ranking` says.
+        picture: The picture of the galaxies to rate, if there is one.
+    """
+
+    session: RatingSession
+    new: int
+    to_rate: pd.DataFrame
+    ranking: pd.DataFrame
+    picture: Path | None
+
+
+def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> RateResult:
+    """Start a session or go on with one: keep new ratings, rank the galaxies, and choose what to rate next.
+
+    New ratings are those filled into the session's next.csv, those of a table, and those of the options. They
+    are safe on the disk before anything else is written, and none is kept if one is wrong. Then ranking.csv,
+    ranking.png, next.csv and next.png are written anew; killed on the way, the same call does it again.
+
+    Args:
+        options: Everything that can be chosen.
+        command: How the run was started, for its record.
+
+    Raises:
+        ZoobotError: If the features or a rating can't be used, or there is no session and no features.
+    """
+    session = _open(options)
+    record = RunRecord(
+        session.folder / RECORD_FILE, {"work": "rate", "status": "running", "command": command}
+    )
+    record.update(**describe_options(options), versions=loaded_versions())
+    with locked(lock_file(session.folder)), record.running():
+        new = session.rate(_filled_in(session) | _from_table(options.ratings) | _spoken(options.rate))
+        ranking = session.ranking(model=options.model).head(options.ranked)
+        to_rate = session.propose(options.n, model=options.model, ask_for=options.ask_for)
+        with replacing(session.folder / _RANKING) as draft:
+            write_csv(ranking, draft)
+        with replacing(session.folder / _NEXT) as draft:
+            write_csv(_with_empty_ratings(to_rate), draft)
+        for name in (_RANKING_PICTURE, _NEXT_PICTURE):
+            (session.folder / name).unlink(missing_ok=True)  # it would be out of date
+        picture = _draw(session, to_rate, ranking) if options.picture else None
+        record.update(new=new, ratings=len(session.ratings))
+    return RateResult(session=session, new=new, to_rate=to_rate, ranking=ranking, picture=picture)
+
+
+def _open(options: RateOptions) -> RatingSession:
+    folder = Path(options.session).expanduser().absolute()
+    if options.features is None:
+        if not is_session(folder):
+            msg = (
+                f"there is no session in {folder}: start one with --features, which `zoobot represent` writes"
+            )
+            raise ConfigError(msg)
+        return RatingSession(folder)
+    features = read_features(options.features)
+    if is_session(folder):
+        session = RatingSession(folder)
+        session.check_same(features.ids, features.features)
+        return session
+    file_locs = find_images(features.ids, options, features.origin)
+    logger.info("Starting a session with %s galaxies in %s", f"{len(features):,}", folder)
+    origin = {"features": options.features, **features.origin}
+    return RatingSession.start(
+        folder, features.ids, features.features, file_locs=file_locs, origin=origin, seed=options.seed
+    )
+
+
+def _filled_in(session: RatingSession) -> dict[str, float]:
+    """What was filled into next.csv; it asks for galaxies without rating, so for others it is out of date."""
+    place = session.folder / _NEXT
+    if not place.is_file():
+        return {}
+    given = _from_table(str(place))
+    stale = {galaxy for galaxy, rating in given.items() if session.ratings.get(galaxy, rating) != rating}
+    if stale:
+        logger.warning(
+            "%s: galaxies that were rated otherwise since are passed over: %s", place, sorted(stale)
+        )
+    return {galaxy: rating for galaxy, rating in given.items() if galaxy not in stale}
+
+
+def _from_table(path: str | None) -> dict[str, float]:
+    """The ratings in a table; those left empty are none.
+
+    Raises:
+        CatalogError: If it lacks a column, or a galaxy comes twice.
+        LabelError: If one is no rating.
+    """
+    if path is None:
+        return {}
+    table = read_table(path, text_cols=("id_str", "rating"))
+    check_columns(table, ("id_str", "rating"), path)
+    found = {}
+    for galaxy, rating in zip(read_ids(table["id_str"], path), table["rating"], strict=True):
+        if is_missing(rating) or not str(rating).strip():
+            continue
+        try:
+            found[galaxy] = as_rating(rating)
+        except LabelError as error:
+            msg = f"{path}: galaxy {galaxy!r}: {error}"
+            raise LabelError(msg) from error
+    return found
+
+
+def _spoken(ratings: tuple[str, ...]) -> dict[str, float]:
+    """Ratings said as ID=RATING; an id may hold "=" itself."""
+    parts = [one.rpartition("=") for one in ratings]
+    return {galaxy: as_rating(rating) for galaxy, _, rating in parts}
+
+
+def _with_empty_ratings(to_rate: pd.DataFrame) -> pd.DataFrame:
+    table = to_rate.assign(rating="")
+    return table[["id_str", "rating", "expected", "anomaly", "file_loc"]]
+
+
+def _draw(session: RatingSession, to_rate: pd.DataFrame, ranking: pd.DataFrame) -> Path | None:
+    """Both pictures anew: that of the galaxies to rate is returned."""
+    asked = [f"{row.id_str}\n{_told(math.nan, row.expected)}" for row in to_rate.itertuples()]
+    best = ranking.head(_DRAWN)
+    told = [f"{row.rank}. {row.id_str}\n{_told(row.rating, row.expected)}" for row in best.itertuples()]
+    origin = session.settings["origin"]
+    draw_sheet(session.folder / _RANKING_PICTURE, best["file_loc"].tolist(), told, origin)
+    return draw_sheet(session.folder / _NEXT_PICTURE, to_rate["file_loc"].tolist(), asked, origin)
+
+
+def _told(rating: float, expected: float) -> str:
+    """What is known of how interesting a galaxy is."""
+    if rating == rating:
+        return f"rated {rating:g} of {defaults.TOP_RATING}"
+    return f"{expected:.1f} expected" if expected == expected else ""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from zoobot.shared.errors import SchemaError
 from zoobot.shared.trees import surveys
 from zoobot.shared.trees import text as tree_text
-from zoobot.shared.trees.tree import Answer, Question, Schema, not_found
+from zoobot.shared.trees.questions import Answer, Question, not_found
+from zoobot.shared.trees.tree import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def describe(name: str) -> str:
         'rings in DECaLS images; 1 question, 2 answers (Walmsley et al. 2022, MNRAS 513, 1581)'
     """
     campaign = surveys.CAMPAIGNS[_canonical(name)]
-    return f"{campaign.description}; {tree_text.size(get(name))} ({campaign.reference})"
+    return f"{campaign.description}; {tree_text.size(get(name).questions)} ({campaign.reference})"
 
 
 def _canonical(name: str) -> str:

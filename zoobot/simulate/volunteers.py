@@ -13,7 +13,8 @@ from zoobot.simulate.drawing import draw_galaxy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoobot.shared.trees.tree import Question, Schema
+    from zoobot.shared.trees.questions import Question
+    from zoobot.shared.trees.tree import Schema
     from zoobot.simulate.drawing import Galaxy
 
 __all__ = ["QUESTIONS", "answer_probabilities", "cast_votes", "check_schema", "opinions_of"]

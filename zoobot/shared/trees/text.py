@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.errors import MissingPackageError, SchemaError
+from zoobot.shared.errors import SchemaError
 
 if TYPE_CHECKING:
-    from zoobot.shared.trees.tree import Question, Schema
+    from collections.abc import Sequence
+
+    from zoobot.shared.trees.questions import Question
 
 __all__ = ["draw", "pairs_from_config", "read_yaml", "size", "to_config", "write_yaml"]
 
@@ -21,15 +23,16 @@ _SHORT.maxstring = _SHORT.maxother = 200
 _shown = _SHORT.repr
 
 
-def size(schema: Schema) -> str:
+def size(questions: Sequence[Question]) -> str:
     """The size of a tree in words: '10 questions, 34 answers'."""
-    return f"{_count(len(schema.questions), 'question')}, {_count(len(schema.answers), 'answer')}"
+    answers = sum(len(question.answers) for question in questions)
+    return f"{_count(len(questions), 'question')}, {_count(answers, 'answer')}"
 
 
-def to_config(schema: Schema) -> dict[str, Any]:
+def to_config(name: str, questions: Sequence[Question]) -> dict[str, Any]:
     """The schema as JSON-ready values: its name, and a list of questions with answers and parents."""
-    questions = []
-    for question in schema.questions:
+    entries = []
+    for question in questions:
         entry: dict[str, Any] = {
             "question": question.text,
             # reading leaves out one leading underscore
@@ -39,8 +42,8 @@ def to_config(schema: Schema) -> dict[str, Any]:
             entry["parents"] = list(question.parents)
         if question.campaign:
             entry["campaign"] = question.campaign
-        questions.append(entry)
-    return {"name": schema.name, "questions": questions}
+        entries.append(entry)
+    return {"name": name, "questions": entries}
 
 
 def pairs_from_config(
@@ -74,10 +77,12 @@ def pairs_from_config(
 
 def write_yaml(config: Mapping[str, Any], path: str | Path) -> None:
     """Write plain values to a YAML file."""
+    import yaml  # late, as below: help is quicker without
+
     style = {"sort_keys": False, "default_flow_style": None, "width": 110}
-    text = _yaml().safe_dump(dict(config), allow_unicode=True, **style)
+    text = yaml.safe_dump(dict(config), allow_unicode=True, **style)
     if any(rare_break in text for rare_break in "\x85\u2028\u2029"):
-        text = _yaml().safe_dump(dict(config), **style)  # escaped: PyYAML reads these back as other breaks
+        text = yaml.safe_dump(dict(config), **style)  # escaped: PyYAML reads these back as other breaks
     Path(path).write_text(text, encoding="utf-8")
 
 
@@ -89,10 +94,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         SchemaError: If the file is missing, not UTF-8, not YAML, repeats a key, or is not a mapping.
     """
-    yaml = _yaml()
+    import yaml
+
     try:
         text = Path(path).read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=_loader(yaml))  # safe: it makes only str, list and dict
+        config = yaml.load(text, Loader=_loader())  # safe: it makes only str, list and dict
     except OSError as error:
         msg = f"can't read the schema file {path}: {error.strerror}"
         raise SchemaError(msg) from error
@@ -108,19 +114,19 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return config
 
 
-def draw(schema: Schema) -> str:
+def draw(name: str, questions: Sequence[Question]) -> str:
     """The tree as text: questions marked ▸ under the answer that leads to them.
 
     A question that nothing follows stands on one line with its answers; one with several parents is drawn
     in full under the first, and by name under the others.
     """
     children: dict[str, list[Question]] = {}
-    for question in schema.questions:
+    for question in questions:
         for parent in question.parents:
             children.setdefault(parent, []).append(question)
-    lines = [f"{schema.name} ({size(schema)})"]
+    lines = [f"{name} ({size(questions)})"]
     drawn: set[str] = set()
-    waiting: list[tuple[str, str | Question]] = [("", q) for q in reversed(schema.questions) if not q.parents]
+    waiting: list[tuple[str, str | Question]] = [("", q) for q in reversed(questions) if not q.parents]
     while waiting:  # a stack and not recursion: a tree may be deeper than Python's limit
         indent, piece = waiting.pop()
         if isinstance(piece, str):
@@ -179,10 +185,11 @@ def _texts(value: Any, what: str) -> list[str]:
     return value
 
 
-def _loader(yaml: Any) -> Any:
+def _loader() -> Any:
     """PyYAML's reader of text, lists and dicts, which refuses a key given twice instead of dropping one."""
+    import yaml
 
-    class Loader(yaml.BaseLoader):  # type: ignore[misc]
+    class Loader(yaml.BaseLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             mapping = super().construct_mapping(node, deep)
             if len(mapping) < len(node.value):
@@ -192,12 +199,3 @@ def _loader(yaml: Any) -> Any:
             return mapping
 
     return Loader
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        msg = "reading and writing schemas as YAML needs PyYAML: pip install pyyaml"
-        raise MissingPackageError(msg) from error
-    return yaml

@@ -1,14 +1,12 @@
-"""Questions, answers and the tree that joins them: one immutable `Schema` for each campaign of volunteers."""
+"""The decision tree of questions and answers: one immutable `Schema` for each campaign of volunteers."""
 
 from __future__ import annotations
 
-import difflib
 import reprlib
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, NoReturn
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,151 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from zoobot.shared.errors import LabelError, SchemaError
 from zoobot.shared.public_names import advise
 from zoobot.shared.trees import text as tree_text
+from zoobot.shared.trees.questions import Answer, Question, check_tree, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Answer", "Question", "Schema", "check_tree", "not_found"]
-
-
-# Whether a decision tree is well formed; each fault is a `SchemaError` that says what is wrong and where.
-
-
-def check_tree(schema: Schema) -> None:
-    """Nothing, if the tree is well formed.
-
-    Raises:
-        SchemaError: If a question or answer is empty, repeated or out of order, a parent answer does not
-            exist or is repeated, or questions lead to each other in a circle.
-    """
-    _check_names(schema)
-    _check_indices(schema)
-    _check_parents(schema)
-    _check_no_circle(schema)
-
-
-def not_found(what: str, name: object, known: Sequence[str]) -> str:
-    """The message for a name that is not known: near names if there are any, else all."""
-    near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
-    return f"no {what} is called {name!r}; " + (f"near names: {near}" if near else f"known: {list(known)}")
-
-
-def _check_names(schema: Schema) -> None:
-    if not schema.questions:
-        _refuse(schema, "it has no questions")
-    for question in schema.questions:
-        if not question.answers:
-            _refuse(schema, f"question {question.text!r} has no answers")
-        if not question.text or any(not answer.text for answer in question.answers):
-            _refuse(schema, f"question {question.text!r} has an empty text: {question.label_cols}")
-    questions = [question.text for question in schema.questions]
-    for what, texts in (("question", questions), ("label column", schema.label_cols)):
-        repeated = [text for text, count in Counter(texts).items() if count > 1]
-        if repeated:
-            _refuse(schema, f"{what} {repeated} given more than once")
-
-
-def _check_indices(schema: Schema) -> None:
-    indices = [answer.index for answer in schema.answers]
-    if indices != list(range(len(indices))):
-        _refuse(schema, f"answers must count up from 0, got {indices}; Schema.from_pairs numbers them")
-    for question in schema.questions:
-        strangers = [answer for answer in question.answers if answer.question != question.text]
-        if strangers:
-            _refuse(schema, f"question {question.text!r} holds an answer to another question: {strangers}")
-
-
-def _check_parents(schema: Schema) -> None:
-    known = set(schema.label_cols)
-    for question in schema.questions:
-        for parent in question.parents:
-            if parent not in known:
-                what = f"answer, named as parent of {question.text!r},"
-                _refuse(schema, not_found(what, parent, schema.label_cols))
-        if len(set(question.parents)) < len(question.parents):
-            _refuse(schema, f"question {question.text!r} repeats a parent: {question.parents}")
-
-
-def _check_no_circle(schema: Schema) -> None:
-    owner = {answer.label_col: answer.question for answer in schema.answers}
-    graph = {question.text: [owner[parent] for parent in question.parents] for question in schema.questions}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        _refuse(schema, f"questions lead to each other in a circle: {' → '.join(error.args[1])}")
-
-
-def _refuse(schema: Schema, reason: str) -> NoReturn:
-    msg = f"schema {schema.name!r}: {reason}"
-    raise SchemaError(msg)
-
+__all__ = ["Answer", "Question", "Schema"]
 
 FloatArray = NDArray[np.float64]
 
 # A fraction may exceed 1 by this much before it is refused: float32 rounding of a network's output.
 ROUNDING = 1e-5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer to one question, and where it stands among the label columns.
-
-    Args:
-        question: Text of the question it answers.
-        text: The answer, such as `featured-or-disk`.
-        index: Its place in `Schema.label_cols`.
-
-    Example:
-        >>> Answer("bar", "strong", 0).label_col
-        'bar_strong'
-    """
-
-    question: str
-    text: str
-    index: int
-
-    @property
-    def label_col(self) -> str:
-        """The column of catalogs and predictions that holds this answer: question, underscore, answer."""
-        return f"{self.question}_{self.text}"
-
-    @property
-    def pretty(self) -> str:
-        """The answer as people write it: 'Featured or disk'."""
-        return _pretty(self.text)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question: its answers, and the answers elsewhere in the tree that lead to it.
-
-    Args:
-        text: The question, such as `smooth-or-featured-dr5`.
-        answers: Its answers, in label order.
-        parents: Label columns of the answers after which it is asked; empty if it is asked of everyone.
-        campaign: The campaign that asked it, where several are joined in one schema; otherwise empty.
-    """
-
-    text: str
-    answers: tuple[Answer, ...]
-    parents: tuple[str, ...] = ()
-    campaign: str = ""
-
-    @property
-    def slice(self) -> slice:
-        """Where its answers stand among the label columns, half-open."""
-        return slice(self.answers[0].index, self.answers[-1].index + 1)
-
-    @property
-    def label_cols(self) -> list[str]:
-        """The label columns of its answers."""
-        return [answer.label_col for answer in self.answers]
-
-    @property
-    def pretty(self) -> str:
-        """The question as people write it: 'Smooth or featured dr5'."""
-        return _pretty(self.text)
 
 
 @advise
@@ -202,7 +67,7 @@ class Schema:
                 f"Schema.from_pairs(question_answer_pairs, dependencies)"
             )
             raise SchemaError(msg)
-        check_tree(self)
+        check_tree(self.name, self.questions)
 
     @classmethod
     def from_pairs(
@@ -348,7 +213,7 @@ class Schema:
 
     def to_config(self) -> dict[str, Any]:
         """The schema as JSON-ready values."""
-        return tree_text.to_config(self)
+        return tree_text.to_config(self.name, self.questions)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Schema:
@@ -380,7 +245,7 @@ class Schema:
 
     def draw(self) -> str:
         """The tree as text for the terminal: each question, its answers, and what each answer leads to."""
-        return tree_text.draw(self)
+        return tree_text.draw(self.name, self.questions)
 
     @cached_property
     def _walk(self) -> list[tuple[int, list[tuple[int, int]]]]:
@@ -410,8 +275,3 @@ class Schema:
 def _and_then(asked: FloatArray, fraction: FloatArray) -> FloatArray:
     """The probability of both; 0 where the question is never asked, whatever the fraction, NaN too."""
     return np.where(asked == 0, 0.0, asked * fraction)
-
-
-def _pretty(text: str) -> str:
-    words = text.replace("-", " ").replace("_", " ")
-    return words[:1].upper() + words[1:]

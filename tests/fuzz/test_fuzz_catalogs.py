@@ -19,8 +19,7 @@ from fuzz_inputs import attempt, extreme_numbers, fresh_folder, fuzz, hostile_te
 from hypothesis import strategies as st
 
 from zoobot.shared import schemas
-from zoobot.shared.catalog import Catalog, encode_labels, read_catalog, split_catalog
-from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalog import Catalog, encode_labels, join_catalogs, read_catalog, split_catalog
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.catalogs.tables import TABLE_SUFFIXES, read_table

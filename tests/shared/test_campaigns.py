@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from zoobot.shared import schemas
-from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalog import join_catalogs
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.schemas import Schema
 

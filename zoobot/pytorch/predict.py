@@ -16,8 +16,8 @@ from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.devices import best_device, ready_on, to_device, to_host, to_numpy
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.shared import defaults
+from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member

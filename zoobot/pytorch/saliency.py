@@ -19,10 +19,10 @@ from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.shared import defaults
 from zoobot.shared.answers import PickedAnswer
+from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 

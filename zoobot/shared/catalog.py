@@ -1,147 +1,51 @@
-"""Catalogs: which galaxies there are, where their images lie, what is known of them; checked before work."""
+"""Catalogs read from what users name, checked before work: a table, a folder, archives, several campaigns."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import logging
-import os
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs import galaxy_files, galaxy_ids
+from zoobot.shared.catalogs.catalog import Catalog, as_columns, check_columns
 from zoobot.shared.catalogs.cutouts import describe_place
 from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, PassedOver, id_of_image, image_names
 from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.splits import split_catalog
 from zoobot.shared.catalogs.tables import read_table
-from zoobot.shared.errors import CatalogError, LabelError
-from zoobot.shared.files.table_checks import LEFT_OUT, decoded_frame, refuse_repeated_columns
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.files.table_checks import decoded_frame, refuse_repeated_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from zoobot.shared.catalogs.cutouts import Cutouts
+    from zoobot.shared.trees.tree import Schema
 
-__all__ = ["Catalog", "check_columns", "encode_labels", "read_catalog", "split_catalog"]
+__all__ = [
+    "Catalog",
+    "CatalogSource",
+    "check_columns",
+    "encode_labels",
+    "join_catalogs",
+    "read_catalog",
+    "split_catalog",
+]
 
 logger = logging.getLogger(__name__)
 
-_LISTED_COLUMNS = 40
-_LISTED_MISSING = 6
+CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Catalog:
-    """Galaxies with their images and, where known, their labels; entry i of each field is galaxy i.
-
-    Args:
-        ids: Name of each galaxy, all different, exactly as the source spells them.
-        paths: Where each galaxy's image is: an absolute path, or a location inside of a file
-            (`zoobot.shared.pixels.locations`).
-        labels: (galaxies, label columns), float64, NaN where missing; None without label columns.
-        label_cols: The columns that the labels were read from, in order.
-        table: The rows that the catalog was read from, all columns kept.
-        name: Where the catalog came from, for messages.
-        place: Where it can be read again (`zoobot.shared.catalogs.cutouts`); None if it was in memory.
-
-    Example:
-        >>> table = pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["/a.jpg", "/b.jpg"], "ring": [1, 0]})
-        >>> catalog = read_catalog(table, label_cols=["ring"], check_files=False)
-        >>> catalog.select([1]).ids
-        ['b']
-    """
-
-    ids: list[str]
-    paths: list[str]
-    labels: np.ndarray | None
-    label_cols: tuple[str, ...]
-    table: pd.DataFrame
-    name: str = "catalog"
-    place: dict[str, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __repr__(self) -> str:
-        labels = f", labels {list(self.label_cols)}" if self.label_cols else ""
-        return f"Catalog({len(self):,} galaxies of {self.name}{labels})"
-
-    def select(self, indices: Iterable[int] | np.ndarray) -> Catalog:
-        """The catalog of some of the galaxies, in the order asked for.
-
-        Args:
-            indices: Positions counted from 0, or a boolean mask with one entry for each galaxy.
-
-        Returns:
-            A new catalog; this one stays as it is.
-        """
-        rows = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        return replace(
-            self,
-            ids=[self.ids[i] for i in rows],
-            paths=[self.paths[i] for i in rows],
-            labels=None if self.labels is None else self.labels[rows],
-            table=self.table.iloc[rows],
-        )
-
-    def with_labels(self, labels: np.ndarray, label_cols: Sequence[str]) -> Catalog:
-        """The same galaxies with other labels, such as those of `encode_labels`.
-
-        Args:
-            labels: (galaxies, label columns), NaN where missing; or (galaxies,) for a single column.
-            label_cols: One name for each column of `labels`.
-
-        Raises:
-            LabelError: If the shape does not fit.
-        """
-        columns = _as_columns(label_cols)
-        values = np.asarray(labels, dtype=np.float64)
-        values = values[:, None] if values.ndim == 1 else values
-        if values.shape != (len(self), len(columns)):
-            msg = f"labels must have the shape {(len(self), len(columns))}, got {np.shape(labels)}"
-            raise LabelError(msg)
-        return replace(self, labels=values, label_cols=columns)
-
-    def describe(self) -> dict[str, Any]:
-        """What a run's record says of it: `source`, `galaxies`, `fingerprint`, and `contents`.
-
-        `contents` is the fingerprint without the folder that all images lie in: it stays where they move.
-        """
-        # letter by letter, then back to a folder: unlike paths, such as those of other drives, share none
-        shared = os.path.commonprefix(self.paths).rpartition(os.sep)[0]  # noqa: RUF071
-        contents = replace(self, paths=[path.removeprefix(shared) for path in self.paths]).fingerprint()
-        return {
-            "source": self.name,
-            "galaxies": len(self),
-            "fingerprint": self.fingerprint(),
-            "contents": contents,
-        }
-
-    def fingerprint(self) -> str:
-        """A SHA-256 of ids, paths, label columns and labels: equal where they are, on any machine."""
-        digest = hashlib.sha256()
-        for part in (self.ids, self.paths, self.label_cols):
-            digest.update(b"%d;" % len(part))
-            for text in part:
-                encoded = text.encode("utf-8", "surrogatepass")
-                digest.update(b"%d:" % len(encoded) + encoded)  # lengths keep "ab","c" apart from "a","bc"
-        if self.labels is not None:
-            values = self.labels.astype("<f8") + 0.0  # a copy, in which -0 has become 0
-            values[np.isnan(values)] = np.nan  # every NaN gets the same bits
-            digest.update(values.tobytes())
-        return digest.hexdigest()
+_SHOWN = 5
 
 
 def read_catalog(
-    source: Catalog | pd.DataFrame | str | Path,
+    source: CatalogSource,
     *,
     label_cols: Sequence[str] = (),
     root: str | Path | None = None,
@@ -185,7 +89,7 @@ def read_catalog(
         >>> read_catalog(table, root="/data/sdss", check_files=False).paths
         ['/data/sdss/587739505552785605.jpg']
     """
-    columns = _as_columns(label_cols)
+    columns = as_columns(label_cols)
     files = galaxy_files.file_columns(file_col)
     if isinstance(source, Catalog):
         return _with_label_cols(source, columns)
@@ -256,14 +160,6 @@ def _list_images(folder: Path, id_col: str, file_col: str) -> pd.DataFrame:
     return pd.DataFrame({id_col: [id_of_image(name) for name in names], file_col: names})
 
 
-def _as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:
-    columns = (label_cols,) if isinstance(label_cols, str) else tuple(label_cols)
-    if len(set(columns)) < len(columns):
-        msg = f"label_cols must be different columns, got {list(columns)}"
-        raise CatalogError(msg)
-    return columns
-
-
 def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:
     if not columns or columns == catalog.label_cols:
         return catalog
@@ -272,50 +168,79 @@ def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:
     return replace(catalog, labels=labels, label_cols=columns)
 
 
-def check_columns(
-    table: pd.DataFrame, needed: Sequence[str], name: str, **options: str | Sequence[str]
-) -> None:
-    """Raise a CatalogError that says which needed columns are absent, what is near them, and what is there.
+# The catalogs of several campaigns as one, in which a galaxy has votes for its own campaign's questions.
 
-    `options` are the arguments of `read_catalog` that choose a column, with their values.
+
+def join_catalogs(sources: Sequence[CatalogSource], schema: Schema, **columns: Any) -> Catalog:
+    """One catalog of the galaxies of all sources, labelled with votes for a schema; missing ones are NaN.
+
+    A source needs the columns of one campaign at least; of a campaign it has all columns or none.
+
+    Args:
+        sources: Catalogs, in any form that `read_catalog` takes.
+        schema: One campaign's, or several joined by `schemas.join`.
+        **columns: `root`, `id_col`, `file_col` and more that `read_catalog` takes.
+
+    Raises:
+        CatalogError: If a source can't be used, has no campaign's columns or only some of them, or an id
+            occurs in two sources.
+        LabelError: If a vote is not a number.
+
+    Example:
+        >>> from zoobot.shared import schemas
+        >>> both = schemas.join([schemas.get("gz_rings"), schemas.get("gz2")])
+        >>> join_catalogs(["rings.csv", "gz2.csv"], both).labels.shape  # doctest: +SKIP
+        (1200, 32)
     """
-    missing = [column for column in dict.fromkeys(needed) if column not in table.columns]
-    if not missing:
-        return
-    there = [str(column) for column in table.columns]
-    described = []
-    for column in missing:
-        near = _near_names(column, there)
-        hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
-        option = [f" (choose it with {key}=)" for key, value in options.items() if value == column]
-        reason = table.attrs.get(LEFT_OUT, {}).get(column)
-        left_out = f" (left out: {reason})" if reason else ""
-        described.append(f"{column!r}{left_out or hint}{''.join(option)}")
-    index = [level for level in table.index.names if level in missing]
-    if index:
-        described.append(f"{index} is the index, not a column: call reset_index() first")
-    if options.get("file_col") in missing and _has_positions(there):
-        described.append(
-            "though it has positions: to cut images from mosaics, give --mosaic (in Python: cutouts)"
-        )
-    listed = ", ".join(map(repr, there[:_LISTED_COLUMNS]))
-    more = f" and {len(there) - _LISTED_COLUMNS} more" if len(there) > _LISTED_COLUMNS else ""
-    if len(described) > _LISTED_MISSING:  # a tree's columns: the first ones tell which survey's are meant
-        others = len(described) - _LISTED_MISSING
-        described = [*described[:_LISTED_MISSING], f"and {others} more of the {len(missing)} columns needed"]
-    is_bare = set(there) == {"id_str", "file_loc"}
-    alone = ": images alone; other columns come from a table with a row for each galaxy" if is_bare else ""
-    msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}{alone}"
-    raise CatalogError(msg)
+    parts = [_read_campaigns(source, schema, columns) for source in sources]
+    seen: dict[str, str] = {}
+    for part in parts:
+        repeated = [galaxy for galaxy in part.ids if galaxy in seen]
+        if repeated:
+            msg = (
+                f"{len(repeated)} ids are in both {seen[repeated[0]]} and {part.name}, such as "
+                f"{repeated[:_SHOWN]}: put both votes in one row of one table if it is the same galaxy; "
+                "otherwise make ids unique, for example by the survey's name in front"
+            )
+            raise CatalogError(msg)
+        seen |= dict.fromkeys(part.ids, part.name)
+    if len(parts) == 1:
+        return parts[0]
+    return Catalog(
+        ids=[galaxy for part in parts for galaxy in part.ids],
+        paths=[path for part in parts for path in part.paths],
+        labels=np.concatenate([part.labels for part in parts if part.labels is not None]),
+        label_cols=tuple(schema.label_cols),
+        table=pd.concat([part.table for part in parts], ignore_index=True),
+        name=" and ".join(part.name for part in parts),
+    )
 
 
-def _has_positions(columns: Sequence[str]) -> bool:
-    """Whether names are those of right ascension and declination in some survey's spelling."""
-    folded = {re.sub(r"[^a-z]|j2000|deg", "", name.casefold()) for name in columns}
-    return bool(folded & {"ra", "raj"}) and bool(folded & {"dec", "dej", "de"})
+def _read_campaigns(source: CatalogSource, schema: Schema, columns: dict[str, Any]) -> Catalog:
+    catalog = read_catalog(source, **columns)
+    there = set(catalog.table.columns)
+    present: list[str] = []
+    for campaign, label_cols in _columns_of_campaigns(schema).items():
+        missing = [column for column in label_cols if column not in there]
+        if not missing:
+            present += label_cols
+        elif len(missing) < len(label_cols):
+            msg = (
+                f"{catalog.name} has {len(label_cols) - len(missing)} of the {len(label_cols)} columns of "
+                f"{campaign}, and lacks {missing[:_SHOWN]}{' …' if len(missing) > _SHOWN else ''}"
+            )
+            raise CatalogError(msg)
+    if not present:
+        read_catalog(catalog, label_cols=schema.label_cols)  # raises, and says which columns are near
+    known = read_catalog(catalog, label_cols=present).labels
+    labels = np.full((len(catalog), len(schema.label_cols)), np.nan)
+    labels[:, [schema.label_cols.index(column) for column in present]] = known
+    return catalog.with_labels(labels, schema.label_cols)
 
 
-def _near_names(wanted: Hashable, there: Sequence[str]) -> list[str]:
-    by_folded = {name.strip().casefold(): name for name in there}
-    near = difflib.get_close_matches(str(wanted).strip().casefold(), by_folded, n=3, cutoff=0.6)
-    return [by_folded[folded] for folded in near]
+def _columns_of_campaigns(schema: Schema) -> dict[str, list[str]]:
+    campaigns = schema.campaigns or {schema.name: list(range(len(schema.questions)))}
+    return {
+        name: [column for place in places for column in schema.questions[place].label_cols]
+        for name, places in campaigns.items()
+    }

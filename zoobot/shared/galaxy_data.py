@@ -6,14 +6,14 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
-from zoobot.shared.catalog import Catalog, read_catalog
+from zoobot.shared.catalog import Catalog, CatalogSource, read_catalog
 from zoobot.shared.catalogs.splits import describe_split, own_split_column, split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.loader import GalaxyLoader
@@ -25,11 +25,9 @@ from zoobot.shared.tasks import RegressionTask, Task, TreeTask, refuse_voteless
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.training.targets import usable_targets
 
-__all__ = ["CatalogSource", "GalaxyData", "labels_of"]
+__all__ = ["GalaxyData", "labels_of"]
 
 logger = logging.getLogger(__name__)
-
-CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
 
 @advise

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared import defaults
+from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.onnx.prediction import is_exported, onnx_member

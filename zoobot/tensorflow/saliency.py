@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from zoobot.shared import defaults
 from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.architectures import VisionTransformer
+from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.shared.tasks import TreeTask

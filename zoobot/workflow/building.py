@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import schemas
 from zoobot.shared.augment import Augmentation
-from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalog import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import SchemaError

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalog import Catalog, encode_labels, read_catalog
-from zoobot.shared.catalogs.campaigns import join_catalogs
+from zoobot.shared.catalog import Catalog, encode_labels, join_catalogs, read_catalog
 from zoobot.shared.catalogs.labels import split_selection, where_equal
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.models.weights import hash_model

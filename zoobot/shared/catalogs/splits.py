@@ -23,7 +23,7 @@ from zoobot.shared.files.table_checks import find_column
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.catalogs.catalog import Catalog
 
 __all__ = ["SplitMethod", "describe_split", "own_split_column", "split_catalog"]
 

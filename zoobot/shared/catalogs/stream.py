@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
-from zoobot.shared.catalog import Catalog, check_columns
 from zoobot.shared.catalogs import galaxy_files
+from zoobot.shared.catalogs.catalog import Catalog, check_columns
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
 from zoobot.shared.catalogs.galaxy_ids import IdHashes, both_places, exact_ids
 from zoobot.shared.catalogs.labels import split_selection, where_equal

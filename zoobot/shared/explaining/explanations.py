@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from zoobot.shared.galaxy_data import CatalogSource
+    from zoobot.shared.catalog import CatalogSource
     from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["Explanation", "Explanations", "Probe", "SeenSquare", "draw_over", "seen_square", "share_out"]

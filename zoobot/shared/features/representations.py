@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zoobot.shared.catalog import CatalogSource
     from zoobot.shared.catalogs.stream import CatalogStream
-    from zoobot.shared.galaxy_data import CatalogSource
     from zoobot.shared.predicting.members import FeatureTask, Member
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tables.part_folder import ShardSource

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from zoobot.shared import defaults
+from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.models.weights import hash_file
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.predicting.members import Member, as_members

@@ -13,11 +13,10 @@ from typing import Any
 import pandas as pd
 
 from zoobot.shared import defaults
-from zoobot.shared.catalog import Catalog, read_catalog
+from zoobot.shared.catalog import Catalog, CatalogSource, read_catalog
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
-from zoobot.shared.galaxy_data import CatalogSource
 from zoobot.shared.loader import Failure
 from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction, Chunk, FailureLimit, check_max_failures

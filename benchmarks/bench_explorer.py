@@ -32,7 +32,7 @@ from zoobot.explorer import (
 )
 from zoobot.shared import schemas
 from zoobot.shared.augment import make_view
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import TreeTask
 from zoobot.simulate import simulate_survey

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from zoobot.shared.augment import Augmentation, draw_warp, make_view
+from zoobot.shared.pixels.images import ViewNeeds
 from zoobot.shared.pixels.picture_formats import decode_jpeg
-from zoobot.shared.pixels.source_pixels import ViewNeeds
 from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["compare_decoding", "print_comparison"]

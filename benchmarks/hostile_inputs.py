@@ -139,7 +139,7 @@ class Readers:
     @staticmethod
     def image(path: Path) -> Any:
         """One image."""
-        from zoobot.shared.images import read_image
+        from zoobot.shared.pixels.images import read_image
         from zoobot.shared.preprocessing import Preprocessing
 
         return read_image(path, Preprocessing(image_size_pix=64)).shape

@@ -14,7 +14,7 @@ from zoobot.pytorch.encoders import Encoder, encoder_from_module, load_encoder  
 from zoobot.pytorch.weights import encoder_fields, encoder_state, load_encoder_state  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_checkpoint  # noqa: E402
 from zoobot.shared.errors import CheckpointError, EncoderError  # noqa: E402
-from zoobot.shared.models.torch_pickle import read_torch_pickle  # noqa: E402
+from zoobot.shared.files.torch_pickle import read_torch_pickle  # noqa: E402
 from zoobot.shared.preprocessing import Preprocessing  # noqa: E402
 from zoobot.shared.training.blocks import plan_training  # noqa: E402
 

@@ -22,10 +22,10 @@ from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, HEAD_FILE
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import read_tensors
+from zoobot.shared.files.torch_pickle import read_torch_object, read_torch_pickle
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.models.neutral import model_options, read_whole_model
 from zoobot.shared.models.public_checkpoint import convert_checkpoint
-from zoobot.shared.models.torch_pickle import read_torch_object, read_torch_pickle
 from zoobot.shared.preprocessing import Preprocessing
 
 TASKS = [

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoobot.shared.errors import ImageError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
 fits = pytest.importorskip("astropy.io.fits")

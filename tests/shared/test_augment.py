@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from zoobot.shared.augment import Augmentation, draw_erasure, draw_warp, make_view
+from zoobot.shared.augment import Augmentation, apply_warp, draw_erasure, draw_warp, make_view
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.pixels.warp import apply_warp
 from zoobot.shared.preprocessing import Preprocessing
 
 KEY = {"seed": 42, "epoch": 3, "galaxy_id": "J1234+56"}

@@ -16,13 +16,13 @@ from zoobot.shared.catalogs.cutouts import place_arguments  # noqa: E402
 from zoobot.shared.catalogs.stream import CatalogStream  # noqa: E402
 from zoobot.shared.config import PredictOptions  # noqa: E402
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError  # noqa: E402
-from zoobot.shared.images import read_image  # noqa: E402
 from zoobot.shared.loader import GalaxyLoader  # noqa: E402
 from zoobot.shared.pixels.bands import plane_bands, read_band  # noqa: E402
 from zoobot.shared.pixels.cache import PixelCache  # noqa: E402
-from zoobot.shared.pixels.containers.mosaics import Mosaic  # noqa: E402
 from zoobot.shared.pixels.first_images import check_first_images, read_otherwise, settle_bands  # noqa: E402
+from zoobot.shared.pixels.images import read_image  # noqa: E402
 from zoobot.shared.pixels.locations import join_stack, split_stack  # noqa: E402
+from zoobot.shared.pixels.mosaics import Mosaic  # noqa: E402
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels  # noqa: E402
 
 COLOUR = Preprocessing(image_size_pix=16, stretch="linear", limits=(0, 10))

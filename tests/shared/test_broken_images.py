@@ -22,7 +22,7 @@ from PIL import Image
 from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import ImageError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.predicting.members import Member
 from zoobot.shared.predicting.run import predict_catalog
 from zoobot.shared.preprocessing import Preprocessing

@@ -18,12 +18,12 @@ from PIL import Image
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels import archives, containers, shared_files
+from zoobot.shared.pixels.archives import TarImages
 from zoobot.shared.pixels.cache import PixelCache
-from zoobot.shared.pixels.containers import files, opening
-from zoobot.shared.pixels.containers.archives import TarImages
-from zoobot.shared.pixels.containers.files import SharedFile
-from zoobot.shared.pixels.containers.opening import open_container
+from zoobot.shared.pixels.containers import open_container
+from zoobot.shared.pixels.images import read_image
+from zoobot.shared.pixels.shared_files import SharedFile
 from zoobot.shared.preprocessing import Preprocessing
 
 COLOUR = Preprocessing(image_size_pix=16)
@@ -172,7 +172,7 @@ class TestChanges:
             )
 
     def test_few_files_are_open_at_once(self, tmp_path, pictures, monkeypatch):
-        monkeypatch.setattr(files, "_MOST_OPEN", 3)
+        monkeypatch.setattr(shared_files, "_MOST_OPEN", 3)
         data = next(iter(pictures.values()))
         stored = [f"{write_tar(tmp_path / f'{i}.tar', {'a': data})}::a" for i in range(10)]
         for location in stored * 2:
@@ -189,7 +189,7 @@ class TestChanges:
                 made.append(path)
                 super().__init__(path)
 
-        monkeypatch.setattr(opening, "TarImages", Counted)
+        monkeypatch.setattr(archives, "TarImages", Counted)
         path = write_tar(tmp_path / "a.tar", pictures)
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda name: read_image(f"{path}::{name}", COLOUR), list(pictures) * 5))
@@ -197,14 +197,14 @@ class TestChanges:
 
     def test_archives_not_used_for_long_are_forgotten(self, tmp_path, pictures, monkeypatch):
         monkeypatch.setattr(defaults, "INDEXED_MEMBERS", 2 * COUNT)
-        monkeypatch.setattr(opening, "_CONTAINERS", opening._Containers())
+        containers._CONTAINERS.forget()
         paths = [str(write_tar(tmp_path / f"{i}.tar", pictures)) for i in range(4)]
         for i in (0, 1, 0, 2):
             open_container(paths[i])
-        assert list(opening._CONTAINERS._slots) == [paths[0], paths[2]]
+        assert list(containers._CONTAINERS) == [paths[0], paths[2]]
         monkeypatch.setattr(defaults, "INDEXED_MEMBERS", 1)
         open_container(paths[3])
-        assert list(opening._CONTAINERS._slots) == [paths[3]]
+        assert list(containers._CONTAINERS) == [paths[3]]
 
 
 def _is_link(number):

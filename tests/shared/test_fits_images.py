@@ -12,8 +12,8 @@ import pytest
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError, MissingPackageError
-from zoobot.shared.images import read_image
 from zoobot.shared.pixels import stretch
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
 fits = pytest.importorskip("astropy.io.fits")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, ImageError, ZoobotError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
 COLOUR = Preprocessing(channels=3, colour="to-rgb")

@@ -7,6 +7,7 @@ import json
 import logging
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,10 @@ from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs.cutouts import Cutouts
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.config import FinetuneOptions, PredictOptions
-from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.pixels import containers
+from zoobot.shared.pixels.containers import Kind, open_container
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.galaxies import read_classes, read_galaxies
 
@@ -307,6 +310,55 @@ class TestOtherArchives:
         (tmp_path / "a.csv").touch()
         with pytest.raises(CatalogError, match=r"also fits \['a.csv'\]"):
             read_catalog(tmp_path / "*")
+
+
+class Sack:
+    """Images after lines of their names and sizes: a kind of archive that we don't have."""
+
+    damage = ""
+
+    def __init__(self, path):
+        head, _, self._data = Path(path).read_bytes().removeprefix(b"SACK").partition(b"\n\n")
+        self._sizes = {name: int(size) for name, size in (line.split() for line in head.decode().split("\n"))}
+
+    def __len__(self):
+        return len(self._sizes)
+
+    def __contains__(self, name):
+        return name in self._sizes
+
+    def names(self):
+        return list(self._sizes)
+
+    def read(self, name):
+        start = sum(size for before, size in self._sizes.items() if before < name)
+        return self._data[start : start + self._sizes[name]]
+
+
+class TestANewKind:
+    @pytest.fixture(autouse=True)
+    def kinds(self, monkeypatch):
+        sack = Kind("sack", lambda: Sack, lambda path, head: head[:4] == b"SACK", "names", ".sack")
+        monkeypatch.setattr(containers, "KINDS", (*containers.KINDS, sack))
+
+    def test_its_reader_and_one_entry_are_all_it_needs(self, tmp_path):
+        parts = {f"{i}.png": picture(10 * i) for i in range(3)}
+        lines = "\n".join(f"{name} {len(data)}" for name, data in parts.items())
+        content = b"SACK" + lines.encode() + b"\n\n" + b"".join(parts.values())
+        (tmp_path / "a.sack").write_bytes(content)
+        (tmp_path / "unnamed").write_bytes(content)
+        catalog = read_catalog(tmp_path / "a.sack")
+        assert catalog.paths == [f"{tmp_path}/a.sack::{i}.png" for i in range(3)]
+        assert brightness(catalog) == [0, 10, 20]
+        assert streamed(tmp_path / "*.sack") == [catalog.ids, catalog.paths]
+        assert open_container(str(tmp_path / "unnamed")).names() == list(parts)
+
+    def test_messages_name_it(self, tmp_path):
+        (tmp_path / "a.txt").write_text("nothing")
+        with pytest.raises(CatalogError, match="for tars, zips, Parquet files and sacks with images"):
+            read_catalog(tmp_path / "*.txt")
+        with pytest.raises(ImageError, match="no tar, zip, Parquet file, saved dataset, FITS mosaic or sack"):
+            open_container(str(tmp_path / "a.txt"))
 
 
 class TestTablesOfPlacesInArchives:

@@ -14,9 +14,9 @@ from PIL import Image
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import ConfigError, ImageError, MissingPackageError
-from zoobot.shared.images import read_image
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.pixels import source_pixels as source_module
+from zoobot.shared.pixels import images as source_module
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import Preprocessing
 
 RECORD = Preprocessing(image_size_pix=16)

@@ -13,10 +13,10 @@ from astropy.nddata import Cutout2D  # noqa: E402
 from astropy.wcs import WCS  # noqa: E402
 
 from zoobot.shared.errors import ImageError  # noqa: E402
-from zoobot.shared.images import read_image  # noqa: E402
+from zoobot.shared.pixels import mosaics  # noqa: E402
 from zoobot.shared.pixels.cache import PixelCache  # noqa: E402
-from zoobot.shared.pixels.containers import mosaics  # noqa: E402
-from zoobot.shared.pixels.containers.opening import open_container  # noqa: E402
+from zoobot.shared.pixels.containers import open_container  # noqa: E402
+from zoobot.shared.pixels.images import read_image  # noqa: E402
 from zoobot.shared.preprocessing import Preprocessing  # noqa: E402
 
 RA, DEC, SCALE = 189.0, 26.0, 0.5
@@ -167,7 +167,7 @@ class TestManyReaders:
             found = list(threads.map(lambda i: cut(paths[i % 5], 60.2, 40.2), range(100)))
         for i, values in enumerate(found):
             np.testing.assert_allclose(values, expected + i % 5, rtol=1e-6)
-        assert len(mosaics._OPEN_MOSAICS._kept) <= 2
+        assert len(list(mosaics._OPEN_MOSAICS)) <= 2
 
     def test_the_cache_keeps_squares_apart(self, tmp_path):
         path = write_mosaic(tmp_path / "m.fits")

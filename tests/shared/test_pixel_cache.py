@@ -21,7 +21,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels import cache as cache_module
-from zoobot.shared.pixels import source_pixels as source_module
+from zoobot.shared.pixels import images as source_module
 from zoobot.shared.pixels.cache import PixelCache, SegmentWriter, read_rows
 from zoobot.shared.preprocessing import Preprocessing
 

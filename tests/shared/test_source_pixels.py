@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoobot.shared.augment import Augmentation, make_view
-from zoobot.shared.images import read_image
-from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
-from zoobot.shared.pixels.warp import borrow
+from zoobot.shared.augment import Augmentation, borrow, make_view
+from zoobot.shared.pixels.images import ViewNeeds, read_image, read_source
 from zoobot.shared.preprocessing import Preprocessing
 
 GREY = {"channels": 1, "colour": "to-grey", "mean": (0.5,), "std": (0.5,)}

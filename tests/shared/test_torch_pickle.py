@@ -9,8 +9,8 @@ import pytest
 
 from zoobot.shared.checkpoint import read_encoder_file
 from zoobot.shared.errors import CheckpointError
-from zoobot.shared.models import torch_pickle
-from zoobot.shared.models.torch_pickle import read_torch_object, read_torch_pickle
+from zoobot.shared.files import torch_pickle
+from zoobot.shared.files.torch_pickle import read_torch_object, read_torch_pickle
 
 # A state dict of one tensor "w", opcode by opcode, so that torch need not be there.
 TENSOR = (

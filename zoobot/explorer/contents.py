@@ -15,7 +15,7 @@ from zoobot.plots.examples import displayable
 from zoobot.shared.augment import make_view
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ImageError
-from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
+from zoobot.shared.pixels.images import ViewNeeds, read_source
 from zoobot.similarity.building import unit_vectors
 from zoobot.similarity.index import nearest
 

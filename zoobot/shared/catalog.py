@@ -61,7 +61,7 @@ def read_catalog(
 
     Args:
         source: A file of any format that `read_table` reads; a DataFrame; archives whose images are
-            the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", "survey.zip", a
+            the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", an archive, a
             Parquet file or a Hugging Face dataset with images in its rows); a folder of images; or a
             `Catalog`, which was checked when it was read: of it only other label columns are looked up.
         label_cols: Columns that hold the labels: numbers, or empty where unknown.

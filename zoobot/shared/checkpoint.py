@@ -32,8 +32,8 @@ import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import as_plain, read_tensors, write_tensors
+from zoobot.shared.files.torch_pickle import read_torch_pickle
 from zoobot.shared.files.whole import abandoned, clear_abandoned, owned_name, sync
-from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.shared.training.taught import GALAXIES_FILE, TaughtBy
 
 __all__ = [

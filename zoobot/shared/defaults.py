@@ -56,7 +56,7 @@ VALUES_IN_ANY_FILE = 2**24
 MAX_PACKING = 200
 MAX_TIFF_PAGES = 1000
 
-# Members of tars and zips whose places are kept in memory, in each process: about 1 GB
+# Members of archives whose places are kept in memory, in each process: about 1 GB
 INDEXED_MEMBERS = 5_000_000
 
 # Row groups of Parquet files with images that are kept in memory, in each process

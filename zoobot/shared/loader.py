@@ -16,7 +16,7 @@ from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.pixels.cache import PixelCache
 from zoobot.shared.pixels.first_images import say_grey
-from zoobot.shared.pixels.source_pixels import ViewNeeds, read_source
+from zoobot.shared.pixels.images import ViewNeeds, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

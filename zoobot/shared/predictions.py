@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
-from zoobot.shared.imports import import_optional
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import PARQUET, find_format
 from zoobot.shared.tables.manifest import Manifest, read_manifest
@@ -148,7 +148,6 @@ class Parts:
 
     def count_rows(self) -> int:
         """How many rows the parts that are there have."""
-        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
         count = 0
         for number in self.done:
             with self._part(number) as path:
@@ -195,7 +194,6 @@ class Parts:
     @cached_property
     def _layout(self) -> Any:
         """The Arrow schema of the first part, which that of all others must equal."""
-        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
         path = self.folder.part(self._first())
         with intact(path):
             return parquet.read_schema(path)
@@ -207,7 +205,6 @@ class Parts:
         Raises:
             PredictionsError: If it, or what is read of it meanwhile, is damaged.
         """
-        parquet = import_optional("pyarrow.parquet", needed_for="reading parts")
         path, layout = self.folder.part(number), self._layout
         with intact(path):
             found = parquet.read_metadata(path)

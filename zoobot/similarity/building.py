@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from zoobot.shared.errors import PredictionsError, WriteError
 from zoobot.shared.features.projections import Projection, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks
 from zoobot.shared.files.whole import clear_abandoned, owned_name, sync
-from zoobot.shared.imports import import_optional
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
 
@@ -133,19 +134,17 @@ def unit_vectors(projected: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _write_vectors(features: str | Path, draft: Path, projection: Projection, dtype: str) -> None:
-    arrow = import_optional("pyarrow", needed_for="an index of features")
-    parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
     shape = (projection.galaxies, projection.num_outputs)
     vectors = np.lib.format.open_memmap(draft / VECTORS_FILE, mode="w+", dtype=np.dtype(dtype), shape=shape)
     _reserve(draft / VECTORS_FILE)
-    schema = arrow.schema([("id_str", arrow.string())])
+    schema = pa.schema([("id_str", pa.string())])
     with parquet.ParquetWriter(draft / IDS_FILE, schema, use_dictionary=False) as ids_file:
         for start, ids, values in _numbered(features):
             end = start + len(ids)
             if end > len(vectors) or values.shape[1] != projection.width:
                 raise _changed(features)
             vectors[start:end] = unit_vectors(projection.apply(values))
-            ids_file.write_table(arrow.table([ids], schema))
+            ids_file.write_table(pa.table([ids], schema))
     vectors.flush()
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute, parquet
 from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
@@ -218,7 +220,6 @@ class SimilarityIndex:
 
     @cached_property
     def _ids(self) -> Any:
-        parquet = import_optional("pyarrow.parquet", needed_for="an index of features")
         try:
             ids = parquet.read_table(self.folder / building.IDS_FILE)["id_str"].combine_chunks()
             facts = json.loads((self.folder / building.FACTS_FILE).read_text(encoding="utf-8"))
@@ -233,9 +234,7 @@ class SimilarityIndex:
 
     def knows(self, galaxy: str) -> bool:
         """Whether a galaxy has features."""
-        arrow = import_optional("pyarrow", needed_for="an index of features")
-        compute = import_optional("pyarrow.compute", needed_for="an index of features")
-        return bool(compute.index(self._ids, arrow.scalar(galaxy, self._ids.type)).as_py() >= 0)
+        return bool(compute.index(self._ids, pa.scalar(galaxy, self._ids.type)).as_py() >= 0)
 
     def find(self, ids: Sequence[str]) -> NDArray[np.intp]:
         """The rows of galaxies, in the order of the ids.
@@ -243,9 +242,7 @@ class SimilarityIndex:
         Raises:
             CatalogError: If one is not among them; the message has ids that are spelt alike.
         """
-        arrow = import_optional("pyarrow", needed_for="an index of features")
-        compute = import_optional("pyarrow.compute", needed_for="an index of features")
-        rows = compute.index_in(arrow.array(list(ids), self._ids.type), value_set=self._ids)
+        rows = compute.index_in(pa.array(list(ids), self._ids.type), value_set=self._ids)
         unknown = [one for one, row in zip(ids, rows, strict=True) if not row.is_valid]
         if unknown:
             near = difflib.get_close_matches(unknown[0], self._ids.slice(0, _LOOKED_AT).to_pylist(), n=_NEAR)

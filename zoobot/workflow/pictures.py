@@ -16,7 +16,7 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask

@@ -17,7 +17,7 @@ from zoobot.shared.config import TrainOptions
 from zoobot.shared.counting_bar import duration, tell
 from zoobot.shared.errors import ImageError
 from zoobot.shared.galaxy_data import labels_of
-from zoobot.shared.images import read_image
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import describe_pixels
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
 from zoobot.shared.training.blocks import count_trainable_blocks

@@ -16,8 +16,8 @@ import pandas as pd
 from zoobot.shared.catalogs.rows import RowChunk, Rows, Wanted
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.files.table_checks import find_column
-from zoobot.shared.pixels.containers.mosaics import Mosaic
 from zoobot.shared.pixels.locations import SEPARATOR, Cutout
+from zoobot.shared.pixels.mosaics import Mosaic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,10 +19,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import pyarrow as pa
+
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.files.table_checks import has_compression, refuse_bombs, room_for_packed
-from zoobot.shared.imports import import_optional
 
 __all__ = ["DELIMITED_SUFFIXES", "Delimited", "open_text", "open_unpacked"]
 
@@ -57,8 +58,7 @@ class _Unpacked(io.RawIOBase):
         elif name.endswith(".bz2"):
             self._source = bz2.open(path, "rb")  # noqa: SIM115
         else:
-            arrow = import_optional("pyarrow", needed_for=f"reading {path.name}")
-            self._source = arrow.CompressedInputStream(arrow.OSFile(str(path)), "zstd")
+            self._source = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
 
     def readable(self) -> bool:
         return True
@@ -272,7 +272,8 @@ class Delimited:
 
     def _read_ecsv(self, comments: Sequence[str]) -> str:
         """The delimiter of an ECSV file, whose comments are YAML: of it only plain text is taken."""
-        yaml = import_optional("yaml", needed_for=f"reading {self._path.name}", package="pyyaml")
+        import yaml  # late: few tables need it
+
         # makes text, lists and dicts of it whatever its tags say
         told = yaml.load("\n".join(comments[1:]), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         if not isinstance(told, dict) or not isinstance(told.get("datatype", []), list):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoobot.shared.catalogs.galaxy_ids import is_missing
 from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.bands import band_of_column
-from zoobot.shared.pixels.containers.opening import open_container
+from zoobot.shared.pixels.containers import open_container
 from zoobot.shared.pixels.locations import SEPARATOR, join_stack, split_location, split_stack
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Galaxies listed from what holds their images: tars, zips, Parquet files and saved datasets."""
+"""Galaxies listed from what holds their images: archives, Parquet files and saved datasets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import pandas as pd
 
-from zoobot.shared.catalogs.cells import ListedDataset, ListedParquet, has_images
 from zoobot.shared.catalogs.image_folders import (
     IMAGE_ENDINGS,
     PassedOver,
@@ -23,8 +22,8 @@ from zoobot.shared.catalogs.image_folders import (
 )
 from zoobot.shared.catalogs.rows import RowChunk, Wanted
 from zoobot.shared.errors import CatalogError, ImageError
-from zoobot.shared.pixels.containers.archives import TarImages, ZipImages
-from zoobot.shared.pixels.containers.tables import refuse_other_folders
+from zoobot.shared.pixels.containers import Archive, Kind, catalog_kinds, kind_of_name
+from zoobot.shared.pixels.image_tables import ImageRows, SavedDataset, choose_column, refuse_other_folders
 from zoobot.shared.pixels.locations import SEPARATOR, is_saved_dataset
 
 __all__ = ["Listed", "ListedMembers", "ListedRows", "OpenListed", "open_listing"]
@@ -116,13 +115,13 @@ class ListedRows:
         return table
 
 
-# The galaxies of one tar or zip: its images, and in a WebDataset shard the labels beside them.
+# The galaxies of one archive of files: its images, and in a WebDataset shard the labels beside them.
 
 _LABELS = (".cls", ".json")
 
 
 class ListedMembers:
-    """The images in a tar or zip, in its order; ids are their names without the image ending.
+    """The images in an archive, in its order; ids are their names without the image ending.
 
     In a tar, as in a WebDataset, what lies beside an image as `KEY.cls` (a class) and `KEY.json` (an object
     of numbers and texts) becomes columns: `cls`, and the names in the objects. The key is the image's id; or,
@@ -138,9 +137,7 @@ class ListedMembers:
         CatalogError: If it holds no images, or two images of one id.
     """
 
-    def __init__(
-        self, path: str, archive: TarImages | ZipImages, *, id_col: str, passed_over: PassedOver
-    ) -> None:
+    def __init__(self, path: str, archive: Archive, *, id_col: str, passed_over: PassedOver) -> None:
         self._path, self._archive, self._id_col = path, archive, id_col
         if archive.damage:
             logger.warning("%s: %s", path, archive.damage)
@@ -151,7 +148,7 @@ class ListedMembers:
             raise CatalogError(f"{msg}: {archive.damage}" if archive.damage else msg)
         refuse_shared_ids(self._members, path)
         self._ids = [id_of_image(name) for name in self._members]
-        labels = [n for n in names if n.endswith(_LABELS)] if isinstance(archive, TarImages) else []
+        labels = [n for n in names if n.endswith(_LABELS)] if getattr(archive, "has_labels", False) else []
         self._keys = _pair(self._ids, labels)
         self._paired = {f"{key}{ending}" for key in self._keys.values() for ending in _LABELS} & set(labels)
         lone = set(labels) - self._paired
@@ -241,9 +238,77 @@ def _up_to_first_dot(name: str) -> str:
     return folder + slash + last.partition(".")[0]
 
 
+# The galaxies of one table with images in its rows.
+
+
+class _ListedCells:
+    """The rows of a table of which one column holds images; the other columns are the galaxies'.
+
+    Ids are those of the column for them, if there is one; otherwise the rows' numbers.
+
+    Args:
+        path: The file or folder.
+        rows: Its rows.
+        id_col: The column of ids.
+        image_col: The column of images; None is the only one.
+        prefix: What stands before a row's number where ids are made of it.
+        split: The part of a larger dataset that this is, as a column `split`.
+
+    Raises:
+        CatalogError: If the column of images can't be told.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        rows: ImageRows,
+        *,
+        id_col: str,
+        image_col: str | None,
+        prefix: str,
+        split: str | None = None,
+    ) -> None:
+        try:
+            column = choose_column(rows.columns, image_col)
+        except ImageError as error:
+            msg = f"{path}: {error}; choose it with image_col"
+            raise CatalogError(msg) from error
+        self._start = f"{path}{SEPARATOR}{f'{column}:' if len(rows.columns) > 1 else ''}"
+        self._path, self._rows, self._id_col, self._prefix = path, rows, id_col, prefix
+        self._extra = {} if split is None or "split" in rows.others else {"split": split}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def locations(self, rows: slice) -> list[str]:
+        """Where some of the images lie."""
+        return [f"{self._start}{row}" for row in range(*rows.indices(len(self)))]
+
+    def column_names(self) -> list[str]:
+        """What is known of the galaxies besides their images."""
+        return [*self._rows.others, *self._extra]
+
+    def columns(self, names: Sequence[str], rows: slice) -> pd.DataFrame:
+        """Some columns for some of the galaxies; ids are made of the rows' numbers where there are none."""
+        numbers = range(*rows.indices(len(self)))
+        table = pd.DataFrame(index=pd.RangeIndex(len(numbers)))
+        stored = [name for name in names if name in self._rows.others]
+        if stored:
+            try:
+                table = self._rows.read_columns(stored, numbers).set_axis(table.index)
+            except ImageError as error:
+                msg = f"can't read {self._path}: {error}"
+                raise CatalogError(msg) from error
+        for name in names:
+            if name == self._id_col and name not in stored:
+                table[name] = [f"{self._prefix}{row}" for row in numbers]
+            elif name in self._extra:
+                table[name] = self._extra[name]
+        return table.reindex(columns=list(names))
+
+
 # What kind of source of galaxies a name means: archives of images, or something else.
 
-_ARCHIVES = (".tar", ".zip")
 _SPLITS = {"validation": "val", "valid": "val", "dev": "val"}
 
 
@@ -253,8 +318,9 @@ def open_listing(
     """The galaxies of archives of images; None if the source is something else, such as a table.
 
     Args:
-        source: A tar, a zip, or a Parquet file with images in its rows; a folder of one of these kinds, or of
-            a Hugging Face dataset saved there; or a pattern of file names, such as "shards/*.tar".
+        source: An archive of images, or a Parquet file with images in its rows; a folder of files of one such
+            kind (`containers.catalog_kinds`), or of a Hugging Face dataset saved there; or a pattern of file
+            names, such as "shards/*.tar".
         id_col: What the column of ids is called.
         file_col: What the column of locations is called. A Parquet file that has it is a table.
         image_col: The column of images of Parquet files and datasets; None is the only one.
@@ -324,7 +390,12 @@ def _dataset(
 ) -> OpenListed:
     def open_dataset(passed_over: PassedOver) -> Listed:
         del passed_over  # every row is a galaxy
-        return ListedDataset(str(folder), id_col=id_col, image_col=image_col, prefix=prefix, split=split)
+        try:
+            rows = SavedDataset(str(folder))
+        except ImageError as error:
+            msg = f"{folder}: {error}"
+            raise CatalogError(msg) from error
+        return _ListedCells(str(folder), rows, id_col=id_col, image_col=image_col, prefix=prefix, split=split)
 
     return open_dataset
 
@@ -336,8 +407,9 @@ def _of_pattern(pattern: Path, id_col: str, file_col: str, image_col: str | None
         raise CatalogError(msg)
     others = [path.name for path in files if not (path.is_file() and _is_archive(path, file_col))]
     if others:
+        *first, last = (f"{kind.word}s" for kind in catalog_kinds())
         msg = (
-            f"a pattern is for tars, zips and Parquet files with images, but {str(pattern)!r} also fits "
+            f"a pattern is for {', '.join(first)} and {last} with images, but {str(pattern)!r} also fits "
             f"{others[:5]}"
         )
         raise CatalogError(msg)
@@ -345,8 +417,16 @@ def _of_pattern(pattern: Path, id_col: str, file_col: str, image_col: str | None
 
 
 def _is_archive(path: Path, file_col: str) -> bool:
-    name = path.name.lower()
-    return name.endswith(_ARCHIVES) or (name.endswith(".parquet") and has_images(path, file_col))
+    """Whether galaxies are listed of a file; a table that says where its images are is none."""
+    kind = kind_of_name(path.name)
+    if kind is None or kind.holds == "names":
+        return kind is not None
+    try:
+        rows = kind.load()(str(path))
+    except (ImageError, OSError):
+        return False  # whatever reads it as a table says what is wrong
+    rows = cast("ImageRows", rows)
+    return bool(rows.columns) and file_col not in (*rows.columns, *rows.others)
 
 
 def _of_files(files: Sequence[Path], id_col: str, file_col: str, image_col: str | None) -> list[OpenListed]:
@@ -370,11 +450,12 @@ def _open_file(
     path: str, passed_over: PassedOver, *, id_col: str, image_col: str | None, prefix: str
 ) -> Listed:
     """The galaxies of one archive."""
+    kind = cast("Kind", kind_of_name(path))
     try:
-        if path.lower().endswith(".parquet"):
-            return ListedParquet(path, id_col=id_col, image_col=image_col, prefix=prefix)
-        archive = TarImages(path) if path.lower().endswith(".tar") else ZipImages(path)
-        return ListedMembers(path, archive, id_col=id_col, passed_over=passed_over)
+        archive = kind.load()(path)
+        if isinstance(archive, ImageRows):
+            return _ListedCells(path, archive, id_col=id_col, image_col=image_col, prefix=prefix)
+        return ListedMembers(path, cast("Archive", archive), id_col=id_col, passed_over=passed_over)
     except (ImageError, OSError) as error:
         msg = f"can't read {path}: {error}"
         raise CatalogError(msg) from error

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute, parquet
 
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, Delimited, open_unpacked
 from zoobot.shared.catalogs.image_folders import PassedOver, id_of_image, image_names, is_image_name
@@ -207,13 +209,11 @@ class ParquetRows:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
-        self._arrow = import_optional("pyarrow", needed_for=f"reading {files[0].name}")
-        self._parquet = import_optional("pyarrow.parquet", needed_for=f"reading {files[0].name}")
         with readable(files[0]):
-            schema = self._parquet.read_schema(files[0])
+            schema = parquet.read_schema(files[0])
             stored = [field.name for field in schema if not _is_unnamed_index(field.name)]
             refuse_repeated_columns(stored, str(files[0]))
-            nested = self._arrow.types.is_nested
+            nested = pa.types.is_nested
             self.left_out = _vectors(field.name for field in schema if nested(field.type))
             self._index = _named_range(schema, 0)[0]
         flat = [name for name in stored if name not in self.left_out]
@@ -235,7 +235,7 @@ class ParquetRows:
         batches = [batch for _, _, batch in self.batches(self.names, lambda start, stop: True)]
         if not batches:
             return pd.DataFrame(columns=list(self.names))
-        table = self._arrow.Table.from_batches(batches)
+        table = pa.Table.from_batches(batches)
         frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
         for field in table.schema:
             if self._is_binary(field.type):
@@ -246,7 +246,7 @@ class ParquetRows:
         return frame
 
     def _is_binary(self, kind: Any) -> bool:
-        types = self._arrow.types
+        types = pa.types
         return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
     def batches(
@@ -277,8 +277,8 @@ class ParquetRows:
                             plain, room = self._as_plain(path, batch, room)
                             if index in columns and index not in stored:
                                 place = start - opened
-                                some = self._arrow.array(numbers[place : place + len(batch)], "int64")
-                                plain = self._arrow.RecordBatch.from_arrays(
+                                some = pa.array(numbers[place : place + len(batch)], "int64")
+                                plain = pa.RecordBatch.from_arrays(
                                     [some, *plain.columns], names=[index, *stored]
                                 )
                             yield path, start, plain
@@ -286,8 +286,8 @@ class ParquetRows:
                     start = stop
 
     def _open(self, path: Path) -> Any:
-        metadata = self._parquet.read_metadata(path)
-        types = self._arrow.types
+        metadata = parquet.read_metadata(path)
+        types = pa.types
         # which Arrow can't read as dictionaries
         by_difference = {
             chunk.path_in_schema for chunk in _chunks(metadata) if _DIFFERENCES & {*chunk.encodings}
@@ -299,7 +299,7 @@ class ParquetRows:
         ]
         # what is said once stays said once until its size is known
         once = [name for name in texts if name not in by_difference]
-        return self._parquet.ParquetFile(path, buffer_size=_BYTES_AT_ONCE, read_dictionary=once)
+        return parquet.ParquetFile(path, buffer_size=_BYTES_AT_ONCE, read_dictionary=once)
 
     def _refuse_many_rows(self, path: Path, file: Any, columns: Sequence[str]) -> int:
         """Refuse what would fill the memory; otherwise how many rows may be read at once."""
@@ -320,12 +320,11 @@ class ParquetRows:
 
     def _as_plain(self, path: Path, batch: Any, room: int) -> tuple[Any, int]:
         """A batch whose texts are all written out, and the room that is left; damaged text is found here."""
-        compute = import_optional("pyarrow.compute", needed_for="reading Parquet")
         batch.validate(full=True)
         arrays = []
         for stored in batch.columns:
             array = stored
-            if self._arrow.types.is_dictionary(array.type):
+            if pa.types.is_dictionary(array.type):
                 array.dictionary.validate(full=True)
                 if not _width(array.type.value_type, text=0):
                     lengths = compute.take(compute.binary_length(array.dictionary), array.indices)
@@ -338,7 +337,7 @@ class ParquetRows:
                 room -= compute.sum(compute.binary_length(array)).as_py() or 0
                 refuse_bombs(path, room_for_repeated(path) - room, room_for_repeated(path), "Is it damaged?")
             arrays.append(array)
-        return self._arrow.RecordBatch.from_arrays(arrays, names=batch.schema.names), room
+        return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), room
 
 
 def _chunks(metadata: Any) -> Iterator[Any]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
 
 from zoobot.shared.catalogs.rows import TABLE_SUFFIXES, DelimitedRows, TableRows, open_table
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.files.table_checks import LEFT_OUT, refuse_repeated_columns
-from zoobot.shared.imports import import_optional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,6 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
 
 
 def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str], path: str | Path) -> pd.DataFrame:
-    arrow = import_optional("pyarrow", needed_for="reading tables")
     if len(rows.names) > _MOST_COLUMNS:
         msg = (
             f"{path} has {len(rows.names):,} columns, and at most {_MOST_COLUMNS:,} are read: keep those "
@@ -86,11 +86,11 @@ def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str], path: str | P
     pieces: list[list[Any]] = [[] for _ in rows.names]
     for _, cells in rows.cells(rows.names):
         for piece, column in zip(pieces, cells, strict=True):
-            piece.append(arrow.array(column, arrow.large_string()))
+            piece.append(pa.array(column, pa.large_string()))
     texts = {*text_cols, *rows.texts}
     columns = {}
     for place, name in enumerate(rows.names):
-        column = arrow.chunked_array(pieces[place], arrow.large_string())
+        column = pa.chunked_array(pieces[place], pa.large_string())
         pieces[place] = []
         numbers = None if name in texts else _as_numbers(column)
         columns[name] = _as_texts(column) if numbers is None else numbers
@@ -99,7 +99,6 @@ def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str], path: str | P
 
 def _as_texts(column: Any) -> pd.Series:
     """Text, missing where nothing stands."""
-    compute = import_optional("pyarrow.compute", needed_for="reading tables")
     if compute.any(compute.starts_with(column, "'")).as_py():
         new = [unguarded(text) or None for text in column.to_pylist()]
         return pd.Series(new, dtype=object if new.count(None) == len(new) else str)
@@ -110,46 +109,42 @@ def _as_texts(column: Any) -> pd.Series:
 
 def _as_numbers(column: Any) -> Any:
     """The numbers or truths in a column of text; None if it has anything else."""
-    compute = import_optional("pyarrow.compute", needed_for="reading tables")
-    arrow = import_optional("pyarrow", needed_for="reading tables")
     if not _are_numbers(compute.ascii_trim_whitespace(column[:_TRIED])):
         return None
     cells = compute.ascii_trim_whitespace(column)
     if not _are_numbers(cells):
         return None
-    missing = compute.is_in(cells, value_set=arrow.array(_NOTHING, cells.type))
+    missing = compute.is_in(cells, value_set=pa.array(_NOTHING, cells.type))
     empty = missing.to_numpy()
     known = compute.replace_substring_regex(cells.filter(compute.invert(missing)), r"^\+", "")
     if not len(known):
         is_text = any(cell not in ("", "nan", "NaN", "NAN") for cell in compute.unique(cells).to_pylist())
         return None if is_text else np.full(len(column), np.nan)
-    if compute.all(compute.is_in(known, value_set=arrow.array(list(_TRUTHS), cells.type))).as_py():
+    if compute.all(compute.is_in(known, value_set=pa.array(list(_TRUTHS), cells.type))).as_py():
         values = np.array([_TRUTHS.get(cell) for cell in cells.to_pylist()], dtype=object)
         return values if empty.any() else values.astype(bool)
     if compute.all(compute.match_substring_regex(known, _WHOLE)).as_py() and not empty.any():
-        for kind in (arrow.int64(), arrow.uint64()):
+        for kind in (pa.int64(), pa.uint64()):
             try:
                 return known.cast(kind).to_numpy()
-            except arrow.ArrowInvalid:
+            except pa.ArrowInvalid:
                 continue  # larger ones
         return None
     numbers = np.full(len(column), np.nan)
     try:
-        numbers[~empty] = known.cast(arrow.float64()).to_numpy()
-    except arrow.ArrowInvalid:  # beyond what float64 holds: infinite or zero
+        numbers[~empty] = known.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:  # beyond what float64 holds: infinite or zero
         numbers[~empty] = [float(cell) for cell in known.to_pylist()]
     return numbers
 
 
 def _are_numbers(cells: Any) -> bool:
     """Whether all cells are numbers, truths, or what stands for a missing number."""
-    compute = import_optional("pyarrow.compute", needed_for="reading tables")
-    arrow = import_optional("pyarrow", needed_for="reading tables")
     others = cells.filter(compute.invert(compute.match_substring_regex(cells, _NUMBER)))
-    words = arrow.array([*_NOTHING, *_WORDS_OF_NUMBERS, *_TRUTHS], cells.type)
+    words = pa.array([*_NOTHING, *_WORDS_OF_NUMBERS, *_TRUTHS], cells.type)
     if not compute.all(compute.is_in(others, value_set=words)).as_py() and len(others):
         return False
-    truths = compute.is_in(others, value_set=arrow.array(list(_TRUTHS), cells.type))
+    truths = compute.is_in(others, value_set=pa.array(list(_TRUTHS), cells.type))
     has_truths = bool(len(others)) and bool(compute.any(truths).as_py())
     return not has_truths or len(others) == len(cells)
 

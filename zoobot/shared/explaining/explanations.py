@@ -24,9 +24,9 @@ from zoobot.shared.explaining.saliency import (
     integrated_gradients,
     make_baseline,
 )
-from zoobot.shared.images import read_image
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.pixels.turned import turned, turned_back, turns_of
 from zoobot.shared.predictions import failure_table
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from zoobot.shared.catalogs.galaxy_ids import IdHashes
 from zoobot.shared.errors import NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import large_array
-from zoobot.shared.imports import import_optional
 from zoobot.shared.predictions import (
     Parts,
     failure_table,
@@ -213,6 +213,5 @@ def _count_rows(path: str) -> int | None:
         return Parts(folder).count_rows()
     if folder.suffix.lower() != ".parquet" or not folder.is_file():
         return None
-    parquet = import_optional("pyarrow.parquet", needed_for="reading features")
     with intact_table(folder):
         return int(parquet.read_metadata(folder).num_rows)

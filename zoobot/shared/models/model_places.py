@@ -18,9 +18,9 @@ from zoobot.shared.checkpoint import (
     recover_checkpoint,
 )
 from zoobot.shared.errors import CheckpointError, MissingPackageError
+from zoobot.shared.files.torch_pickle import read_torch_pickle
 from zoobot.shared.imports import import_optional
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
-from zoobot.shared.models.torch_pickle import read_torch_pickle
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.containers import catalog_kinds
 from zoobot.shared.settings import Options, setting
 
 __all__ = ["CampaignOptions", "CatalogOptions", "ImagePlaceOptions", "SplitOptions"]
@@ -82,7 +83,8 @@ class CatalogOptions(ImagePlaceOptions):
     catalog: str = setting(
         MISSING,
         "table of galaxies (.csv, .parquet, .fits or VOTable), one row for each; or the images themselves: a "
-        'folder, a .tar or .zip, a .parquet or Hugging Face dataset that holds them, "shards/*.tar"',
+        f"folder, a {', '.join(kind.ending for kind in catalog_kinds())} or Hugging Face dataset that holds "
+        'them, "shards/*.tar"',
         metavar="FILE",
     )
 

@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.images import SourcePixels, ViewNeeds, read_source
 from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
-from zoobot.shared.pixels.source_pixels import SourcePixels, ViewNeeds, read_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

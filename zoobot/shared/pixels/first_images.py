@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoobot.shared.errors import ImageError, MissingPackageError
-from zoobot.shared.images import match_planes, read_planes
 from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, choose_bands
+from zoobot.shared.pixels.images import match_planes, read_planes
 from zoobot.shared.pixels.turned import check_views
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """Where an image lies, as text: a file, or a part of a file that holds many images.
 
     galaxy.jpg                              a file
-    shard.tar::ngc/4565.jpg                 a member of a tar, by its name
-    survey.zip::ngc/4565.png                a member of a zip, by its name
+    shard.tar::ngc/4565.jpg                 a member of an archive, by its name
     table.parquet::12                       a row of a Parquet file, from 0, with the bytes of an image
     table.parquet::image:12                 the same, where several columns hold images
     saved_dataset::12                       a row of a Hugging Face dataset that was saved in a folder

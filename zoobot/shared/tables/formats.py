@@ -126,8 +126,7 @@ class Hdf5:
     """The `Format`."""
 
     def check_installed(self) -> None:
-        """Raise a MissingPackageError unless h5py is there."""
-        import_optional("h5py", needed_for="an .hdf5 table")
+        """Nothing: h5py comes with every install."""
 
     def create(self, path: Path, layout: TableLayout) -> _Hdf5File:
         """A new file without rows."""
@@ -154,7 +153,8 @@ class Hdf5:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """A file whose data lie in itself: HDF5 can name other files to read, which we don't."""
-    h5py = import_optional("h5py", needed_for=f"reading {path.name}")
+    import h5py  # late: few tables need it
+
     with h5py.File(path, "r") as file:
         for name in file:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -181,7 +181,8 @@ def _rows_of(file: Any, part: slice) -> pd.DataFrame:
 
 class _Hdf5File:
     def __init__(self, path: Path, layout: TableLayout) -> None:
-        h5py = import_optional("h5py", needed_for=f"writing {path.name}")
+        import h5py
+
         refuse_texts_with("\0", layout.columns, "HDF5")
         text = h5py.string_dtype("utf-8")
         self._place = _Place(path, "w+b")

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from zoobot.shared.catalogs.rows import ParquetRows
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.imports import import_optional
 
 __all__ = [
     "METADATA_KEY",
@@ -38,8 +39,7 @@ class Parquet:
     """The `Format`."""
 
     def check_installed(self) -> None:
-        """Raise a MissingPackageError unless pyarrow is there."""
-        import_optional("pyarrow.parquet", needed_for="a .parquet table")
+        """Nothing: pyarrow comes with every install."""
 
     def create(self, path: Path, layout: TableLayout) -> _ParquetFile:
         """A new file without rows."""
@@ -47,8 +47,7 @@ class Parquet:
 
     def read_table(self, path: Path) -> pd.DataFrame:
         """The rows of a file."""
-        arrow = import_optional("pyarrow", needed_for=f"reading {path.name}")
-        table: pd.DataFrame = arrow.Table.from_batches([*_batches(path, _ROWS_AT_ONCE)]).to_pandas()
+        table: pd.DataFrame = pa.Table.from_batches([*_batches(path, _ROWS_AT_ONCE)]).to_pandas()
         return table
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
@@ -59,21 +58,18 @@ class Parquet:
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         """The metadata of a file."""
-        parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
         stored = parquet.read_schema(path).metadata or {}
         return from_json(stored.get(METADATA_KEY.encode(), b"{}"))
 
 
 def _batches(path: Path, rows: int) -> Iterator[Any]:
     """Checked rows of Arrow's, ids first; at least one batch, which may be empty."""
-    arrow = import_optional("pyarrow", needed_for=f"reading {path.name}")
-    parquet = import_optional("pyarrow.parquet", needed_for=f"reading {path.name}")
     table = ParquetRows([path])
     names = sorted(table.names, key=lambda name: name != "id_str")
     refuse_other_tables(names)
     schema = parquet.read_schema(path).remove_metadata()
-    yield arrow.RecordBatch.from_arrays(
-        [arrow.array([], schema.field(name).type if name in schema.names else "int64") for name in names],
+    yield pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(name).type if name in schema.names else "int64") for name in names],
         names=names,
     )
     for _, _, batch in table.batches(names, lambda start, stop: True, rows):
@@ -82,19 +78,17 @@ def _batches(path: Path, rows: int) -> Iterator[Any]:
 
 class _ParquetFile:
     def __init__(self, path: Path, layout: TableLayout) -> None:
-        self._arrow = import_optional("pyarrow", needed_for=f"writing {path.name}")
-        parquet = import_optional("pyarrow.parquet", needed_for=f"writing {path.name}")
-        number = self._arrow.from_numpy_dtype(np.dtype(layout.dtype))
-        types = {"id_str": self._arrow.string(), "sample": self._arrow.int32()}
+        number = pa.from_numpy_dtype(np.dtype(layout.dtype))
+        types = {"id_str": pa.string(), "sample": pa.int32()}
         fields = [(name, types.get(name, number)) for name in layout.header]
-        self._schema = self._arrow.schema(fields, metadata={METADATA_KEY: to_json(layout.metadata)})
+        self._schema = pa.schema(fields, metadata={METADATA_KEY: to_json(layout.metadata)})
         # hardly a number or an id occurs twice: a dictionary of them would only be larger
         self._writer = parquet.ParquetWriter(path, self._schema, use_dictionary=["sample"])
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
         arrays: list[Any] = [ids] if samples is None else [ids, samples]
         arrays += list(np.asfortranarray(values).T)
-        self._writer.write_table(self._arrow.table(arrays, schema=self._schema))
+        self._writer.write_table(pa.table(arrays, schema=self._schema))
 
     def close(self) -> None:
         self._writer.close()

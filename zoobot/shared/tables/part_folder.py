@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from zoobot.shared.errors import BusyError, ConfigError, PredictionsError, ZoobotError
 from zoobot.shared.files.locks import LOCK_ENDING, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, whole_file
-from zoobot.shared.imports import import_optional
 from zoobot.shared.loader import Failure
-from zoobot.shared.tables.formats import FORMATS, PARQUET
+from zoobot.shared.tables.formats import FORMATS
 
 __all__ = [
     "MANIFEST_FILE",
@@ -177,9 +178,7 @@ class PartFolder:
 
         Raises:
             PredictionsError: If it can't, or holds other files.
-            MissingPackageError: If the package that writes Parquet is not installed.
         """
-        PARQUET.check_installed()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -266,13 +265,11 @@ class PartFolder:
             if not failures:
                 path.unlink(missing_ok=True)
                 return
-            arrow = import_optional("pyarrow", needed_for="writing failures")
-            parquet = import_optional("pyarrow.parquet", needed_for="writing failures")
-            schema = arrow.schema([(name, arrow.string()) for name in Failure._fields])
+            schema = pa.schema([(name, pa.string()) for name in Failure._fields])
             path.parent.mkdir(exist_ok=True)
             with whole_file(path) as partial:
                 parquet.write_table(
-                    arrow.table([_plain(c) for c in zip(*failures, strict=True)], schema), partial
+                    pa.table([_plain(c) for c in zip(*failures, strict=True)], schema), partial
                 )
 
     def count_failures(self, numbers: Sequence[int]) -> int:
@@ -281,7 +278,6 @@ class PartFolder:
 
     def count_failures_of(self, number: int) -> int:
         """How many galaxies failed in one part, without a look at all others."""
-        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
         path = self.failures(number)
         with intact(path):
             return int(parquet.read_metadata(path).num_rows) if path.exists() else 0
@@ -297,7 +293,6 @@ class PartFolder:
             yield self._read(number)
 
     def _read(self, number: int) -> pd.DataFrame:
-        parquet = import_optional("pyarrow.parquet", needed_for="reading failures")
         path = self.failures(number)
         with intact(path):
             # by itself: a folder above called x=1 is no column of it

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
-from zoobot.shared.pixels.containers.files import SharedFile
+from zoobot.shared.pixels.shared_files import SharedFile
 
 __all__ = ["TarImages", "ZipImages"]
 
@@ -35,11 +35,14 @@ class TarImages:
 
     Attributes:
         damage: Why members may be lacking at the end; empty if the tar is whole.
+        has_labels: Whether labels may lie beside images, as in a WebDataset.
 
     Raises:
         OSError: If the file can't be read.
         ImageError: If not even its first member can be found.
     """
+
+    has_labels = True
 
     def __init__(self, path: str) -> None:
         self._file = SharedFile(path)

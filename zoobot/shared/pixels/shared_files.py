@@ -1,4 +1,4 @@
-"""Files that many threads read at once, with few of them open at a time."""
+"""Files that many threads read at once, few of them open at a time; and the cache of what was used last."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import io
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from _typeshed import WriteableBuffer
 
-__all__ = ["SharedFile"]
+__all__ = ["ForkSafeCache", "SharedFile"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _MOST_OPEN = 64
 """Far below the 256 that some systems allow, whatever else is open."""
@@ -36,32 +41,61 @@ class _Handle:
             return os.read(self.number, size)
 
 
-class _OpenFiles:
-    """The handles used last; an older one is closed, and opened again when it is needed."""
+class ForkSafeCache(Generic[K, V]):
+    """What was used last, by key, for any number of threads; a forked process starts with none.
 
-    def __init__(self) -> None:
+    Args:
+        most: How much is kept. Of more, what was not used for longest is forgotten, but never the newest.
+    """
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
         self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
         """Start anew: after a fork, another thread may have left the lock closed."""
         self._lock = threading.Lock()
-        self._handles: OrderedDict[tuple[str, int], _Handle] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._total = 0
 
-    def find(self, path: str, version: int) -> _Handle:
+    def __iter__(self) -> Iterator[K]:
+        return iter(list(self._kept))
+
+    def get(self, key: K) -> V | None:
+        """What is kept by a key, if anything is."""
         with self._lock:
-            handle = self._handles.get((path, version))
-            if handle is None:
-                handle = self._handles[path, version] = _Handle(path)
-                while len(self._handles) > _MOST_OPEN:
-                    self._handles.popitem(last=False)
-            else:
-                self._handles.move_to_end((path, version))
-            return handle
+            return self._get(key)
+
+    def keep(self, key: K, value: V, size: int = 1) -> V:
+        """Keep a value of such a size, in the place of what was kept by that key."""
+        with self._lock:
+            return self._keep(key, value, size)
+
+    def get_or_make(self, key: K, make: Callable[[], V], size: int = 1) -> V:
+        """What is kept by a key; if nothing is, what is made, by one thread alone."""
+        with self._lock:
+            found = self._get(key)
+            return self._keep(key, make(), size) if found is None else found
+
+    def _get(self, key: K) -> V | None:
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][0]
+
+    def _keep(self, key: K, value: V, size: int) -> V:
+        _, before = self._kept.pop(key, (None, 0))
+        self._kept[key] = value, size
+        self._total += size - before
+        while self._total > self._most() and len(self._kept) > 1:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self._total -= oldest
+        return value
 
 
-_OPEN_FILES = _OpenFiles()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_OPEN_FILES.forget)
+_OPEN_FILES: ForkSafeCache[tuple[str, int], _Handle] = ForkSafeCache(lambda: _MOST_OPEN)
 
 
 class SharedFile(io.RawIOBase):
@@ -83,11 +117,14 @@ class SharedFile(io.RawIOBase):
         self.size = status.st_size
         self._version = status.st_mtime_ns
         self._position = 0
-        _OPEN_FILES.find(path, self._version)
+        self._open()
+
+    def _open(self) -> _Handle:
+        return _OPEN_FILES.get_or_make((self.path, self._version), lambda: _Handle(self.path))
 
     def read_at(self, offset: int, size: int) -> bytes:
         """So many bytes from a place; fewer where the file ends."""
-        handle = _OPEN_FILES.find(self.path, self._version)
+        handle = self._open()
         data = handle.read(size, offset)
         if len(data) == size or not data:
             return data

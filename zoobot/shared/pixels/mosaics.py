@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +17,7 @@ from zoobot.shared.pixels.bands import Band
 from zoobot.shared.pixels.fits_images import choose_images, image_bands, image_shape
 from zoobot.shared.pixels.locations import Cutout
 from zoobot.shared.pixels.picture_formats import check_size
+from zoobot.shared.pixels.shared_files import ForkSafeCache
 
 __all__ = ["Mosaic"]
 
@@ -69,32 +68,8 @@ class _OpenMosaic:
         return self._planes[hdu]
 
 
-class _OpenMosaics:
-    """The mosaics used last; an older one is closed, and opened again when it is needed."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew: after a fork, another thread may have left a lock closed."""
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[int, _OpenMosaic] = OrderedDict()
-
-    def find(self, number: int, path: str) -> _OpenMosaic:
-        with self._lock:
-            opened = self._kept.get(number)
-            if opened is None:
-                opened = self._kept[number] = _OpenMosaic(path)
-                while len(self._kept) > _MOST_OPEN:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(number)
-            return opened
-
-
-_OPEN_MOSAICS = _OpenMosaics()
+_OPEN_MOSAICS: ForkSafeCache[int, _OpenMosaic] = ForkSafeCache(lambda: _MOST_OPEN)
 _numbers = count()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_OPEN_MOSAICS.forget)
 
 
 class Mosaic:
@@ -116,7 +91,7 @@ class Mosaic:
         _attempt(self._opened)
 
     def _opened(self) -> _OpenMosaic:
-        return _OPEN_MOSAICS.find(self._number, self._path)
+        return _OPEN_MOSAICS.get_or_make(self._number, lambda: _OpenMosaic(self._path))
 
     def __contains__(self, member: str) -> bool:
         try:

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import accumulate, count
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet, types
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
 from zoobot.shared.files.parquet_pages import page_sizes
 from zoobot.shared.files.table_checks import room_for_repeated
 from zoobot.shared.imports import import_optional
-from zoobot.shared.pixels.containers.files import SharedFile
+from zoobot.shared.pixels.shared_files import ForkSafeCache, SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "ImageRows",
-    "ParquetImages",
-    "SavedDataset",
-    "choose_column",
-    "holds_images",
-    "image_bytes",
-    "list_image_columns",
-    "load_saved_dataset",
-    "parse_row",
-    "refuse_other_folders",
-]
+__all__ = ["ImageRows", "ParquetImages", "SavedDataset", "choose_column", "refuse_other_folders"]
 
 
 # Images in the rows of tables: which row and column a location names, and the bytes a row holds.
@@ -48,11 +39,13 @@ class ImageRows(ABC):
         kind: What it is called in messages.
         damage: Always empty: such a source can't be opened at all when it is truncated.
         columns: The columns that hold images.
+        others: The columns with one number, text or truth in each row.
     """
 
     kind: str
     damage = ""
     columns: list[str]
+    others: list[str]
 
     @abstractmethod
     def __len__(self) -> int:
@@ -62,9 +55,17 @@ class ImageRows(ABC):
     def _read_cell(self, column: str, row: int) -> Any:
         """What stands in a cell: binary, or a record of `bytes` and `path`."""
 
+    @abstractmethod
+    def read_columns(self, names: list[str], rows: range) -> pd.DataFrame:
+        """Some of the other columns, for rows that follow each other.
+
+        Raises:
+            ImageError: If the source is damaged there.
+        """
+
     def __contains__(self, member: str) -> bool:
         try:
-            column, row = parse_row(member)
+            column, row = _parse_row(member)
         except ImageError:
             return False
         return row < len(self) and (column is None or column in self.columns)
@@ -79,22 +80,22 @@ class ImageRows(ABC):
         Raises:
             ImageError: If there is no such row or column, the row holds no image, or the source is damaged.
         """
-        wanted, row = parse_row(member)
+        wanted, row = _parse_row(member)
         column = choose_column(self.columns, wanted)
         if row >= len(self):
             msg = f"row {row:,} is asked for, but the {self.kind} has {len(self):,} (counted from 0)"
             raise ImageError(msg)
-        return image_bytes(self._read_cell(column, row))
+        return _image_bytes(self._read_cell(column, row))
 
 
-def parse_row(member: str) -> tuple[str | None, int]:
+def _parse_row(member: str) -> tuple[str | None, int]:
     """The column, or None, and the row that a member's name means.
 
     Raises:
         ImageError: If the name is neither ROW nor COLUMN:ROW.
 
     Example:
-        >>> parse_row("image:12"), parse_row("12")
+        >>> _parse_row("image:12"), _parse_row("12")
         (('image', 12), (None, 12))
     """
     column, _, row = member.rpartition(":")
@@ -119,7 +120,7 @@ def choose_column(columns: list[str], wanted: str | None) -> str:
     raise ImageError(msg)
 
 
-def image_bytes(value: Any) -> bytes:
+def _image_bytes(value: Any) -> bytes:
     """The bytes in a cell: binary, or a record of `bytes` and `path`.
 
     Raises:
@@ -139,39 +140,12 @@ def image_bytes(value: Any) -> bytes:
 # Images in a Parquet file: the row's bytes, read a row group at a time.
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 1024, 2**26
+_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
-class _RowGroups:
-    """The row groups read last, of all files together, up to `ROW_GROUP_CACHE_BYTES` and one at least."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew: after a fork, another thread may have left the lock closed."""
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, int, str], Any] = OrderedDict()
-        self._bytes = 0
-
-    def find(self, key: tuple[int, int, str]) -> Any:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def keep(self, key: tuple[int, int, str], column: Any) -> None:
-        with self._lock:
-            self._kept[key] = column
-            self._bytes += column.nbytes
-            while self._bytes > defaults.ROW_GROUP_CACHE_BYTES and len(self._kept) > 1:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= oldest.nbytes
-
-
-_ROW_GROUPS = _RowGroups()
+#: The columns of row groups read last, of all files together.
+_ROW_GROUPS: ForkSafeCache[tuple[int, int, str], Any] = ForkSafeCache(lambda: defaults.ROW_GROUP_CACHE_BYTES)
 _numbers = count()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ROW_GROUPS.forget)
 
 
 class ParquetImages(ImageRows):
@@ -192,16 +166,15 @@ class ParquetImages(ImageRows):
     kind = "file"
 
     def __init__(self, path: str) -> None:
-        arrow = import_optional("pyarrow", needed_for="reading Parquet")
-        parquet = import_optional("pyarrow.parquet", needed_for="reading Parquet")
-        self._arrow, self._errors = arrow, (arrow.ArrowException, OSError, ValueError)
         self._content, self._room = cast("BinaryIO", SharedFile(path)), room_for_repeated(Path(path))
         try:
             self._file = parquet.ParquetFile(SharedFile(path), page_checksum_verification=True)
-        except (arrow.ArrowException, ValueError) as error:
+        except (pa.ArrowException, ValueError) as error:
             msg = f"not a readable Parquet file, perhaps truncated ({error})"
             raise ImageError(msg) from error
-        self.columns = list_image_columns(self._file.schema_arrow)
+        schema = self._file.schema_arrow
+        self.columns = [field.name for field in schema if _holds_bytes(field.type)]
+        self.others = _flat(schema)
         metadata = self._file.metadata
         sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         self._starts = list(accumulate(sizes, initial=0))
@@ -215,22 +188,36 @@ class ParquetImages(ImageRows):
         group = bisect.bisect_right(self._starts, row) - 1
         return self._read_group(group, column)[row - self._starts[group]].as_py()
 
+    def read_columns(self, names: list[str], rows: range) -> pd.DataFrame:
+        """Some of the other columns; only the row groups that have the rows are read."""
+        spans = enumerate(pairwise(self._starts))
+        groups = [group for group, (start, stop) in spans if start < rows.stop and stop > rows.start]
+        try:
+            with self._lock:
+                table = self._file.read_row_groups(groups, columns=names, use_threads=False)
+        except _ERRORS as error:
+            msg = f"the Parquet file is damaged ({error})"
+            raise ImageError(msg) from error
+        table = table.slice(rows.start - (self._starts[groups[0]] if groups else 0), len(rows))
+        frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+        return frame
+
     def _read_group(self, group: int, column: str) -> Any:
         key = (self._number, group, column)
-        values = _ROW_GROUPS.find(key)
+        values = _ROW_GROUPS.get(key)
         if values is not None:
             return values
         with self._lock:  # the reader is for one thread, and the others may want the same group
-            values = _ROW_GROUPS.find(key)
+            values = _ROW_GROUPS.get(key)
             if values is None:
                 try:
                     values = self._read_values(group, column)
                 except ImageError:
                     raise
-                except self._errors as error:
+                except _ERRORS as error:
                     msg = f"row group {group} of the Parquet file is damaged ({error})"
                     raise ImageError(msg) from error
-                _ROW_GROUPS.keep(key, values)
+                _ROW_GROUPS.keep(key, values, values.nbytes)
         return values
 
     def _read_values(self, group: int, column: str) -> Any:
@@ -243,7 +230,7 @@ class ParquetImages(ImageRows):
             taken += batch.nbytes
             self._refuse_bomb(taken, group)
             pieces.append(batch.column(0))
-        return self._arrow.chunked_array(pieces, self._file.schema_arrow.field(column).type)
+        return pa.chunked_array(pieces, self._file.schema_arrow.field(column).type)
 
     def _chunks(self, group: int, column: str) -> Iterator[Any]:
         metadata = self._file.metadata.row_group(group)
@@ -260,21 +247,21 @@ class ParquetImages(ImageRows):
             raise ImageError(msg)
 
 
-def list_image_columns(schema: Any) -> list[str]:
-    """The columns of an Arrow schema that can hold images: binary, or records with binary `bytes`."""
-    arrow = import_optional("pyarrow", needed_for="reading Parquet")
-    return [field.name for field in schema if _holds_bytes(arrow.types, field.type)]
+def _flat(schema: Any) -> list[str]:
+    """The columns of an Arrow schema with one number, text or truth in each row."""
+    nested = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return [field.name for field in schema if not any(kind(field.type) for kind in nested)]
 
 
-def _holds_bytes(types: Any, kind: Any) -> bool:
+def _holds_bytes(kind: Any) -> bool:
     if types.is_struct(kind):
         place = kind.get_field_index("bytes")
-        return place >= 0 and _holds_bytes(types, kind.field(place).type)
+        return place >= 0 and _holds_bytes(kind.field(place).type)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 class SavedDataset(ImageRows):
-    """The rows of a folder made by `datasets.Dataset.save_to_disk`.
+    """The rows of a folder made by `datasets.Dataset.save_to_disk`; classes with names are their names.
 
     Args:
         folder: The folder.
@@ -287,13 +274,23 @@ class SavedDataset(ImageRows):
     kind = "dataset"
 
     def __init__(self, folder: str) -> None:
-        rows = load_saved_dataset(folder)
-        self.columns = [name for name, feature in rows.features.items() if holds_images(feature)]
+        self._rows = rows = _load_saved_dataset(folder)
+        self.columns = [name for name, feature in rows.features.items() if _holds_images(feature)]
+        self.others = [name for name in _flat(rows.features.arrow_schema) if name not in self.columns]
         self._by_column = {name: rows.select_columns([name]) for name in self.columns}
-        self._length = len(rows)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._rows)
+
+    def read_columns(self, names: list[str], rows: range) -> pd.DataFrame:
+        """Some of the other columns, for rows that follow each other."""
+        part = self._rows.select_columns(names)[rows.start : rows.stop]
+        table = pd.DataFrame({name: pd.Series(part[name], dtype=object) for name in names}).infer_objects()
+        for name in names:
+            classes = getattr(self._rows.features[name], "names", None)
+            if isinstance(classes, list):
+                table[name] = [classes[i] if i is not None and i >= 0 else None for i in part[name]]
+        return table
 
     def _read_cell(self, column: str, row: int) -> Any:
         try:
@@ -303,7 +300,7 @@ class SavedDataset(ImageRows):
             raise ImageError(msg) from error
 
 
-def load_saved_dataset(folder: str) -> Any:
+def _load_saved_dataset(folder: str) -> Any:
     """The dataset in a folder, mapped from disk, with its images as bytes and not decoded.
 
     Raises:
@@ -337,6 +334,6 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def holds_images(feature: Any) -> bool:
+def _holds_images(feature: Any) -> bool:
     """Whether a column of a dataset holds images: as such, or as plain bytes."""
     return type(feature).__name__ == "Image" or getattr(feature, "dtype", None) in ("binary", "large_binary")

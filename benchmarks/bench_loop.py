@@ -24,8 +24,8 @@ from timing import write_record
 
 from zoobot import workflow
 from zoobot.choosing.label_curves import savings
+from zoobot.options import LoopOptions
 from zoobot.plots import label_curves
-from zoobot.shared.config import LoopOptions
 from zoobot.shared.engine import engine_names
 
 ENCODER = "imagenet-lite0"

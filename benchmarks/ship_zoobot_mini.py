@@ -17,8 +17,8 @@ from mini_galaxies import mini_schema
 
 import zoobot
 from zoobot import workflow
+from zoobot.options import CalibrateOptions
 from zoobot.shared.checkpoint import ENCODER_FILE, HEAD_FILE, read_checkpoint, write_checkpoint
-from zoobot.shared.config import CalibrateOptions
 from zoobot.shared.files.tensors import write_tensors
 
 BUNDLED = Path(zoobot.__file__).parent / "bundled" / "zoobot-mini"

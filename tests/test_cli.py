@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 import zoobot
-from zoobot import cli
+from zoobot import cli, workflow
 from zoobot.shared import schemas
 from zoobot.shared.engine import ENGINES
 from zoobot.shared.predictions import read_predictions
@@ -164,18 +163,27 @@ def test_the_demo_looks_for_the_engine_before_it_simulates(run, tmp_path):
 def test_what_to_do_next_names_the_engine_that_was_used(work, backend, added, run, monkeypatch, tmp_path):
     import pandas as pd
 
-    trained = SimpleNamespace(
+    trained = workflow.TrainingResult(
         save_dir=tmp_path / "run",
+        checkpoint=tmp_path / "run" / "checkpoint",
         evaluation=SimpleNamespace(table="the table"),
         failures=pd.DataFrame(columns=["id_str", "file_loc", "reason"]),
         epochs=1,
         seconds=1.0,
+        work=work,
+        backend=backend,
     )
     made = trained
     if work == "demo":
         predictions = SimpleNamespace(save_loc=tmp_path / "new.parquet", galaxies=60)
-        made = SimpleNamespace(
-            save_dir=tmp_path, catalog="c.csv", training=trained, predictions=predictions, seconds=1.0
+        made = workflow.DemoResult(
+            save_dir=tmp_path,
+            catalog=tmp_path / "c.csv",
+            training=trained,
+            new_catalog=tmp_path / "new.csv",
+            predictions=predictions,
+            seconds=1.0,
+            backend=backend,
         )
     monkeypatch.setattr(f"zoobot.workflow.{work}", lambda *a, **k: made)
     words = {
@@ -494,12 +502,12 @@ def test_messages_of_every_verb_speak_in_flags(brought, run, command, monkeypatc
 
 TALK = r"""
 import logging, sys
-from zoobot import cli
+from zoobot import cli, workflow
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError
 from zoobot.plots.style import new_figure, save
 
-def talk(given, command):
+def talk(options):
     cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
     sys.stdout.write("Zoé – \u2192 \udce9\n")
     with CountingBar("Zoé \u2192 \U0001f30c", 2, unit="galaxies", shown=True) as bar:
@@ -508,10 +516,7 @@ def talk(given, command):
     save(new_figure(1, 1), place)
     raise CatalogError("Zoé – \u2192 \udce9")
 
-class Talk:
-    name, options, read, run = "schemas", None, staticmethod(dict), staticmethod(talk)
-
-cli.COMMANDS = {"schemas": Talk}
+workflow.schemas = talk
 place, sys.argv = sys.argv[1], ["zoobot", "schemas"]
 cli.main_exit()
 """
@@ -539,7 +544,7 @@ def test_a_polite_kill_ends_any_command_as_ctrl_c_does(monkeypatch, capsys):
             done.append("taken back")
 
     done = []
-    monkeypatch.setitem(cli.COMMANDS, "schemas", replace(cli.COMMANDS["schemas"], run=work))
+    monkeypatch.setattr(workflow, "schemas", work)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         assert cli.main(["schemas"]) == 143

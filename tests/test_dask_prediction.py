@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from zoobot import cli, workflow
-from zoobot.shared.config import ClusterOptions, PredictOptions
+from zoobot.options import ClusterOptions, PredictOptions
 from zoobot.shared.errors import ConfigError, ImageError, MissingPackageError, PredictionsError
 from zoobot.workflow import dask
 

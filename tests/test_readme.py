@@ -12,6 +12,7 @@ import pytest
 
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.shared.engine import ENGINES
+from zoobot.shared.settings import kinds_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else ""
@@ -40,9 +41,11 @@ def check(command):
     """Parse a command as the shell would hand it over, and check its options together."""
     words = shlex.split(command, comments=True)[1:]
     given = vars(build_parser().parse_args(words))
-    command = COMMANDS[given.pop("command")]
-    if command.options is not None and not given.get("resume"):
-        command.options.from_config(command.read(given))
+    command = COMMANDS[given["command"]]
+    given = command.read(given)
+    if not (given.get("resume") or given.get("config")):
+        known = kinds_of(command.options)
+        command.options.from_config({name: value for name, value in given.items() if name in known})
 
 
 def test_there_are_commands_to_check():

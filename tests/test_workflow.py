@@ -16,16 +16,16 @@ from PIL import Image
 
 from zoobot import workflow
 from zoobot.certainty.calibration import fit_calibration
-from zoobot.shared import schemas
-from zoobot.shared.catalog import read_catalog
-from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.config import (
+from zoobot.options import (
     CalibrateOptions,
     DemoOptions,
     EvaluateOptions,
     FinetuneOptions,
     PredictOptions,
 )
+from zoobot.shared import schemas
+from zoobot.shared.catalog import read_catalog
+from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError, LabelError, SchemaError
 from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.models.weights import hash_file

@@ -11,8 +11,8 @@ import pytest
 
 from zoobot import workflow
 from zoobot.certainty.temperature import fit_temperature, sharpen
+from zoobot.options import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.checkpoint import read_checkpoint
-from zoobot.shared.config import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError
 from zoobot.shared.predictions import read_predictions, read_samples
 from zoobot.shared.schemas import Schema

@@ -9,7 +9,7 @@ from PIL import Image
 
 from zoobot import workflow
 from zoobot.cli import main
-from zoobot.shared.config import ExplainOptions
+from zoobot.options import ExplainOptions
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.whole import file_stems
 

@@ -9,7 +9,7 @@ import pytest
 
 from zoobot import workflow
 from zoobot.cli import main
-from zoobot.shared.config import LoopOptions
+from zoobot.options import LoopOptions
 from zoobot.shared.errors import CatalogError, ConfigError
 
 TINY = {

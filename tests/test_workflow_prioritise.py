@@ -10,7 +10,7 @@ from PIL import Image
 from zoobot import workflow
 from zoobot.choosing.acquisition import score_galaxies
 from zoobot.cli import main
-from zoobot.shared.config import FinetuneOptions, PredictOptions, PrioritiseOptions
+from zoobot.options import FinetuneOptions, PredictOptions, PrioritiseOptions
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.predictions import read_prediction_metadata, read_samples

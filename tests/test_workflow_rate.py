@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from zoobot import cli, workflow
-from zoobot.shared.config import AnomaliesOptions, RateOptions
+from zoobot.options import AnomaliesOptions, RateOptions
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError, NonFiniteError
 from zoobot.shared.features.anomalies import score_anomalies
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from zoobot import workflow
-from zoobot.shared.config import FinetuneOptions, TrainOptions
+from zoobot.options import FinetuneOptions, TrainOptions
 from zoobot.workflow import starting
 
 TINY = {

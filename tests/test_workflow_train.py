@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from zoobot import workflow
+from zoobot.options import FinetuneOptions, TrainOptions
 from zoobot.shared import schemas
-from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.predictions import read_predictions
 from zoobot.simulate import simulate_survey

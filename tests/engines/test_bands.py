@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from zoobot import workflow
+from zoobot.options import EvaluateOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.config import EvaluateOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared.errors import ImageError
 
 fits = pytest.importorskip("astropy.io.fits")

@@ -10,8 +10,8 @@ import pytest
 
 from zoobot import workflow
 from zoobot.cli import main
+from zoobot.options import ExploreOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared import schemas
-from zoobot.shared.config import ExploreOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.writer import PredictionWriter

@@ -26,7 +26,7 @@ from fuzz_inputs import (
 )
 from hypothesis import strategies as st
 
-from zoobot.shared import config
+from zoobot import options as config
 from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
 from zoobot.shared.predictions import Parts
 from zoobot.shared.preprocessing import Preprocessing

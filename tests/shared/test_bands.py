@@ -11,10 +11,10 @@ from PIL import Image
 
 fits = pytest.importorskip("astropy.io.fits")
 
+from zoobot.options import PredictOptions  # noqa: E402
 from zoobot.shared.catalog import read_catalog  # noqa: E402
 from zoobot.shared.catalogs.cutouts import place_arguments  # noqa: E402
 from zoobot.shared.catalogs.stream import CatalogStream  # noqa: E402
-from zoobot.shared.config import PredictOptions  # noqa: E402
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError  # noqa: E402
 from zoobot.shared.loader import GalaxyLoader  # noqa: E402
 from zoobot.shared.pixels.bands import plane_bands, read_band  # noqa: E402

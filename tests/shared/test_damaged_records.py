@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zoobot.options import FinetuneOptions, PredictOptions
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import BusyError, CatalogError, ConfigError, ImageError, PredictionsError
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.locks import Lock
@@ -25,9 +25,9 @@ from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder, Shard
 from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.shared.training.epochs import EpochLog
 from zoobot.workflow.loop import read_known
-from zoobot.workflow.parts import describe_parts
 from zoobot.workflow.predict import predict_into_folder
 from zoobot.workflow.run_folder import RECORD_FILE, read_record, resumed_options
+from zoobot.workflow.status import describe_parts
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from zoobot.options import FinetuneOptions, PredictOptions
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs.cutouts import Cutouts
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.config import FinetuneOptions, PredictOptions
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels import containers

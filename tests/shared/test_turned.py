@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoobot.shared.config import ExportOptions, FinetuneOptions, PredictOptions, RepresentOptions
+from zoobot.options import ExportOptions, FinetuneOptions, PredictOptions, RepresentOptions
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.cache import PixelCache
 from zoobot.shared.pixels.turned import VIEWS, mean_of_views, turned, turned_back, turns_of

@@ -6,6 +6,7 @@ is one line and exit code 2; any other keeps its traceback.
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import os
@@ -16,12 +17,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from zoobot.cli.config_files import read_config_file, write_config
 from zoobot.cli.parser import COMMANDS, build_parser
-from zoobot.cli.saying import speak_of, spoken
 from zoobot.shared.errors import ZoobotError
+from zoobot.shared.settings import kinds_of, speak_of, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zoobot.options.command import Command
 
 __all__ = ["main", "main_exit"]
 
@@ -49,7 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     given = vars(parser.parse_args(words))
-    name = given.pop("command", None)
+    shell, name = given.pop("print_completion"), given.pop("command", None)
+    if shell is not None:
+        import shtab  # late: nothing else needs it
+
+        say(shtab.complete(build_parser(for_shells=True), shell))
+        return 0
     if name is None:
         parser.print_help()
         return 0
@@ -58,12 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     speak_of(command.options)
     before = _hear_polite_kills()
     try:
-        command.run(command.read(given), f"zoobot {shlex.join(words)}")
+        _run(command, given, f"zoobot {shlex.join(words)}")
     except ZoobotError as error:
         sys.stderr.write(f"zoobot: error: {spoken(str(error))}\n")
         return 2
     except (KeyboardInterrupt, SystemExit) as ending:
-        sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(name, given)}\n")
+        sys.stderr.write(f"\nzoobot: interrupted. {_how_to_go_on(command, given)}\n")
         return _exit_code(ending)
     except BrokenPipeError:
         # the reader, such as `head`, has had enough; what is still buffered must go somewhere
@@ -74,6 +83,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _run(command: Command, given: dict[str, Any], typed: str) -> None:
+    """Run a command with what was given, and say what came out."""
+    file, prints = given.pop("config", None), given.pop("print_config", False)
+    chosen = command.read(given)
+    if file is not None:
+        chosen = {**read_config_file(file, command), **chosen}
+    given.update(chosen)  # an interruption says by it how to go on
+    if prints:
+        say(write_config(command, chosen))
+        return
+    resumes = chosen.get("resume", False)
+    options = None if resumes else command.options.from_config(chosen)
+    from zoobot import workflow  # late: help and refusals need not wait for it
+
+    options = workflow.resumed_options(command.name, chosen) if resumes else options
+    work = getattr(workflow, command.function or command.name)
+    records = "command" in inspect.signature(work).parameters
+    result = work(options, command=typed) if records else work(options)
+    if result is not None:  # of a run on many devices, the first process speaks
+        say(result.report())
+
+
+def say(text: str) -> None:
+    """Print a text to standard output."""
+    sys.stdout.write(f"{text}\n")
 
 
 def _hear_polite_kills() -> Any:
@@ -126,7 +162,8 @@ def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:
     return ending.code if isinstance(ending.code, int) and ending.code else 128 + signal.SIGTERM
 
 
-def _how_to_go_on(command: str, given: dict[str, Any]) -> str:
-    if command in ("finetune", "train", "loop") and (Path(given.get("save_dir", "")) / "run.json").is_file():
-        return f"Go on with: zoobot {command} --resume --save-dir {shlex.quote(given['save_dir'])}"
+def _how_to_go_on(command: Command, given: dict[str, Any]) -> str:
+    resumes = "resume" in kinds_of(command.options)
+    if resumes and (Path(given.get("save_dir", "")) / "run.json").is_file():
+        return f"Go on with: zoobot {command.name} --resume --save-dir {shlex.quote(given['save_dir'])}"
     return "Nothing half-written is left; give the same command again"

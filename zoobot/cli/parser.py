@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from itertools import chain
 
-from zoobot.cli import (
-    choosing,
-    describing,
-    explaining,
-    exploring,
-    finding,
-    learning,
-    predicting,
-    representing,
-    scoring,
-)
+from zoobot.options import commands
+from zoobot.options.command import GROUPS
 from zoobot.version import __version__
 
-__all__ = ["COMMANDS", "build_parser"]
+__all__ = ["COMMANDS", "SHELLS", "build_parser"]
 
 _DESCRIPTION = """\
 Deep learning for galaxy morphology: finetune a pretrained model on your labels, score it, predict galaxies.
@@ -33,32 +23,39 @@ examples:
   zoobot finetune --catalog rings.csv --labels ring --save-dir results/rings
   zoobot predict results/rings --catalog new.csv --save-loc results/new.parquet
   zoobot schemas gz_decals_dr5
+
+Every command takes its options from a file, too: --config FILE (YAML, or the run.json of another run), and
+writes one: --print-config.
 """
 
-_GROUPS = (learning, predicting, scoring, explaining, choosing, representing, finding, exploring, describing)
-
 #: Every command by its name, in the order of the help.
-COMMANDS = {c.name: c for c in chain.from_iterable(group.COMMANDS for group in _GROUPS)}
+COMMANDS = commands()
+
+#: The shells that `--print-completion` knows.
+SHELLS = ("bash", "zsh", "tcsh")
 
 
-class _CommandList(argparse.RawDescriptionHelpFormatter):
-    """Help in which every command stands on the line of its meaning."""
+def build_parser(*, for_shells: bool = False) -> argparse.ArgumentParser:
+    """The parser of the whole command line; what it parses names the command in `command`.
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog)
-        self._action_max_length = 4 + max(map(len, COMMANDS))  # argparse forgets that they are indented
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; what it parses names the command in `command`."""
+    Args:
+        for_shells: Whether it is to describe completion; else the description alone lists the commands.
+    """
     parser = argparse.ArgumentParser(
         prog="zoobot",
-        description=_DESCRIPTION,
+        usage="zoobot [-h] [--version] COMMAND …",
+        description=f"{_DESCRIPTION}\n{_list_commands()}",
         epilog=_EPILOG,
-        formatter_class=_CommandList,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"zoobot {__version__}")
-    parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f"print what completes commands and options in a shell: {', '.join(SHELLS)}",
+    )
+    parsers = parser.add_subparsers(metavar="COMMAND", help="what to do" if for_shells else argparse.SUPPRESS)
     for command in COMMANDS.values():
         sub = parsers.add_parser(
             command.name,
@@ -71,3 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command.name)
         command.fill(sub)
     return parser
+
+
+def _list_commands() -> str:
+    """A line for every command, under what it is for."""
+    width = max(map(len, COMMANDS))
+    lines = []
+    for group, meaning in GROUPS.items():
+        lines += ["", f"{meaning}:"]
+        lines += [f"  {c.name:<{width}}  {c.meaning}" for c in COMMANDS.values() if c.group == group]
+    return "\n".join(lines[1:])

@@ -37,11 +37,25 @@ from zoobot.shared.public_names import unknown_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Options", "add_arguments", "in_flags", "setting", "with_default"]
+__all__ = [
+    "Kind",
+    "Options",
+    "add_arguments",
+    "in_flags",
+    "kinds_of",
+    "refuse",
+    "setting",
+    "speak_of",
+    "spoken",
+    "with_default",
+]
 
 OptionsType = TypeVar("OptionsType", bound="Options")
 
 _LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+#: How shells complete the names of files, in the words of shtab, which writes their completion.
+_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 #: What stands in the help for files and folders.
 _PATHS = ("FILE", "FOLDER", "FEATURES", "RESULTS", "SESSION")
 _TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
@@ -68,6 +82,11 @@ def setting(default: Any, meaning: str, *, metavar: str | None = None, **limits:
         msg = f"limits must be among {list(_LIMITS)}, got {sorted(unknown)}"
         raise TypeError(msg)
     return field(default=default, metadata={"help": meaning, "metavar": metavar, "limits": limits})
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise a ConfigError: for the checks of options."""
+    raise ConfigError(message)
 
 
 def with_default(options: type[Options], name: str, default: Any) -> Any:
@@ -103,7 +122,7 @@ class Options:
     title: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for kind in _kinds(type(self)).values():
+        for kind in kinds_of(type(self)).values():
             object.__setattr__(self, kind.name, kind.accept(getattr(self, kind.name)))
         self.check()
 
@@ -112,7 +131,7 @@ class Options:
 
     def to_config(self) -> dict[str, Any]:
         """The options as JSON-ready values."""
-        values = {name: getattr(self, name) for name in _kinds(type(self))}
+        values = {name: getattr(self, name) for name in kinds_of(type(self))}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     def to_paths(self) -> dict[str, Any]:
@@ -121,7 +140,7 @@ class Options:
         What may also be a name (of a model, an encoder, a decision tree) is a path where such a file is.
         """
         found: dict[str, Any] = {}
-        for kind in _kinds(type(self)).values():
+        for kind in kinds_of(type(self)).values():
             value = getattr(self, kind.name)
             if kind.is_path or (kind.may_be_path and value):
                 paths = [_absolute(item, must_exist=not kind.is_path) for item in _listed(value)]
@@ -136,7 +155,7 @@ class Options:
         Raises:
             ConfigError: If a name is unknown, one without default is missing, or a value can't work.
         """
-        kinds = _kinds(cls)
+        kinds = kinds_of(cls)
         for name in config:
             if name not in kinds:
                 raise ConfigError(unknown_option(name, kinds))
@@ -162,12 +181,15 @@ def add_arguments(parser: argparse.ArgumentParser, options: type[Options]) -> No
         options: The dataclass; its bases' fields come first, each base under its own title.
     """
     groups: dict[str, Any] = {}
-    for kind in _kinds(options).values():
+    for kind in kinds_of(options).values():
         owner = next(c for c in reversed(options.__mro__) if kind.name in vars(c).get("__annotations__", {}))
         title = getattr(owner, "title", "")
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
-        group.add_argument(kind.flag, dest=kind.name, default=argparse.SUPPRESS, **kind.argument())
+        words = [kind.flag] if len(kind.name) > 1 else [f"-{kind.name}", kind.flag]
+        action: Any = group.add_argument(*words, dest=kind.name, default=argparse.SUPPRESS, **kind.argument())
+        if kind.is_path or kind.may_be_path:
+            action.complete = _FILES  # which shtab looks at
 
 
 #: What functions call by another name than the options of the command line.
@@ -214,10 +236,25 @@ def in_flags(message: str, options: type[Options]) -> str:
     return _SAID_TWICE.sub(r"\1", pattern.sub(say, message))
 
 
+_SPOKEN_OF: type[Options] | None = None
+"""The options of the command that runs."""
+
+
+def speak_of(options: type[Options] | None) -> None:
+    """Let `spoken` name the options of a command by its flags from now on; of None, as Python names them."""
+    global _SPOKEN_OF  # noqa: PLW0603  one command runs at a time
+    _SPOKEN_OF = options
+
+
+def spoken(message: str) -> str:
+    """A message as the user reads it: where a command runs, `--id-col` and not `id_col=`."""
+    return message if _SPOKEN_OF is None else in_flags(message, _SPOKEN_OF)
+
+
 @functools.lru_cache
-def _spoken_names(options: type[Options]) -> tuple[re.Pattern[str], dict[str, _Kind]]:
+def _spoken_names(options: type[Options]) -> tuple[re.Pattern[str], dict[str, Kind]]:
     """What finds the names of options in a message, and the option of each name."""
-    own = _kinds(options)
+    own = kinds_of(options)
     known = {**{other: own[name] for other, name in _OTHER_NAMES.items() if name in own}, **own}
     names = "|".join(sorted(known, key=len, reverse=True))
     words = "|".join(sorted((name for name in known if "_" in name), key=len, reverse=True)) or "(?!)"
@@ -230,13 +267,14 @@ def _spoken_names(options: type[Options]) -> tuple[re.Pattern[str], dict[str, _K
     return re.compile(pattern), known
 
 
-def _kinds(options: type[Options]) -> dict[str, _Kind]:
+def kinds_of(options: type[Options]) -> dict[str, Kind]:
+    """What each option is, by its name, in the order of the help."""
     hints = get_type_hints(options)
-    return {spec.name: _Kind(spec, hints[spec.name]) for spec in fields(options)}
+    return {spec.name: Kind(spec, hints[spec.name]) for spec in fields(options)}
 
 
-class _Kind:
-    """What one field accepts, read from its type; it serves both the check and the command line."""
+class Kind:
+    """What one field accepts, read from its type, for the check, the command line and files of options."""
 
     def __init__(self, spec: Field[Any], hint: Any) -> None:
         self.name = spec.name
@@ -256,14 +294,17 @@ class _Kind:
 
     @property
     def is_path(self) -> bool:
+        """Whether it names a file or a folder."""
         return self.metavar in _PATHS
 
     @property
     def may_be_path(self) -> bool:
+        """Whether it is a name, or else a file or folder."""
         return self.metavar == "MODEL" or self.name in ("encoder", "schema")
 
     @property
     def flag(self) -> str:
+        """What it is called on the command line."""
         return "--" + self.name.replace("_", "-")
 
     def given(self, text: str | None) -> str:
@@ -345,9 +386,11 @@ class _Kind:
         return f" (default: {' '.join(map(str, _listed(self.default)))})"
 
     def parse(self, text: str) -> Any:
-        """One value from the command line's text."""
+        """One value from the text of the command line, or of a file."""
         if text in self.choices:
             return text
+        if bool in self.types and text.lower() in _TRUTHS:
+            return _TRUTHS[text.lower()]
         for kind in (int, float):
             if kind in self.types:
                 try:

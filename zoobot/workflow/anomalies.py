@@ -19,7 +19,7 @@ from zoobot.workflow.pictures import draw_sheet, find_images
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
-    from zoobot.shared.config import AnomaliesOptions
+    from zoobot.options.anomalies import AnomaliesOptions
 
 __all__ = ["AnomaliesResult", "anomalies"]
 
@@ -43,6 +43,13 @@ class AnomaliesResult:
     table: pd.DataFrame
     looked_at: int
     picture: Path | None
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        lines = [f"the {len(self.table):,} strangest of {self.looked_at:,} galaxies: {self.save_loc}"]
+        if self.picture is not None:
+            lines.append(f"the first of them: {self.picture}")
+        return "\n".join(lines)
 
 
 def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anomalies") -> AnomaliesResult:

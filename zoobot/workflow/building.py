@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoobot.options.finetune import FinetuneOptions
+from zoobot.options.train import TrainOptions
 from zoobot.shared import schemas
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
-from zoobot.shared.config import FinetuneOptions, TrainOptions
 from zoobot.shared.errors import SchemaError
 from zoobot.shared.training.targets import refuse_measurements
 from zoobot.workflow.galaxies import read_classes, read_galaxies, select_galaxies
 
 if TYPE_CHECKING:
+    from zoobot.options.groups import AugmentationOptions, SplitOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import AugmentationOptions, SplitOptions
     from zoobot.shared.engine import Engine, Trainer
     from zoobot.shared.schemas import Schema
 

@@ -25,8 +25,9 @@ from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxi
 from zoobot.workflow.scores import aligned, number
 
 if TYPE_CHECKING:
+    from zoobot.options.calibrate import CalibrateOptions
+    from zoobot.options.groups import EngineOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import CalibrateOptions, EngineOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.training.feature_loader import FeatureLoader
 
@@ -55,6 +56,18 @@ class CalibrateResult:
     table: str
     held_out: dict[str, np.ndarray]
     failures: pd.DataFrame
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        lines = [
+            "",
+            self.table,
+            "",
+            f"The factors are in {self.checkpoint}: its predictions are calibrated now",
+        ]
+        if len(self.failures):
+            lines.append(f"{len(self.failures):,} images could not be read")
+        return "\n".join(lines)
 
 
 def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.calibrate") -> CalibrateResult:

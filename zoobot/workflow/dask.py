@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoobot.options.predict import BATCH_SYSTEMS
 from zoobot.shared import tasks
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import BusyError, ConfigError, PredictionsError, ZoobotError
 from zoobot.shared.imports import import_optional
-from zoobot.shared.options.cluster import BATCH_SYSTEMS
 from zoobot.shared.predicting.batches import FailureLimit
 from zoobot.shared.predicting.part_run import PartProgress
 from zoobot.shared.predicting.run import check_request
@@ -41,11 +41,17 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future
 
-    from zoobot.shared.config import PredictOptions
-    from zoobot.shared.options import ClusterOptions
+    from zoobot.options.predict import ClusterOptions, PredictAnywhereOptions, PredictOptions
     from zoobot.shared.tables.part_folder import PartFolder
 
-__all__ = ["FolderWatch", "connect", "import_distributed", "predict_on", "predict_on_cluster"]
+__all__ = [
+    "FolderWatch",
+    "connect",
+    "import_distributed",
+    "predict_anywhere",
+    "predict_on",
+    "predict_on_cluster",
+]
 
 
 # Dask clusters by name: processes here, jobs of a batch system, or a scheduler that runs already.
@@ -253,6 +259,23 @@ def predict_on_cluster(
         return predict_on(client, options, shards=cluster.workers, command=command)
 
 
+def predict_anywhere(
+    options: PredictAnywhereOptions, *, command: str = "zoobot.workflow.predict_anywhere"
+) -> PredictResult:
+    """Predict in this process, or, where a cluster is named, by its workers.
+
+    Args:
+        options: Everything that can be chosen for a prediction, and where it runs.
+        command: How the run was started, for its records.
+
+    Raises:
+        ZoobotError: As `predict`, or `predict_on_cluster`.
+    """
+    if options.cluster is None:
+        return predict(options.prediction(), command=command)
+    return predict_on_cluster(options.prediction(), options, command=command)
+
+
 def predict_on(
     client: Client,
     options: PredictOptions,
@@ -285,7 +308,7 @@ def predict_on(
     Example:
         >>> from distributed import Client, LocalCluster
         >>> from zoobot import workflow
-        >>> from zoobot.shared.config import PredictOptions
+        >>> from zoobot.options import PredictOptions
         >>> cluster = LocalCluster(n_workers=4, threads_per_worker=1)  # doctest: +SKIP
         >>> options = PredictOptions(checkpoint="results/gz2", catalog="new.csv", save_loc="results/new")
         >>> workflow.predict_on(Client(cluster), options).galaxies  # doctest: +SKIP

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.config import FinetuneOptions, PredictOptions
-from zoobot.shared.counting_bar import CountingBar
-from zoobot.shared.engine import load_engine
+from zoobot.options.finetune import FinetuneOptions
+from zoobot.options.predict import PredictOptions
+from zoobot.shared.counting_bar import CountingBar, duration
+from zoobot.shared.engine import DEFAULT_ENGINE, load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.simulate import simulate_survey
 from zoobot.workflow.finetune import TrainingResult, finetune
 from zoobot.workflow.predict import PredictResult, predict
+from zoobot.workflow.reporting import backend_words, quoted
 from zoobot.workflow.run_folder import read_record
 
 if TYPE_CHECKING:
-    from zoobot.shared.config import DemoOptions
+    from zoobot.options.demo import DemoOptions
 
 __all__ = ["DemoResult", "demo"]
 
@@ -41,6 +43,7 @@ class DemoResult:
         new_catalog: Simulated galaxies that the model had never met.
         predictions: What it predicts for them.
         seconds: How long it all took.
+        backend: The engine that it ran on.
     """
 
     save_dir: Path
@@ -49,6 +52,36 @@ class DemoResult:
     new_catalog: Path
     predictions: PredictResult
     seconds: float
+    backend: str = DEFAULT_ENGINE
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        folder, backend = self.save_dir, backend_words(self.backend)
+        made = {
+            f"{folder}/training/predictions.png": "galaxies, what the model expects, what volunteers said",
+            f"{folder}/training/fractions_scatter.png": "predicted against volunteers' vote fractions",
+            f"{folder}/training/training_curves.png": "how it learned",
+            f"{folder}/training/evaluation.txt": "the table above",
+            f"{folder}/training/checkpoint/": "the model",
+            str(self.predictions.save_loc): f"predictions for {self.predictions.galaxies} new galaxies",
+        }
+        width = max(map(len, made))
+        return "\n".join(
+            [
+                "",
+                self.training.evaluation.table,
+                "",
+                f"Done in {duration(self.seconds)}. Open these:",
+                *(f"  {path:<{width}}  {meaning}" for path, meaning in made.items()),
+                "",
+                "Next, on the same simulated galaxies: which have a ring? This starts from the model just "
+                "trained.",
+                f"  zoobot finetune --catalog {quoted(self.catalog)} --labels ring "
+                f"--encoder {quoted(folder / 'training')} --save-dir results/rings{backend}",
+                "With your own: a CSV file with the columns id_str, file_loc and a label.",
+                f"  zoobot finetune --catalog mine.csv --labels my_label --save-dir results/mine{backend}",
+            ]
+        )
 
 
 def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> DemoResult:
@@ -107,6 +140,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
         new_catalog=new_catalog,
         predictions=predictions,
         seconds=time.monotonic() - start,
+        backend=options.backend,
     )
 
 

@@ -26,12 +26,14 @@ from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.predict import save_failures
+from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.scores import Certainty, judge_certainty, mean_calibration_error, score_table
 
 if TYPE_CHECKING:
+    from zoobot.options.evaluate import EvaluateOptions
+    from zoobot.options.groups import EngineOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import EngineOptions, EvaluateOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.training.feature_loader import FeatureLoader
 
@@ -69,6 +71,13 @@ class Evaluation:
     def scores_for_json(self) -> dict[str, float | None]:
         """The scores with None for NaN, which JSON does not have."""
         return {name: None if math.isnan(value) else value for name, value in self.scores.items()}
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        failed = failure_lines(self.failures, self.save_dir / "failures.csv")
+        return "\n".join(
+            ["", self.table, "", *failed, f"Scores, predictions and pictures are in {self.save_dir}"]
+        )
 
 
 def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evaluate") -> Evaluation:

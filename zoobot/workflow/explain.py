@@ -27,11 +27,12 @@ from zoobot.shared.tasks import RegressionTask, Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
+from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
 if TYPE_CHECKING:
+    from zoobot.options.explain import ExplainOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import ExplainOptions
     from zoobot.shared.explaining.explanations import Explanation
 
 __all__ = ["ExplainResult", "explain"]
@@ -58,6 +59,18 @@ class ExplainResult:
     table: pd.DataFrame
     not_adding_up: list[str]
     failures: pd.DataFrame
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        lines = ["", f"{len(self.table):,} galaxies explained: {self.save_dir / 'explanations'}"]
+        lines += [f"  {count:>5,} × {name}" for name, count in self.table["answer"].value_counts().items()]
+        if self.not_adding_up:
+            few = ", ".join(self.not_adding_up[:3])
+            lines.append(
+                f"the parts of {len(self.not_adding_up):,} miss the whole by more than 5% (column error), "
+                f"such as {few}: more --steps are more exact"
+            )
+        return "\n".join([*lines, *failure_lines(self.failures, self.save_dir / "failures.csv")])
 
 
 def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain") -> ExplainResult:

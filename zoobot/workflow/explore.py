@@ -37,11 +37,12 @@ from zoobot.workflow.explore_sources import (
 )
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.prioritise import represent_galaxies
+from zoobot.workflow.reporting import failure_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zoobot.shared.config import ExploreOptions
+    from zoobot.options.explore import ExploreOptions
     from zoobot.workflow.explore_sources import FoundResults
 
 __all__ = ["ExploreResult", "draw_thumbnails", "explore", "find_look_alikes"]
@@ -134,6 +135,13 @@ class ExploreResult:
     predicted: int
     megabytes: float
     failures: pd.DataFrame
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        of_all = "" if self.galaxies == self.predicted else f" (a random sample of {self.predicted:,})"
+        galaxies = "1 galaxy" if self.galaxies == 1 else f"{self.galaxies:,} galaxies"
+        lines = ["", f"{galaxies}{of_all}, {self.megabytes:.1f} MB: {self.save_loc}"]
+        return "\n".join([*lines, *failure_lines(self.failures, self.save_loc.with_suffix(".failures.csv"))])
 
 
 def explore(options: ExploreOptions) -> ExploreResult:

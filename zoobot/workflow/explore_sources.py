@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.explorer import Column, Text
+from zoobot.options.groups import ImagePlaceOptions
 from zoobot.shared import tasks
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
 from zoobot.shared.catalogs.cutouts import place_arguments
@@ -19,7 +20,6 @@ from zoobot.shared.catalogs.labels import read_labels
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError, PredictionsError
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.options.galaxies import ImagePlaceOptions
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zoobot.options.explore import ExploreOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import ExploreOptions
     from zoobot.shared.tasks import Task
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Models in other forms: exported to one file that needs no engine, or converted from the public Zoobot's."""
+"""A trained model exported to one file that needs no engine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoobot.shared.checkpoint import CONFIG_FILE, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.public_checkpoint import convert_checkpoint
+from zoobot.workflow.reporting import quoted
 
 if TYPE_CHECKING:
-    from zoobot.shared.config import ConvertOptions, ExportOptions
+    from zoobot.options.export import ExportOptions
 
-__all__ = ["ConvertResult", "ExportResult", "convert", "export"]
+__all__ = ["ExportResult", "export"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,16 @@ class ExportResult:
     save_loc: Path
     columns: list[str]
     size_mb: float
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        return "\n".join(
+            [
+                f"{len(self.columns)} columns, {self.size_mb:.1f} MB: {self.save_loc}",
+                "Next: predict with it, where neither PyTorch nor TensorFlow need be",
+                f"  zoobot predict {quoted(self.save_loc)} --catalog NEW.csv --save-loc new.parquet",
+            ]
+        )
 
 
 def export(options: ExportOptions) -> ExportResult:
@@ -55,50 +64,3 @@ def export(options: ExportOptions) -> ExportResult:
     model = engine.checkpoint.load(checkpoint)
     path = engine.checkpoint.export(model, save_loc, views=options.views)
     return ExportResult(save_loc=path, columns=model.task.output_columns, size_mb=path.stat().st_size / 1e6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertResult:
-    """What a conversion made.
-
-    Args:
-        folder: The checkpoint's folder.
-        facts: What was found in the file of its encoder and task, by subject.
-        pixels: What it looks at, and why, in a few lines.
-        predicts: Whether it is a whole model, or an encoder to finetune.
-    """
-
-    folder: Path
-    facts: dict[str, str]
-    pixels: str
-    predicts: bool
-
-
-def convert(options: ConvertOptions) -> ConvertResult:
-    """Write a checkpoint of the public Zoobot as one of ours, which either engine reads.
-
-    Args:
-        options: Everything that can be chosen.
-
-    Raises:
-        ZoobotError: If the file can't be used, its architecture is not to be told, or the folder is taken.
-    """
-    folder = Path(options.save_dir).expanduser()
-    if (folder / CONFIG_FILE).exists() and not options.overwrite:
-        msg = f"{folder} holds a checkpoint: choose another --save-dir, or replace it with --overwrite"
-        raise ConfigError(msg)
-    converted = convert_checkpoint(
-        options.checkpoint,
-        architecture=options.architecture,
-        label_cols=options.label_cols,
-        class_names=options.class_names,
-        image_size_pix=options.image_size_pix,
-        crop_fraction=options.crop_fraction,
-    )
-    write_checkpoint(folder, converted.neutral)
-    return ConvertResult(
-        folder=folder,
-        facts=converted.facts,
-        pixels=converted.pixels,
-        predicts=converted.neutral.head is not None,
-    )

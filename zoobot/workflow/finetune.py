@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from zoobot.options.finetune import FinetuneOptions
+from zoobot.options.train import TrainOptions
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.config import FinetuneOptions, TrainOptions
-from zoobot.shared.engine import load_engine
+from zoobot.shared.counting_bar import duration
+from zoobot.shared.engine import DEFAULT_ENGINE, load_engine
 from zoobot.shared.processes import expect_processes, is_first_process
 from zoobot.shared.training.epochs import EpochLog
 from zoobot.shared.training.taught import keep_split
@@ -20,6 +22,7 @@ from zoobot.workflow.building import build_galaxies, build_model, build_trainer,
 from zoobot.workflow.calibrate import calibrate_model
 from zoobot.workflow.evaluate import Evaluation, evaluate_models
 from zoobot.workflow.pictures import attempt_picture, draw_training_curves
+from zoobot.workflow.reporting import backend_words, failure_lines, quoted
 from zoobot.workflow.run_folder import (
     check_run_folder,
     check_same_data,
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from zoobot.shared.engine import Engine, Trainer
     from zoobot.workflow.run_folder import RunRecord
 
-__all__ = ["TrainingResult", "finetune", "train"]
+__all__ = ["TrainingResult", "finetune", "learn"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class TrainingResult:
         epochs: Epochs trained, all parts of a resumed run together; 0 where the best head was found at once.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         seconds: How long this part of the run took.
+        work: "finetune" or "train".
+        backend: The engine that it ran on.
     """
 
     save_dir: Path
@@ -59,6 +64,32 @@ class TrainingResult:
     epochs: int
     failures: pd.DataFrame
     seconds: float
+    work: str = "finetune"
+    backend: str = DEFAULT_ENGINE
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        folder, backend = self.save_dir, backend_words(self.backend)
+        trained = f"{self.epochs} epochs" if self.epochs else "The best head"
+        lines = ["", self.evaluation.table, "", *failure_lines(self.failures, folder / "failures.csv")]
+        lines += [
+            f"{trained} in {duration(self.seconds)}. In {folder}:",
+            "  checkpoint/           the best model",
+            "  evaluation.json       every score; evaluation.txt the table above",
+            "  predictions.parquet   predictions for the galaxies it was scored on",
+            "  *.png                 training curves, example galaxies, predictions against labels",
+            "  metrics.csv, run.json the epochs, and the record of the run",
+            "",
+            "Next: predict new galaxies",
+            f"  zoobot predict {quoted(folder)} --catalog NEW.csv --save-loc {quoted(folder / 'new.parquet')}"
+            f"{backend}",
+        ]
+        if self.work == "train":
+            lines.append("or finetune it to labels of your own")
+            lines.append(
+                f"  zoobot finetune --encoder {quoted(folder)}{backend} --catalog MINE.csv --labels …"
+            )
+        return "\n".join(lines)
 
 
 def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetune") -> TrainingResult | None:
@@ -79,28 +110,11 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
         ZoobotError: Before training, for anything that can be known before: options that can't work, a folder
             that is occupied, a catalog, labels or an encoder that can't be used.
     """
-    return _run("finetune", options, command)
+    return learn("finetune", options, command)
 
 
-def train(options: TrainOptions, *, command: str = "zoobot.workflow.train") -> TrainingResult | None:
-    """Train a whole tree model on the votes of one or many campaigns, score it, and leave a results folder.
-
-    The folder is like that of `finetune`, and its checkpoint is a good start for finetuning other tasks.
-
-    Args:
-        options: Everything that can be chosen. With `resume`, an unfinished run in `save_dir` goes on.
-        command: How the run was started, for its record.
-
-    Returns:
-        As for `finetune`.
-
-    Raises:
-        ZoobotError: As for `finetune`.
-    """
-    return _run("train", options, command)
-
-
-def _run(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
+def learn(work: str, options: AnyOptions, command: str) -> TrainingResult | None:
+    """What `finetune` and `train` do; `work` says which."""
     start = time.monotonic()
     folder = Path(options.save_dir).expanduser()
     expect_processes(options.devices, options.num_nodes)
@@ -178,6 +192,8 @@ def _report(
         epochs=epochs,
         failures=evaluation.failures,
         seconds=time.monotonic() - start,
+        work=record.content["work"],
+        backend=options.backend,
     )
 
 

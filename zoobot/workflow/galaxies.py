@@ -22,11 +22,10 @@ from zoobot.shared.training.targets import usable_targets
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zoobot.options.finetune import TargetOptions
+    from zoobot.options.groups import EngineOptions, ImagePlaceOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import EngineOptions
     from zoobot.shared.engine import Engine
-    from zoobot.shared.options.galaxies import ImagePlaceOptions
-    from zoobot.shared.options.task import TargetOptions
     from zoobot.shared.training.feature_loader import FeatureLoader
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
@@ -13,9 +14,39 @@ from zoobot.shared.models.origin import Origin
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 
-__all__ = ["describe_checkpoint"]
+if TYPE_CHECKING:
+    from zoobot.options.info import InfoOptions
+
+__all__ = ["InfoResult", "describe_checkpoint", "info"]
 
 _MOST_COLUMNS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoResult:
+    """What a checkpoint holds.
+
+    Args:
+        text: Encoder, what it started from, task, pixels, training, versions.
+    """
+
+    text: str
+
+    def report(self) -> str:
+        """The text."""
+        return self.text
+
+
+def info(options: InfoOptions) -> InfoResult:
+    """Say what a checkpoint, a run's folder or an exported file holds.
+
+    Args:
+        options: Which one.
+
+    Raises:
+        CheckpointError: If it is no checkpoint.
+    """
+    return InfoResult(text=describe_checkpoint(options.checkpoint))
 
 
 def describe_checkpoint(folder: str | Path) -> str:

@@ -23,6 +23,7 @@ from zoobot import plots
 from zoobot.choosing.label_curves import MAIN_SCORES, next_galaxies, savings
 from zoobot.choosing.strategy_names import read_strategy
 from zoobot.shared.catalog import Catalog
+from zoobot.shared.counting_bar import duration
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
@@ -34,6 +35,7 @@ from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.prioritise import represent_galaxies
+from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import (
     check_run_folder,
     check_same_data,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoobot.shared.config import LoopOptions
+    from zoobot.options.loop import LoopOptions
     from zoobot.shared.engine import Engine
 
 __all__ = [
@@ -300,6 +302,22 @@ class LoopResult:
     table: str
     failures: pd.DataFrame
     seconds: float
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        folder = self.save_dir
+        return "\n".join(
+            [
+                "",
+                self.table,
+                "",
+                *failure_lines(self.failures, folder / "failures.csv"),
+                f"Done in {duration(self.seconds)}. In {folder}:",
+                "  curves.png            score against labels bought; curves.csv all scores of all rounds",
+                "  savings.json          the table above",
+                "  rounds.json           which galaxies were bought when",
+            ]
+        )
 
 
 def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> LoopResult:

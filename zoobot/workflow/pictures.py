@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from zoobot.options.groups import ShownGalaxiesOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.options.finding import ShownGalaxiesOptions
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 

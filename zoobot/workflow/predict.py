@@ -29,12 +29,14 @@ from zoobot.shared.tables.part_folder import PartFolder, is_folder_of_parts, rea
 from zoobot.shared.tables.writer import check_save_loc
 from zoobot.shared.tasks import Task, TreeTask
 from zoobot.workflow.galaxies import read_galaxies
+from zoobot.workflow.reporting import missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions, table_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoobot.shared.config import PredictOptions, RepresentOptions
+    from zoobot.options.predict import PredictOptions
+    from zoobot.options.represent import RepresentOptions
     from zoobot.shared.predictions import Parts, Predictions
 
 __all__ = [
@@ -77,6 +79,17 @@ class PredictResult:
     failed: int
     missing_parts: int = 0
     tables: list[Path] = field(default_factory=list)
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        place = quoted(self.save_loc)
+        lines = [f"{self.galaxies:,} galaxies, {len(self.columns)} columns: {self.save_loc}"]
+        lines += [f"expected fractions and intervals: {path}" for path in self.tables]
+        lines += table_failure_lines(self)
+        if self.save_loc.is_dir():
+            merge = ["Next: one table of all parts", f"  zoobot merge {place} --save-loc {place}.parquet"]
+            lines += missing_lines(self.save_loc, self.missing_parts) or merge
+        return "\n".join(lines)
 
 
 def result_of_parts(parts: Parts, tables: Iterable[Path]) -> PredictResult:

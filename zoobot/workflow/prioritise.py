@@ -30,13 +30,15 @@ from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
+from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zoobot.options.groups import EngineOptions
+    from zoobot.options.prioritise import PrioritiseOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.config import EngineOptions, PrioritiseOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.tasks import Task
@@ -219,6 +221,14 @@ class PrioritiseResult:
     reasons: dict[str, int]
     picture: Path | None
     failures: pd.DataFrame
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        lines = ["", f"{len(self.table):,} of {self.looked_at:,} galaxies, by {self.score}: {self.save_loc}"]
+        lines += [f"  {count:>5,} × {reason}" for reason, count in self.reasons.items()]
+        if self.picture is not None:
+            lines.append(f"the first of them: {self.picture}")
+        return "\n".join([*lines, *failure_lines(self.failures, self.save_loc.with_suffix(".failures.csv"))])
 
 
 def prioritise(

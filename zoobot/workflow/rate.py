@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,13 @@ from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
 from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.workflow.reporting import quoted
 from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, describe_options, loaded_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoobot.shared.config import RateOptions
+    from zoobot.options.rate import RateOptions
 
 __all__ = ["RateResult", "rate"]
 
@@ -47,6 +49,7 @@ class RateResult:
         to_rate: The galaxies to rate next, the first first: `id_str`, `file_loc`, `expected`, `anomaly`.
         ranking: The most interesting galaxies, as `RatingSession.ranking` says.
         picture: The picture of the galaxies to rate, if there is one.
+        place: The session's folder as it was given.
     """
 
     session: RatingSession
@@ -54,10 +57,25 @@ class RateResult:
     to_rate: pd.DataFrame
     ranking: pd.DataFrame
     picture: Path | None
+    place: str
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        folder, galaxies = self.session.folder, len(self.session.table)
+        return "\n".join(
+            [
+                f"{len(self.session.ratings):,} of {galaxies:,} galaxies are rated, {self.new:,} of them now",
+                f"  {folder / 'ranking.csv'}: the most interesting galaxies",
+                f"  {folder / 'next.csv'}: fill in ratings of these {len(self.to_rate):,}, and give: "
+                f"zoobot rate {quoted(self.place)}",
+            ]
+        )
 
 
 def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> RateResult:
     """Start a session or go on with one: keep new ratings, rank the galaxies, and choose what to rate next.
+
+    With `ask`, the ratings of what is to rate next are asked for on the terminal, until none is given.
 
     New ratings are those filled into the session's next.csv, those of a table, and those of the options. They
     are safe on the disk before anything else is written, and none is kept if one is wrong. Then ranking.csv,
@@ -70,6 +88,17 @@ def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> Rate
     Raises:
         ZoobotError: If the features or a rating can't be used, or there is no session and no features.
     """
+    result = _rate_once(options, command)
+    going_on = replace(options, features=None, catalog=None, rate=(), ratings=None)
+    new, wanted = result.new, options.ask
+    while wanted and len(result.to_rate):
+        answers, wanted = _ask(result)
+        new += answers
+        result = _rate_once(going_on, command)
+    return replace(result, new=new)
+
+
+def _rate_once(options: RateOptions, command: str) -> RateResult:
     session = _open(options)
     record = RunRecord(
         session.folder / RECORD_FILE, {"work": "rate", "status": "running", "command": command}
@@ -87,7 +116,45 @@ def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> Rate
             (session.folder / name).unlink(missing_ok=True)  # it would be out of date
         picture = _draw(session, to_rate, ranking) if options.picture else None
         record.update(new=new, ratings=len(session.ratings))
-    return RateResult(session=session, new=new, to_rate=to_rate, ranking=ranking, picture=picture)
+    return RateResult(
+        session=session,
+        new=new,
+        to_rate=to_rate,
+        ranking=ranking,
+        picture=picture,
+        place=options.session,
+    )
+
+
+def _ask(result: RateResult) -> tuple[int, bool]:
+    """Ask for ratings of the galaxies to rate next: how many there were, and whether to go on after them."""
+    shown = f"the galaxies are shown in {result.picture}\n" if result.picture is not None else ""
+    sys.stdout.write(f"{shown}a rating from 0 to 5 for each; Enter skips a galaxy, q ends\n")
+    answers = 0
+    for row in result.to_rate.itertuples():
+        answered = _ask_about(str(row.id_str), str(row.file_loc), result.session)
+        if answered is None:
+            return answers, False
+        answers += answered
+    return answers, answers > 0
+
+
+def _ask_about(galaxy: str, place: str, session: RatingSession) -> bool | None:
+    """Whether a galaxy was rated, which is on the disk then; None ends the questions."""
+    while True:
+        sys.stdout.write(f"{galaxy} {place}".rstrip() + ": ")
+        sys.stdout.flush()
+        line = sys.stdin.readline()
+        if not line or line.strip().lower() == "q":
+            return None
+        if not line.strip():
+            return False
+        try:
+            session.rate({galaxy: line.strip()})
+        except LabelError as error:
+            sys.stdout.write(f"{error}\n")
+        else:
+            return True
 
 
 def _open(options: RateOptions) -> RatingSession:

@@ -13,10 +13,11 @@ from zoobot.shared.features.tables import read_feature_chunks, read_features
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.workflow.predict import free_place
+from zoobot.workflow.reporting import quoted
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
-    from zoobot.shared.config import ReduceOptions
+    from zoobot.options.reduce import ReduceOptions
 
 __all__ = ["ReduceResult", "reduce"]
 
@@ -43,6 +44,17 @@ class ReduceResult:
     columns: list[str]
     explained: float
     projection: Path
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        return "\n".join(
+            [
+                f"{len(self.columns):,} numbers for each of {self.galaxies:,} galaxies, with "
+                f"{self.explained:.1%} of the variance: {self.save_loc}",
+                "for other galaxies of the same model, the same again:",
+                f"  zoobot reduce OTHERS --projection {quoted(self.projection)} --save-loc FILE",
+            ]
+        )
 
 
 def reduce(options: ReduceOptions, *, command: str = "zoobot.workflow.reduce") -> ReduceResult:

@@ -19,6 +19,7 @@ from zoobot.shared.predictions import failure_table
 from zoobot.shared.tables.part_folder import is_folder_of_parts
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.predict import free_place, predict_into_folder, save_failures
+from zoobot.workflow.reporting import missing_lines, table_failure_lines
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zoobot.shared.config import RepresentOptions
+    from zoobot.options.represent import RepresentOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.features.tables import FeatureTable
 
@@ -53,6 +54,16 @@ class RepresentResult:
     failures: pd.DataFrame
     failed: int
     missing_parts: int = 0
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        return "\n".join(
+            [
+                f"features of {self.galaxies:,} galaxies: {self.save_loc}",
+                *table_failure_lines(self),
+                *missing_lines(self.save_loc, self.missing_parts),
+            ]
+        )
 
 
 def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.represent") -> RepresentResult:

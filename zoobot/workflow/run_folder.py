@@ -15,8 +15,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoobot.options.finetune import FinetuneOptions
+from zoobot.options.loop import LoopOptions
+from zoobot.options.train import TrainOptions
 from zoobot.shared.checkpoint import ENCODER_FILE
-from zoobot.shared.config import FinetuneOptions, LoopOptions, TrainOptions
 from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.files.locks import Lock, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, write_safely

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoobot.shared.config import SimilarOptions
+    from zoobot.options.similar import SimilarOptions
     from zoobot.similarity import SimilarityIndex
 
 __all__ = ["SimilarResult", "encode_images", "similar"]
@@ -102,6 +102,7 @@ logger = logging.getLogger("zoobot")
 
 #: Galaxies drawn of one list, and of each of several; and lists drawn.
 _DRAWN = 23
+_ROWS_SHOWN = 40  # in the report
 _DRAWN_OF_SEVERAL = 7
 _LISTS_DRAWN = 12
 _COLUMNS = 6
@@ -126,6 +127,21 @@ class SimilarResult:
     exact: bool
     save_loc: Path | None
     picture: Path | None
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        how = "" if self.exact else ", nearly always the most similar ones"
+        shown = self.table.drop(columns="file_loc").head(_ROWS_SHOWN)
+        lines = [f"of {self.looked_at:,} galaxies{how}:", ""]
+        lines.append(shown.to_string(index=False, float_format=lambda number: f"{number:.4f}"))
+        if len(shown) < len(self.table):
+            lines.append(f"and {len(self.table) - len(shown):,} more")
+        if self.save_loc is None:
+            return "\n".join([*lines, "", "With --save-loc NAME.csv they become a table and a picture."])
+        lines += ["", f"the whole list: {self.save_loc}"]
+        if self.picture is not None:
+            lines.append(f"a picture: {self.picture}")
+        return "\n".join(lines)
 
 
 def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar") -> SimilarResult:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot import plots
+from zoobot.options.train import TrainOptions
 from zoobot.shared import defaults
 from zoobot.shared.augment import make_view
-from zoobot.shared.config import TrainOptions
 from zoobot.shared.counting_bar import duration, tell
 from zoobot.shared.errors import ImageError
 from zoobot.shared.galaxy_data import labels_of
@@ -23,8 +23,8 @@ from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTa
 from zoobot.shared.training.blocks import count_trainable_blocks
 
 if TYPE_CHECKING:
+    from zoobot.options.finetune import FinetuneOptions
     from zoobot.shared.augment import Augmentation
-    from zoobot.shared.config import FinetuneOptions
     from zoobot.shared.engine import Trainer
 
 __all__ = ["tell_what_starts"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.shared.errors import SchemaError
+from zoobot.shared.errors import SchemaError, ZoobotError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,13 +86,26 @@ def write_yaml(config: Mapping[str, Any], path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(
+    path: str | Path,
+    *,
+    what: str = "schema",
+    holds: str = "'name' and 'questions'",
+    error_class: type[ZoobotError] = SchemaError,
+) -> dict[str, Any]:
     """The plain values in a YAML file, every scalar as the text it was written with.
 
     YAML would else read the answers `yes`, `no` and `1` as True, False and a number.
 
+    Args:
+        path: The file.
+        what: What it should be, for messages.
+        holds: What it should hold, for messages.
+        error_class: What is raised.
+
     Raises:
-        SchemaError: If the file is missing, not UTF-8, not YAML, repeats a key, or is not a mapping.
+        SchemaError: If the file is missing, not UTF-8, not YAML, repeats a key, or is not a mapping; or the
+            class that was asked for.
     """
     import yaml
 
@@ -100,17 +113,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
         config = yaml.load(text, Loader=_loader())  # safe: it makes only str, list and dict
     except OSError as error:
-        msg = f"can't read the schema file {path}: {error.strerror}"
-        raise SchemaError(msg) from error
+        msg = f"can't read the {what} file {path}: {error.strerror}"
+        raise error_class(msg) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path} is not valid YAML: {error}"
-        raise SchemaError(msg) from error
+        raise error_class(msg) from error
     except RecursionError as error:
-        msg = f"{path} is nested too deeply to be a schema"
-        raise SchemaError(msg) from error
+        msg = f"{path} is nested too deeply to be a {what}"
+        raise error_class(msg) from error
     if not isinstance(config, dict):
-        msg = f"{path} must hold 'name' and 'questions', got {_shown(config)}"
-        raise SchemaError(msg)
+        msg = f"{path} must hold {holds}, got {_shown(config)}"
+        raise error_class(msg)
     return config
 
 

@@ -1,0 +1,66 @@
+"""Public modules go on working under the names that they had: an import of the old one gives the new one."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+__all__ = ["MOVED", "find_moved_modules"]
+
+#: Module or package as it was called → as it is called now.
+MOVED = {
+    "zoobot.shared.acquisition": "zoobot.choosing.acquisition",
+    "zoobot.shared.certainty": "zoobot.certainty",
+    "zoobot.shared.choosing": "zoobot.choosing",
+    "zoobot.shared.config": "zoobot.options",
+    "zoobot.shared.explorer": "zoobot.explorer",
+    "zoobot.shared.options": "zoobot.options",
+    "zoobot.shared.plots": "zoobot.plots",
+    "zoobot.shared.rating": "zoobot.rating",
+    "zoobot.shared.similarity": "zoobot.similarity",
+    "zoobot.shared.simulate": "zoobot.simulate",
+    "zoobot.shared.training.galaxy_data": "zoobot.shared.galaxy_data",
+}
+
+
+def find_moved_modules() -> None:
+    """Let imports find what has moved; called once, when Zoobot is imported."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        old = next((old for old in MOVED if fullname == old or fullname.startswith(f"{old}.")), None)
+        if old is None:
+            return None
+        return ModuleSpec(fullname, _Loader(MOVED[old] + fullname[len(old) :]))
+
+
+class _Loader(Loader):
+    """Gives the module that is there, once, under its new name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module by its new name."""
+        warnings.warn(f"{spec.name} is {self.name} now", DeprecationWarning, stacklevel=2)
+        module = import_module(self.name)
+        self.own: dict[str, Any] = {name: getattr(module, name, None) for name in ("__spec__", "__loader__")}
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run; what importing it by the old name wrote over is given back."""
+        for name, value in self.own.items():
+            setattr(module, name, value)

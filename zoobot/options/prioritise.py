@@ -1,0 +1,129 @@
+"""The options of `zoobot prioritise`, and its words on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from typing import ClassVar, Literal
+
+from zoobot.options.command import Command
+from zoobot.options.groups import CatalogOptions, EngineOptions, ReadingOptions, TurnOptions
+from zoobot.shared import defaults
+from zoobot.shared.settings import Options, refuse, setting
+
+__all__ = ["COMMAND", "ChoosingOptions", "PrioritiseOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoosingOptions(Options):
+    """Which galaxies are worth their labels."""
+
+    title: ClassVar[str] = "Choice"
+
+    n: int = setting(500, "most galaxies to list", at_least=1)
+    score: Literal["bald", "variance", "entropy", "margin", "least-confidence", "random"] | None = setting(
+        None,
+        "what a label is worth; bald: what it tells of which member is right (variance: the same for "
+        "numbers); entropy, margin, least-confidence: how open it is; without a word bald, or variance",
+    )
+    diversity: Literal["kmeans++", "kcentre", "none"] | None = setting(
+        None,
+        "keep the galaxies apart by their features, so that no batch is one galaxy fifty times; without a "
+        "word kmeans++ where there is a model to encode them, else none",
+    )
+    questions: tuple[str, ...] | None = setting(
+        None, "only these questions (or labels, or targets) count; without it, all", metavar="NAME"
+    )
+    volunteers: int = setting(
+        defaults.VOLUNTEERS, "tree: people whose votes on a question are foreseen", at_least=1
+    )
+    n_samples: int | None = setting(
+        None,
+        f"dropout samples of each model; without it {defaults.ACQUISITION_SAMPLES}, or 1 of an ensemble",
+        at_least=1,
+    )
+    ensemble: tuple[str, ...] = setting(
+        (), "further models of the same task, which may disagree with the first", metavar="MODEL"
+    )
+    predictions: str | None = setting(
+        None,
+        "a table of `zoobot predict` with samples or of an ensemble: nothing is predicted anew",
+        metavar="FILE",
+    )
+    exclude: str | None = setting(
+        None,
+        "table of galaxies that are labelled already, by their ids; the list keeps away from them",
+        metavar="FILE",
+    )
+    cost_col: str | None = setting(
+        None, "column of what each label costs: score per cost decides", metavar="COLUMN"
+    )
+    budget: float | None = setting(
+        None, "most that all labels may cost together; without --cost-col each costs 1", above=0
+    )
+    select: str | None = setting(
+        None, "only galaxies whose column holds a value, e.g. split=new", metavar="COLUMN=VALUE"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrioritiseOptions(EngineOptions, ChoosingOptions, TurnOptions, ReadingOptions, CatalogOptions):
+    """Everything that `zoobot prioritise` can be told."""
+
+    title: ClassVar[str] = "Model and list"
+
+    checkpoint: str | None = setting(
+        None,
+        "a trained model: the checkpoint folder, or the run's folder; with --predictions it is needed only "
+        "to keep galaxies apart",
+        metavar="MODEL",
+    )
+    save_loc: str = setting(
+        MISSING, "the list to write: .csv to look at, .json for a platform of volunteers", metavar="FILE"
+    )
+    picture: bool = setting(True, "also draw the first galaxies, beside the list as NAME.png")
+    overwrite: bool = setting(False, "replace the list if it exists")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.checkpoint is None and self.predictions is None:
+            refuse("give a trained model (--checkpoint), or what one predicted (--predictions)")
+        if self.checkpoint is None and self.diversity not in (None, "none"):
+            refuse(f"--diversity {self.diversity} needs a model to encode galaxies: give its checkpoint too")
+        if self.predictions is not None and (self.ensemble or self.n_samples):
+            refuse("--ensemble and --n-samples are for predicting anew: leave them out with --predictions")
+
+
+COMMAND = Command(
+    name="prioritise",
+    group="choose",
+    meaning="list the galaxies that people should label next, and why",
+    options=PrioritiseOptions,
+    description="""\
+Which galaxies should people label next? Those whose labels would teach a model most, and that differ from
+each other and from what is labelled already.
+
+The list has a row for each galaxy, the first first: rank, id_str, file_loc, score, reason (the question, or
+the classes, that matter most), expected (what the model expects there), distance (to the nearest galaxy
+chosen before or labelled, by the encoder's features), cost. As .json it has the same as `subjects` for a
+platform of volunteers, with the `questions` that are worth asking.
+""",
+    epilog="""\
+examples:
+  zoobot prioritise results/gz2 --catalog new.csv --n 500 --save-loc next.csv
+  not those that are labelled already, and as JSON for a platform
+    zoobot prioritise results/gz2 --catalog new.csv --exclude votes.csv --save-loc next.json
+  one question alone counts
+    zoobot prioritise zoobot-mini --catalog new.csv --questions bar-gz2 --save-loc next.csv
+  several models that may disagree; people are paid by the minute
+    zoobot prioritise results/a --ensemble results/b --catalog new.csv --cost-col minutes --save-loc next.csv
+  from predictions that are there already (dropout samples, or an ensemble's)
+    zoobot predict results/rings --n-samples 20 --catalog new.csv --save-loc samples.parquet
+    zoobot prioritise --predictions samples.parquet --catalog new.csv --save-loc next.csv
+
+The loop goes round: people label the list, their labels join your table, and `zoobot finetune` learns from
+all of them.
+What each way of choosing saves on labels that you have: `zoobot loop --simulate`.
+""",
+    usage="zoobot prioritise CHECKPOINT --catalog FILE --save-loc FILE [options]",
+    place=("checkpoint", "CHECKPOINT"),
+)

@@ -1,0 +1,48 @@
+"""What results say of themselves when a command has ended: lines that several of them share."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from zoobot.shared.engine import DEFAULT_ENGINE
+from zoobot.shared.settings import spoken
+
+__all__ = ["backend_words", "failure_lines", "missing_lines", "quoted", "table_failure_lines"]
+
+
+def quoted(place: object) -> str:
+    """A place as it can be pasted into a shell."""
+    return shlex.quote(str(place))
+
+
+def backend_words(backend: str) -> str:
+    """What a command that goes on with a run must add to work with the same engine: nothing by default."""
+    return "" if backend == DEFAULT_ENGINE else f" --backend {quoted(backend)}"
+
+
+def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list[str]:
+    """How many images failed, where they are listed, and the first; `count` if more than those given."""
+    if len(failures) == 0:
+        return []
+    first = failures.iloc[0]
+    number = len(failures) if count is None else count
+    start = (
+        f"{number:,} {'image' if number == 1 else 'images'} could not be read, listed in {path}; the first:"
+    )
+    return [f"{start} {first.file_loc}: {spoken(first.reason)}"]
+
+
+def table_failure_lines(result: Any) -> list[str]:
+    """The images that failed on the way to a table, or to a folder of parts, which lists them elsewhere."""
+    place = result.save_loc
+    listed = place / "_failures" if place.is_dir() else place.with_suffix(".failures.csv")
+    return failure_lines(result.failures, listed, count=result.failed)
+
+
+def missing_lines(folder: Path, parts: int) -> list[str]:
+    """How many parts a folder still lacks, if any, and how to look."""
+    if not parts:
+        return []
+    return [f"{parts:,} parts are still missing; how far is it?", f"  zoobot status {quoted(folder)}"]

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zoobot.shared import defaults
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs import galaxy_ids
-from zoobot.shared.catalogs import rows as catalog_rows
 from zoobot.shared.catalogs.galaxy_ids import IdHashes, hash_ids
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError
@@ -28,7 +28,7 @@ def table():
 @pytest.fixture(params=[1, 4, 7, 100], autouse=True)
 def rows_at_once(request, monkeypatch):
     """Parts must not depend on how many rows are read at once."""
-    monkeypatch.setattr(catalog_rows, "_ROWS_AT_ONCE", request.param)
+    monkeypatch.setattr(defaults, "ROWS_AT_ONCE", request.param)
     return request.param
 
 

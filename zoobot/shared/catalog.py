@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +12,7 @@ import pandas as pd
 from zoobot.shared.catalogs import galaxy_files, galaxy_ids
 from zoobot.shared.catalogs.catalog import Catalog, as_columns, check_columns
 from zoobot.shared.catalogs.cutouts import describe_place
-from zoobot.shared.catalogs.image_folders import IMAGE_ENDINGS, PassedOver, id_of_image, image_names
+from zoobot.shared.catalogs.image_folders import FolderRows
 from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.splits import split_catalog
@@ -36,8 +35,6 @@ __all__ = [
     "read_catalog",
     "split_catalog",
 ]
-
-logger = logging.getLogger(__name__)
 
 CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
 
@@ -145,19 +142,8 @@ def _read_source(
                 f"the files of bands are named by the columns {list(files)} of a table, got the folder {path}"
             )
             raise CatalogError(msg)
-        return _list_images(path, id_col, files[0]), str(source), path.absolute(), True
+        return FolderRows(path, (id_col, files[0])).read_table(), str(source), path.absolute(), True
     return read_table(path, text_cols=(id_col, *files)), str(source), path.absolute().parent, False
-
-
-def _list_images(folder: Path, id_col: str, file_col: str) -> pd.DataFrame:
-    passed_over = PassedOver(f"the folder {str(folder)!r}")
-    names = list(image_names(str(folder), passed_over))
-    if not names:
-        there = f"; what it holds: {passed_over}" if passed_over.kinds else ""
-        msg = f"the folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)}){there}"
-        raise CatalogError(msg)
-    passed_over.tell(logger)
-    return pd.DataFrame({id_col: [id_of_image(name) for name in names], file_col: names})
 
 
 def _with_label_cols(catalog: Catalog, columns: tuple[str, ...]) -> Catalog:

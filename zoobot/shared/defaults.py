@@ -56,6 +56,9 @@ VALUES_IN_ANY_FILE = 2**24
 MAX_PACKING = 200
 MAX_TIFF_PAGES = 1000
 
+# Rows of a catalog that are read together
+ROWS_AT_ONCE = 65_536
+
 # Members of archives whose places are kept in memory, in each process: about 1 GB
 INDEXED_MEMBERS = 5_000_000
 

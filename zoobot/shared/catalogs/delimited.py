@@ -19,13 +19,23 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
+from zoobot.shared import defaults
+from zoobot.shared.catalogs.rows import RowChunk, Wanted, as_vectors
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.files.table_checks import has_compression, refuse_bombs, room_for_packed
+from zoobot.shared.files.table_checks import (
+    has_compression,
+    readable,
+    refuse_bombs,
+    refuse_repeated_columns,
+    room_for_packed,
+)
 
-__all__ = ["DELIMITED_SUFFIXES", "Delimited", "open_text", "open_unpacked"]
+__all__ = ["DELIMITED_SUFFIXES", "Delimited", "DelimitedRows", "open_text", "open_unpacked"]
 
 logger = logging.getLogger("zoobot")
 
@@ -33,6 +43,7 @@ _ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".ecsv")
 _PACKINGS = ("", ".gz", ".bz2", ".zst")
 DELIMITED_SUFFIXES = tuple(f"{ending}{packing}" for ending in _ENDINGS for packing in _PACKINGS)
 
+_CELLS_AT_ONCE = 2**22
 _MOST_IN_CELL = 2**20
 _MOST_IN_ROW = 2**24
 _MOST_IN_CHUNK = 2**23
@@ -337,3 +348,40 @@ def _is_header(commented: Sequence[str], first: Sequence[str]) -> bool:
 
 def _is_rule(row: Sequence[str]) -> bool:
     return all(_DASHES.fullmatch(cell) for cell in row)
+
+
+class DelimitedRows:
+    """A file of delimited text; every cell is text, and missing only where it is empty.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with readable(path):
+            self._file = Delimited(path)
+        refuse_repeated_columns(self._file.names, str(path))
+        self.texts = self._file.texts
+        self.left_out = as_vectors(self._file.vectors)
+        self.names: Sequence[str] = [name for name in self._file.names if name not in self.left_out]
+
+    def cells(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Sequence[str]]]]:
+        """The number of the first row, and the cells of each column, of some rows at a time."""
+        most = max(1, min(defaults.ROWS_AT_ONCE, _CELLS_AT_ONCE // max(1, len(columns))))
+        with readable(self._path):
+            yield from self._file.chunks(columns, most)
+
+    def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
+        """The rows that are wanted."""
+        for first, cells in self.cells(columns):
+            if wanted(first, first + len(cells[0])):
+                named = zip(columns, cells, strict=True)
+                yield RowChunk(first, [pd.Series(_known(texts), name=name) for name, texts in named])
+
+
+def _known(cells: Sequence[str]) -> np.ndarray:
+    """Cells as an array of texts, None where nothing stands."""
+    array = np.empty(len(cells), dtype=object)
+    array[:] = [unguarded(cell) if cell else None for cell in cells]
+    return array

@@ -11,12 +11,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
+import pandas as pd
+
+from zoobot.shared import defaults
+from zoobot.shared.catalogs.rows import RowChunk, Wanted
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.pixels.locations import split_location
 
+logger = logging.getLogger("zoobot")
+
 __all__ = [
     "IMAGE_ENDINGS",
+    "FolderRows",
     "PassedOver",
     "id_of_image",
     "image_ids",
@@ -195,3 +204,56 @@ def image_names(folder: str, passed_over: PassedOver | None = None) -> Iterator[
             yield name
         elif passed_over is not None:
             passed_over.add(name)
+
+
+class FolderRows:
+    """The images in a folder, and in folders below, as rows of ids and names.
+
+    Args:
+        folder: The folder.
+        columns: What the column of ids is called, and that of names.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self._folder, self._id_col = folder, columns[0]
+        self.left_out: dict[str, str] = {}
+        self.names: Sequence[str] = list(dict.fromkeys(columns))
+        self._is_told = False
+
+    def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
+        """The rows that are wanted."""
+        passed_over = PassedOver(f"the folder {str(self._folder)!r}")
+        names = image_names(os.fspath(self._folder), passed_over)
+        first = 0
+        while chunk := list(islice(names, defaults.ROWS_AT_ONCE)):
+            if wanted(first, first + len(chunk)):
+                table = self._table(chunk)
+                yield RowChunk(first, [table[column] for column in columns])
+            first += len(chunk)
+        self._tell(passed_over)
+
+    def read_table(self) -> pd.DataFrame:
+        """All rows.
+
+        Raises:
+            CatalogError: If there are none.
+        """
+        passed_over = PassedOver(f"the folder {str(self._folder)!r}")
+        names = list(image_names(os.fspath(self._folder), passed_over))
+        if not names:
+            there = f"; what it holds: {passed_over}" if passed_over.kinds else ""
+            msg = f"the folder {self._folder} holds no images ({', '.join(IMAGE_ENDINGS)}){there}"
+            raise CatalogError(msg)
+        self._tell(passed_over)
+        return self._table(names)
+
+    def _table(self, names: list[str]) -> pd.DataFrame:
+        ids = [id_of_image(name) for name in names]
+        columns = {column: ids if column == self._id_col else names for column in self.names}
+        return pd.DataFrame(columns, dtype=object)
+
+    def _tell(self, passed_over: PassedOver) -> None:
+        """Once, for the folder may be gone through several times."""
+        if not self._is_told:
+            passed_over.tell(logger)
+        self._is_told = True

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import pandas as pd
 
+from zoobot.shared import defaults
 from zoobot.shared.catalogs.image_folders import (
     IMAGE_ENDINGS,
     PassedOver,
@@ -32,8 +33,6 @@ __all__ = ["Listed", "ListedMembers", "ListedRows", "OpenListed", "open_listing"
 # The galaxies of many archives as rows of one table, read a few at a time.
 
 logger = logging.getLogger(__name__)
-
-_ROWS_AT_ONCE = 65_536
 
 
 class Listed(Protocol):
@@ -80,8 +79,8 @@ class ListedRows:
         passed_over = PassedOver(self._name)
         for open_archive in self._archives:
             archive = open_archive(passed_over)
-            for start in range(0, len(archive), _ROWS_AT_ONCE):
-                stop = min(start + _ROWS_AT_ONCE, len(archive))
+            for start in range(0, len(archive), defaults.ROWS_AT_ONCE):
+                stop = min(start + defaults.ROWS_AT_ONCE, len(archive))
                 if wanted(first + start, first + stop):
                     table = self._read_part(archive, columns, slice(start, stop))
                     yield RowChunk(first + start, [table[name] for name in columns])

@@ -1,7 +1,9 @@
-"""Tables from disk as DataFrames, in any format that `rows` reads, with ids kept to the last digit."""
+"""Tables from disk in any format, as rows or as DataFrames, with ids kept to the last digit."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +12,24 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from zoobot.shared.catalogs.rows import TABLE_SUFFIXES, DelimitedRows, TableRows, open_table
+from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, DelimitedRows
+from zoobot.shared.catalogs.fits_tables import FitsRows
+from zoobot.shared.catalogs.image_folders import FolderRows, is_image_name
+from zoobot.shared.catalogs.parquet_tables import ParquetRows, parquet_files
+from zoobot.shared.catalogs.rows import Rows, TableRows
+from zoobot.shared.catalogs.votables import read_votable
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.files.table_checks import LEFT_OUT, refuse_repeated_columns
+from zoobot.shared.files.table_checks import LEFT_OUT, readable, refuse_repeated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TABLE_SUFFIXES", "read_table", "refuse_repeated_columns"]
+__all__ = ["TABLE_SUFFIXES", "open_rows", "open_table", "read_table"]
+
+_FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
+_VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")
+TABLE_SUFFIXES = (*DELIMITED_SUFFIXES, ".parquet", *_FITS_SUFFIXES, *_VOTABLE_SUFFIXES)
 
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -32,6 +43,63 @@ _TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": Fa
 _TRIED = 1000
 #: As many as a spreadsheet has: to find out what a column holds takes a while, however few its rows are.
 _MOST_COLUMNS = 2**14
+
+
+def open_rows(path: Path, *, folder_columns: Sequence[str]) -> Rows:
+    """What reads a file or folder: a table of any format, a folder of Parquet files or of images.
+
+    Args:
+        path: The file or folder.
+        folder_columns: What the columns of a folder of images are called: ids, and the images' names.
+
+    Raises:
+        CatalogError: If it is absent, empty, or of no format that we know.
+    """
+    if not path.is_dir():
+        return open_table(path)
+    parquet = parquet_files(path)
+    if parquet and any(is_image_name(entry.name) for entry in os.scandir(path)):
+        msg = f"the folder {str(path)!r} holds images and Parquet files; which are the catalog? Part them"
+        raise CatalogError(msg)
+    return ParquetRows(parquet) if parquet else FolderRows(path, folder_columns)
+
+
+def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows:
+    """What reads a table in a file, its format taken from the suffix.
+
+    VOTable is XML, of which a part can't be read alone: it is read whole.
+
+    Raises:
+        CatalogError: If it is absent, damaged, repeats a column, or is of no format that we know.
+        MissingPackageError: If the package that reads this format is not installed.
+    """
+    name = path.name.lower()
+    if not name.endswith(TABLE_SUFFIXES):
+        absent = "" if path.exists() else ", which does not exist; a folder of images would do, too"
+        msg = f"the name of a table must end in one of {list(TABLE_SUFFIXES)}, got {str(path)!r}{absent}"
+        raise CatalogError(msg)
+    if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "does not exist"
+        msg = f"the table {str(path)!r} {reason}; expected a file{_only_local(path)}"
+        raise CatalogError(msg)
+    if name.endswith(DELIMITED_SUFFIXES):
+        return DelimitedRows(path)
+    if name.endswith(".parquet"):
+        return ParquetRows([path])
+    if name.endswith(_FITS_SUFFIXES):
+        return FitsRows(path)
+    with readable(path):
+        table = read_votable(path)
+    refuse_repeated_columns(list(table.columns), str(path))
+    return TableRows(table)
+
+
+def _only_local(path: Path) -> str:
+    start = (path.parts or ("",))[0]
+    if re.match(r"[A-Za-z]:(\\|$)", start):
+        return "; its name is a path of Windows, which this machine does not know" if os.name != "nt" else ""
+    is_address = ":" in start
+    return " on this machine: nothing is fetched, so download it first" if is_address else ""
 
 
 def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFrame:

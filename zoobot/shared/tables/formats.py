@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.delimited import Delimited, open_text
-from zoobot.shared.catalogs.rows import FitsRows
+from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.files.spreadsheets import guarded, unguarded_column
 from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated

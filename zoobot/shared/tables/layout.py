@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from zoobot.shared.catalogs.rows import ParquetRows
+from zoobot.shared.catalogs.parquet_tables import ParquetRows
 from zoobot.shared.errors import PredictionsError
 
 __all__ = [

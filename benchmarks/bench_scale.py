@@ -177,7 +177,7 @@ def run_and_kill(
         process.communicate()
         parts.append(count_parts(save_loc))
         while_starting += parts[-1] == before
-        left_over += sum(1 for path in save_loc.rglob(".*.partial"))
+        left_over += sum(1 for path in save_loc.rglob(".*.draft"))
     finish(start(command, save_loc))
     return {
         "parts_after_each_kill": parts,

@@ -18,7 +18,7 @@ from zoobot.shared.checkpoint import (
     read_config,
     write_checkpoint,
 )
-from zoobot.shared.errors import CheckpointError, EncoderError
+from zoobot.shared.errors import CheckpointError, EncoderError, WriteError
 from zoobot.shared.files.tensors import LARGEST_HEADER, read_tensors
 from zoobot.shared.models.encoder_source import source_from_folder
 from zoobot.shared.models.neutral import read_whole_model
@@ -120,10 +120,10 @@ def test_a_write_that_fails_leaves_the_older_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint_module, "write_tensors", full_disk)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         write_checkpoint(folder, make_checkpoint(training={"best_epoch": 9}))
     assert read_checkpoint(folder).training == {"best_epoch": 3}
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         write_checkpoint(tmp_path / "new", make_checkpoint())
     assert os.listdir(tmp_path) == ["c"]
 
@@ -138,7 +138,7 @@ def test_a_move_that_fails_puts_the_older_checkpoint_back(tmp_path, monkeypatch)
         return rename(path, target)
 
     monkeypatch.setattr(checkpoint_module.Path, "rename", refuse_drafts)
-    with pytest.raises(CheckpointError, match="Permission denied"):
+    with pytest.raises(WriteError, match="Permission denied"):
         write_checkpoint(folder, make_checkpoint(training={"best_epoch": 9}))
     assert read_checkpoint(folder).training == {"best_epoch": 3}
     assert os.listdir(tmp_path) == ["c"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.files.whole import partial_name
+from zoobot.shared.files.whole import draft_name
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables import manifest as module
 from zoobot.shared.tables.manifest import Manifest, claim_folder, read_manifest
@@ -118,7 +118,7 @@ def test_a_manifest_in_the_making_is_waited_for_a_little(folder, monkeypatch):
 
 def test_only_what_the_dead_have_left_is_cleaned(folder, left_by_the_dead):
     left_by_the_dead(folder.part(0), ".partial").touch()
-    lives = partial_name(folder.part(1))
+    lives = draft_name(folder.part(1))
     elsewhere = left_by_the_dead(folder.part(2), ".partial", host="elsewhere")
     long_ago = left_by_the_dead(folder.part(3), ".partial", host="elsewhere")
     before = left_by_the_dead(folder.part(4), ".partial", pid=os.getpid())  # as in a container begun anew

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError
+from zoobot.shared.errors import MissingPackageError, NonFiniteError, PredictionsError, WriteError
 from zoobot.shared.files import whole as whole_files
 from zoobot.shared.files.spreadsheets import guarded
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
@@ -136,7 +136,7 @@ def test_many_batches_flow_to_disk_while_memory_stays_small(tmp_path, monkeypatc
                 [f"g{i}" for i in range(start, start + 7)], np.arange(2 * start, 2 * start + 14).reshape(7, 2)
             )
             assert sum(len(batch[0]) for batch in writer._waiting) < 107
-        partial = [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
+        partial = [name for name in os.listdir(tmp_path) if name.endswith(".draft")]
         assert len(partial) == 1
         assert not path.exists()
     table = read_predictions(path)
@@ -237,7 +237,7 @@ def test_a_full_disk_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch, su
 
     monkeypatch.setattr(whole_files, "sync", fail)
     with (
-        pytest.raises(PredictionsError, match="No space left"),
+        pytest.raises(WriteError, match="No space left"),
         PredictionWriter(tmp_path / f"p{suffix}", ["a"]) as writer,
     ):
         writer.write(["x"], np.ones((1, 1)))
@@ -404,7 +404,7 @@ def test_predictions_in_memory_need_no_file():
 def test_a_disk_that_fills_up_leaves_the_older_table_and_nothing_half_written(tmp_path, ending):
     script = f"""
 import resource, signal, numpy as np
-from zoobot.shared.errors import PredictionsError
+from zoobot.shared.errors import WriteError
 from zoobot.shared.tables.writer import PredictionWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
@@ -413,7 +413,7 @@ try:
         for batch in range(30):
             ids = [f"g{{batch}}-{{k}}" for k in range(1000)]
             writer.write(ids, np.random.default_rng(batch).normal(size=(1000, 2)))
-except PredictionsError as error:
+except WriteError as error:
     print(error)
 """
     (tmp_path / f"table.{ending}").write_text("older")

@@ -19,7 +19,7 @@ FULL = """
     from pathlib import Path
     import numpy as np
     from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-    from zoobot.shared.errors import CheckpointError, WriteError
+    from zoobot.shared.errors import WriteError
     from zoobot.shared.files.whole import replacing, write_safely
     from zoobot.shared.files.tensors import write_tensors
     from zoobot.shared.training.epochs import EpochLog
@@ -39,7 +39,7 @@ FULL = """
         (lambda: write_safely(folder / "run.json", "x" * 30_000), WriteError),
         (lambda: EpochLog(folder / "metrics.csv").append({"epoch": 1, "x" * 30_000: 0.5}), WriteError),
         (tensors, WriteError),
-        (checkpoint, CheckpointError),
+        (checkpoint, WriteError),
     ):
         try:
             write()

@@ -22,7 +22,6 @@ import logging
 import math
 import platform
 import reprlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ import numpy as np
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import as_plain, read_tensors, write_tensors
 from zoobot.shared.files.torch_pickle import read_torch_pickle
-from zoobot.shared.files.whole import abandoned, clear_abandoned, owned_name, sync
+from zoobot.shared.files.whole import abandoned, replacing_folder
 from zoobot.shared.training.taught import GALAXIES_FILE, TaughtBy
 
 __all__ = [
@@ -131,7 +130,8 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
         checkpoint: What to write.
 
     Raises:
-        CheckpointError: If the folder holds other files, or a value can't be written.
+        CheckpointError: If the folder holds other files, or a value is not JSON-ready.
+        WriteError: If it can't be written, such as on a full disk; an older one stays.
 
     Example:
         >>> folder = write_checkpoint("results/rings/checkpoint", checkpoint)  # doctest: +SKIP
@@ -139,34 +139,13 @@ def write_checkpoint(folder: str | Path, checkpoint: NeutralCheckpoint) -> Path:
     folder = Path(folder).expanduser().absolute()
     refuse_other_content(folder)
     text = _to_json(checkpoint.to_config(), folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(folder.parent, glob.escape(folder.name), endings=(".draft",))
-        draft = owned_name(folder, ".draft")
-        draft.mkdir()
-    except OSError as error:
-        msg = f"can't write a checkpoint in {folder.parent}: {error}"
-        raise CheckpointError(msg) from error
-    try:
+    with replacing_folder(folder) as draft:
         (draft / CONFIG_FILE).write_text(text, encoding="utf-8")
         write_tensors(draft / ENCODER_FILE, checkpoint.encoder)
         if checkpoint.head is not None:
             write_tensors(draft / HEAD_FILE, checkpoint.head_tensors)
         if checkpoint.taught_by is not None:
             write_tensors(draft / GALAXIES_FILE, checkpoint.taught_by.to_tensors())
-        for path in (*draft.iterdir(), draft):
-            sync(path)
-        _move_into_place(draft, folder)
-        sync(folder.parent)
-        clear_abandoned(folder.parent, glob.escape(folder.name))
-    except OSError as error:
-        kept = "; the older one is kept" if folder.exists() else ""
-        msg = (
-            f"can't write the checkpoint {folder}: {error}{kept}. See to the disk's free space and your quota"
-        )
-        raise CheckpointError(msg) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
@@ -358,20 +337,6 @@ def refuse_other_content(folder: Path) -> None:
     if others:
         msg = f"{folder} holds other files ({', '.join(others[:5])}); give the checkpoint a folder of its own"
         raise CheckpointError(msg)
-
-
-def _move_into_place(draft: Path, folder: Path) -> None:
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    older = owned_name(folder, ".older")
-    folder.rename(older)
-    try:
-        draft.rename(folder)
-    except OSError:
-        older.rename(folder)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def _versions() -> dict[str, str]:

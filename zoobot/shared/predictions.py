@@ -15,7 +15,8 @@ from pyarrow import parquet
 
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
-from zoobot.shared.tables.formats import PARQUET, find_format
+from zoobot.shared.tables.formats import find_format
+from zoobot.shared.tables.layout import PARQUET
 from zoobot.shared.tables.manifest import Manifest, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, intact
 

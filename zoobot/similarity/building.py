@@ -8,11 +8,9 @@ index.json               of which table it is, written last
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from zoobot.shared.errors import PredictionsError, WriteError
+from zoobot.shared.errors import PredictionsError
 from zoobot.shared.features.projections import Projection, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks
-from zoobot.shared.files.whole import clear_abandoned, owned_name, sync
+from zoobot.shared.files.whole import replacing_folder
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
 
@@ -101,25 +99,13 @@ def build(features: str | Path, folder: Path, *, components: int | None, dtype: 
     pieces = (values for _, values in read_feature_chunks(features))
     # On real galaxies neither standardised nor whitened features found more of a kind: bench_similar.py
     projection = fit_projection(pieces, components=components, standardise=False, origin=origin)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(folder.parent, glob.escape(folder.name))
-        draft = owned_name(folder, ".draft")
-        draft.mkdir()
-        try:
-            _write_vectors(features, draft, projection, dtype)
-            projection.save(draft / PROJECTION_FILE)
-            facts = {"format": FORMAT, "features": before, "galaxies": projection.galaxies, "origin": origin}
-            (draft / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-            if fingerprint(features) != before:
-                raise _changed(features)
-            _publish(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        msg = f"can't write the index {folder}: {error.strerror or error}; see to the disk's free space, or "
-        msg += "copy the features to a folder of yours"
-        raise WriteError(msg) from error
+    with replacing_folder(folder) as draft:
+        _write_vectors(features, draft, projection, dtype)
+        projection.save(draft / PROJECTION_FILE)
+        facts = {"format": FORMAT, "features": before, "galaxies": projection.galaxies, "origin": origin}
+        (draft / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        if fingerprint(features) != before:
+            raise _changed(features)
 
 
 def _changed(features: str | Path) -> PredictionsError:
@@ -160,13 +146,3 @@ def _numbered(features: str | Path) -> Iterator[tuple[int, list[str], Any]]:
     for ids, values in read_feature_chunks(features):
         yield start, ids, values
         start += len(ids)
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    for path in (*draft.iterdir(), draft):
-        sync(path)
-    old = owned_name(folder, ".older")
-    if folder.exists():
-        folder.replace(old)
-    draft.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)

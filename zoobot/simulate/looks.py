@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,94 +59,42 @@ class Look:
     black: float
 
 
+#: What differs between the surveys, a column for each.
+_SURVEYS: dict[str, tuple[Any, ...]] = {
+    "name": ("decals", "sdss", "hst", "euclid"),
+    "bands": (("g", "r", "z"), ("g", "r", "i"), ("V", "I", "J"), ("I", "I", "I")),
+    "median_radius_arcsec": (7.0, 4.6, 0.8, 1.6),
+    "frame_in_radii": (8.7, 8.7, 8.7, 8.7),
+    "native_pixel_arcsec": (0.262, 0.396, 0.03, 0.1),
+    "psf_fwhm_arcsec": ((1.35, 1.2, 1.1), (1.45, 1.35, 1.3), (0.085, 0.09, 0.1), (0.17, 0.17, 0.17)),
+    "psf_wings": (0.2, 0.2, 0.25, 0.2),
+    "sky_noise": (
+        (0.003, 0.005, 0.015),
+        (0.016, 0.02, 0.032),
+        (0.00012, 0.00014, 0.00022),
+        (0.0009, 0.0009, 0.0009),
+    ),
+    "gain": (
+        (9000.0, 7000.0, 3500.0),
+        (200.0, 200.0, 150.0),
+        (400000.0, 400000.0, 300000.0),
+        (150000.0, 150000.0, 150000.0),
+    ),
+    "faintest_magnitude": (22.8, 21.6, 26.5, 25.0),
+    "stars_per_arcmin2": (2.4, 2.0, 4.0, 4.0),
+    "galaxies_per_arcmin2": (7.0, 3.0, 130.0, 60.0),
+    "dimming": (0.0, -0.15, 1.0, 0.6),
+    "spikes_deg": (0.0, 45.0, 45.0, 30.0),
+    "band_scale": ((1.7, 1.0, 0.635), (1.5, 1.0, 0.72), (1.6, 1.0, 0.68), (1.0, 1.0, 1.0)),
+    "softening": (0.022, 0.14, 0.00022, 0.0028),
+    "white": (110.0, 40.0, 130.0, 110.0),
+    "saturation": (0.65, 1.35, 1.0, 0.0),
+    "black": (0.067, 0.014, 0.03, 0.05),
+}
+
 LOOKS: dict[str, Look] = {
-    look.name: look
-    for look in (
-        Look(
-            name="decals",
-            bands=("g", "r", "z"),
-            median_radius_arcsec=7.0,
-            frame_in_radii=8.7,
-            native_pixel_arcsec=0.262,
-            psf_fwhm_arcsec=(1.35, 1.2, 1.1),
-            psf_wings=0.2,
-            sky_noise=(0.003, 0.005, 0.015),
-            gain=(9000.0, 7000.0, 3500.0),
-            faintest_magnitude=22.8,
-            stars_per_arcmin2=2.4,
-            galaxies_per_arcmin2=7.0,
-            dimming=0.0,
-            spikes_deg=0.0,
-            band_scale=(1.7, 1.0, 0.635),
-            softening=0.022,
-            white=110.0,
-            saturation=0.65,
-            black=0.067,
-        ),
-        Look(
-            name="sdss",
-            bands=("g", "r", "i"),
-            median_radius_arcsec=4.6,
-            frame_in_radii=8.7,
-            native_pixel_arcsec=0.396,
-            psf_fwhm_arcsec=(1.45, 1.35, 1.3),
-            psf_wings=0.2,
-            sky_noise=(0.016, 0.020, 0.032),
-            gain=(200.0, 200.0, 150.0),
-            faintest_magnitude=21.6,
-            stars_per_arcmin2=2.0,
-            galaxies_per_arcmin2=3.0,
-            dimming=-0.15,
-            spikes_deg=45.0,
-            band_scale=(1.5, 1.0, 0.72),
-            softening=0.14,
-            white=40.0,
-            saturation=1.35,
-            black=0.014,
-        ),
-        Look(
-            name="hst",
-            bands=("V", "I", "J"),
-            median_radius_arcsec=0.8,
-            frame_in_radii=8.7,
-            native_pixel_arcsec=0.03,
-            psf_fwhm_arcsec=(0.085, 0.09, 0.1),
-            psf_wings=0.25,
-            sky_noise=(0.00012, 0.00014, 0.00022),
-            gain=(400000.0, 400000.0, 300000.0),
-            faintest_magnitude=26.5,
-            stars_per_arcmin2=4.0,
-            galaxies_per_arcmin2=130.0,
-            dimming=1.0,
-            spikes_deg=45.0,
-            band_scale=(1.6, 1.0, 0.68),
-            softening=0.00022,
-            white=130.0,
-            saturation=1.0,
-            black=0.03,
-        ),
-        Look(
-            name="euclid",
-            bands=("I", "I", "I"),
-            median_radius_arcsec=1.6,
-            frame_in_radii=8.7,
-            native_pixel_arcsec=0.1,
-            psf_fwhm_arcsec=(0.17, 0.17, 0.17),
-            psf_wings=0.2,
-            sky_noise=(0.0009, 0.0009, 0.0009),
-            gain=(150000.0, 150000.0, 150000.0),
-            faintest_magnitude=25.0,
-            stars_per_arcmin2=4.0,
-            galaxies_per_arcmin2=60.0,
-            dimming=0.6,
-            spikes_deg=30.0,
-            band_scale=(1.0, 1.0, 1.0),
-            softening=0.0028,
-            white=110.0,
-            saturation=0.0,
-            black=0.05,
-        ),
-    )
+    values[0]: Look(**dict(zip(_SURVEYS, values, strict=True)))
+    for values in zip(*_SURVEYS.values(), strict=True)
 }
 """The looks by name."""
 

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "PARTIAL_SUFFIX",
     "SESSION",
     "abandoned",
     "clear_abandoned",
+    "draft_name",
     "file_stems",
     "large_array",
     "owned_name",
     "owner_is_gone",
-    "partial_name",
     "publish",
     "replacing",
+    "replacing_folder",
     "saying_why",
     "sync",
     "this_host",
@@ -71,22 +71,65 @@ def replacing(path: str | Path) -> Iterator[Path]:
         WriteError: If it can't be written; the older file stays.
     """
     path = Path(path)
-    draft = owned_name(path, ".draft")
     with saying_why(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for left in abandoned(path.parent, f".{glob.escape(path.name)}.*.draft"):
-                left.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_abandoned(path.parent, glob.escape(path.name), endings=(".draft",))
+        with whole_file(path) as draft:
             yield draft
-            publish(draft, path)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """What `replacing` does, for whoever makes the folder, and says why, once for many files."""
+    draft = draft_name(path)
+    try:
+        yield draft
+        publish(draft, path)
+    finally:
+        with suppress(OSError):  # of which there was one already
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`; at the end it takes the place of `folder`, its files safe on the disk.
+
+    Raises:
+        WriteError: If it can't be written; the older folder stays.
+    """
+    draft = draft_name(folder)
+    with saying_why(folder):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            clear_abandoned(folder.parent, glob.escape(folder.name), endings=(".draft",))
+            draft.mkdir()
+            yield draft
+            for path in (*draft.iterdir(), draft):
+                sync(path)
+            _move_into_place(draft, folder)
+            sync(folder.parent)
+            clear_abandoned(folder.parent, glob.escape(folder.name))
         finally:
-            with suppress(OSError):  # of which there was one already
-                draft.unlink(missing_ok=True)
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _move_into_place(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    older = owned_name(folder, ".older")
+    folder.rename(older)
+    try:
+        draft.rename(folder)
+    except OSError:
+        older.rename(folder)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
 @contextmanager
 def saying_why(path: Path) -> Iterator[None]:
-    """Say which file could not be written, and why: a full disk, a quota, a lost drive.
+    """Say which file or folder could not be written, and why: a full disk, a quota, a lost drive.
 
     Raises:
         WriteError: If the system refuses.
@@ -96,9 +139,11 @@ def saying_why(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        kept = "; the older file is kept" if path.exists() else ""
-        reason = error.strerror or error
-        msg = f"can't write {path}: {reason}{kept}. See to the disk's free space and your quota, then go on"
+        kept = f"; the older {'folder' if path.is_dir() else 'file'} is kept" if path.exists() else ""
+        msg = (
+            f"can't write {path}: {error.strerror or error}{kept}. Nothing half-written is left; see to the "
+            "disk's free space and your quota, then give the same command again"
+        )
         raise WriteError(msg) from error
 
 
@@ -154,8 +199,6 @@ def file_stems(ids: Iterable[str]) -> list[str]:
     return stems
 
 
-PARTIAL_SUFFIX = ".partial"
-
 #: Tells this process from an earlier one of the same number, as containers have them.
 SESSION = uuid.uuid4().hex[:8]
 
@@ -178,9 +221,9 @@ def owned_name(path: Path, ending: str) -> Path:
     return path.with_name(f".{path.name}.{owner}{ending}")
 
 
-def partial_name(path: Path) -> Path:
-    """A name for a file that is not yet whole."""
-    return owned_name(path, PARTIAL_SUFFIX)
+def draft_name(path: Path) -> Path:
+    """A name for what is not yet whole."""
+    return owned_name(path, ".draft")
 
 
 def this_host() -> str:
@@ -239,14 +282,14 @@ def abandoned(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def clear_abandoned(
-    folder: Path, names: str = "*", *, endings: Sequence[str] = (".draft", PARTIAL_SUFFIX, ".older")
+    folder: Path, names: str = "*", *, endings: Sequence[str] = (".draft", ".partial", ".older")
 ) -> None:
     """Delete what killed processes left of certain files in a folder.
 
     Args:
         folder: The folder; it need not be there.
         names: Of the files they were to become, as a pattern.
-        endings: Which kinds of leftovers.
+        endings: Which kinds of leftovers; some were called ".partial" once.
     """
     for ending in endings:
         for path in list(abandoned(folder, f".{names}.*{ending}")):
@@ -269,17 +312,6 @@ def publish(partial: Path, path: Path) -> None:
     sync(partial)
     partial.replace(path)
     sync(path.parent)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """The name to write a file under; it gets its own name when the block ends well, and else is removed."""
-    partial = partial_name(path)
-    try:
-        yield partial
-        publish(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from zoobot.shared.catalogs.stream import CatalogPart, CatalogStream
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ImageError
 from zoobot.shared.files.spreadsheets import write_csv
-from zoobot.shared.files.whole import whole_file
+from zoobot.shared.files.whole import saying_why, whole_file
 from zoobot.shared.pixels.first_images import check_first_images, say_grey
 from zoobot.shared.predicting.batches import CatalogPrediction, FailureLimit
 from zoobot.shared.predicting.members import (
@@ -31,7 +31,7 @@ from zoobot.shared.predicting.members import (
 )
 from zoobot.shared.predictions import Parts, Predictions
 from zoobot.shared.tables.manifest import Manifest, claim_folder, decisive_versions
-from zoobot.shared.tables.part_folder import PartFolder, Shard, writing
+from zoobot.shared.tables.part_folder import PartFolder, Shard
 from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ def merge_parts(folder: str | Path, save_loc: str | Path, *, partial: bool = Fal
 
 def _merge_failures(parts: Parts, path: Path) -> tuple[Path | None, int]:
     failed = 0
-    with writing(path):
+    with saying_why(path):
         if not parts.count_failures():
             path.unlink(missing_ok=True)
             return None, 0
-        with whole_file(path) as partial:
+        with whole_file(path) as draft:
             for table in parts.read_failures():
-                write_csv(table, partial, mode="a", header=not failed)
+                write_csv(table, draft, mode="a", header=not failed)
                 failed += len(table)
     return path, failed
 

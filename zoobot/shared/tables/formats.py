@@ -23,8 +23,8 @@ from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for
 from zoobot.shared.imports import import_optional
 from zoobot.shared.tables.layout import (
     METADATA_KEY,
+    PARQUET,
     Format,
-    Parquet,
     TableLayout,
     from_json,
     refuse_half,
@@ -33,31 +33,18 @@ from zoobot.shared.tables.layout import (
     to_json,
 )
 
-__all__ = ["FORMATS", "PARQUET", "Csv", "Fits", "Hdf5", "find_format"]
+__all__ = ["FORMATS", "find_format"]
 
 
 # Prediction tables as CSV: without metadata, for a comment line would be no CSV any more.
 
-_ROWS_OF_A_TABLE = 1_048_576
 
-
-class Csv:
-    """The `Format`."""
-
-    def check_installed(self) -> None:
-        """CSV needs nothing."""
-
+class _Csv(Format):
     def create(self, path: Path, layout: TableLayout) -> _CsvFile:
-        """A new file without rows."""
         refuse_half(layout)
         return _CsvFile(path, layout)
 
-    def read_table(self, path: Path) -> pd.DataFrame:
-        """The rows of a file."""
-        return pd.concat(self.read_chunks(path, _ROWS_OF_A_TABLE), ignore_index=True)
-
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
-        """The rows of a file, so many at a time."""
         told = Delimited(path)
         if not told.is_plain:
             msg = "its first line must have the names of the columns: comment lines are for catalogs"
@@ -82,11 +69,6 @@ class Csv:
         ):
             for chunk in chunks:
                 yield chunk.assign(id_str=unguarded_column(chunk["id_str"]))
-
-    def read_metadata(self, path: Path) -> dict[str, Any]:
-        """Nothing."""
-        del path
-        return {}
 
 
 class _CsvFile:
@@ -122,30 +104,21 @@ def _as_text(row: np.ndarray) -> list[str]:
 _ROWS_IN_CHUNK = 1024
 
 
-class Hdf5:
-    """The `Format`."""
-
-    def check_installed(self) -> None:
-        """Nothing: h5py comes with every install."""
-
+class _Hdf5(Format):
     def create(self, path: Path, layout: TableLayout) -> _Hdf5File:
-        """A new file without rows."""
         refuse_half(layout)
         return _Hdf5File(path, layout)
 
     def read_table(self, path: Path) -> pd.DataFrame:
-        """The rows of a file."""
         with _open(path) as file:
             return _rows_of(file, slice(None))
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
-        """The rows of a file, so many at a time."""
         with _open(path) as file:
             for start in range(0, len(file["id_str"]), rows):
                 yield _rows_of(file, slice(start, start + rows))
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
-        """The metadata of a file."""
         with _open(path) as file:
             return from_json(file.attrs.get(METADATA_KEY, "{}"))
 
@@ -261,25 +234,16 @@ _ROWS_AT_ONCE = 16_384
 _OTHERS = "write .parquet, .csv or .hdf5"
 
 
-class Fits:
-    """The `Format`."""
-
+class _Fits(Format):
     def check_installed(self) -> None:
-        """Raise a MissingPackageError unless astropy is there."""
         import_optional("astropy.io.fits", needed_for="a .fits table", package="zoobot[fits]")
 
     def create(self, path: Path, layout: TableLayout) -> _FitsFile:
-        """A new file without rows."""
         refuse_half(layout)
         _check_columns(layout.header)
         return _FitsFile(path, layout)
 
-    def read_table(self, path: Path) -> pd.DataFrame:
-        """The rows of a file."""
-        return pd.concat(self.read_chunks(path, _ROWS_OF_A_TABLE), ignore_index=True)
-
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
-        """The rows of a file, so many at a time."""
         fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
         _ = FitsRows(path)  # which refuses what promises more than the file holds
         start, stop = 0, 1
@@ -296,7 +260,6 @@ class Fits:
                     yield table
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
-        """The metadata of a file."""
         fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
         metadata: dict[str, Any] = json.loads(fits.getheader(path, 1).get(_METADATA_KEY, "{}"))
         return metadata
@@ -306,7 +269,7 @@ class _FitsFile:
     def __init__(self, path: Path, layout: TableLayout) -> None:
         self._path, self._layout = path, layout
         self._waiting_path = path.with_name(f"{path.stem}.rows{path.suffix}")
-        self._waiting = Parquet().create(self._waiting_path, replace(layout, metadata={}))
+        self._waiting = PARQUET.create(self._waiting_path, replace(layout, metadata={}))
         self._rows, self._width, self._is_whole = 0, 1, True
 
     def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
@@ -342,7 +305,7 @@ class _FitsFile:
             header[_METADATA_KEY] = json.dumps(dict(self._layout.metadata))
         stream = fits.StreamingHDU(str(self._path), header)
         try:
-            for table in Parquet().read_chunks(self._waiting_path, _ROWS_AT_ONCE):
+            for table in PARQUET.read_chunks(self._waiting_path, _ROWS_AT_ONCE):
                 rows = np.zeros(len(table), dtype=kinds)
                 for name, _ in kinds:
                     values = table[name].to_numpy()
@@ -377,15 +340,12 @@ def _native(column: Any) -> Any:
     return values.astype(values.dtype.newbyteorder("="))
 
 
-#: The format of the parts of a prediction run.
-PARQUET = Parquet()
-
 FORMATS: dict[str, Format] = {
     ".parquet": PARQUET,
-    ".csv": Csv(),
-    ".hdf5": Hdf5(),
-    ".h5": Hdf5(),
-    ".fits": Fits(),
+    ".csv": _Csv(),
+    ".hdf5": _Hdf5(),
+    ".h5": _Hdf5(),
+    ".fits": _Fits(),
 }
 
 

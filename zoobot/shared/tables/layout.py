@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from zoobot.shared import defaults
 from zoobot.shared.catalogs.parquet_tables import ParquetRows
 from zoobot.shared.errors import PredictionsError
 
 __all__ = [
     "METADATA_KEY",
+    "PARQUET",
     "Format",
-    "Parquet",
     "TableFile",
     "TableLayout",
     "from_json",
@@ -30,72 +31,9 @@ __all__ = [
 ]
 
 
-# Prediction tables as Parquet.
-
-_ROWS_AT_ONCE = 65_536
-
-
-class Parquet:
-    """The `Format`."""
-
-    def check_installed(self) -> None:
-        """Nothing: pyarrow comes with every install."""
-
-    def create(self, path: Path, layout: TableLayout) -> _ParquetFile:
-        """A new file without rows."""
-        return _ParquetFile(path, layout)
-
-    def read_table(self, path: Path) -> pd.DataFrame:
-        """The rows of a file."""
-        table: pd.DataFrame = pa.Table.from_batches([*_batches(path, _ROWS_AT_ONCE)]).to_pandas()
-        return table
-
-    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
-        """The rows of a file, so many at a time."""
-        for batch in _batches(path, rows):
-            if len(batch):
-                yield batch.to_pandas()
-
-    def read_metadata(self, path: Path) -> dict[str, Any]:
-        """The metadata of a file."""
-        stored = parquet.read_schema(path).metadata or {}
-        return from_json(stored.get(METADATA_KEY.encode(), b"{}"))
-
-
-def _batches(path: Path, rows: int) -> Iterator[Any]:
-    """Checked rows of Arrow's, ids first; at least one batch, which may be empty."""
-    table = ParquetRows([path])
-    names = sorted(table.names, key=lambda name: name != "id_str")
-    refuse_other_tables(names)
-    schema = parquet.read_schema(path).remove_metadata()
-    yield pa.RecordBatch.from_arrays(
-        [pa.array([], schema.field(name).type if name in schema.names else "int64") for name in names],
-        names=names,
-    )
-    for _, _, batch in table.batches(names, lambda start, stop: True, rows):
-        yield batch
-
-
-class _ParquetFile:
-    def __init__(self, path: Path, layout: TableLayout) -> None:
-        number = pa.from_numpy_dtype(np.dtype(layout.dtype))
-        types = {"id_str": pa.string(), "sample": pa.int32()}
-        fields = [(name, types.get(name, number)) for name in layout.header]
-        self._schema = pa.schema(fields, metadata={METADATA_KEY: to_json(layout.metadata)})
-        # hardly a number or an id occurs twice: a dictionary of them would only be larger
-        self._writer = parquet.ParquetWriter(path, self._schema, use_dictionary=["sample"])
-
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        arrays: list[Any] = [ids] if samples is None else [ids, samples]
-        arrays += list(np.asfortranarray(values).T)
-        self._writer.write_table(pa.table(arrays, schema=self._schema))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
 #: Under which name a file keeps the metadata.
 METADATA_KEY = "zoobot"
+_ROWS_OF_A_TABLE = 1_048_576
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +68,7 @@ class TableFile(Protocol):
         """End the file, so that it can be read."""
 
 
-class Format(Protocol):
+class Format:
     """A file format of prediction tables."""
 
     def check_installed(self) -> None:
@@ -138,15 +76,20 @@ class Format(Protocol):
 
     def create(self, path: Path, layout: TableLayout) -> TableFile:
         """A new file without rows."""
+        raise NotImplementedError
 
     def read_table(self, path: Path) -> pd.DataFrame:
         """The rows of a file."""
+        return pd.concat(self.read_chunks(path, _ROWS_OF_A_TABLE), ignore_index=True)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a file, so many at a time, at constant memory."""
+        raise NotImplementedError
 
     def read_metadata(self, path: Path) -> dict[str, Any]:
         """The metadata of a file; empty where the format holds none."""
+        del path
+        return {}
 
 
 def refuse_texts_with(character: str, texts: Sequence[str], format_name: str) -> None:
@@ -184,3 +127,60 @@ def from_json(text: str | bytes) -> dict[str, Any]:
     """Metadata from text."""
     metadata: dict[str, Any] = json.loads(text)
     return metadata
+
+
+# Prediction tables as Parquet.
+
+
+class _Parquet(Format):
+    def create(self, path: Path, layout: TableLayout) -> _ParquetFile:
+        return _ParquetFile(path, layout)
+
+    def read_table(self, path: Path) -> pd.DataFrame:
+        table: pd.DataFrame = pa.Table.from_batches([*_batches(path, defaults.ROWS_AT_ONCE)]).to_pandas()
+        return table
+
+    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
+        for batch in _batches(path, rows):
+            if len(batch):
+                yield batch.to_pandas()
+
+    def read_metadata(self, path: Path) -> dict[str, Any]:
+        stored = parquet.read_schema(path).metadata or {}
+        return from_json(stored.get(METADATA_KEY.encode(), b"{}"))
+
+
+def _batches(path: Path, rows: int) -> Iterator[Any]:
+    """Checked rows of Arrow's, ids first; at least one batch, which may be empty."""
+    table = ParquetRows([path])
+    names = sorted(table.names, key=lambda name: name != "id_str")
+    refuse_other_tables(names)
+    schema = parquet.read_schema(path).remove_metadata()
+    yield pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(name).type if name in schema.names else "int64") for name in names],
+        names=names,
+    )
+    for _, _, batch in table.batches(names, lambda start, stop: True, rows):
+        yield batch
+
+
+class _ParquetFile:
+    def __init__(self, path: Path, layout: TableLayout) -> None:
+        number = pa.from_numpy_dtype(np.dtype(layout.dtype))
+        types = {"id_str": pa.string(), "sample": pa.int32()}
+        fields = [(name, types.get(name, number)) for name in layout.header]
+        self._schema = pa.schema(fields, metadata={METADATA_KEY: to_json(layout.metadata)})
+        # hardly a number or an id occurs twice: a dictionary of them would only be larger
+        self._writer = parquet.ParquetWriter(path, self._schema, use_dictionary=["sample"])
+
+    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+        arrays: list[Any] = [ids] if samples is None else [ids, samples]
+        arrays += list(np.asfortranarray(values).T)
+        self._writer.write_table(pa.table(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+#: The format of the parts of a prediction run.
+PARQUET = _Parquet()

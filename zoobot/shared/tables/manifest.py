@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.shared.errors import PredictionsError
-from zoobot.shared.files.whole import clear_abandoned, partial_name, sync
-from zoobot.shared.tables.part_folder import PartFolder, writing
+from zoobot.shared.files.whole import clear_abandoned, draft_name, saying_why, sync
+from zoobot.shared.tables.part_folder import PartFolder
 from zoobot.version import __version__
 
 __all__ = ["FORMAT", "Manifest", "claim_folder", "decisive_versions", "read_manifest"]
@@ -105,7 +105,7 @@ def claim_folder(folder: PartFolder, manifest: Manifest) -> Manifest:
         PredictionsError: If the folder's predictions are of another model, catalog or option, naming what
             differs and both values; or it can't be written.
     """
-    with writing(folder.manifest):
+    with saying_why(folder.manifest):
         clear_abandoned(folder.path, folder.manifest.name)
         if not folder.manifest.exists():
             _create(folder.manifest, json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2) + "\n")
@@ -125,12 +125,12 @@ def claim_folder(folder: PartFolder, manifest: Manifest) -> Manifest:
 
 def _create(path: Path, text: str) -> None:
     """Write a file whole, unless it is there by then."""
-    partial = partial_name(path)
+    draft = draft_name(path)
     try:
-        partial.write_text(text, encoding="utf-8")
-        sync(partial)
+        draft.write_text(text, encoding="utf-8")
+        sync(draft)
         try:
-            os.link(partial, path)  # unlike a rename, it never replaces
+            os.link(draft, path)  # unlike a rename, it never replaces
         except FileExistsError:
             return
         except OSError:  # a file system without links; who reads it meanwhile waits until it is whole
@@ -141,7 +141,7 @@ def _create(path: Path, text: str) -> None:
     except FileExistsError:
         return
     finally:
-        partial.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def read_manifest(folder: PartFolder) -> Manifest:

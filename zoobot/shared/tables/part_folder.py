@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from zoobot.shared.errors import BusyError, ConfigError, PredictionsError, ZoobotError
 from zoobot.shared.files.locks import LOCK_ENDING, lock_file, locked, refuse_busy
-from zoobot.shared.files.whole import clear_abandoned, whole_file
+from zoobot.shared.files.whole import clear_abandoned, saying_why, whole_file
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import FORMATS
 
@@ -36,7 +36,6 @@ __all__ = [
     "ShardSource",
     "is_folder_of_parts",
     "read_shard",
-    "writing",
 ]
 
 
@@ -115,19 +114,6 @@ def is_folder_of_parts(save_loc: str | Path | None) -> bool:
     if path.suffix.lower() in FORMATS:
         return False
     return not path.suffix or text.endswith(("/", os.sep)) or path.is_dir()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say what could not be written, and why: a full disk, a quota, a lost drive."""
-    try:
-        yield
-    except OSError as error:
-        msg = (
-            f"can't write {str(path)!r}: {error.strerror or error}. Nothing half-written is left; make room, "
-            "then give the same command again"
-        )
-        raise PredictionsError(msg) from error
 
 
 @contextmanager
@@ -261,16 +247,14 @@ class PartFolder:
     def write_failures(self, number: int, failures: Sequence[Failure]) -> None:
         """Write the failures of a part; without any, remove those of an earlier attempt."""
         path = self.failures(number)
-        with writing(path):
+        with saying_why(path):
             if not failures:
                 path.unlink(missing_ok=True)
                 return
             schema = pa.schema([(name, pa.string()) for name in Failure._fields])
             path.parent.mkdir(exist_ok=True)
-            with whole_file(path) as partial:
-                parquet.write_table(
-                    pa.table([_plain(c) for c in zip(*failures, strict=True)], schema), partial
-                )
+            with whole_file(path) as draft:
+                parquet.write_table(pa.table([_plain(c) for c in zip(*failures, strict=True)], schema), draft)
 
     def count_failures(self, numbers: Sequence[int]) -> int:
         """How many galaxies failed in some parts."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import NonFiniteError, PredictionsError
-from zoobot.shared.files.whole import partial_name, publish
+from zoobot.shared.files.whole import draft_name, publish, saying_why
 from zoobot.shared.tables.formats import find_format
 from zoobot.shared.tables.layout import TableFile, TableLayout
-from zoobot.shared.tables.part_folder import writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +101,7 @@ class PredictionWriter:
         _check_columns(self.columns)
         _check_metadata(self.metadata)
         self._most_rows = min(_ROWS_IN_MEMORY, max(1, _VALUES_IN_MEMORY // len(self.columns)))
-        self._partial = partial_name(self.save_loc)
+        self._draft = draft_name(self.save_loc)
         self._file: TableFile | None = None
         self._waiting: list[tuple[list[str], np.ndarray, np.ndarray | None]] = []
         self._rows_waiting = 0
@@ -113,10 +112,10 @@ class PredictionWriter:
             columns=self.columns, samples=self.samples, metadata=self.metadata, dtype=self.dtype.name
         )
         try:
-            with writing(self.save_loc):
-                self._file = create(self._partial, layout)
+            with saying_why(self.save_loc):
+                self._file = create(self._draft, layout)
         except BaseException:
-            self._partial.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
             raise
         return self
 
@@ -183,7 +182,7 @@ class PredictionWriter:
         samples = np.concatenate([s for _, _, s in self._waiting if s is not None]) if self.samples else None
         self._waiting.clear()
         self._rows_waiting = 0
-        with writing(self.save_loc):
+        with saying_why(self.save_loc):
             file.append(ids, values, samples)
 
     def __exit__(
@@ -193,17 +192,17 @@ class PredictionWriter:
         if file is None:
             return
         try:
-            with writing(self.save_loc):
+            with saying_why(self.save_loc):
                 try:
                     if kind is None:
                         self._flush(file)
                 finally:
                     file.close()
                 if kind is None:
-                    publish(self._partial, self.save_loc)
+                    publish(self._draft, self.save_loc)
         finally:
             self._waiting.clear()
-            self._partial.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
 
 
 def _check_columns(columns: Sequence[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.explorer.contents import Bar, Chart, Column, Described, Text
 from zoobot.plots import question_titles
@@ -14,16 +16,7 @@ from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTa
 from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
-    from numpy.typing import NDArray
-
-    from zoobot.shared.posteriors import IntervalKind
-    from zoobot.shared.tasks import TreeTask
-
-__all__ = ["ERROR_NAME", "ERROR_TITLE", "describe_predictions", "describe_tree", "root_mean_square"]
-
 
 # How far predictions are from what people say, in a number for each galaxy.
 

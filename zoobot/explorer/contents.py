@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from zoobot.plots.examples import displayable
@@ -20,25 +22,7 @@ from zoobot.similarity.building import unit_vectors
 from zoobot.similarity.index import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = [
-    "Bar",
-    "Chart",
-    "Column",
-    "Contents",
-    "Described",
-    "Neighbours",
-    "Text",
-    "Thumbnails",
-    "find_neighbours",
-    "make_thumbnails",
-]
-
 
 # Which galaxies look like each galaxy of a page: the nearest by an encoder's features.
 

@@ -13,20 +13,16 @@ import html
 import json
 import re
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from zoobot.shared.files.whole import write_safely
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike
-
     from zoobot.explorer.contents import Column, Contents, Text
-
-__all__ = ["page_text", "write_page"]
 
 _SCRIPTS = (
     "data.js",

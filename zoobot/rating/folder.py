@@ -10,30 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.anomalies import pieces
 from zoobot.shared.files.whole import clear_abandoned, replacing, write_safely
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-__all__ = [
-    "RATINGS_FILE",
-    "Start",
-    "fingerprint",
-    "is_session",
-    "read_start",
-    "refuse_occupied",
-    "write_start",
-]
 
 RATINGS_FILE = "ratings.csv"
 _SESSION, _GALAXIES, _FEATURES = "session.json", "galaxies.parquet", "features.npy"

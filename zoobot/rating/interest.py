@@ -13,19 +13,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.anomalies import pieces
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
-
-__all__ = ["ACQUISITIONS", "MODELS", "Interest", "acquisition", "predict_ratings"]
 
 _Predict = Callable[["NDArray"], "tuple[NDArray[np.float64], NDArray[np.float64]]"]
 

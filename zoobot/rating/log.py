@@ -10,20 +10,16 @@ import csv
 import io
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import LabelError, WriteError
 from zoobot.shared.files.spreadsheets import guarded, unguarded
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-__all__ = ["RatingLog", "as_rating"]
 
 logger = logging.getLogger("zoobot")
 

@@ -7,11 +7,13 @@ needs neither the features nor the images to go on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from zoobot.rating.folder import (
     RATINGS_FILE,
@@ -33,13 +35,6 @@ from zoobot.shared.features.anomalies import (
     score_reduced,
 )
 from zoobot.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-__all__ = ["RatingSession"]
 
 _SHOWN = 10
 

@@ -9,20 +9,18 @@ import hashlib
 import math
 import struct
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import DTypeLike, NDArray
-
     from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = ["Augmentation", "apply_warp", "borrow", "draw_erasure", "draw_warp", "make_view"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +12,7 @@ import pandas as pd
 
 from zoobot.shared.catalogs import galaxy_files, galaxy_ids
 from zoobot.shared.catalogs.catalog import Catalog, as_columns, check_columns
-from zoobot.shared.catalogs.cutouts import describe_place
+from zoobot.shared.catalogs.cutouts import Cutouts, describe_place
 from zoobot.shared.catalogs.image_folders import FolderRows
 from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
@@ -21,9 +22,6 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import decoded_frame, refuse_repeated_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from zoobot.shared.catalogs.cutouts import Cutouts
     from zoobot.shared.trees.tree import Schema
 
 __all__ = [

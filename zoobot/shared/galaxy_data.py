@@ -25,8 +25,6 @@ from zoobot.shared.tasks import RegressionTask, Task, TreeTask, refuse_voteless
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.training.targets import usable_targets
 
-__all__ = ["GalaxyData", "labels_of"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation, make_view
@@ -19,15 +22,8 @@ from zoobot.shared.pixels.first_images import say_grey
 from zoobot.shared.pixels.images import ViewNeeds, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = ["Batch", "Failure", "GalaxyLoader"]
 
 _BATCHES_AHEAD = 2
 """Finished batches that may wait for the consumer, beside one in the making per worker."""

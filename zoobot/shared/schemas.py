@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,6 @@ from zoobot.shared.trees import surveys
 from zoobot.shared.trees import text as tree_text
 from zoobot.shared.trees.questions import Answer, Question, not_found
 from zoobot.shared.trees.tree import Schema
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Answer", "Question", "Schema", "describe", "get", "join", "names"]
 

@@ -8,6 +8,7 @@ missing (NaN) in all its answers; both mean the same everywhere. Fractions are o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,22 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoobot.shared.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoobot.shared.trees.tree import Schema
-
-__all__ = [
-    "asked",
-    "check_fractions",
-    "check_vote_array",
-    "check_votes",
-    "cumulative_from_fractions",
-    "fractions_from_cumulative",
-    "fractions_from_votes",
-    "sum_by_question",
-    "totals",
-    "votes_from_fractions",
-]
 
 FloatArray = NDArray[np.float64]
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 
 from zoobot.shared.errors import PredictionsError
@@ -24,23 +26,6 @@ from zoobot.shared.features.tables import read_feature_chunks
 from zoobot.shared.files.whole import replacing_folder
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-__all__ = [
-    "FACTS_FILE",
-    "FORMAT",
-    "IDS_FILE",
-    "PROJECTION_FILE",
-    "VECTORS_FILE",
-    "build",
-    "fingerprint",
-    "index_folder",
-    "unit_vectors",
-]
 
 FORMAT = 1
 VECTORS_FILE = "vectors.npy"

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import compute, parquet
 from threadpoolctl import threadpool_limits
 
@@ -24,12 +25,6 @@ from zoobot.shared.features.projections import Projection
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.imports import import_optional
 from zoobot.similarity import building
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["EXACT_UP_TO", "ApproximateIndex", "SimilarityIndex", "largest", "nearest", "open_index"]
-
 
 # The nearest of any number of vectors, exactly, a block of them at a time.
 

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "ARTIFACTS",
-    "CIGAR_BELOW",
-    "CLASS_NAMES",
-    "DISK_THICKNESS",
-    "KINDS",
-    "ROUND_ABOVE",
-    "Galaxy",
-    "check_kinds",
-    "draw_galaxy",
-]
-
 
 # What a simulated galaxy is, before any telescope has looked at it.
 

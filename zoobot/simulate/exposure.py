@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,6 @@ from zoobot.simulate.drawing import CLASS_NAMES, Galaxy, draw_galaxy
 from zoobot.simulate.looks import Look, get_look, stretch
 from zoobot.simulate.profiles import flux_of
 from zoobot.simulate.render import render_galaxy
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Exposure", "expose", "simulate_galaxy", "stream"]
 
 # Independent random numbers for each thing drawn, so that a change in one leaves the others as they were.
 _STREAMS = {

@@ -9,8 +9,6 @@ import numpy as np
 
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["LOOKS", "Look", "get_look", "stretch"]
-
 
 @dataclass(frozen=True)
 class Look:

@@ -12,23 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = [
-    "DUST_OPACITY",
-    "ZERO_POINT",
-    "Plane",
-    "bar",
-    "colour_of",
-    "edge_on_disk",
-    "flux_of",
-    "luminous_arms",
-    "patches",
-    "ring",
-    "sersic",
-    "smooth_step",
-    "spiral_phase",
-]
-
-
 # Colours of stellar populations and of dust, in three bands from blue to red.
 
 ZERO_POINT = 22.5

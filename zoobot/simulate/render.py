@@ -15,9 +15,6 @@ from zoobot.simulate.profiles import DUST_OPACITY, Plane, colour_of, flux_of, sm
 if TYPE_CHECKING:
     from zoobot.simulate.drawing import Galaxy
 
-__all__ = ["bend", "render_companion", "render_disk", "render_galaxy", "render_tails", "shell_contrast"]
-
-
 # What tides do to galaxies: bent planes, shells, tails, and the companion itself.
 
 

@@ -13,8 +13,6 @@ from zoobot.simulate.profiles import colour_of, flux_of
 if TYPE_CHECKING:
     from zoobot.simulate.looks import Look
 
-__all__ = ["add_artifact", "add_neighbours", "add_sky", "blur"]
-
 _BRIGHTEST_NEIGHBOUR = 15.5
 _COUNTS_SLOPE = {"stars": 0.2, "galaxies": 0.4}
 """How fast counts grow per magnitude (log10): stars run out of Galaxy, galaxies do not."""

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,14 +27,7 @@ from zoobot.simulate.exposure import Exposure, expose, stream
 from zoobot.simulate.looks import Look, get_look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from zoobot.shared.trees.tree import Schema
-    from zoobot.simulate.exposure import Exposure
-
-__all__ = ["WRITERS", "simulate_survey", "write_fits", "write_jpg", "write_png"]
-
 
 # Writes an exposure as surveys publish theirs: a colour picture, or fluxes in FITS.
 

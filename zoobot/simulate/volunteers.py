@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobot.shared.errors import SchemaError
-from zoobot.simulate.drawing import draw_galaxy
+from zoobot.simulate.drawing import Galaxy, draw_galaxy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from zoobot.shared.trees.questions import Question
     from zoobot.shared.trees.tree import Schema
-    from zoobot.simulate.drawing import Galaxy
-
-__all__ = ["QUESTIONS", "answer_probabilities", "cast_votes", "check_schema", "opinions_of"]
-
 
 # What volunteers think of a galaxy: for every question of the Galaxy Zoo trees, how likely each answer is.
 #

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.training.blocks import Block, check_blocks
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["Architecture"]
 
 _Self = TypeVar("_Self", bound="Architecture")
 

@@ -7,8 +7,6 @@ from math import prod
 
 from zoobot.shared.architectures.architecture import Architecture
 
-__all__ = ["CONVNEXTS", "ConvNeXt"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNeXt(Architecture):

@@ -8,8 +8,6 @@ from typing import Literal
 
 from zoobot.shared.architectures.architecture import Architecture
 
-__all__ = ["EFFICIENTNETS", "EfficientNet", "Stage"]
-
 
 @dataclass(frozen=True)
 class Stage:

@@ -7,8 +7,6 @@ from typing import Literal
 
 from zoobot.shared.architectures.architecture import Architecture
 
-__all__ = ["RESNETS", "ResNet", "ResNetBlock"]
-
 ResNetBlock = Literal["basic", "bottleneck"]
 
 _EXPANSION: dict[str, int] = {"basic": 1, "bottleneck": 4}

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from zoobot.shared.architectures.architecture import Architecture
 
-__all__ = ["VITS", "VisionTransformer"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTransformer(Architecture):

@@ -6,19 +6,15 @@ import difflib
 import hashlib
 import os
 import re
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import CatalogError, LabelError
 from zoobot.shared.files.table_checks import LEFT_OUT
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
-
-__all__ = ["Catalog", "as_columns", "check_columns"]
 
 _LISTED_COLUMNS = 40
 _LISTED_MISSING = 6

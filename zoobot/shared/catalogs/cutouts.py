@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,6 @@ from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.files.table_checks import find_column
 from zoobot.shared.pixels.locations import SEPARATOR, Cutout
 from zoobot.shared.pixels.mosaics import Mosaic
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["CutoutRows", "Cutouts", "describe_place", "place_arguments"]
-
 
 _SHOWN = 10
 

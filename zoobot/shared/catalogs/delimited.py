@@ -35,8 +35,6 @@ from zoobot.shared.files.table_checks import (
     room_for_packed,
 )
 
-__all__ = ["DELIMITED_SUFFIXES", "Delimited", "DelimitedRows", "open_text", "open_unpacked"]
-
 logger = logging.getLogger("zoobot")
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".ecsv")

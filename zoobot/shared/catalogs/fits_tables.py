@@ -27,8 +27,6 @@ from zoobot.shared.files.table_checks import (
 )
 from zoobot.shared.imports import import_optional
 
-__all__ = ["FitsRows"]
-
 logger = logging.getLogger("zoobot")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobot.shared.catalogs.galaxy_ids import is_missing
@@ -14,12 +16,7 @@ from zoobot.shared.pixels.containers import open_container
 from zoobot.shared.pixels.locations import SEPARATOR, join_stack, split_location, split_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     import pandas as pd
-
-__all__ = ["file_columns", "read_locations", "read_paths", "refuse_missing_files"]
 
 logger = logging.getLogger("zoobot")
 

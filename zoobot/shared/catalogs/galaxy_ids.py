@@ -14,9 +14,6 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError
 
-__all__ = ["IdHashes", "both_places", "exact_ids", "hash_ids", "is_missing", "read_ids"]
-
-
 # Finds repeated ids among any number of galaxies, in eight bytes for each.
 
 _LOOKED_AT = 1000

@@ -23,18 +23,6 @@ from zoobot.shared.pixels.locations import split_location
 
 logger = logging.getLogger("zoobot")
 
-__all__ = [
-    "IMAGE_ENDINGS",
-    "FolderRows",
-    "PassedOver",
-    "id_of_image",
-    "image_ids",
-    "image_names",
-    "is_fits_name",
-    "is_image_name",
-    "refuse_shared_ids",
-]
-
 _FITS_ENDINGS = (
     *(f"{name}{packed}" for name in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".bz2", ".fz")),
     ".ftz",

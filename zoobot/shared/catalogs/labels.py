@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import ConfigError, LabelError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-__all__ = ["encode_labels", "read_labels", "split_selection", "where_equal"]
-
 
 _SHOWN = 10
 # Python refuses to read integers of thousands of digits.

@@ -27,9 +27,6 @@ from zoobot.shared.pixels.containers import Archive, Kind, catalog_kinds, kind_o
 from zoobot.shared.pixels.image_tables import ImageRows, SavedDataset, choose_column, refuse_other_folders
 from zoobot.shared.pixels.locations import SEPARATOR, is_saved_dataset
 
-__all__ = ["Listed", "ListedMembers", "ListedRows", "OpenListed", "open_listing"]
-
-
 # The galaxies of many archives as rows of one table, read a few at a time.
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,6 @@ from zoobot.shared.files.table_checks import (
     room_for_repeated,
 )
 
-__all__ = ["ParquetRows", "parquet_files"]
-
 logger = logging.getLogger("zoobot")
 
 _BYTES_AT_ONCE = 2**20

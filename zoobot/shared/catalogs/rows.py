@@ -10,9 +10,6 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.files.table_checks import LEFT_OUT, decoded_frame
 
-__all__ = ["RowChunk", "Rows", "TableRows", "Wanted", "as_vectors"]
-
-
 #: Whether any of the rows from one number up to another are needed.
 Wanted = Callable[[int, int], bool]
 

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import warnings
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -21,11 +22,7 @@ from zoobot.shared.errors import CatalogError, ConfigError, LabelError
 from zoobot.shared.files.table_checks import find_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
-
     from zoobot.shared.catalogs.catalog import Catalog
-
-__all__ = ["SplitMethod", "describe_split", "own_split_column", "split_catalog"]
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,6 @@ from zoobot.shared.catalogs.tables import open_rows
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import LEFT_OUT
 
-__all__ = ["CatalogFacts", "CatalogPart", "CatalogStream"]
-
 _SHOWN = 10
 
 IdsAndPaths = tuple[list[str], list[str]]

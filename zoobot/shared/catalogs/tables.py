@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,6 @@ from zoobot.shared.catalogs.votables import read_votable
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.files.table_checks import LEFT_OUT, readable, refuse_repeated_columns
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["TABLE_SUFFIXES", "open_rows", "open_table", "read_table"]
 
 _FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
 _VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")

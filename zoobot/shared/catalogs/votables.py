@@ -16,8 +16,6 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated
 from zoobot.shared.imports import import_optional
 
-__all__ = ["read_votable"]
-
 _DEEPEST = 200
 #: Bytes of a value in memory; text counts four for each character.
 _SIZES = {"char": 4, "unicodechar": 4, "double": 8, "long": 8, "floatcomplex": 8, "doublecomplex": 16}

@@ -11,31 +11,15 @@ Walmsley et al. 2022, arXiv:2110.12735.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, NonFiniteError
 from zoobot.shared.features.projections import fit_projection
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-__all__ = [
-    "METHODS",
-    "check_features",
-    "pieces",
-    "reduce_features",
-    "sample_rows",
-    "score_anomalies",
-    "score_reduced",
-    "share_of_few",
-]
-
 
 # Features of galaxies on common scales and in fewer dimensions, fitted on a sample of them.
 #

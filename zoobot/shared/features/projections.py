@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
@@ -17,14 +19,6 @@ from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.shared.files.tensors import read_tensors, write_tensors
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.imports import import_optional
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
-
-__all__ = ["FeatureMoments", "Projection", "draw_map", "fit_projection"]
-
 
 # Mean, spread and covariance of any number of features, exact, from a few galaxies at a time.
 

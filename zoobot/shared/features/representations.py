@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from zoobot.shared.catalog import read_catalog
+from zoobot.shared.catalog import CatalogSource, read_catalog
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.tables import FeatureTable
 from zoobot.shared.files.whole import large_array
 from zoobot.shared.pixels.first_images import check_first_images
 from zoobot.shared.predicting.batches import CatalogPrediction, FailureLimit
-from zoobot.shared.predicting.members import describe_origin
+from zoobot.shared.predicting.members import FeatureTask, Member, describe_origin
 from zoobot.shared.predicting.run import predict_catalog, refuse_nothing, with_bar
 from zoobot.shared.predictions import failure_table
-from zoobot.shared.tables.part_folder import is_folder_of_parts
+from zoobot.shared.tables.part_folder import ShardSource, is_folder_of_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from zoobot.shared.catalog import CatalogSource
     from zoobot.shared.catalogs.stream import CatalogStream
-    from zoobot.shared.predicting.members import FeatureTask, Member
     from zoobot.shared.preprocessing import Preprocessing
-    from zoobot.shared.tables.part_folder import ShardSource
-
-__all__ = ["Encoding", "in_pieces", "represent_catalog"]
 
 _GALAXIES_AT_ONCE = 4096
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyarrow import parquet
 
 from zoobot.shared.catalogs.galaxy_ids import IdHashes
@@ -19,13 +21,6 @@ from zoobot.shared.predictions import (
     read_prediction_chunks,
     read_prediction_metadata,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-__all__ = ["FeatureTable", "read_feature_chunks", "read_features"]
 
 _ROWS_AT_ONCE = 4096
 _SHOWN = 10

@@ -6,13 +6,8 @@ unpacked. The headers are in Thrift's compact protocol, of which only numbers ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
-
-__all__ = ["page_sizes"]
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 _HEADER_BYTES, _LARGEST_HEADER = 2**12, 2**20
 _DEEPEST = 20

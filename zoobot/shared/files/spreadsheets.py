@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["csv_text", "guarded", "unguarded", "unguarded_column", "write_csv"]
-
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 

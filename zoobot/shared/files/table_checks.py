@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import CatalogError, ZoobotError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-__all__ = [
-    "LEFT_OUT",
-    "decode_text",
-    "decoded_frame",
-    "find_column",
-    "has_compression",
-    "readable",
-    "refuse_bombs",
-    "refuse_repeated_columns",
-    "room_for_packed",
-    "room_for_repeated",
-]
 
 #: Under which name a DataFrame's `attrs` keep which columns were left out, and why.
 LEFT_OUT = "left out"

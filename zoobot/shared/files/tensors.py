@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoobot.shared.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["LARGEST_HEADER", "as_plain", "check_header", "read_tensors", "refuse_pointer", "write_tensors"]
 
 #: Bytes in which a file's tensors are named; those of the largest networks take a few hundred thousand.
 LARGEST_HEADER = 8 * 2**20

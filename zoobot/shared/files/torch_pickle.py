@@ -26,8 +26,6 @@ import numpy as np
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import refuse_pointer
 
-__all__ = ["InertObject", "read_torch_object", "read_torch_pickle"]
-
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _BFLOAT16 = "BFloat16Storage"

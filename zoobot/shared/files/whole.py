@@ -14,34 +14,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared.errors import WriteError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = [
-    "SESSION",
-    "abandoned",
-    "clear_abandoned",
-    "draft_name",
-    "file_stems",
-    "large_array",
-    "owned_name",
-    "owner_is_gone",
-    "publish",
-    "replacing",
-    "replacing_folder",
-    "saying_why",
-    "sync",
-    "this_host",
-    "whole_file",
-    "write_safely",
-]
-
 
 # The files of a run, replaced whole or not at all: a full disk costs the newer ones alone.
 

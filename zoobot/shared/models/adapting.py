@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +11,7 @@ import numpy as np
 from zoobot.shared.errors import EncoderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from zoobot.shared.preprocessing import Colour, Preprocessing
-
-__all__ = [
-    "adapt_input_kernel",
-    "adapt_preprocessing",
-    "channels_of_weights",
-    "colour_for",
-    "resample_positions",
-]
-
 
 # Move learned position embeddings to another grid of patches, as timm does for images of another size.
 

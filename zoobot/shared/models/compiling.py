@@ -17,8 +17,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.weights import largest_difference
 
-__all__ = ["MaybeCompiled", "compiling_pays"]
-
 logger = logging.getLogger(__name__)
 
 #: Batches by which plain and compiled prediction are timed, after one that warms up.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zoobot.shared.architectures import near_architectures
 from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, PICKLE_FILE
@@ -14,11 +14,6 @@ from zoobot.shared.imports import import_optional
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.models.model_places import advice_on_file, bundled_encoder, bundled_names
 from zoobot.shared.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-__all__ = ["resolve_encoder"]
 
 logger = logging.getLogger("zoobot")
 

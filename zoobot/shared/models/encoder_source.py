@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,24 +27,6 @@ from zoobot.shared.preprocessing import (
     PLAIN_STD,
     Preprocessing,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-
-    from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = [
-    "MODULE_PREFIX",
-    "EncoderSource",
-    "adapt_weights",
-    "as_published",
-    "requested_preprocessing",
-    "source_from_folder",
-    "timm_config",
-]
-
 
 # What pretrained weights become for images of another shape: the same for every engine.
 

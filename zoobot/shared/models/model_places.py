@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,7 @@ from zoobot.shared.models.encoder_source import EncoderSource, source_from_folde
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
-
-__all__ = ["advice_on_file", "bundled_checkpoint", "bundled_encoder", "bundled_names", "find_checkpoint"]
-
 
 # Models and encoders that come with an install, by name: they work offline, from the first minute.
 

@@ -19,8 +19,6 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.taught import TaughtBy
 
-__all__ = ["describe_model", "encoder_for_pixels", "model_options", "read_whole_model", "require_class"]
-
 
 class _Finetuned(Protocol):
     task: tasks.Task

@@ -10,8 +10,6 @@ from typing import Any
 
 from zoobot.shared.preprocessing import describe_pixels
 
-__all__ = ["PUBLISHED_CROP_FRACTION", "Origin", "published_name", "tell_pixels"]
-
 logger = logging.getLogger("zoobot")
 
 #: The part of an image's side that Zoobot 2's encoders were evaluated on.

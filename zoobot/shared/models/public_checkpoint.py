@@ -33,8 +33,6 @@ from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import Task, TreeTask, classification_task, regression_task, tree_task
 
-__all__ = ["Converted", "convert_checkpoint"]
-
 #: Classes that such a file may name; only their attributes are looked at, and only the schema's.
 _INERT = (
     *(f"zoobot.shared.schemas.{name}" for name in ("Schema", "Question", "Answer")),

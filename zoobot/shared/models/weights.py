@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,8 @@ from numpy.typing import NDArray
 from zoobot.shared.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-
     from zoobot.shared.checkpoint import NeutralCheckpoint
     from zoobot.shared.training.blocks import Block
-
-__all__ = ["check_weights_fit", "choose_block", "hash_file", "hash_model", "largest_difference"]
-
 
 # Whether arrays are the weights of a module, asked before any of them is touched.
 

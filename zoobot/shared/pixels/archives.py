@@ -11,9 +11,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
 from zoobot.shared.pixels.shared_files import SharedFile
 
-__all__ = ["TarImages", "ZipImages"]
-
-
 # Images in a tar, read in any order: where each member lies is looked up once.
 
 _BLOCK = 512

@@ -11,8 +11,6 @@ from zoobot.shared.errors import ImageError
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["Band", "BandChoice", "ChannelError", "band_of_column", "choose_bands", "own_band", "plane_bands"]
-
 #: Central wavelengths in nm, of filters as surveys call them: only their order matters. Case does not.
 _WAVELENGTHS_NM = {
     "fuv": 153,

@@ -18,19 +18,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.images import SourcePixels, ViewNeeds, read_source
 from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zoobot.shared.augment import Augmentation
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = ["PixelCache", "PixelRow", "SegmentWriter", "list_indexes", "read_rows"]
-
 
 # Pairs of files that hold decoded pixels and their index, each written by one process and read by all.
 

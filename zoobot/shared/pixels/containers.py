@@ -15,8 +15,6 @@ from zoobot.shared.pixels.shared_files import ForkSafeCache
 if TYPE_CHECKING:
     from zoobot.shared.pixels.mosaics import Mosaic
 
-__all__ = ["KINDS", "Archive", "Container", "Kind", "catalog_kinds", "kind_of_name", "open_container"]
-
 
 class Archive(Protocol):
     """Files by name, or rows by number, each the bytes of one image file.

@@ -15,8 +15,6 @@ from zoobot.shared.pixels.turned import check_views
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["check_first_images", "read_otherwise", "say_grey", "settle_bands", "with_views"]
-
 logger = logging.getLogger("zoobot")
 
 _LOOKED_AT = 5

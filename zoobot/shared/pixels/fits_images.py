@@ -7,21 +7,16 @@ import gzip
 import io
 import math
 import os
-from typing import IO, TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.pixels.bands import Band, own_band, plane_bands
 from zoobot.shared.pixels.picture_formats import check_size
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-__all__ = ["choose_images", "image_bands", "image_shape", "read_fits", "read_fits_bands"]
 
 _HEADER_READ = 2880 * 32
 _LONGEST_HEADER = _HEADER_READ * 45

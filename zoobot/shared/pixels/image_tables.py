@@ -7,10 +7,10 @@ import json
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, count, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -22,12 +22,6 @@ from zoobot.shared.files.parquet_pages import page_sizes
 from zoobot.shared.files.table_checks import room_for_repeated
 from zoobot.shared.imports import import_optional
 from zoobot.shared.pixels.shared_files import ForkSafeCache, SharedFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["ImageRows", "ParquetImages", "SavedDataset", "choose_column", "refuse_other_folders"]
-
 
 # Images in the rows of tables: which row and column a location names, and the bytes a row holds.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
@@ -23,22 +26,7 @@ from zoobot.shared.pixels.picture_formats import check_size, decode_jpeg, decode
 from zoobot.shared.pixels.stretch import to_unit_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = [
-    "ImagePlanes",
-    "SourcePixels",
-    "ViewNeeds",
-    "match_planes",
-    "read_image",
-    "read_planes",
-    "read_source",
-]
 
 _HEAD_BYTES = 16
 

@@ -18,24 +18,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from zoobot.shared.errors import ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-__all__ = [
-    "SEPARATOR",
-    "Cutout",
-    "Location",
-    "is_saved_dataset",
-    "join_stack",
-    "split_location",
-    "split_stack",
-    "watched_file",
-]
 
 SEPARATOR = "::"
 

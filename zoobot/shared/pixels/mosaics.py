@@ -19,8 +19,6 @@ from zoobot.shared.pixels.locations import Cutout
 from zoobot.shared.pixels.picture_formats import check_size
 from zoobot.shared.pixels.shared_files import ForkSafeCache
 
-__all__ = ["Mosaic"]
-
 _MOST_OPEN = 32
 
 _T = TypeVar("_T")

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-__all__ = ["check_size", "decode_jpeg", "decode_picture", "find_format"]
 
 _ROUGH_COLOUR_FROM = 1.4
 """Views that shrink so much soften colour themselves: they agree to 50 dB (PSNR) and better."""

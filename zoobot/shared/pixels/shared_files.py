@@ -6,14 +6,11 @@ import io
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from _typeshed import WriteableBuffer
-
-__all__ = ["ForkSafeCache", "SharedFile"]
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -6,15 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoobot.shared.errors import ImageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = ["find_limits", "stretch_asinh", "stretch_linear", "stretch_lupton", "to_unit_range"]
 
 
 def to_unit_range(values: NDArray, preprocessing: Preprocessing) -> NDArray[np.float32]:

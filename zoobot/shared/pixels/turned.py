@@ -10,17 +10,6 @@ from zoobot.shared.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "VIEWS",
-    "Turn",
-    "check_views",
-    "mean_of_views",
-    "several_views_need_head",
-    "turned",
-    "turned_back",
-    "turns_of",
-]
-
 #: How many views can be asked for.
 VIEWS = (1, 2, 4, 8)
 

@@ -33,9 +33,6 @@ from zoobot.shared.tables.layout import (
     to_json,
 )
 
-__all__ = ["FORMATS", "find_format"]
-
-
 # Prediction tables as CSV: without metadata, for a comment line would be no CSV any more.
 
 

@@ -17,20 +17,6 @@ from zoobot.shared import defaults
 from zoobot.shared.catalogs.parquet_tables import ParquetRows
 from zoobot.shared.errors import PredictionsError
 
-__all__ = [
-    "METADATA_KEY",
-    "PARQUET",
-    "Format",
-    "TableFile",
-    "TableLayout",
-    "from_json",
-    "refuse_half",
-    "refuse_other_tables",
-    "refuse_texts_with",
-    "to_json",
-]
-
-
 #: Under which name a file keeps the metadata.
 METADATA_KEY = "zoobot"
 _ROWS_OF_A_TABLE = 1_048_576

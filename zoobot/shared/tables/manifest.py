@@ -18,8 +18,6 @@ from zoobot.shared.files.whole import clear_abandoned, draft_name, saying_why, s
 from zoobot.shared.tables.part_folder import PartFolder
 from zoobot.version import __version__
 
-__all__ = ["FORMAT", "Manifest", "claim_folder", "decisive_versions", "read_manifest"]
-
 logger = logging.getLogger(__name__)
 
 FORMAT = 1

@@ -29,16 +29,6 @@ from zoobot.shared.files.whole import clear_abandoned, saying_why, whole_file
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import FORMATS
 
-__all__ = [
-    "MANIFEST_FILE",
-    "PartFolder",
-    "Shard",
-    "ShardSource",
-    "is_folder_of_parts",
-    "read_shard",
-]
-
-
 # Shares of the parts of a prediction run, for processes that work at the same time.
 
 ShardSource: TypeAlias = str | tuple[int, int]

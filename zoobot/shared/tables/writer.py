@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,6 @@ from zoobot.shared.errors import NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import draft_name, publish, saying_why
 from zoobot.shared.tables.formats import find_format
 from zoobot.shared.tables.layout import TableFile, TableLayout
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
-__all__ = ["PredictionWriter", "check_save_loc"]
 
 _ROWS_IN_MEMORY = 65_536
 _VALUES_IN_MEMORY = 1_048_576

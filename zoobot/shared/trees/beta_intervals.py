@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beta_highest_density", "beta_quantiles", "mixture_cdf", "mixture_highest_density"]
-
 FloatArray = NDArray[np.float64]
 
 _STEPS = 60  # a bisection of [0, 1] needs no more; Newton's steps are far fewer

@@ -30,8 +30,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["CAMPAIGNS", "Campaign", "Row", "find_campaign"]
-
 
 class Row(NamedTuple):
     """One question of a campaign: its answers, and the parent answers, corrected and as published."""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import SchemaError, ZoobotError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoobot.shared.trees.questions import Question
-
-__all__ = ["draw", "pairs_from_config", "read_yaml", "size", "to_config", "write_yaml"]
 
 # A few lines of YAML aliases can stand for gigabytes of text, so messages show the beginning of a value only.
 _SHORT = reprlib.Repr()

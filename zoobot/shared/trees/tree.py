@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +17,6 @@ from zoobot.shared.errors import LabelError, SchemaError
 from zoobot.shared.public_names import advise
 from zoobot.shared.trees import text as tree_text
 from zoobot.shared.trees.questions import Answer, Question, check_tree, not_found
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-__all__ = ["Answer", "Question", "Schema"]
 
 FloatArray = NDArray[np.float64]
 

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from zoobot.shared.errors import CatalogError, ConfigError, NonFiniteError, PredictionsError
 from zoobot.shared.features import tables
 from zoobot.shared.features.tables import read_features
+from zoobot.shared.files import whole
 from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.similarity import building, open_index
 from zoobot.similarity import index as exact
@@ -126,7 +127,7 @@ def test_an_index_is_kept_and_made_anew_for_other_features(write, features, capl
 
 def test_a_killed_build_leaves_no_index_and_is_forgotten(write, features, monkeypatch, left_by_the_dead):
     table = write(features)
-    monkeypatch.setattr(building, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(whole, "_move_into_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         open_index(table)
     assert [path.name for path in table.parent.iterdir()] == ["features.parquet"]

@@ -434,7 +434,7 @@ def _refuse_other_content(folder: Path, old: RunRecord | None, work: str) -> Non
 def _refuse_occupied(folder: Path, old: RunRecord) -> None:
     if old.content["status"] == "finished":
         msg = f"{folder} holds a finished run: choose another --save-dir, or replace it with --overwrite"
-    elif old.content["work"] in ("finetune", "train", "loop"):
+    elif old.content["work"] in _OPTIONS:
         msg = f"{folder} holds an unfinished run: continue it with --resume, or start over with --overwrite"
     else:
         msg = f"{folder} holds an unfinished run: start over with --overwrite"

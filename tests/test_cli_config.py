@@ -91,7 +91,7 @@ def test_the_record_of_another_run_is_a_config(tmp_path, taken):
         ("flip: perhaps\n", "a.yaml", "--flip must be True or False, got 'perhaps'"),
         ("zoom: {low: 1}\n", "a.yaml", "--zoom must be a value or a list"),
         ("labels: [{a: 1}]\n", "a.yaml", "--labels must be a value or a list"),
-        (BOMB, "a.yaml", "--labels must be a value or a list of them, got .{1,200}$"),
+        (BOMB, "a.yaml", "--labels must be a value or a list of values$"),
         ("- 1\n", "a.yaml", "must hold options by their names"),
         ("a: [\n", "a.yaml", "not valid YAML"),
         ("[" * 100_000, "a.json", "not valid JSON|nested"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import reprlib
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,7 @@ def _value(written: Any, kind: Kind, path: str) -> Any:
 
     items = written if isinstance(written, list) else [written]
     if not all(isinstance(item, str) for item in items):
-        msg = f"{path}: {kind.flag} must be a value or a list of them, got {reprlib.repr(written)}"
+        msg = f"{path}: {kind.flag} must be a value or a list of values"
         raise ConfigError(msg)
     if kind.optional and isinstance(written, str) and written.lower() in _NOTHING:
         return None

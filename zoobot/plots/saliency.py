@@ -9,7 +9,6 @@ import numpy as np
 
 from zoobot.plots.examples import displayable
 from zoobot.plots.style import ACCENT, INK, MAIN, new_figure, save, wrap_title
-from zoobot.shared.imports import import_optional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +82,9 @@ def _over_grey(grey: NDArray, attributions: NDArray, side: float) -> NDArray[np.
 
 def _glow(grey: NDArray, heat: NDArray, side: float) -> NDArray[np.float64]:
     """A grey image under a light where an answer comes from."""
-    colours = import_optional("matplotlib", needed_for="drawing pictures").colormaps[_HEAT]
+    from matplotlib import colormaps  # late: whoever draws nothing needs none
+
+    colours = colormaps[_HEAT]
     share = heat / heat.max() if heat.max() > 0 else heat
     return np.clip(0.65 * grey[..., None] + 0.65 * colours(share)[..., :3], 0, 1)
 

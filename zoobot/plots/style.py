@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.files.whole import replacing
-from zoobot.shared.imports import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +36,9 @@ ACCENT = "#e0782f"  # what people say: labels, volunteers
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:
     """An empty figure that lays itself out and needs no display."""
-    figure = import_optional("matplotlib.figure", needed_for="drawing pictures")
-    return figure.Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="white")
+    from matplotlib.figure import Figure  # late: it takes half a second
+
+    return Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: bool = True) -> None:

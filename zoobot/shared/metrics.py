@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.shared.errors import LabelError, NonFiniteError
-from zoobot.shared.imports import import_optional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -462,4 +461,6 @@ def _by_name(scores: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, f
 
 
 def _sklearn_metrics() -> Any:
-    return import_optional("sklearn.metrics", needed_for="scoring predictions", package="scikit-learn")
+    from sklearn import metrics  # late: it takes a second
+
+    return metrics

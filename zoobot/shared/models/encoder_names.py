@@ -10,7 +10,6 @@ from pathlib import Path
 from zoobot.shared.architectures import near_architectures
 from zoobot.shared.checkpoint import CONFIG_FILE, ENCODER_FILE, PICKLE_FILE
 from zoobot.shared.errors import EncoderError
-from zoobot.shared.imports import import_optional
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.models.model_places import advice_on_file, bundled_encoder, bundled_names
 from zoobot.shared.preprocessing import Preprocessing
@@ -50,7 +49,7 @@ def resolve_encoder(
     Raises:
         EncoderError: If nothing has that name (near names are listed), or a download failed.
         CheckpointError: If a folder is incomplete or damaged.
-        MissingPackageError: If a package is missing that carries the weights, or that downloads them.
+        MissingPackageError: If a package is missing that carries the weights.
 
     Example:
         >>> resolve_encoder("convnext_nano", ["convnext_nano"]).weights is None
@@ -105,10 +104,9 @@ def _from_hub(repository: str) -> EncoderSource:
 
     The cache is asked first: a node without network would wait half a minute before it is.
     """
+    import huggingface_hub as hub  # late: few models come from there
+
     owner_and_name, _, revision = repository.partition("@")
-    hub = import_optional(
-        "huggingface_hub", needed_for=f"the encoder 'hf_hub:{repository}'", package="huggingface_hub"
-    )
     fetch = partial(hub.hf_hub_download, owner_and_name, revision=revision or None)
     try:
         cached = _cached(fetch)

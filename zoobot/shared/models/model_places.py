@@ -20,7 +20,6 @@ from zoobot.shared.checkpoint import (
 )
 from zoobot.shared.errors import CheckpointError, MissingPackageError
 from zoobot.shared.files.torch_pickle import read_torch_pickle
-from zoobot.shared.imports import import_optional
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
 from zoobot.shared.preprocessing import Preprocessing
 
@@ -184,9 +183,9 @@ def find_checkpoint(place: str | Path) -> Path:
 
 def _from_hub(repository: str) -> Path:
     """The folder of a whole model in the Hub's cache, downloaded if it is not there."""
+    import huggingface_hub as hub  # late: few models come from there
+
     name, _, revision = repository.partition("@")
-    place = f"hf_hub:{repository}"
-    hub = import_optional("huggingface_hub", needed_for=f"the model {place!r}", package="huggingface_hub")
     fetch = partial(hub.hf_hub_download, name, revision=revision or None)
     try:
         folder = _fetched(partial(fetch, local_files_only=True))

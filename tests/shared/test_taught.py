@@ -8,7 +8,7 @@ from zoobot.shared.checkpoint import NeutralCheckpoint, read_checkpoint, write_c
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import write_tensors
 from zoobot.shared.galaxy_data import GalaxyData
-from zoobot.shared.training.taught import GALAXIES_FILE, Acquaintance, TaughtBy, split_table
+from zoobot.shared.training.taught import GALAXIES_FILE, Acquaintance, TaughtBy
 
 
 def checkpoint(**changes):
@@ -93,7 +93,7 @@ def test_a_split_says_where_each_galaxy_went(tmp_path):
     galaxies = GalaxyData(table, root=tmp_path, label_cols=["ring"], val_fraction=0.3, test_fraction=0.2)
     galaxies.setup()
     parts = {name: part.ids for name, part in galaxies.galaxies.items()}
-    split = split_table(galaxies, pd.DataFrame({"id_str": parts["test"]}))
+    split = galaxies.split_table(pd.DataFrame({"id_str": parts["test"]}))
     assert split["id_str"].tolist() == [one for part in parts.values() for one in part]
     found = {name: group["id_str"].tolist() for name, group in split.groupby("split")}
     assert found == {"train": parts["train"], "val": parts["val"], "failed": parts["test"]}

@@ -35,7 +35,6 @@ from zoobot.shared.processes import expect_processes, tasks_together
 from zoobot.shared.public_names import advise, unknown_option
 from zoobot.shared.training.epochs import BestEpoch, EpochLog, EpochProgress
 from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names
-from zoobot.shared.training.taught import keep_split
 
 __all__ = ["QuietTrainer", "get_trainer"]
 
@@ -318,7 +317,7 @@ class KeptSplit(pl.Callback):
     def _write(self, trainer: pl.Trainer) -> None:
         galaxies = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and isinstance(galaxies, GalaxyData):
-            keep_split(galaxies, self.save_dir)
+            galaxies.keep_split(self.save_dir)
 
 
 class EpochMetrics(pl.Callback):

@@ -16,6 +16,7 @@ from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import Catalog, CatalogSource, read_catalog
 from zoobot.shared.catalogs.splits import describe_split, own_split_column, split_catalog
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.files.whole import replacing
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images, settle_bands
 from zoobot.shared.pixels.turned import several_views_need_head
@@ -374,6 +375,32 @@ class GalaxyData:
         rows = [failure for loader in self._loaders for failure in loader.failures]
         table = pd.DataFrame(rows, columns=["id_str", "file_loc", "reason"])
         return table.drop_duplicates("id_str", ignore_index=True)
+
+    def split_table(self, failures: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Where each galaxy went: `id_str`, and `split`: train, val, test, or failed where it can't be read.
+
+        Args:
+            failures: Images that could not be read besides those met so far: `id_str`.
+        """
+        ids = [one for part in self.galaxies.values() for one in part.ids]
+        names = np.repeat(list(self.galaxies), [len(part) for part in self.galaxies.values()])
+        table = pd.DataFrame({"id_str": ids, "split": names.astype(object)})
+        failed = {*self.failures["id_str"], *(() if failures is None else failures["id_str"])}
+        table.loc[table["id_str"].isin(failed), "split"] = "failed"
+        return table
+
+    def keep_split(self, save_dir: Path, failures: pd.DataFrame | None = None) -> None:
+        """Write `split_table` into a run's folder as split.parquet, whole, in place of an earlier one.
+
+        Args:
+            save_dir: The folder.
+            failures: As for `split_table`.
+
+        Raises:
+            WriteError: If it can't be written.
+        """
+        with replacing(save_dir / "split.parquet") as draft:
+            self.split_table(failures).to_parquet(draft, index=False)
 
     def record(self) -> dict[str, Any]:
         """What a run's record says of each part: `Catalog.describe`, and how it was chosen."""

@@ -23,7 +23,6 @@ from zoobot.shared.training.epochs import BestEpoch, EpochProgress
 from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names, scheduled_factor
 from zoobot.shared.training.head_start import keep_start, start_head, wants_start
 from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS, SaveTimes
-from zoobot.shared.training.taught import keep_split
 from zoobot.tensorflow import callbacks, weights
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
@@ -280,7 +279,7 @@ class Trainer:
 
     def _keep_split(self, galaxies: GalaxyDataModule) -> None:
         if is_first_process():
-            keep_split(galaxies, self.save_dir)
+            galaxies.keep_split(self.save_dir)
 
     def _run(
         self,

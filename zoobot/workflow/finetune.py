@@ -17,7 +17,6 @@ from zoobot.shared.counting_bar import duration
 from zoobot.shared.engine import DEFAULT_ENGINE, load_engine
 from zoobot.shared.processes import expect_processes, is_first_process
 from zoobot.shared.training.epochs import EpochLog
-from zoobot.shared.training.taught import keep_split
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrate import calibrate_model
 from zoobot.workflow.evaluate import Evaluation, evaluate_models
@@ -182,7 +181,7 @@ def _report(
         held_out=held_out if part == "val" else None,
         encoded=galaxies.encoded(part),
     )
-    keep_split(galaxies, folder, evaluation.failures)
+    galaxies.keep_split(folder, evaluation.failures)
     epochs = int((log["step"] > 0).sum())
     record.update(epochs=epochs, scores=evaluation.scores_for_json())
     return TrainingResult(

@@ -1,4 +1,4 @@
-"""Which galaxies taught a model: in its checkpoint as hashes of their ids, in a run's folder by name."""
+"""Which galaxies taught a model, in its checkpoint: as hashes of their ids."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ import numpy as np
 
 from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import read_tensors
-from zoobot.shared.files.whole import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
-    from zoobot.shared.galaxy_data import GalaxyData
-
-__all__ = ["GALAXIES_FILE", "Acquaintance", "TaughtBy", "keep_split", "split_table"]
+__all__ = ["GALAXIES_FILE", "Acquaintance", "TaughtBy"]
 
 #: The file of a checkpoint that holds the hashes.
 GALAXIES_FILE = "galaxies.safetensors"
-
-_SPLIT_FILE = "split.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,35 +129,3 @@ class Acquaintance:
 def _hashes(ids: Iterable[str]) -> NDArray[np.uint64]:
     digests = (hashlib.blake2b(one.encode("utf-8", "surrogatepass"), digest_size=8).digest() for one in ids)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-
-
-def split_table(galaxies: GalaxyData, failures: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Where each galaxy of a run went: `id_str`, and `split`, which is train, val, test or failed.
-
-    Args:
-        galaxies: The galaxies of the run; one whose image could not be read so far has failed.
-        failures: Further images that could not be read: `id_str`.
-    """
-    import pandas as pd
-
-    ids = [one for part in galaxies.galaxies.values() for one in part.ids]
-    names = np.repeat(list(galaxies.galaxies), [len(part) for part in galaxies.galaxies.values()])
-    table = pd.DataFrame({"id_str": ids, "split": names.astype(object)})
-    failed = {*galaxies.failures["id_str"], *(() if failures is None else failures["id_str"])}
-    table.loc[table["id_str"].isin(failed), "split"] = "failed"
-    return table
-
-
-def keep_split(galaxies: GalaxyData, save_dir: Path, failures: pd.DataFrame | None = None) -> None:
-    """Write split.parquet into a run's folder, whole, in place of an earlier one.
-
-    Args:
-        galaxies: The galaxies of the run.
-        save_dir: The folder.
-        failures: Further images that could not be read: `id_str`.
-
-    Raises:
-        WriteError: If it can't be written.
-    """
-    with replacing(save_dir / _SPLIT_FILE) as draft:
-        split_table(galaxies, failures).to_parquet(draft, index=False)

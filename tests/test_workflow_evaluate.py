@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from zoobot import workflow
-from zoobot.certainty.temperature import fit_temperature, sharpen
+from zoobot.certainty.temperature import fit_temperature
 from zoobot.options import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError
@@ -124,7 +124,7 @@ def test_classes_are_calibrated_and_the_error_before_is_told(
         for n in ("before", "after")
     ]
     for first, second, factor in zip(*samples, factors, strict=True):
-        np.testing.assert_allclose(second, sharpen(task, first, factor), atol=1e-5)
+        np.testing.assert_allclose(second, task.sharpen(first, factor), atol=1e-5)
     again = workflow.calibrate(CalibrateOptions(checkpoint=folders[0], **common))
     np.testing.assert_allclose(again.calibration.factors, factors[0], rtol=1e-3)  # replaced, not multiplied
 

@@ -9,11 +9,11 @@ from scipy.special import gammaln
 
 from zoobot.choosing.acquisition import score_galaxies
 from zoobot.choosing.information import vote_information, vote_outcomes
-from zoobot.choosing.strategy_names import SCORES, read_strategy
+from zoobot.choosing.strategy_names import read_strategy
 from zoobot.shared import schemas
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.schemas import Schema
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
+from zoobot.shared.tasks import KINDS, ClassificationTask, MultiLabelTask, RegressionTask, tree_task
 
 ONE_QUESTION = Schema.from_pairs({"shape": ["round", "long", "odd"]}, {}, name="one")
 TREE = Schema.from_pairs(
@@ -210,7 +210,7 @@ def test_disagreement_needs_members(score):
         score_galaxies(task, np.full((3, task.num_outputs), 0.3), score=score)
 
 
-@pytest.mark.parametrize("kind", list(SCORES))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_every_score_of_every_task_is_not_negative(kind):
     task, values = {
         "classification": (CLASSES, draw_probabilities()),
@@ -218,7 +218,7 @@ def test_every_score_of_every_task_is_not_negative(kind):
         "regression": (RegressionTask(num_targets=3), draw_probabilities()),
         "tree": (tree_task(TREE), draw_concentrations(TREE)),
     }[kind]
-    for score in SCORES[kind]:
+    for score in KINDS[kind].choosing:
         found = score_galaxies(task, values, score=score)
         assert (found.score >= 0).all()
         assert len(found.reasons) == values.shape[1]

@@ -6,7 +6,6 @@ from scipy import stats
 
 from zoobot.shared.errors import LabelError, NonFiniteError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll, mixture_nll
-from zoobot.shared.predicting.members import mix, plain_expectation
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, TreeTask
 
@@ -38,11 +37,11 @@ def test_the_likelihood_of_a_mixture_is_the_mean_of_its_samples():
 
 
 def test_a_tree_keeps_its_samples_and_other_tasks_their_mean():
-    assert mix(TASK, ALPHA) is ALPHA
-    np.testing.assert_array_equal(mix(TASK, ALPHA[:1]), ALPHA[0])
+    assert TASK.mix(ALPHA) is ALPHA
+    np.testing.assert_array_equal(TASK.mix(ALPHA[:1]), ALPHA[0])
     targets = RegressionTask(label_cols=("T",))
-    np.testing.assert_allclose(mix(targets, ALPHA[..., :1]), ALPHA[..., :1].mean(axis=0))
-    fractions = plain_expectation(TASK, mix(TASK, ALPHA))
+    np.testing.assert_allclose(targets.mix(ALPHA[..., :1]), ALPHA[..., :1].mean(axis=0))
+    fractions = TASK.expect(TASK.mix(ALPHA))
     shares = np.mean([a[:, 2] / a[:, 2:].sum(axis=1) for a in ALPHA], axis=0)
     np.testing.assert_allclose(fractions[:, 2], shares)
 
@@ -51,7 +50,7 @@ def test_scores_of_a_mixture():
     scores = TASK.metrics(ALPHA, VOTES)
     nll = mixture_nll(ALPHA, VOTES, SCHEMA.question_slices)
     assert scores["nll"] == pytest.approx(nll.sum(axis=1).mean())
-    fractions = plain_expectation(TASK, ALPHA)[1:, 2:]
+    fractions = TASK.expect(ALPHA)[1:, 2:]
     errors = fractions - VOTES[1:, 2:] / VOTES[1:, 2:].sum(axis=1, keepdims=True)
     assert scores["fraction_rmse_bar"] == pytest.approx(np.sqrt((errors**2).mean()))
     right = VOTES[1:, 2:][np.arange(5), fractions.argmax(axis=1)] == VOTES[1:, 2:].max(axis=1)

@@ -7,9 +7,9 @@ from sklearn import metrics as sklearn_metrics
 from zoobot.certainty.coverage import expected_calibration_error, reliability_curve, reliability_curves
 from zoobot.certainty.tree_scores import question_confusions, question_table
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.metrics import tree_metrics
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, tree_task
+from zoobot.shared.tasks.tree import tree_metrics
 
 SCHEMA = Schema.from_pairs(
     {"shape": ["smooth", "featured", "artifact"], "ring": ["yes", "no"]}, {"ring": "shape_featured"}

@@ -7,7 +7,7 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from zoobot.certainty.coverage import expected_calibration_error, reliability_curves
-from zoobot.certainty.temperature import class_losses, fit_temperature, sharpen
+from zoobot.certainty.temperature import fit_temperature
 from zoobot.shared.errors import LabelError
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
 
@@ -42,7 +42,7 @@ def test_the_temperature_of_classes_is_that_of_least_loss():
     assert found.factors[0] == pytest.approx(expected.x, rel=5e-3)  # a little nearer to 1
     assert found.factors[0] == pytest.approx(1 / 3, rel=0.05)
     after = found.apply(softmax(logits, axis=1))
-    assert class_losses(CLASSES, after, truth).mean() == pytest.approx(expected.fun, rel=1e-4)
+    assert CLASSES.label_losses(after, truth).mean() == pytest.approx(expected.fun, rel=1e-4)
 
 
 def test_each_label_has_the_slope_of_a_logistic_regression_without_intercept():
@@ -73,17 +73,17 @@ def test_calibration_mends_the_error_and_keeps_the_answers(task, make, squash):
         np.testing.assert_array_equal(after.argmax(axis=1), predicted.argmax(axis=1))
     else:
         np.testing.assert_array_equal(after > 0.5, predicted > 0.5)
-    np.testing.assert_allclose(sharpen(task, after, 1 / found.factors), predicted, atol=1e-9)
+    np.testing.assert_allclose(task.sharpen(after, 1 / found.factors), predicted, atol=1e-9)
 
 
 def test_what_float32_has_rounded_to_0_and_1_stays_finite():
     given = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     for factor in (0.02, 1.0, 50.0):
-        found = sharpen(CLASSES, given, [factor])
+        found = CLASSES.sharpen(given, [factor])
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found.sum(axis=1), 1)
-        assert np.isfinite(class_losses(CLASSES, given, [[1], [1]])).all()
-        assert np.isfinite(sharpen(LABELS, [[1.0, 0.0]], [factor, factor])).all()
+        assert np.isfinite(CLASSES.label_losses(given, [[1], [1]])).all()
+        assert np.isfinite(LABELS.sharpen([[1.0, 0.0]], [factor, factor])).all()
 
 
 def test_where_little_is_known_nothing_changes():
@@ -119,9 +119,7 @@ def test_a_model_that_needs_no_calibration_mostly_keeps_none_and_is_not_made_wor
         found = fit_temperature(task, squash(logits, **options), few, min_galaxies=5)
         kept += (found.factors == 1).tolist()
         assert (found.held_out[:, found.factors == 1] == 1).all()
-        change.append(
-            (class_losses(task, found.apply(fresh), truth) - class_losses(task, fresh, truth)).mean()
-        )
+        change.append((task.label_losses(found.apply(fresh), truth) - task.label_losses(fresh, truth)).mean())
     assert np.mean(kept) >= 0.8
     assert np.mean(change) < 0.003
 
@@ -135,8 +133,8 @@ def test_what_calibration_brings_is_told_of_galaxies_that_were_held_out():
     own = fit_temperature(CLASSES, predicted[found.held_out[:, 0] != found.held_out[0, 0]],
                           truth[found.held_out[:, 0] != found.held_out[0, 0]])  # fmt: skip
     assert own.factors[0] == pytest.approx(found.held_out[0, 0], rel=1e-4)  # what was found without its fold
-    gain = class_losses(CLASSES, predicted, truth) - class_losses(
-        CLASSES, found.apply_held_out(predicted), truth
+    gain = CLASSES.label_losses(predicted, truth) - CLASSES.label_losses(
+        found.apply_held_out(predicted), truth
     )
     assert found.gains[0] == pytest.approx(gain.mean())
     assert found.to_config()["gains"] == {"most likely class": round(gain.mean(), 6)}

@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.posteriors import check_level, expected_fractions, marginal_betas, vote_cdf
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
+from zoobot.shared.posteriors import check_level, marginal_betas, vote_cdf
 from zoobot.shared.trees.beta_intervals import mixture_cdf
-from zoobot.shared.votes import check_votes, fractions_from_votes, sum_by_question
+from zoobot.shared.votes import check_votes, sum_by_question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
+    from zoobot.shared.tasks import Task
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
@@ -113,23 +113,8 @@ def reliability_curves(
     Returns:
         For classes one curve, "most likely class"; else one for each label, or for each question.
     """
-    if isinstance(task, ClassificationTask):
-        right = predicted.argmax(axis=1) == labels[:, 0]
-        return {"most likely class": reliability_curve(predicted.max(axis=1), right, bins=bins)}
-    if isinstance(task, MultiLabelTask):
-        names = task.label_cols or tuple(map(str, range(task.num_labels)))
-        columns = zip(names, predicted.T, labels.T, strict=True)
-        return {name: reliability_curve(guess, truth, bins=bins) for name, guess, truth in columns}
-    if isinstance(task, TreeTask):
-        expected = expected_fractions(predicted, task.schema)
-        observed = fractions_from_votes(labels, task.schema)
-        return {
-            question.text: reliability_curve(
-                expected[:, question.slice].ravel(), observed[:, question.slice].ravel(), bins=bins
-            )
-            for question in task.schema.questions
-        }
-    return {}
+    pairs = task.reliability(predicted, labels)
+    return {name: reliability_curve(guess, truth, bins=bins) for name, (guess, truth) in pairs.items()}
 
 
 # A sum of probabilities that should be the tail may miss it by so much, as in `vote_intervals`.

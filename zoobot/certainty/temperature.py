@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from zoobot.certainty.calibration import (
 from zoobot.certainty.coverage import expected_calibration_error, reliability_curves
 from zoobot.shared import defaults
 from zoobot.shared.errors import LabelError
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.tasks import ProbabilityTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-__all__ = ["Temperature", "class_losses", "fit_temperature", "sharpen"]
-
-#: Probabilities are kept so far from 0 and 1 that their logits are finite; float32 knows nothing nearer to 1.
-_TINY, _NEARLY_ONE = 1e-38, 1 - 2.0**-24
+__all__ = ["Temperature", "fit_temperature"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ class Temperature:
         gains: By how much labels are likelier so, on average, in nats a galaxy; one for each factor.
     """
 
-    task: ClassificationTask | MultiLabelTask
+    task: ProbabilityTask
     factors: FloatArray
     n: tuple[int, ...]
     held_out: FloatArray = field(repr=False, compare=False)
@@ -64,13 +61,11 @@ class Temperature:
     @property
     def names(self) -> tuple[str, ...]:
         """What each factor is for."""
-        if isinstance(self.task, ClassificationTask):
-            return ("most likely class",)
-        return self.task.label_cols or tuple(map(str, range(self.task.num_labels)))
+        return self.task.factor_names
 
     def apply(self, predicted: ArrayLike) -> FloatArray:
         """Calibrated probabilities from those without calibration, (galaxies, outputs)."""
-        return sharpen(self.task, predicted, self.factors)
+        return self.task.sharpen(predicted, self.factors)
 
     def apply_held_out(self, predicted: ArrayLike) -> FloatArray:
         """Probabilities of the galaxies it was fitted on, each calibrated by what the others say.
@@ -78,7 +73,7 @@ class Temperature:
         Args:
             predicted: Without calibration, (galaxies, outputs), in the order in which they were fitted.
         """
-        return sharpen(self.task, predicted, self.held_out)
+        return self.task.sharpen(predicted, self.held_out)
 
     def to_config(self) -> dict[str, Any]:
         """What a checkpoint's training record says of it, JSON-ready."""
@@ -90,52 +85,8 @@ class Temperature:
         }
 
 
-def sharpen(
-    task: ClassificationTask | MultiLabelTask, probabilities: ArrayLike, factors: ArrayLike
-) -> FloatArray:
-    """The probabilities whose logits are so many times as large; the inverse factors undo it.
-
-    Args:
-        task: Says whether these are classes, which add up to 1, or labels by themselves.
-        probabilities: (…, outputs).
-        factors: One for classes, (1,), or one for each label, (labels,); or these for each galaxy,
-            (galaxies, 1 or labels).
-
-    Example:
-        >>> task = MultiLabelTask(num_labels=1, label_cols=("ring",))
-        >>> sharpen(task, [[0.8]], [0.5]).round(3).tolist()
-        [[0.667]]
-    """
-    from scipy.special import expit, logit, softmax
-
-    given = np.clip(np.asarray(probabilities, dtype=np.float64), _TINY, None)
-    if isinstance(task, ClassificationTask):
-        found: FloatArray = softmax(np.log(given) * np.asarray(factors), axis=-1)
-        return found
-    moved: FloatArray = expit(logit(np.minimum(given, _NEARLY_ONE)) * np.asarray(factors))
-    return moved
-
-
-def class_losses(
-    task: ClassificationTask | MultiLabelTask, probabilities: ArrayLike, labels: ArrayLike
-) -> FloatArray:
-    """The negative log-likelihood of labels, in nats: (galaxies, 1) of classes, (galaxies, labels) of labels.
-
-    Args:
-        task: What is predicted.
-        probabilities: (galaxies, outputs).
-        labels: (galaxies, label columns); of labels NaN where missing, which gives NaN.
-    """
-    given = np.clip(np.asarray(probabilities, dtype=np.float64), _TINY, None)
-    truth = np.asarray(labels, dtype=np.float64)
-    if isinstance(task, ClassificationTask):
-        return -np.log(np.take_along_axis(given, truth.astype(np.int64), axis=1))
-    given = np.minimum(given, _NEARLY_ONE)
-    return -(truth * np.log(given) + (1 - truth) * np.log1p(-given))
-
-
 def fit_temperature(
-    task: ClassificationTask | MultiLabelTask,
+    task: ProbabilityTask,
     probabilities: ArrayLike,
     labels: ArrayLike,
     *,
@@ -176,10 +127,10 @@ def fit_temperature(
     known = np.isfinite(truth)
     order = order_of_chance(len(given), ids, seed)
     factors, gains, held_out = np.ones(task.num_factors), np.zeros(task.num_factors), np.ones(known.shape)
-    for place in range(task.num_factors):
+    for place, group in enumerate(task.groups):
         rows = known[:, place]
         if rows.sum() >= max(FOLDS, min_galaxies):
-            alone = _alone(task, given[rows], truth[rows], place)
+            alone = task.of_factor(place), given[rows][:, group.slice], truth[rows][:, [place]]
             factors[place], held_out[rows, place] = _choose(*alone, order[rows])
             gains[place] = float(_gains(*alone, held_out[rows, place]).mean())
     return Temperature(
@@ -191,20 +142,8 @@ def fit_temperature(
     )
 
 
-_Task: TypeAlias = ClassificationTask | MultiLabelTask
-
-
-def _alone(
-    task: _Task, given: FloatArray, truth: FloatArray, place: int
-) -> tuple[_Task, FloatArray, FloatArray]:
-    """All classes, or one label as a task by itself."""
-    if isinstance(task, ClassificationTask):
-        return task, given, truth
-    return MultiLabelTask(num_labels=1), given[:, [place]], truth[:, [place]]
-
-
 def _choose(
-    task: _Task, given: FloatArray, truth: FloatArray, order: NDArray[np.int64]
+    task: ProbabilityTask, given: FloatArray, truth: FloatArray, order: NDArray[np.int64]
 ) -> tuple[float, FloatArray]:
     """The factor, and for each galaxy that found without it, (galaxies,): all 1 if they are no better."""
 
@@ -212,31 +151,27 @@ def _choose(
         return _most_likely(task, given[rows], truth[rows])
 
     held_out = held_out_factors(fit, order)
-    errors = [_error(task, values, truth) for values in (given, sharpen(task, given, held_out[:, None]))]
+    errors = [_error(task, values, truth) for values in (given, task.sharpen(given, held_out[:, None]))]
     if foretells_better(_gains(task, given, truth, held_out)) and errors[1] <= errors[0]:
         return _most_likely(task, given, truth), held_out
     return 1.0, np.ones(len(given))
 
 
-def _most_likely(task: _Task, given: FloatArray, truth: FloatArray) -> float:
+def _most_likely(task: ProbabilityTask, given: FloatArray, truth: FloatArray) -> float:
     """The factor of least loss; 1 where no galaxy is predicted wrongly."""
-    if isinstance(task, ClassificationTask):
-        wrong = given.argmax(axis=1, keepdims=True) != truth
-    else:
-        wrong = (given > 0.5) != (truth > 0.5)
-    if not wrong.any():
+    if not task.is_wrong(given, truth).any():
         return 1.0
     return likeliest_factor(
-        lambda factor: float(class_losses(task, sharpen(task, given, [factor]), truth).mean()), len(given)
+        lambda factor: float(task.label_losses(task.sharpen(given, [factor]), truth).mean()), len(given)
     )
 
 
-def _gains(task: _Task, given: FloatArray, truth: FloatArray, factors: FloatArray) -> FloatArray:
+def _gains(task: ProbabilityTask, given: FloatArray, truth: FloatArray, factors: FloatArray) -> FloatArray:
     """By how much each galaxy's label is likelier with its factor, in nats, (galaxies,)."""
-    after = sharpen(task, given, factors[:, None])
-    return (class_losses(task, given, truth) - class_losses(task, after, truth))[:, 0]
+    after = task.sharpen(given, factors[:, None])
+    return (task.label_losses(given, truth) - task.label_losses(after, truth))[:, 0]
 
 
-def _error(task: _Task, given: FloatArray, truth: FloatArray) -> float:
+def _error(task: ProbabilityTask, given: FloatArray, truth: FloatArray) -> float:
     (curve,) = reliability_curves(task, given, truth).values()
     return expected_calibration_error(curve)

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import LabelError, SchemaError
-from zoobot.shared.metrics import CONFIDENT_FRACTION, confusion_matrix
+from zoobot.shared.metrics import confusion_matrix
 from zoobot.shared.posteriors import as_mixture, expected_fractions
+from zoobot.shared.tasks.tree import CONFIDENT_FRACTION
 from zoobot.shared.votes import check_votes, fractions_from_votes, sum_by_question
 
 if TYPE_CHECKING:

@@ -1,15 +1,8 @@
 """Which galaxies to label next: a score for each, from the predictions of several members or samples.
 
-The score of a galaxy is the sum of its parts: the questions of a tree, the labels of a multi-label task, the
-targets of a regression; of classes there is one. A higher score says that its label would teach more.
-
-- bald: mutual information between the label and the members, in nats: what a label tells of which member is
-  right. Of a tree, the votes of k volunteers, each question weighted by the probability that it is asked.
-- entropy: how uncertain the label is, for whatever reason, in nats.
-- margin: 1 less the distance between the two likeliest answers.
-- least-confidence: 1 less the probability of the likeliest class.
-- variance: between the members, of a regression, in units of the predictions' variance over galaxies.
-- random: the same for every galaxy's chances.
+The score of a galaxy is the sum of its parts: the questions of a tree, all yes/no labels, the
+targets of a regression; of classes there is one. A higher score says that its label would teach more. Which
+scores there are, and what they mean: `zoobot.choosing.strategy_names.SCORES`.
 
 References:
     Walmsley et al. 2020, MNRAS 491, 1554; Houlsby et al. 2011, arXiv:1112.5745.
@@ -18,14 +11,12 @@ References:
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from zoobot.choosing.information import (
-    disagreement,
-    entropy_of_mean,
-    lack_of_confidence,
+    OF_CLASSES,
     lack_of_margin,
     scatter_of_members,
     vote_information,
@@ -35,24 +26,18 @@ from zoobot.choosing.strategy_names import SCORES
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.posteriors import expected_fractions, probability_asked
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
+from zoobot.shared.tasks import KINDS, ProbabilityTask, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
+    from zoobot.choosing.strategy_names import ScoreName
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["Acquisition", "choose_score", "needs_members", "only_parts", "score_galaxies"]
-
-_OF_CLASSES = {
-    "bald": disagreement,
-    "entropy": entropy_of_mean,
-    "margin": lack_of_margin,
-    "least-confidence": lack_of_confidence,
-}
+__all__ = ["Acquisition", "choose_score", "only_parts", "score_galaxies"]
 
 
 class Acquisition(NamedTuple):
@@ -74,22 +59,17 @@ class Acquisition(NamedTuple):
         return [self.names[part] for part in self.parts.argmax(axis=1)]
 
 
-def choose_score(task: Task, asked: str | None) -> str:
+def choose_score(task: Task, asked: str | None) -> ScoreName:
     """The score that was asked for, or the task's default.
 
     Raises:
         ConfigError: If there is no such score for this kind of task.
     """
-    known = SCORES[task.kind]
+    known = KINDS[task.kind].choosing
     if asked is not None and asked not in known:
         msg = f"the score of a {task.kind} task must be one of {list(known)}, got {asked!r}"
         raise ConfigError(msg)
-    return asked or known[0]
-
-
-def needs_members(score: str) -> bool:
-    """Whether a score says something only where there are several members or samples."""
-    return score in ("bald", "variance")
+    return cast("ScoreName", asked or known[0])
 
 
 def score_galaxies(
@@ -105,7 +85,7 @@ def score_galaxies(
     Args:
         task: What was predicted.
         predictions: (samples, galaxies, outputs), or (galaxies, outputs) of a single model.
-        score: One of the task's `SCORES`; None is its default.
+        score: One of the task's; None is its default.
         n_volunteers: Of a tree: how many people each question is asked, if it is asked.
         seed: Of the random score.
 
@@ -115,22 +95,23 @@ def score_galaxies(
         LabelError: If the predictions are not of this task.
 
     Example:
+        >>> from zoobot.shared.tasks import ClassificationTask
         >>> rings = ClassificationTask(class_names=("no", "yes"))
         >>> score_galaxies(rings, [[0.5, 0.5], [0.9, 0.1]], score="margin").score.round(2).tolist()
         [1.0, 0.2]
     """
-    score = choose_score(task, score)
+    chosen = choose_score(task, score)
     values = _checked(task, predictions)
-    if needs_members(score) and len(values) < 2:
+    if SCORES[chosen].needs_members and len(values) < 2:
         msg = (
-            f"the score {score!r} needs several predictions of each galaxy, got one: take dropout samples or "
-            "an ensemble, or another score"
+            f"the score {chosen!r} needs several predictions of each galaxy, got one: take dropout samples "
+            "or an ensemble, or another score"
         )
         raise ConfigError(msg)
-    if score == "random":
+    if chosen == "random":
         drawn = np.random.default_rng(seed).random((values.shape[1], 1))
         return Acquisition(drawn[:, 0], drawn, ("random",))
-    parts, names = _parts(task, values, score, n_volunteers)
+    parts, names = _parts(task, values, chosen, n_volunteers)
     return Acquisition(parts.sum(axis=1), parts, names)
 
 
@@ -153,16 +134,15 @@ def only_parts(found: Acquisition, names: Sequence[str]) -> Acquisition:
 def _parts(
     task: Task, values: FloatArray, score: str, n_volunteers: int
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    if isinstance(task, TreeTask):
-        questions = tuple(question.text for question in task.schema.questions)
-        return _parts_of_tree(task.schema, values, score, n_volunteers), questions
-    if isinstance(task, RegressionTask):
-        return scatter_of_members(values), _names(task, "target")
-    if isinstance(task, MultiLabelTask):
-        both = yes_and_no(values)
-        each = [_OF_CLASSES[score](both[:, :, label]) for label in range(values.shape[2])]
-        return np.stack(each, axis=1), _names(task, "label")
-    return _OF_CLASSES[score](values)[:, None], ("class",)
+    names = tuple(group.name for group in task.groups)
+    if task.tree is not None:
+        return _parts_of_tree(task.tree, values, score, n_volunteers), names
+    if task.predicts == "numbers":
+        return scatter_of_members(values), names
+    if task.predicts == "classes":
+        return OF_CLASSES[score](values)[:, None], names
+    both = yes_and_no(values)
+    return np.stack([OF_CLASSES[score](both[:, :, label]) for label in range(len(names))], axis=1), names
 
 
 def _parts_of_tree(schema: Schema, alpha: FloatArray, score: str, n_volunteers: int) -> FloatArray:
@@ -174,10 +154,6 @@ def _parts_of_tree(schema: Schema, alpha: FloatArray, score: str, n_volunteers: 
         return np.where(single, 0.0, np.stack(lack, axis=1)) * probability_asked(alpha, schema)
     found = vote_information(alpha, schema, n_volunteers)
     return found.asked * (found.information if score == "bald" else found.entropy)
-
-
-def _names(task: Task, what: str) -> tuple[str, ...]:
-    return task.label_cols or tuple(f"{what} {number}" for number in range(task.num_outputs))
 
 
 def _checked(task: Task, predictions: ArrayLike) -> FloatArray:
@@ -193,7 +169,7 @@ def _checked(task: Task, predictions: ArrayLike) -> FloatArray:
     if not np.isfinite(values).all():
         msg = "predictions must be finite, got NaN or infinite ones"
         raise LabelError(msg)
-    if isinstance(task, (ClassificationTask, MultiLabelTask)) and ((values < 0) | (values > 1 + 1e-6)).any():
+    if isinstance(task, ProbabilityTask) and ((values < 0) | (values > 1 + 1e-6)).any():
         msg = f"predictions of a {task.kind} task must be probabilities in [0, 1]"
         raise LabelError(msg)
     return values

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.posteriors import as_mixture, check_volunteers
-from zoobot.shared.votes import sum_by_question
+from zoobot.shared.votes import FloatArray, sum_by_question
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from zoobot.shared.trees.tree import Schema
-    from zoobot.shared.votes import FloatArray
 
 __all__ = [
     "MOST_OUTCOMES",
+    "OF_CLASSES",
     "VoteInformation",
     "disagreement",
     "entropy_of_mean",
@@ -75,6 +76,15 @@ def lack_of_confidence(probabilities: FloatArray) -> FloatArray:
     """1 less the probability of the most likely class of the mean prediction, (galaxies,)."""
     best: FloatArray = 1 - probabilities.mean(axis=0).max(axis=-1)
     return best
+
+
+#: The score of each name: from the probabilities of classes, (samples, galaxies, classes), to (galaxies,).
+OF_CLASSES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "bald": disagreement,
+    "entropy": entropy_of_mean,
+    "margin": lack_of_margin,
+    "least-confidence": lack_of_confidence,
+}
 
 
 def scatter_of_members(values: FloatArray) -> FloatArray:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
 
 __all__ = [
-    "MAIN_SCORES",
     "labels_to_match",
     "lower_is_better",
     "mean_curve",
@@ -77,14 +76,6 @@ def next_galaxies(
         seed=seed,
     )
 
-
-#: The score of each kind of task that curves show, unless another is asked for.
-MAIN_SCORES = {
-    "classification": "accuracy",
-    "multi-label": "average_precision",
-    "regression": "r2",
-    "tree": "nll",
-}
 
 _LOWER = ("nll", "log_loss", "rmse", "mae", "fraction_rmse")
 

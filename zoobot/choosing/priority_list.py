@@ -8,6 +8,7 @@ that are worth asking, each with its `share` of the score and, in a tree, how li
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,15 @@ from zoobot.choosing.acquisition import Acquisition
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import write_safely
-from zoobot.shared.posteriors import expected_fractions, probability_asked
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
+from zoobot.shared.posteriors import probability_asked
+from zoobot.shared.tasks import Group, Task
+from zoobot.shared.votes import FloatArray
 from zoobot.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
-
-    from zoobot.shared.votes import FloatArray
 
 __all__ = ["COLUMNS", "check_list_place", "explain", "worth_asking", "write_list"]
 
@@ -55,30 +55,23 @@ def explain(task: Task, found: Acquisition, predictions: FloatArray) -> tuple[li
     """
     parts = found.parts.argmax(axis=1)
     mean = predictions.mean(axis=0)
-    if isinstance(task, ClassificationTask):
-        reasons, expected = _of_classes(task, mean)
+    if task.predicts == "classes":
+        reasons, expected = _of_classes(task.groups[0].answers, mean)
         return (reasons if found.names != ("random",) else found.reasons), expected
-    expect: Callable[[int, int], str]
-    if isinstance(task, TreeTask):
-        fractions = expected_fractions(predictions, task.schema)
-        questions = task.schema.questions
+    expected_of = _EXPECTED[task.predicts]
+    means, scatter = task.expect(task.mix(predictions)), predictions.std(axis=0)
+    groups = [task.groups[part] for part in parts]
+    return found.reasons, [
+        expected_of(group, means[galaxy, group.slice], scatter[galaxy, group.slice])
+        for galaxy, group in enumerate(groups)
+    ]
 
-        def expect(galaxy: int, part: int) -> str:
-            answers = questions[part].answers
-            return _listed([(a.pretty, fractions[galaxy, a.index]) for a in answers])
 
-    elif isinstance(task, RegressionTask):
-        scatter = predictions.std(axis=0)
-
-        def expect(galaxy: int, part: int) -> str:
-            return f"{mean[galaxy, part]:.3g} ± {scatter[galaxy, part]:.2g}"
-
-    else:
-
-        def expect(galaxy: int, part: int) -> str:
-            return f"{mean[galaxy, part]:.2f}"
-
-    return found.reasons, [expect(galaxy, int(part)) for galaxy, part in enumerate(parts)]
+_EXPECTED: dict[str, Callable[[Group, FloatArray, FloatArray], str]] = {
+    "votes": lambda group, mean, _: _listed(list(zip(group.answers, mean, strict=True))),
+    "numbers": lambda _, mean, scatter: f"{mean[0]:.3g} ± {scatter[0]:.2g}",
+    "labels": lambda _, mean, __: f"{mean[0]:.2f}",
+}
 
 
 def worth_asking(task: Task, found: Acquisition, predictions: FloatArray) -> list[list[dict[str, Any]]]:
@@ -93,11 +86,11 @@ def worth_asking(task: Task, found: Acquisition, predictions: FloatArray) -> lis
         Of each part `question` (or label, or target), `share` of the score, and of a tree `asked`, the
         probability that a volunteer comes to it. Nothing for a random score, or where there is one part.
     """
-    if len(found.names) == 1 and not isinstance(task, (TreeTask, MultiLabelTask, RegressionTask)):
+    if task.predicts == "classes":
         return [[] for _ in found.score]
     if found.names == ("random",):
         return [[] for _ in found.score]
-    asked = probability_asked(predictions, task.schema) if isinstance(task, TreeTask) else None
+    asked = None if task.tree is None else probability_asked(predictions, task.tree)
     named = []
     for galaxy, parts in enumerate(found.parts):
         total = parts.sum()
@@ -113,12 +106,11 @@ def worth_asking(task: Task, found: Acquisition, predictions: FloatArray) -> lis
     return named
 
 
-def _of_classes(task: ClassificationTask, mean: FloatArray) -> tuple[list[str], list[str]]:
+def _of_classes(names: Sequence[str], mean: FloatArray) -> tuple[list[str], list[str]]:
     order = np.argsort(-mean, axis=1, kind="stable")
-    reasons = [" or ".join(task.class_names[k] for k in row[:2]) for row in order]
+    reasons = [" or ".join(names[k] for k in row[:2]) for row in order]
     expected = [
-        _listed([(task.class_names[k], p[k]) for k in row[:_MOST_CLASSES]])
-        for p, row in zip(mean, order, strict=True)
+        _listed([(names[k], p[k]) for k in row[:_MOST_CLASSES]]) for p, row in zip(mean, order, strict=True)
     ]
     return reasons, expected
 

@@ -6,18 +6,37 @@ features alone; "bald+kcentre" does both.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.tasks import KINDS
 
-__all__ = ["DIVERSITIES", "SCORES", "Strategy", "read_strategy"]
+__all__ = ["DIVERSITIES", "SCORES", "Score", "ScoreName", "Strategy", "read_strategy"]
 
-#: The scores of each kind of task, the default first.
-SCORES = {
-    "classification": ("bald", "entropy", "margin", "least-confidence", "random"),
-    "multi-label": ("bald", "entropy", "margin", "least-confidence", "random"),
-    "regression": ("variance", "random"),
-    "tree": ("bald", "entropy", "margin", "random"),
+ScoreName = Literal["bald", "variance", "entropy", "margin", "least-confidence", "random"]
+
+
+class Score(NamedTuple):
+    """What the label of a galaxy is worth, by one score; `tasks.KINDS` says which tasks have it.
+
+    Attributes:
+        meaning: In words.
+        needs_members: Whether it says something only where there are several members or samples.
+    """
+
+    meaning: str
+    needs_members: bool = False
+
+
+#: What each score is of a label: the sum over the questions of a tree, each times the probability that it is
+#: asked, over labels, or over targets; of classes there is one. `zoobot.choosing.information` computes it.
+SCORES: dict[ScoreName, Score] = {
+    "bald": Score("what it tells of which member is right, in nats", needs_members=True),
+    "variance": Score("the same for numbers: how far members differ, against galaxies", needs_members=True),
+    "entropy": Score("how uncertain it is, for whatever reason, in nats"),
+    "margin": Score("1 less the distance between the two likeliest answers"),
+    "least-confidence": Score("1 less the probability of the likeliest class"),
+    "random": Score("the same for every galaxy's chances"),
 }
 
 #: Ways to keep the galaxies of a batch apart.
@@ -29,7 +48,7 @@ class Strategy(NamedTuple):
 
     Attributes:
         name: As it was asked for.
-        score: One of the task's `SCORES`; None counts all galaxies alike.
+        score: One of `SCORES`; None counts all galaxies alike.
         diversity: One of `DIVERSITIES`.
     """
 
@@ -53,7 +72,7 @@ def read_strategy(name: str, task_kind: str) -> Strategy:
         >>> read_strategy("bald+kcentre", "tree")
         Strategy(name='bald+kcentre', score='bald', diversity='kcentre')
     """
-    known = SCORES[task_kind]
+    known = KINDS[task_kind].choosing
     apart = [way for way in DIVERSITIES if way != "none"]
     score, plus, diversity = ("", "", name) if name in apart else name.partition("+")
     is_score = score in known and (not plus or diversity in apart)

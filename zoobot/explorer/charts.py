@@ -12,11 +12,14 @@ from zoobot.explorer.contents import Bar, Chart, Column, Described, Text
 from zoobot.plots import question_titles
 from zoobot.shared.posteriors import IntervalKind, check_level
 from zoobot.shared.predicting.posterior_tables import summary_table
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
 from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zoobot.shared.tasks import Task
+    from zoobot.shared.trees.tree import Schema
+
 
 # How far predictions are from what people say, in a number for each galaxy.
 
@@ -36,12 +39,12 @@ def root_mean_square(differences: NDArray) -> NDArray:
 
 
 def describe_tree(
-    task: TreeTask, samples: NDArray, labels: NDArray, level: float, kind: IntervalKind
+    schema: Schema, samples: NDArray, labels: NDArray, level: float, kind: IntervalKind
 ) -> Described:
     """The columns and charts of a tree's predictions.
 
     Args:
-        task: What was predicted.
+        schema: The tree.
         samples: Concentrations, (samples, galaxies, answers); a galaxy has a prediction if all are finite
             and above 0.
         labels: Votes, (galaxies, answers), NaN where unknown.
@@ -51,7 +54,6 @@ def describe_tree(
     Raises:
         LabelError: If these are no votes.
     """
-    schema = task.schema
     good = (np.isfinite(samples) & (samples > 0)).all(axis=(0, 2))
     table = summary_table(samples[:, good], schema, level=level, kind=kind)
     table = table.set_axis(np.flatnonzero(good)).reindex(np.arange(len(good)))
@@ -116,16 +118,17 @@ def describe_predictions(
         LabelError: If the labels are none of this task.
     """
     check_level(level)
-    if isinstance(task, TreeTask):
-        return describe_tree(task, samples, labels, level, kind)
-    describe = _DESCRIBE[task.kind]
+    if task.tree is not None:
+        return describe_tree(task.tree, samples, labels, level, kind)
+    describe = _DESCRIBE[task.predicts]
     return describe(task, *_mean_and_interval(samples, level), labels)
 
 
-def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
-    columns, bars = _columns_with_ends(task.output_columns, task.class_names, mean, ends, is_share=True)
-    if len(task.class_names) == 2:  # one probability is all there is to say: against its rank it can be seen
-        columns.append(Column(RANK_NAME, f"Rank of {task.class_names[0]}", _rank(mean[:, 0])))
+def _classes(task: Task, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
+    classes = task.groups[0].answers
+    columns, bars = _columns_with_ends(task.output_columns, classes, mean, ends, is_share=True)
+    if len(classes) == 2:  # one probability is all there is to say: against its rank it can be seen
+        columns.append(Column(RANK_NAME, f"Rank of {classes[0]}", _rank(mean[:, 0])))
     title = task.label_cols[0] if task.label_cols else "Class"
     known = np.isfinite(mean).all(axis=1)
     likely = np.where(known[:, None], mean, 0.0).argmax(axis=1)
@@ -133,14 +136,14 @@ def _classes(task: ClassificationTask, mean: NDArray, ends: NDArray | None, labe
         Text(
             "predicted_class",
             "Predicted",
-            [task.class_names[k] if ok else "" for k, ok in zip(likely, known, strict=True)],
+            [classes[k] if ok else "" for k, ok in zip(likely, known, strict=True)],
         )
     ]
     is_labelled = np.isfinite(labels[:, 0])
     if not is_labelled.any():
         return Described(columns, texts, [Chart(title, bars)])
     codes = np.where(is_labelled, labels[:, 0], 0).astype(int)
-    names = [task.class_names[k] if ok else "" for k, ok in zip(codes, is_labelled, strict=True)]
+    names = [classes[k] if ok else "" for k, ok in zip(codes, is_labelled, strict=True)]
     texts.append(Text("label", "Label", names))
     error = np.where(is_labelled, 1 - mean[np.arange(len(mean)), codes], np.nan)
     columns.append(Column(ERROR_NAME, ERROR_TITLE, error, True))
@@ -155,8 +158,8 @@ def _rank(values: NDArray) -> NDArray:
     return ranks
 
 
-def _yes_or_no(task: MultiLabelTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
-    names = task.label_cols or tuple(map(str, range(task.num_labels)))
+def _yes_or_no(task: Task, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
+    names = task.label_cols or tuple(map(str, range(task.num_outputs)))
     columns, bars = _columns_with_ends(task.output_columns, names, mean, ends, is_share=True)
     if np.isfinite(labels).any():
         bars = _with_labels(columns, bars, names, labels, is_share=True)
@@ -164,8 +167,8 @@ def _yes_or_no(task: MultiLabelTask, mean: NDArray, ends: NDArray | None, labels
     return Described(columns, [], [Chart("Labels", bars)])
 
 
-def _numbers(task: RegressionTask, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
-    names = task.label_cols or tuple(map(str, range(task.num_targets)))
+def _numbers(task: Task, mean: NDArray, ends: NDArray | None, labels: NDArray) -> Described:
+    names = task.label_cols or tuple(map(str, range(task.num_outputs)))
     columns, bars = _columns_with_ends(task.output_columns, names, mean, ends, is_share=False)
     if np.isfinite(labels).any():
         bars = _with_labels(columns, bars, names, labels, is_share=False)
@@ -180,9 +183,9 @@ def _numbers(task: RegressionTask, mean: NDArray, ends: NDArray | None, labels: 
 
 
 _DESCRIBE: dict[str, Callable[..., Described]] = {
-    "classification": _classes,
-    "multi-label": _yes_or_no,
-    "regression": _numbers,
+    "classes": _classes,
+    "labels": _yes_or_no,
+    "numbers": _numbers,
 }
 
 

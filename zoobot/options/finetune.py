@@ -18,6 +18,7 @@ from zoobot.options.groups import (
 from zoobot.shared import defaults
 from zoobot.shared.pixels.turned import several_views_need_head
 from zoobot.shared.settings import Options, refuse, setting
+from zoobot.shared.tasks import KINDS, TaskKind
 from zoobot.shared.training.finetune_settings import LearningSettings, TrainerSettings
 
 __all__ = [
@@ -29,13 +30,6 @@ __all__ = [
     "TargetOptions",
     "TaskOptions",
 ]
-
-_LOSSES = {
-    "classification": ["cross_entropy", "focal"],
-    "multi-label": ["cross_entropy", "focal"],
-    "regression": ["mse", "mae", "huber"],
-    "tree": [],
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +54,10 @@ class TaskOptions(TargetOptions):
 
     title: ClassVar[str] = "Task"
 
-    task: Literal["classification", "multi-label", "regression", "tree"] | None = setting(
+    task: TaskKind | None = setting(
         None,
-        "classification: one class for each galaxy; multi-label: independent yes/no columns; "
-        "regression: one or more numbers; tree: volunteers' votes on a decision tree; without it, "
-        "classification, unless the labels look like measurements",
+        "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items())
+        + "; without it, classification, unless the labels look like measurements",
     )
     labels: tuple[str, ...] = setting(
         (), "label column, or several; a tree takes its columns from the schema", metavar="COLUMN"
@@ -110,34 +103,29 @@ class TaskOptions(TargetOptions):
         super().check()
         if self.kind == "tree" and self.schema is None:
             refuse("--task tree needs --schema: a name from `zoobot schemas`, or a .yaml file")
-        if self.kind != "tree" and self.schema is not None:
-            refuse(f"--schema is for --task tree, got --task {self.kind}")
+        self._check_options()
         if self.kind == "tree" and self.labels:
             refuse("a tree's label columns are its schema's: leave out --labels")
         if self.kind != "tree" and not self.labels:
             asked = f"--task {self.kind} needs" if self.task else "there is nothing to learn yet: give"
             trees = "" if self.task else "; of a tree of votes, --task tree --schema NAME"
             refuse(f"{asked} --labels: the column, or columns, to learn{trees}")
-        if self.kind == "classification" and len(self.labels) > 1:
-            refuse(
-                f"--task classification learns one column, got {list(self.labels)}; "
-                "for several yes/no columns say --task multi-label"
-            )
-        if self.missing_values and self.kind != "regression":
-            refuse(f"--missing-values is for --task regression, got --task {self.kind}")
-        self._check_loss()
-
-    def _check_loss(self) -> None:
-        classifying = self.kind in ("classification", "multi-label")
-        known = _LOSSES[self.kind]
+        several = KINDS[self.kind].for_several
+        if several and len(self.labels) > 1:
+            refuse(f"--task {self.kind} learns one column, got {list(self.labels)}; {several}")
+        known = list(KINDS[self.kind].losses)
         if self.loss is not None and self.loss not in known:
             refuse(f"--loss for --task {self.kind} must be one of {known}, got {self.loss!r}")
-        if self.class_names is not None and self.kind != "classification":
-            refuse(f"--class-names is for --task classification, got --task {self.kind}")
-        if self.class_weights is not None and not classifying:
-            refuse(f"--class-weights is for --task classification or multi-label, got --task {self.kind}")
         if self.class_weights and "balanced" in self.class_weights and len(self.class_weights) > 1:
             refuse(f"--class-weights is either `balanced` or numbers, got {list(self.class_weights)}")
+
+    def _check_options(self) -> None:
+        """Refuse options that only other tasks have."""
+        for name in dict.fromkeys(option for kind in KINDS.values() for option in kind.options):
+            able = [other for other, kind in KINDS.items() if name in kind.options]
+            if getattr(self, name) not in (None, ()) and self.kind not in able:
+                flag = "--" + name.replace("_", "-")
+                refuse(f"{flag} is for --task {' or '.join(able)}, got --task {self.kind}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar, Literal
 
-from zoobot.choosing.strategy_names import read_strategy
+from zoobot.choosing.strategy_names import SCORES, read_strategy
 from zoobot.options.command import Command
 from zoobot.options.finetune import FinetuneOptions, TaskOptions
 from zoobot.options.groups import CatalogOptions, EngineOptions, ImageOptions, TurnOptions
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, refuse, setting
+from zoobot.shared.tasks import KINDS
 
 __all__ = ["COMMAND", "LoopOptions", "RoundsOptions"]
 
@@ -27,8 +28,8 @@ class RoundsOptions(Options):
     )
     strategies: tuple[str, ...] = setting(
         ("random", "bald"),
-        "ways to choose: random, a score (bald, entropy, margin, least-confidence, variance), kcentre, "
-        "kmeans++, or a score with one of these, such as bald+kcentre",
+        f"ways to choose: a score ({', '.join(SCORES)}), kcentre, kmeans++, or a score with one of these, "
+        "such as bald+kcentre",
         metavar="NAME",
     )
     start: int = setting(50, "galaxies labelled at random before the first round", at_least=2)
@@ -50,8 +51,8 @@ class RoundsOptions(Options):
     )
     score: str | None = setting(
         None,
-        "score that the curves show, as in evaluation.json; without it accuracy, average_precision, r2 or, "
-        "of a tree, nll",
+        "score that the curves show, as in evaluation.json; without it "
+        + ", ".join(f"{kind.main_score} ({name})" for name, kind in KINDS.items()),
         metavar="NAME",
     )
 

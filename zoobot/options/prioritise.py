@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
+from zoobot.choosing.strategy_names import SCORES, ScoreName
 from zoobot.options.command import Command
 from zoobot.options.groups import CatalogOptions, EngineOptions, ReadingOptions, TurnOptions
 from zoobot.shared import defaults
@@ -20,10 +21,11 @@ class ChoosingOptions(Options):
     title: ClassVar[str] = "Choice"
 
     n: int = setting(500, "most galaxies to list", at_least=1)
-    score: Literal["bald", "variance", "entropy", "margin", "least-confidence", "random"] | None = setting(
+    score: ScoreName | None = setting(
         None,
-        "what a label is worth; bald: what it tells of which member is right (variance: the same for "
-        "numbers); entropy, margin, least-confidence: how open it is; without a word bald, or variance",
+        "what a label is worth; "
+        + "; ".join(f"{name}: {score.meaning}" for name, score in SCORES.items())
+        + "; without a word bald, or variance",
     )
     diversity: Literal["kmeans++", "kcentre", "none"] | None = setting(
         None,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
+from zoobot.shared.tasks import Task
 
 __all__ = ["PickedAnswer", "find_answers", "most_likely"]
 
@@ -52,19 +52,19 @@ def find_answers(task: Task, name: str | None = None) -> tuple[PickedAnswer, ...
         >>> [found.name for found in find_answers(ClassificationTask(class_names=("ring", "no ring")))]
         ['ring', 'no ring']
     """
-    groups = _groups_of_tree(task) if isinstance(task, TreeTask) else _single_answers(task)
+    known = _answers(task)
     if name is None:
-        if isinstance(task, RegressionTask) and len(groups) > 1:
-            msg = f"say which target is to be explained: one of {list(groups)}"
+        if task.predicts == "numbers" and len(known) > 1:
+            msg = f"say which target is to be explained: one of {list(known)}"
             raise ConfigError(msg)
-        return next(iter(groups.values())) if isinstance(task, TreeTask) else _all(groups)
-    if name not in groups:
-        near = difflib.get_close_matches(name, groups, n=3)
-        some = list(groups)[:_SHOWN]
+        return known[task.groups[0].name] if task.predicts == "votes" else _all(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        some = list(known)[:_SHOWN]
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {some}"
-        msg = f"no {_WORDS[task.kind]} is called {name!r}: {hint}"
+        msg = f"no {task.noun} is called {name!r}: {hint}"
         raise ConfigError(msg)
-    return groups[name]
+    return known[name]
 
 
 def most_likely(answers: Sequence[PickedAnswer], predictions: NDArray) -> PickedAnswer:
@@ -72,33 +72,17 @@ def most_likely(answers: Sequence[PickedAnswer], predictions: NDArray) -> Picked
     return answers[int(np.argmax([answer.value(predictions) for answer in answers]))]
 
 
-_WORDS = {
-    "classification": "class",
-    "multi-label": "label",
-    "regression": "target",
-    "tree": "answer or question",
-}
-
-
-def _single_answers(task: Task) -> dict[str, tuple[PickedAnswer, ...]]:
-    if isinstance(task, ClassificationTask):
-        names: Sequence[str] = task.class_names
-    else:
-        what = "label" if isinstance(task, MultiLabelTask) else "target"
-        names = task.label_cols or [f"{what} {number}" for number in range(task.num_outputs)]
-    return {name: (PickedAnswer(name, column),) for column, name in enumerate(names)}
-
-
-def _groups_of_tree(task: TreeTask) -> dict[str, tuple[PickedAnswer, ...]]:
-    """Each question with its answers, then each answer alone."""
-    groups = {
-        question.text: tuple(
-            PickedAnswer(answer.label_col, answer.index, question.slice) for answer in question.answers
-        )
-        for question in task.schema.questions
+def _answers(task: Task) -> dict[str, tuple[PickedAnswer, ...]]:
+    """Each question of a tree with its answers; then each answer, class, label or number alone."""
+    if task.tree is None:
+        names = [name for group in task.groups for name in group.answers]
+        return {name: (PickedAnswer(name, column),) for column, name in enumerate(names)}
+    questions = {
+        question.text: tuple(PickedAnswer(a.label_col, a.index, question.slice) for a in question.answers)
+        for question in task.tree.questions
     }
-    return groups | {answer.name: (answer,) for answer in _all(groups)}
+    return questions | {answer.name: (answer,) for answer in _all(questions)}
 
 
-def _all(groups: dict[str, tuple[PickedAnswer, ...]]) -> tuple[PickedAnswer, ...]:
-    return tuple(answer for group in groups.values() for answer in group)
+def _all(known: dict[str, tuple[PickedAnswer, ...]]) -> tuple[PickedAnswer, ...]:
+    return tuple(answer for answers in known.values() for answer in answers)

@@ -22,7 +22,7 @@ from zoobot.shared.pixels.first_images import check_first_images, settle_bands
 from zoobot.shared.pixels.turned import several_views_need_head
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
-from zoobot.shared.tasks import RegressionTask, Task, TreeTask, refuse_voteless
+from zoobot.shared.tasks import Task
 from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.training.targets import usable_targets
 
@@ -217,12 +217,11 @@ class GalaxyData:
         self._take_targets(task)
         for name in self.galaxies:
             task.check_labels(labels_of(self.galaxies[name]), self.galaxies[name].ids)
-            if isinstance(task, TreeTask) and name in ("train", "val"):
-                refuse_voteless(labels_of(self.galaxies[name]), name)
+            task.check_learnable(labels_of(self.galaxies[name]), name)
         return task
 
     def _take_targets(self, task: Task) -> None:
-        if isinstance(task, RegressionTask):
+        if task.predicts == "numbers":
             before = {name: len(galaxies) for name, galaxies in self.galaxies.items()}
             self.galaxies = usable_targets(
                 self.galaxies, missing_values=self.missing_values, suspect_targets=self.suspect_targets

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared import defaults
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task
+from zoobot.shared.tasks import Task
 from zoobot.shared.training.checks import (
     check_features_shape,
     check_head,
@@ -285,15 +285,10 @@ def build_head(
         ConfigError: If a size or the chance can't work.
 
     Example:
+        >>> from zoobot.shared.tasks import RegressionTask
         >>> type(build_head(RegressionTask(num_targets=2), 1280)).__name__
         'RegressionHead'
     """
-    if isinstance(task, ClassificationTask):
-        return ClassificationHead(num_features, task.num_outputs, dropout_prob=dropout_prob)
-    if isinstance(task, MultiLabelTask):
-        return MultiLabelHead(num_features, task.num_outputs, dropout_prob=dropout_prob)
-    if isinstance(task, RegressionTask):
-        return RegressionHead(
-            num_features, task.num_outputs, dropout_prob=dropout_prob, unit_interval=task.unit_interval
-        )
-    return DirichletHead(num_features, task.num_outputs, dropout_prob=dropout_prob)
+    known = (ClassificationHead, MultiLabelHead, RegressionHead, DirichletHead)
+    (head,) = (each for each in known if each.__name__ == task.head)
+    return head(num_features, task.num_outputs, dropout_prob=dropout_prob, **task.head_options)

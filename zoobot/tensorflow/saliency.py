@@ -22,7 +22,6 @@ from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
-from zoobot.shared.tasks import TreeTask
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.families import Network
@@ -228,7 +227,7 @@ class _Gradients:
     def _value(self, predictions: tf.Tensor, chosen: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
         """`PickedAnswer.value` for tensors."""
         value = tf.linalg.matvec(predictions, chosen)
-        if not isinstance(self._model.task, TreeTask):
+        if self._model.task.tree is None:
             return value
         return value / tf.linalg.matvec(predictions, among)
 

@@ -13,6 +13,7 @@ from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.errors import SchemaError
+from zoobot.shared.tasks import class_of, tree_task
 from zoobot.shared.training.targets import refuse_measurements
 from zoobot.workflow.galaxies import read_classes, read_galaxies, select_galaxies
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine, Trainer
     from zoobot.shared.schemas import Schema
+    from zoobot.shared.tasks import Task
 
 __all__ = ["LabelledGalaxies", "build_galaxies", "build_model", "build_trainer", "read_labelled"]
 
@@ -31,15 +33,11 @@ class LabelledGalaxies:
 
     Args:
         catalogs: "train", and "val" and "test" where they were given.
-        label_cols: The columns that are learned.
-        schema: The decision tree, if the task is one.
-        class_names: The classes, if the task is to tell them apart.
+        task: What is learned.
     """
 
     catalogs: dict[str, Catalog]
-    label_cols: tuple[str, ...]
-    schema: Schema | None = None
-    class_names: tuple[str, ...] | None = None
+    task: Task
 
 
 def read_labelled(options: FinetuneOptions | TrainOptions) -> LabelledGalaxies:
@@ -50,20 +48,24 @@ def read_labelled(options: FinetuneOptions | TrainOptions) -> LabelledGalaxies:
     """
     if isinstance(options, TrainOptions):
         return _read_campaigns(options)
+    task_class = class_of(options.kind)
     sources = _sources(options.catalog, options)
-    if options.kind == "classification":
-        return _read_classes(sources, options)
+    if task_class.predicts == "classes":
+        catalogs, names = _read_classes(sources, options)
+        return LabelledGalaxies(catalogs, task_class.of_columns(options.labels, class_names=names))
     schema = None if options.schema is None else _read_schema(options.schema, legacy=options.legacy_schema)
-    label_cols = tuple(schema.label_cols) if schema else options.labels
+    task = task_class.of_columns(options.labels, schema=schema, unit_interval=options.unit_interval)
     catalogs = {
-        part: read_galaxies(source, options, label_cols=label_cols, select=_selection(part, options))
+        part: read_galaxies(source, options, label_cols=task.label_cols, select=_selection(part, options))
         for part, source in sources.items()
     }
-    return LabelledGalaxies(catalogs, label_cols, schema)
+    return LabelledGalaxies(catalogs, task)
 
 
-def _read_classes(sources: dict[str, str], options: FinetuneOptions) -> LabelledGalaxies:
-    """The training galaxies name the classes, if the user did not."""
+def _read_classes(
+    sources: dict[str, str], options: FinetuneOptions
+) -> tuple[dict[str, Catalog], tuple[str, ...] | None]:
+    """The catalogs, and the classes: the training galaxies name them, if the user did not."""
     names = options.class_names
     catalogs = {}
     column = options.labels[0]
@@ -72,7 +74,7 @@ def _read_classes(sources: dict[str, str], options: FinetuneOptions) -> Labelled
         if options.may_be_measured and column in galaxies.table:
             refuse_measurements(galaxies.table[column], column, galaxies.name)
         catalogs[part], names = read_classes(galaxies, column, names)
-    return LabelledGalaxies(catalogs, options.labels, class_names=names)
+    return catalogs, names
 
 
 def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
@@ -86,7 +88,7 @@ def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
     }
     if options.select is not None:
         catalogs["train"] = select_galaxies(catalogs["train"], options.select)
-    return LabelledGalaxies(catalogs, tuple(schema.label_cols), schema)
+    return LabelledGalaxies(catalogs, tree_task(schema))
 
 
 def _selection(part: str, options: SplitOptions) -> str | None:
@@ -122,7 +124,7 @@ def build_galaxies(
         catalogs = {"catalog": catalogs["train_catalog"]}
     return engine.data.GalaxyDataModule(
         **catalogs,
-        label_cols=labelled.label_cols,
+        label_cols=labelled.task.label_cols,
         split=options.split,
         split_column=options.split_column,
         ra_col=options.ra_col,
@@ -167,30 +169,13 @@ def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelle
     common: dict[str, Any] = {name: getattr(options, name) for name in names}
     common |= {"name": _encoder_name(options.encoder), "preprocessing": options.image_changes() or None}
     if isinstance(options, TrainOptions):
-        return engine.models.ZoobotTree(schema=labelled.schema, **common)
-    if labelled.schema is not None:
-        return engine.finetune.FinetuneableZoobotTree(schema=labelled.schema, **common)
-    return _build_for_labels(engine, options, labelled, common)
-
-
-def _build_for_labels(
-    engine: Engine, options: FinetuneOptions, labelled: LabelledGalaxies, common: dict[str, Any]
-) -> Any:
-    """A model of classes or numbers."""
-    common = {**common, "label_cols": labelled.label_cols}
+        return engine.models.ZoobotTree(**labelled.task.model_options, **common)
     if options.loss is not None:
         common["loss"] = options.loss
-    if options.kind == "regression":
-        return engine.finetune.FinetuneableZoobotRegressor(unit_interval=options.unit_interval, **common)
-    weights = options.class_weights
-    return engine.finetune.FinetuneableZoobotClassifier(
-        class_names=labelled.class_names,
-        multi_label=options.kind == "multi-label",
-        class_weights="balanced" if weights == ("balanced",) else weights,
-        label_smoothing=options.label_smoothing,
-        focal_gamma=options.focal_gamma,
-        **common,
-    )
+    for name in labelled.task.loss_options:
+        value = getattr(options, name)
+        common[name] = "balanced" if value == ("balanced",) else value
+    return getattr(engine.finetune, labelled.task.model)(**labelled.task.model_options, **common)
 
 
 def _encoder_name(name: str) -> str:

@@ -12,14 +12,13 @@ import pandas as pd
 
 from zoobot.certainty.calibration import Calibration, CalibrationObjective, fit_calibration
 from zoobot.certainty.coverage import coverage_table, expected_calibration_error, reliability_curves
-from zoobot.certainty.temperature import Temperature, class_losses, fit_temperature
+from zoobot.certainty.temperature import Temperature, fit_temperature
 from zoobot.shared.checkpoint import read_checkpoint, refuse_other_content, write_checkpoint
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, Task, TreeTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.scores import aligned, number
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from zoobot.options.groups import EngineOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine
+    from zoobot.shared.tasks import ProbabilityTask, Task
     from zoobot.shared.training.feature_loader import FeatureLoader
 
 __all__ = ["CalibrateResult", "calibrate", "calibrate_model"]
@@ -103,7 +103,7 @@ def _check(task: Task, objective: CalibrationObjective) -> None:
     if not task.num_factors:
         msg = f"trees, classes and labels are calibrated; this model is of a {task.kind} task"
         raise ConfigError(msg)
-    if objective == "coverage" and not isinstance(task, TreeTask):
+    if objective == "coverage" and task.tree is None:
         msg = f"--objective coverage is for trees; this model is of a {task.kind} task"
         raise ConfigError(msg)
 
@@ -155,9 +155,9 @@ def calibrate_model(
 def _fit(
     task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective, **chance: Any
 ) -> Calibration | Temperature:
-    if isinstance(task, (ClassificationTask, MultiLabelTask)):
-        return fit_temperature(task, predicted, labels, **chance)
-    return fit_calibration(predicted, labels, cast("TreeTask", task).schema, objective=objective, **chance)
+    if task.tree is not None:
+        return fit_calibration(predicted, labels, task.tree, objective=objective, **chance)
+    return fit_temperature(cast("ProbabilityTask", task), predicted, labels, **chance)
 
 
 def _notes(calibration: Calibration | Temperature) -> list[str]:
@@ -217,7 +217,7 @@ def _error_rows(
         [expected_calibration_error(curve) for curve in reliability_curves(task, values, labels).values()]
         for values in (before, after)
     ]
-    losses = [np.nanmean(class_losses(task, values, labels), axis=0) for values in (before, after)]
+    losses = [np.nanmean(task.label_losses(values, labels), axis=0) for values in (before, after)]
     rows = [["", "galaxies", "temperature", "error before", "after", "loss before", "after"]]
     for place, name in enumerate(calibration.names):
         pairs = (number(float(values[place])) for values in (*errors, *losses))

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoobot.certainty.temperature import sharpen
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
-from zoobot.shared.predicting.members import mix, plain_expectation, shared_task
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask
+from zoobot.shared.predicting.members import shared_task
+from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
@@ -175,7 +174,7 @@ def evaluate_models(
         engine, models, galaxies, options, n_samples=n_samples, save_loc=save_loc, encoded=encoded
     )
     task, scored, labels = models[0].task, found.galaxies, found.labels
-    predicted = mix(task, found.samples)
+    predicted = task.mix(found.samples)
     if held_out is not None:
         rows = zip(scored.ids, predicted, strict=True)
         predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
@@ -200,7 +199,7 @@ def evaluate_models(
         save_dir=folder,
     )
     _write(evaluation, certainty, task.kind, part, folder, seen)
-    expected = plain_expectation(task, predicted)
+    expected = task.expect(predicted)
     attempt_picture(draw_comparison, task, expected, labels, folder, concentrations=predicted)
     certainty.draw(task, predicted, labels, folder)
     path = folder / "predictions.png"
@@ -216,13 +215,13 @@ def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarr
         samples: What they predict, (samples, galaxies, outputs): all samples of the first model come first.
     """
     task = models[0].task
-    if not isinstance(task, (ClassificationTask, MultiLabelTask)):
+    if not isinstance(task, ProbabilityTask):
         return None
     factors = [model.head.get_calibration() for model in models]
     if all((factor == 1).all() for factor in factors):
         return None
     of_models = zip(np.split(samples, len(models)), factors, strict=True)
-    return mix(task, np.concatenate([sharpen(task, own, 1 / factor) for own, factor in of_models]))
+    return task.mix(np.concatenate([task.sharpen(own, 1 / factor) for own, factor in of_models]))
 
 
 def _mixed(n_models: int, n_samples: int) -> str:

@@ -23,7 +23,7 @@ from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.locations import split_location
-from zoobot.shared.tasks import RegressionTask, Task, TreeTask
+from zoobot.shared.tasks import Task
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
@@ -170,7 +170,7 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
     path = folder / _FOLDER / f"{stem}.npz"
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **numbers)
-    said = _said(one.value, task)
+    said = task.say(one.value)
     picture = attempt_picture(
         plots.explained_galaxy,
         one,
@@ -191,9 +191,9 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
 
 
 def _title(one: Explanation, task: Task) -> str:
-    if not isinstance(task, TreeTask):
+    schema = task.tree
+    if schema is None:
         return one.answer.name
-    schema = task.schema
     titles = dict(zip(schema.questions, plots.question_titles(schema), strict=True))
     question = schema.get_question(one.answer.name)
     return f"{titles[question]}: {schema.answers[one.answer.column].pretty.lower()}"
@@ -205,9 +205,5 @@ def _caption(method: str, one: Explanation, task: Task, options: ExplainOptions)
             return "Grad-CAM is empty: nothing that it\nsees here speaks for this answer"
         return "Grad-CAM: where there is something\nthat speaks for it"
     begins = {"black": "an empty sky", "blurred": "the blurred image"}[options.baseline]
-    start, end = (_said(value, task) for value in (one.shared.baseline_value, one.shared.value))
+    start, end = (task.say(value) for value in (one.shared.baseline_value, one.shared.value))
     return f"Integrated gradients: what leads from {start}\n({begins}) to {end}"
-
-
-def _said(value: float, task: Task) -> str:
-    return f"{value:.3g}" if isinstance(task, RegressionTask) else f"{100 * value:.0f}%"

@@ -232,7 +232,7 @@ def _facts(
     if shown < predicted:
         facts.append(("Galaxies", f"a random {shown:,} of {predicted:,}"))
     facts.append(("Task", found.task.kind))
-    if found.task.kind == "tree" or found.samples > 1:
+    if found.task.tree is not None or found.samples > 1:
         facts.append(("Intervals", f"{options.level:.0%}, {options.interval}"))
     return facts
 

@@ -23,7 +23,6 @@ from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
-from zoobot.shared.tasks import ClassificationTask, Task, TreeTask
 from zoobot.shared.votes import check_votes
 from zoobot.workflow.galaxies import read_classes, select_galaxies
 from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, read_record, read_record_file
@@ -59,25 +58,22 @@ def known_labels(task: Task, galaxies: Catalog) -> NDArray:
     labels = np.full((len(galaxies), task.num_label_cols), np.nan)
     there = set(galaxies.table.columns)
     try:
-        if isinstance(task, ClassificationTask):
+        if task.predicts == "classes":
             labels[:, 0] = _known_classes(task, galaxies)
             return labels
-        groups = [[name] for name in task.label_cols]
-        if isinstance(task, TreeTask):
-            groups = [question.label_cols for question in task.schema.questions]
-        for names in groups:
-            if there.issuperset(names):
-                places = [task.label_cols.index(name) for name in names]
-                labels[:, places] = read_labels(galaxies.table, names, galaxies.ids, galaxies.name)
-        if isinstance(task, TreeTask):
-            check_votes(labels, task.schema, galaxies.ids)
+        for group in task.groups:
+            names = task.label_cols[group.slice]
+            if names and there.issuperset(names):
+                labels[:, group.slice] = read_labels(galaxies.table, names, galaxies.ids, galaxies.name)
+        if task.tree is not None:
+            check_votes(labels, task.tree, galaxies.ids)
     except LabelError as error:
         logger.warning("No labels are shown: %s", error)
         return np.full_like(labels, np.nan)
     return labels
 
 
-def _known_classes(task: ClassificationTask, galaxies: Catalog) -> NDArray:
+def _known_classes(task: Task, galaxies: Catalog) -> NDArray:
     """The number of each galaxy's class; NaN where its cell is empty, or the column is absent."""
     codes = np.full(len(galaxies), np.nan)
     if not task.label_cols or task.label_cols[0] not in galaxies.table:
@@ -86,7 +82,7 @@ def _known_classes(task: ClassificationTask, galaxies: Catalog) -> NDArray:
     known = (column.notna() & (column.astype(str).str.strip() != "")).to_numpy()
     if known.any():
         labelled = galaxies.select(known)
-        encoded, _ = read_classes(labelled, task.label_cols[0], task.class_names)
+        encoded, _ = read_classes(labelled, task.label_cols[0], task.groups[0].answers)
         codes[known] = np.asarray(encoded.labels)[:, 0]
     return codes
 

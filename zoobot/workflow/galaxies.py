@@ -16,7 +16,7 @@ from zoobot.shared.models.weights import hash_model
 from zoobot.shared.predicting.members import Fetch, Member, describe_origin
 from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.shared.tasks import ClassificationTask, RegressionTask, Task, TreeTask
+from zoobot.shared.tasks import Task
 from zoobot.shared.training.targets import usable_targets
 
 if TYPE_CHECKING:
@@ -214,13 +214,13 @@ def labelled_for(task: Task, galaxies: Catalog, targets: TargetOptions | None = 
         CatalogError: If a label column is absent.
         LabelError: If a label is not what the task needs.
     """
-    if isinstance(task, ClassificationTask):
-        galaxies, _ = read_classes(galaxies, task.label_cols[0], task.class_names)
-    elif isinstance(task, TreeTask):
-        galaxies = join_catalogs([galaxies], task.schema)  # of several campaigns, a catalog may hold one
+    if task.predicts == "classes":
+        galaxies, _ = read_classes(galaxies, task.label_cols[0], task.groups[0].answers)
+    elif task.tree is not None:
+        galaxies = join_catalogs([galaxies], task.tree)  # of several campaigns, a catalog may hold one
     else:
         galaxies = read_catalog(galaxies, label_cols=task.label_cols)
-    if isinstance(task, RegressionTask) and targets is not None:
+    if task.predicts == "numbers" and targets is not None:
         galaxies = usable_targets(
             {"catalog": galaxies},
             missing_values=targets.missing_values,

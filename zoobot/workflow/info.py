@@ -120,8 +120,8 @@ def _task(task: tasks.Task) -> dict[str, Any]:
     columns = task.output_columns
     more = f" … {len(columns)} in all" if len(columns) > _MOST_COLUMNS else ""
     facts: dict[str, Any] = {"kind": task.kind}
-    if isinstance(task, tasks.TreeTask):
-        facts["schema"] = task.schema.name
+    if task.tree is not None:
+        facts["schema"] = task.tree.name
     return facts | {"predicts": ", ".join(columns[:_MOST_COLUMNS]) + more}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot import plots
-from zoobot.choosing.label_curves import MAIN_SCORES, next_galaxies, savings
+from zoobot.choosing.label_curves import next_galaxies, savings
 from zoobot.choosing.strategy_names import read_strategy
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.counting_bar import duration
@@ -29,6 +29,7 @@ from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import replacing, write_safely
 from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.tasks import KINDS
 from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.galaxies import select_galaxies
@@ -339,7 +340,7 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
     before = unfinished_run("loop", options, folder) if options.resume else None
     labelled = read_labelled(options.finetune_options())
     galaxies = labelled.catalogs["train"]
-    if options.kind == "regression":
+    if labelled.task.predicts == "numbers":
         galaxies = usable_targets(
             {"catalog": galaxies},
             missing_values=options.missing_values,
@@ -348,7 +349,7 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
     is_held_out = split_held_out(galaxies, options)
     engine = load_engine(options.backend)
     model = build_model(engine, options.finetune_options(), labelled)
-    model.task = model.task.bind(labelled.label_cols)
+    model.task = model.task.bind(labelled.task.label_cols)
     model.task.check_labels(np.asarray(galaxies.labels), galaxies.ids)
     facts = galaxies.describe()
     if before is not None:
@@ -372,7 +373,7 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
             ):
                 _check_score(options, model.task.kind, one)
                 plays.add(strategy, seed, one)
-        score = options.score or MAIN_SCORES[model.task.kind]
+        score = options.score or KINDS[model.task.kind].main_score
         curves = plays.curves()
         found = _leave_results(curves, score, folder)
         record.update(score=score, savings=found)
@@ -421,7 +422,7 @@ class _Plays:
     def add(self, strategy: str, seed: int, one: Round) -> None:
         self._played.setdefault(f"{strategy} {seed}", []).append(one)
         write_safely(self._path, json.dumps(self._played) + "\n")
-        score = self._options.score or MAIN_SCORES[self._options.kind]
+        score = self._options.score or KINDS[self._options.kind].main_score
         logger.info(
             "%s, seed %d: %d labels, %s %.4g", strategy, seed, one["labels"], score, one["scores"][score]
         )
@@ -439,7 +440,7 @@ class _Plays:
 
 def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
     """Raise at the first round, not after the last, where the score to show is none."""
-    score = options.score or MAIN_SCORES[kind]
+    score = options.score or KINDS[kind].main_score
     if one["scores"].get(score) is None:
         known = [name for name, value in one["scores"].items() if value is not None]
         msg = f"--score must be a score of the held-out galaxies, one of {known}; got {score!r}"

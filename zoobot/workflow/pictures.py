@@ -19,7 +19,6 @@ from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
 from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:
@@ -142,12 +141,6 @@ def _view(place: str, preprocessing: Preprocessing) -> np.ndarray | None:
 _EXAMPLES = 12
 _MOST_BARS = 10
 _MOST_CLASSES = 6
-_SCORES_BY_EPOCH = {
-    "classification": ("accuracy", "balanced_accuracy", "f1_macro"),
-    "multi-label": ("average_precision", "roc_auc", "f1_macro"),
-    "regression": ("r2",),
-    "tree": ("accuracy", "accuracy_confident", "fraction_rmse"),
-}
 
 
 def attempt_picture(draw: Callable[..., Path | None], *args: Any, **options: Any) -> Path | None:
@@ -173,7 +166,7 @@ def attempt_picture(draw: Callable[..., Path | None], *args: Any, **options: Any
 
 def draw_training_curves(log: pd.DataFrame, task: Task, folder: Path) -> Path:
     """training_curves.png: losses and the task's main scores by epoch."""
-    return plots.training_curves(log, folder / "training_curves.png", scores=_SCORES_BY_EPOCH[task.kind])
+    return plots.training_curves(log, folder / "training_curves.png", scores=task.scores.by_epoch)
 
 
 def draw_comparison(
@@ -193,20 +186,38 @@ def draw_comparison(
         folder: Where the picture goes.
         concentrations: Of a tree, for intervals of its fractions; a mixture has the samples first.
     """
-    if isinstance(task, ClassificationTask):
-        counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
-        return plots.confusion_matrix(counts, task.class_names, folder / "confusion_matrix.png")
-    if isinstance(task, TreeTask):
-        # the mean of a Dirichlet distribution is each concentration's share of its question
-        fractions = fractions_from_votes(predicted, task.schema)
-        ends = None if concentrations is None else fraction_intervals(concentrations, task.schema)
-        path = folder / "fractions_scatter.png"
-        return plots.fractions_scatter(fractions, labels, task.schema, path, intervals=ends)
-    if isinstance(task, MultiLabelTask):
-        return plots.purity_completeness(
-            predicted, labels, task.label_cols, folder / "purity_completeness.png"
-        )
+    return _COMPARISONS[task.predicts](task, predicted, labels, folder, concentrations)
+
+
+def _compare_classes(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
+    counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
+    return plots.confusion_matrix(counts, task.groups[0].answers, folder / "confusion_matrix.png")
+
+
+def _compare_labels(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
+    return plots.purity_completeness(predicted, labels, task.label_cols, folder / "purity_completeness.png")
+
+
+def _compare_numbers(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
     return plots.regression_scatter(predicted, labels, task.label_cols, folder / "regression_scatter.png")
+
+
+def _compare_votes(
+    task: Any, predicted: np.ndarray, labels: np.ndarray, folder: Path, concentrations: np.ndarray | None
+) -> Path:
+    # the mean of a Dirichlet distribution is each concentration's share of its question
+    fractions = fractions_from_votes(predicted, task.tree)
+    ends = None if concentrations is None else fraction_intervals(concentrations, task.tree)
+    path = folder / "fractions_scatter.png"
+    return plots.fractions_scatter(fractions, labels, task.tree, path, intervals=ends)
+
+
+_COMPARISONS: dict[str, Callable[..., Path]] = {
+    "classes": _compare_classes,
+    "labels": _compare_labels,
+    "numbers": _compare_numbers,
+    "votes": _compare_votes,
+}
 
 
 def draw_examples(
@@ -248,7 +259,7 @@ def draw_galaxies(
     labels = (
         np.full((len(galaxies), task.num_label_cols), np.nan) if galaxies.labels is None else galaxies.labels
     )
-    bars = _BARS[task.kind](task, predicted, labels)
+    bars = _BARS[task.predicts](task, predicted, labels)
     images, lines, titles = [], [], []
     for place in range(len(galaxies)):
         try:
@@ -258,32 +269,32 @@ def draw_galaxies(
         images.append(make_view(image, preprocessing))
         lines.append(bars(place))
         titles.append(galaxies.ids[place] if names is None else names[place])
-    legend = ("expected vote fraction", "volunteers") if isinstance(task, TreeTask) else ("model", "label")
+    legend = ("model", "label") if task.tree is None else ("expected vote fraction", "volunteers")
     return plots.example_galaxies(path, images, lines, names=titles, legend=legend)
 
 
 _BarsOfGalaxy = Callable[[int], list[Bar]]
 
 
-def _class_bars(task: ClassificationTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+def _class_bars(task: Task, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+    classes = task.groups[0].answers
+
     def bars(galaxy: int) -> list[Bar]:
         probabilities, truth = predicted[galaxy], labels[galaxy, 0]
         likely = np.sort(np.argsort(-probabilities)[:_MOST_CLASSES])
-        guess = task.class_names[int(probabilities.argmax())]
+        guess = classes[int(probabilities.argmax())]
         heading = Bar(f"predicted {guess}")
         if np.isfinite(truth):
-            right = task.class_names[int(truth)]
+            right = classes[int(truth)]
             mark = "✓" if right == guess else "✗"
             heading = Bar(f"{mark} predicted {guess}, labelled {right}")
-        lines = [
-            Bar(task.class_names[k], float(probabilities[k]), 1.0 if k == truth else None) for k in likely
-        ]
+        lines = [Bar(classes[k], float(probabilities[k]), 1.0 if k == truth else None) for k in likely]
         return [heading, *lines]
 
     return bars
 
 
-def _label_bars(task: MultiLabelTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+def _label_bars(task: Task, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
     def bars(galaxy: int) -> list[Bar]:
         values = zip(task.label_cols, predicted[galaxy], labels[galaxy], strict=True)
         return [
@@ -293,7 +304,7 @@ def _label_bars(task: MultiLabelTask, predicted: np.ndarray, labels: np.ndarray)
     return bars
 
 
-def _target_bars(task: RegressionTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+def _target_bars(task: Task, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
     """Values on a scale from the smallest to the largest of all these galaxies."""
     low = np.fmin(predicted.min(axis=0), np.nanmin(labels, axis=0, initial=np.inf))
     high = np.fmax(predicted.max(axis=0), np.nanmax(labels, axis=0, initial=-np.inf))
@@ -312,10 +323,10 @@ def _target_bars(task: RegressionTask, predicted: np.ndarray, labels: np.ndarray
     return bars
 
 
-def _answer_bars(task: TreeTask, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
+def _answer_bars(task: Any, predicted: np.ndarray, labels: np.ndarray) -> _BarsOfGalaxy:
     """The questions that would probably be asked of this galaxy, as many as there is room for."""
-    schema = task.schema
-    fractions = fractions_from_votes(predicted, task.schema)
+    schema = task.tree
+    fractions = fractions_from_votes(predicted, schema)
     asked = schema.probability_asked(fractions)
     titles = plots.question_titles(schema)
 
@@ -336,8 +347,8 @@ def _answer_bars(task: TreeTask, predicted: np.ndarray, labels: np.ndarray) -> _
 
 
 _BARS: dict[str, Callable[[Any, np.ndarray, np.ndarray], _BarsOfGalaxy]] = {
-    "classification": _class_bars,
-    "multi-label": _label_bars,
-    "regression": _target_bars,
-    "tree": _answer_bars,
+    "classes": _class_bars,
+    "labels": _label_bars,
+    "numbers": _target_bars,
+    "votes": _answer_bars,
 }

@@ -27,7 +27,7 @@ from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import Parts, failure_table
 from zoobot.shared.tables.part_folder import PartFolder, is_folder_of_parts, read_shard
 from zoobot.shared.tables.writer import check_save_loc
-from zoobot.shared.tasks import Task, TreeTask
+from zoobot.shared.tasks import Task
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.reporting import missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions, table_run
@@ -263,7 +263,7 @@ def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult
 
 def check_tables(tables: dict[Path, bool], task: Task) -> None:
     """Raise a ConfigError if further tables are asked for that only a tree has."""
-    if tables and not isinstance(task, TreeTask):
+    if tables and task.tree is None:
         msg = f"--summary and --full-table are for models of a decision tree, got one of a {task.kind} task"
         raise ConfigError(msg)
 
@@ -271,9 +271,8 @@ def check_tables(tables: dict[Path, bool], task: Task) -> None:
 def write_tables(tables: dict[Path, bool], predictions: Path, task: Task, options: PredictOptions) -> None:
     """Write the further tables of a tree from its predictions, a table or a folder of parts."""
     for path, full in tables.items():
-        schema = task.schema if isinstance(task, TreeTask) else None
         write_posterior_table(
-            predictions, path, schema=schema, full=full, level=options.level, kind=options.interval
+            predictions, path, schema=task.tree, full=full, level=options.level, kind=options.interval
         )
 
 

@@ -22,11 +22,9 @@ from zoobot.shared.errors import CatalogError, PredictionsError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
-from zoobot.shared.posteriors import expected_fractions
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.tasks import TreeTask
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
@@ -374,10 +372,7 @@ def _draw_first(
         return None
     first = table.head(_DRAWN)
     predicted = members.predictions[:, chosen.rows[:_DRAWN]]
-    if isinstance(members.task, TreeTask):
-        mean = expected_fractions(predicted, members.task.schema)
-    else:
-        mean = predicted.mean(axis=0)
+    mean = members.task.expect(members.task.mix(predicted))
     names = [f"{row.rank}. {row.id_str}\n{row.reason}: {row.expected}" for row in first.itertuples()]
     galaxies = shown.select(np.arange(len(first)))
     return draw_galaxies(

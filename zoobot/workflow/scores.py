@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,6 @@ from zoobot.certainty.tree_scores import (
     question_confusions,
     question_table,
 )
-from zoobot.shared.tasks import ClassificationTask, TreeTask
 from zoobot.workflow.pictures import attempt_picture
 
 if TYPE_CHECKING:
@@ -33,51 +32,6 @@ __all__ = ["Certainty", "aligned", "judge_certainty", "mean_calibration_error", 
 # Scores as a text to read: the headline numbers, then a row for each class, target or question.
 
 
-class _Layout(NamedTuple):
-    """Which scores are shown, as (name in the scores, words for the reader)."""
-
-    rows: str
-    headline: tuple[tuple[str, str], ...]
-    columns: tuple[tuple[str, str], ...]
-
-
-_RANKING = (
-    ("average_precision", "average precision"),
-    ("roc_auc", "ROC AUC"),
-    ("purity_at_90_completeness", "purity at 90% completeness"),
-)
-_ERROR = ("ece", "calibration error")
-_ERROR_BEFORE = ("ece_uncalibrated", "the same without calibration")
-_LAYOUTS = {
-    "classification": _Layout(
-        "class",
-        (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
-         ("f1_macro", "F1 (mean of classes)"), ("log_loss", "log loss (nats)"), _ERROR, _ERROR_BEFORE,
-         *_RANKING),
-        (("n", "galaxies"), ("precision", "purity"), ("recall", "completeness"), ("f1", "F1")),
-    ),
-    "multi-label": _Layout(
-        "label",
-        (("accuracy", "accuracy"), ("f1_macro", "F1 (mean of labels)"), _ERROR, _ERROR_BEFORE,
-         *_RANKING),
-        (("n", "galaxies"), ("accuracy", "accuracy"), ("f1", "F1"), *_RANKING[:2]),
-    ),
-    "regression": _Layout(
-        "target",
-        (("rmse", "RMSE"), ("mae", "mean absolute error"), ("r2", "R²")),
-        (("n", "galaxies"), ("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²")),
-    ),
-    "tree": _Layout(
-        "question",
-        (("fraction_rmse", "RMSE of vote fractions"), ("accuracy", "accuracy (mean of questions)"),
-         ("accuracy_confident", "accuracy where volunteers agree"), ("nll", "loss (nats a galaxy)"), _ERROR,
-         ("challenge_rmse", "RMSE of the Galaxy Challenge")),
-        (("n", "galaxies"), ("fraction_rmse", "RMSE"), ("accuracy", "accuracy"),
-         ("accuracy_confident", "agreed")),
-    ),
-}  # fmt: skip
-
-
 def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str:
     """The scores of a task as lines of text, columns aligned.
 
@@ -86,8 +40,8 @@ def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str
         scores: As `task.metrics` gives them; a dash stands for NaN. What no galaxy has is left out.
         heading: The first line.
     """
-    layout = _LAYOUTS[task.kind]
-    names = [name for name in _row_names(task) if scores.get(f"n_{name}") != 0]
+    layout = task.scores
+    names = [name for name in task.score_rows if scores.get(f"n_{name}") != 0]
     headline = [[words, number(scores[name])] for name, words in layout.headline if name in scores]
     lines = [heading, "", *aligned(headline)]
     if names:
@@ -97,14 +51,6 @@ def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str
         ]
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
-
-
-def _row_names(task: Task) -> Sequence[str]:
-    if isinstance(task, ClassificationTask):
-        return task.class_names
-    if isinstance(task, TreeTask):
-        return [question.text for question in task.schema.questions]
-    return task.label_cols if len(task.label_cols) > 1 else ()
 
 
 def _cell(key: str, value: float | None) -> str:
@@ -167,19 +113,18 @@ class Certainty:
         """
         names = {name: name for name in self.curves}
         words = ("predicted probability", "share that is so")
-        if isinstance(task, TreeTask):
-            texts = [question.text for question in task.schema.questions]
-            names = dict(zip(texts, plots.question_titles(task.schema), strict=True))
+        if task.tree is not None:
+            names = dict(zip(task.score_rows, plots.question_titles(task.tree), strict=True))
             words = ("predicted fraction", "volunteers' fraction")
         if any(len(curve) for curve in self.curves.values()):
             titled = {names[name]: curve for name, curve in self.curves.items()}
             path = folder / "reliability.png"
             attempt_picture(plots.reliability_panels, titled, path, x=words[0], y=words[1])
-        if isinstance(task, TreeTask) and self.coverage is not None and self.coverage["votes"].notna().any():
+        if task.tree is not None and self.coverage is not None and self.coverage["votes"].notna().any():
             attempt_picture(plots.coverage_dots, self.coverage, folder / "coverage.png", titles=names)
-            counts = question_confusions(predicted, labels, task.schema)
+            counts = question_confusions(predicted, labels, task.tree)
             path = folder / "question_confusions.png"
-            attempt_picture(plots.question_confusions, counts, task.schema, path)
+            attempt_picture(plots.question_confusions, counts, task.tree, path)
 
 
 def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Certainty:
@@ -196,10 +141,10 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
     scores = {} if np.isnan(mean) else {"ece": mean}
     if len(errors) > 1:
         scores |= {f"ece_{name}": error for name, error in errors.items()}
-    if not isinstance(task, TreeTask):
+    if task.tree is None:
         return Certainty(scores=scores, curves=curves)
     tables = {
-        ending: question_table(predicted, labels, task.schema, confident=bool(ending))
+        ending: question_table(predicted, labels, task.tree, confident=bool(ending))
         for ending in ("", "_confident")
     }
     for ending, table in tables.items():
@@ -207,13 +152,13 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
             scores |= {
                 f"{metric}{ending}_{q}": v for q, v in zip(table["question"], table[metric], strict=True)
             }
-    coverage = coverage_table(predicted, labels, task.schema)
+    coverage = coverage_table(predicted, labels, task.tree)
     for ending, column in (("", "votes"), ("_plain", "votes_plain")):
         at = coverage[coverage["level"] == _LEVEL]
         scores |= {f"coverage_90{ending}_{q}": v for q, v in zip(at["question"], at[column], strict=True)}
-    if has_challenge_questions(task.schema):
-        expected = challenge_from_concentrations(predicted, task.schema)
-        scores["challenge_rmse"] = challenge_rmse(expected, challenge_from_votes(labels, task.schema))
+    if has_challenge_questions(task.tree):
+        expected = challenge_from_concentrations(predicted, task.tree)
+        scores["challenge_rmse"] = challenge_rmse(expected, challenge_from_votes(labels, task.tree))
     sections = (
         _question_section("Every galaxy that was asked", tables[""]),
         _question_section("Galaxies on which more than 80% of the volunteers agree", tables["_confident"]),

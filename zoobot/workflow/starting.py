@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,13 @@ from zoobot.shared.errors import ImageError
 from zoobot.shared.galaxy_data import labels_of
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import describe_pixels
-from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, Task, TreeTask
 from zoobot.shared.training.blocks import count_trainable_blocks
 
 if TYPE_CHECKING:
     from zoobot.options.finetune import FinetuneOptions
     from zoobot.shared.augment import Augmentation
     from zoobot.shared.engine import Trainer
+    from zoobot.shared.tasks import Task
 
 __all__ = ["tell_what_starts"]
 
@@ -33,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 6  # galaxies in the picture
 _VIEWS = 3  # of each, as in training
-_MOST_CLASSES = 12
-_FEW = 20  # galaxies of a class, of which little can be learned
 _LOOKS = 3  # of which the quickest counts: others waited for the machine
 _STEP_BY_LOOK = 3.0  # learning from an image takes about three times as long as looking at it
 
@@ -58,7 +55,7 @@ def tell_what_starts(
     facts = {
         "galaxies": _galaxies_in_words(options, galaxies),
         "task": _task_in_words(options, model.task),
-        **_labels_in_words(model.task, labels_of(galaxies.train_galaxies)),
+        **model.task.describe_labels(labels_of(galaxies.train_galaxies)),
         "training": _augmentation_in_words(augmentation, galaxies),
         "learns": _learning_in_words(model),
         "epochs": _epochs_in_words(options, trainer, model),
@@ -93,44 +90,12 @@ def _split_in_words(options: Any, split: str | None) -> str:
 
 
 def _task_in_words(options: Any, task: Task) -> str:
-    if isinstance(task, TreeTask):
-        questions = len(task.schema.questions)
-        return f"tree: volunteers' votes on {questions} questions of {task.schema.name}, as asked"
+    if task.tree is not None:
+        questions = len(task.tree.questions)
+        return f"tree: volunteers' votes on {questions} questions of {task.tree.name}, as asked"
     columns = ", ".join(task.label_cols)
     why = "as asked" if options.task is not None else "since --task says nothing else"
     return f"{task.kind} of {columns}, {why}"
-
-
-def _labels_in_words(task: Task, labels: np.ndarray) -> dict[str, str]:
-    """How many training galaxies have which label; what is rare is named."""
-    if isinstance(task, ClassificationTask):
-        counts = np.bincount(labels[:, 0].astype(int), minlength=len(task.class_names))
-        return {"classes": _counts_in_words(task.class_names, counts)}
-    if isinstance(task, MultiLabelTask):
-        return {"yes": _counts_in_words(task.label_cols, np.nansum(labels, axis=0).astype(int))}
-    if isinstance(task, RegressionTask):
-        low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
-        spans = zip(task.label_cols, low, high, strict=True)
-        return {"values": "; ".join(f"{name} from {a:.4g} to {b:.4g}" for name, a, b in list(spans)[:6])}
-    return {"votes": _votes_in_words(task, labels)} if isinstance(task, TreeTask) else {}
-
-
-def _counts_in_words(names: Sequence[str], counts: np.ndarray) -> str:
-    order = np.argsort(-counts, kind="stable")
-    shown = ", ".join(f"{names[k]} {counts[k]:,}" for k in order[:_MOST_CLASSES])
-    more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
-    few = [f"{names[k]} ({counts[k]:,})" for k in order[::-1] if counts[k] < _FEW][:6]
-    warned = f"; few to learn from: {', '.join(few)}" if few else ""
-    return f"{shown}{more}{warned}"
-
-
-def _votes_in_words(task: TreeTask, labels: np.ndarray) -> str:
-    votes = np.nan_to_num(labels)
-    asked = [(votes[:, question.slice].sum(axis=1) > 0).sum() for question in task.schema.questions]
-    rare = int(np.argmin(asked))
-    name = task.schema.questions[rare].text
-    first = np.array([votes[:, question.slice].sum(axis=1) for question in task.schema.questions]).max(axis=0)
-    return f"{np.median(first):.3g} a galaxy (median); rarest question: {name}, of {asked[rare]:,} galaxies"
 
 
 def _augmentation_of(trainer: Trainer, model: Any, galaxies: Any) -> Augmentation | None:

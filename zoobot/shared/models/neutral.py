@@ -118,15 +118,7 @@ def model_options(neutral: NeutralCheckpoint) -> tuple[str, dict[str, Any]]:
         "preprocessing": Preprocessing.from_config(neutral.preprocessing or {}),
         "dropout_prob": (neutral.head or {}).get("dropout_prob", 0.0),
     }
-    if isinstance(task, tasks.TreeTask):
-        return "FinetuneableZoobotTree", options | {"schema": task.schema}
-    options["label_cols"] = task.label_cols or None
-    if isinstance(task, tasks.RegressionTask):
-        options |= {"num_targets": task.num_targets, "unit_interval": task.unit_interval}
-        return "FinetuneableZoobotRegressor", options
-    if isinstance(task, tasks.ClassificationTask):
-        return "FinetuneableZoobotClassifier", options | {"class_names": task.class_names}
-    return "FinetuneableZoobotClassifier", options | {"num_classes": task.num_outputs, "multi_label": True}
+    return task.model, options | task.model_options
 
 
 def encoder_for_pixels(

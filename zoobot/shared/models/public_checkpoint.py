@@ -31,7 +31,7 @@ from zoobot.shared.models.adapting import colour_for
 from zoobot.shared.models.origin import PUBLISHED_CROP_FRACTION, Origin
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 from zoobot.shared.schemas import Schema
-from zoobot.shared.tasks import Task, TreeTask, classification_task, regression_task, tree_task
+from zoobot.shared.tasks import Task, classification_task, regression_task, tree_task
 
 #: Classes that such a file may name; only their attributes are looked at, and only the schema's.
 _INERT = (
@@ -307,9 +307,7 @@ def _task(
         columns = list(label_cols) if label_cols else [said] if isinstance(said, str) else None
         if kind == "classification":
             count = None if class_names else outputs
-            task = classification_task(
-                num_classes=count, class_names=class_names, multi_label=False, label_cols=columns
-            )
+            task = classification_task(num_classes=count, class_names=class_names, label_cols=columns)
         else:
             unit = bool(hyper["unit_interval"])
             task = regression_task(num_targets=outputs, label_cols=columns, unit_interval=unit)
@@ -368,6 +366,6 @@ def _facts(task: Task | None) -> dict[str, str]:
     columns = task.output_columns
     more = f" … {len(columns)} in all" if len(columns) > 4 else ""
     facts = {"task": f"{task.kind}, predicts {', '.join(columns[:4])}{more}"}
-    if isinstance(task, TreeTask):
-        facts["schema"] = f"{task.schema.name}, with the parents that the file says"
+    if task.tree is not None:
+        facts["schema"] = f"{task.tree.name}, with the parents that the file says"
     return facts

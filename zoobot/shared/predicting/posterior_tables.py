@@ -198,8 +198,8 @@ def read_concentrations(
 def _stored_schema(predictions: str | Path) -> Schema:
     config = read_prediction_metadata(predictions).get("task")
     task = None if config is None else tasks.from_config(config)
-    if not isinstance(task, tasks.TreeTask):
+    if task is None or task.tree is None:
         said = "says nothing of a task: give the schema" if task is None else f"is of a {task.kind} task"
         msg = f"a summary needs the predictions of a decision tree, but {predictions} {said}"
         raise PredictionsError(msg)
-    return task.schema
+    return task.tree

@@ -16,7 +16,6 @@ from zoobot.shared.counting_bar import CountingBar, duration, tell
 from zoobot.shared.errors import ConfigError, NonFiniteError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import write_safely
-from zoobot.shared.tasks import Task, TreeTask
 
 if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
@@ -43,14 +42,15 @@ def part_groups(task: Task) -> tuple[list[str], np.ndarray]:
 
     Example:
         >>> from zoobot.shared import schemas
+        >>> from zoobot.shared.tasks import TreeTask
         >>> both = schemas.join([schemas.get("gz_rings"), schemas.get("gz2")])
         >>> names, members = part_groups(TreeTask(schema=both))
         >>> names[0], names[-1], members[:, -1].astype(int).tolist()
         ('nll_ring', 'nll_campaign_gz2', [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     """
-    if not isinstance(task, TreeTask):
+    schema = task.tree
+    if schema is None:
         return [], np.zeros((1, 0), np.float32)
-    schema = task.schema
     questions = np.eye(len(schema.questions), dtype=np.float32)
     of_campaigns = [questions[:, places].sum(axis=1) for places in schema.campaigns.values()]
     names = [f"nll_{question.text}" for question in schema.questions]

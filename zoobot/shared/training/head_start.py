@@ -14,7 +14,7 @@ from zoobot.shared import defaults
 from zoobot.shared.counting_bar import CountingBar, tell
 from zoobot.shared.likelihood import TreeHeadLoss
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.tasks import Task, TreeTask
+from zoobot.shared.tasks import Task
 from zoobot.shared.training.epochs import BestEpoch, EpochLog, ValidatedBatch, validation_scores
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
@@ -43,7 +43,7 @@ class HeadInEngine(NamedTuple):
 
 
 def _loss_of(head: HeadInEngine, task: Task) -> HeadLoss:
-    return TreeHeadLoss(task.schema.question_slices) if isinstance(task, TreeTask) else head.make_loss()
+    return head.make_loss() if task.tree is None else TreeHeadLoss(task.tree.question_slices)
 
 
 def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: bool) -> bool:

@@ -12,7 +12,7 @@ from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import dirichlet_multinomial_nll
-from zoobot.shared.tasks import ClassificationTask, Task
+from zoobot.shared.tasks import Task
 from zoobot.shared.trees.tree import Schema
 from zoobot.shared.votes import fractions_from_votes
 
@@ -72,22 +72,17 @@ def balanced_weights(labels: np.ndarray, task: Task) -> np.ndarray:
         LabelError: If a class, or the yes of a label, has no training galaxy.
 
     Example:
+        >>> from zoobot.shared.tasks import ClassificationTask
         >>> task = ClassificationTask(class_names=("spiral", "ring"))
         >>> balanced_weights(np.array([[0], [0], [0], [1]]), task).round(2).tolist()
         [0.67, 2.0]
     """
-    if isinstance(task, ClassificationTask):
-        names: Sequence[str] = task.class_names
-        counts = np.bincount(labels[:, 0].astype(int), minlength=task.num_outputs)
-        totals = np.full(task.num_outputs, labels.shape[0] / task.num_outputs)
-    else:
-        names = task.label_cols
-        counts, totals = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+    names, counts, balanced = task.count_labels(labels)
     if (counts == 0).any():
         absent = [name for name, count in zip(names, counts, strict=True) if count == 0]
         msg = f"class_weights='balanced' needs a training galaxy of every class; there is none of {absent}"
         raise LabelError(msg)
-    return np.maximum(totals, 1) / counts
+    return np.maximum(balanced, 1) / counts
 
 
 def target_statistics(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,217 @@
+"""Any number of yes/no labels for each galaxy; and the choice between these and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from zoobot.shared import metrics
+from zoobot.shared.errors import LabelError
+from zoobot.shared.tasks.base import (
+    CALIBRATION_ERROR,
+    ERROR_BEFORE,
+    NEARLY_ONE,
+    RANKING,
+    TINY,
+    LabelCounts,
+    ProbabilityTask,
+    ScoresToRead,
+    agreed,
+    counts_in_words,
+    refuse_bad,
+    refuse_unlabelled,
+)
+from zoobot.shared.tasks.classification import ClassificationTask
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["MultiLabelTask", "classification_task", "multilabel_metrics"]
+
+_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelTask(ProbabilityTask):
+    """Any number of yes/no labels for each galaxy, each in its own column: 1, 0, or missing (NaN).
+
+    Args:
+        num_labels: How many labels; they may be named later, when the task meets a catalog.
+    """
+
+    kind: ClassVar[str] = "multi-label"
+    predicts = "labels"
+    noun: ClassVar[str] = "label"
+    model: ClassVar[str] = "FinetuneableZoobotClassifier"
+    head: ClassVar[str] = "MultiLabelHead"
+    loss: ClassVar[str] = "multilabel_loss"
+    scores = ScoresToRead(
+        rows="label",
+        headline=(
+            ("accuracy", "accuracy"),
+            ("f1_macro", "F1 (mean of labels)"),
+            CALIBRATION_ERROR,
+            ERROR_BEFORE,
+            *RANKING,
+        ),
+        columns=(("n", "galaxies"), ("accuracy", "accuracy"), ("f1", "F1"), *RANKING[:2]),
+        by_epoch=("average_precision", "roc_auc", "f1_macro"),
+    )
+    num_labels: int
+
+    @classmethod
+    def of_columns(cls, label_cols: Sequence[str], **said: Any) -> MultiLabelTask:
+        """The task of a label in each column."""
+        return cls(num_labels=len(label_cols), label_cols=tuple(label_cols))
+
+    @property
+    def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
+        return self.num_labels
+
+    @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be."""
+        return self.num_labels
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
+        return [f"{name}_probability" for name in self.factor_names]
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What a classifier is told of the task."""
+        return super().model_options | {"num_classes": self.num_outputs, "multi_label": True}
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless labels are 1, 0 or NaN, with one at least for each galaxy."""
+        bad = ~np.isnan(labels) & (labels != 0) & (labels != 1)
+        refuse_bad(labels, bad, ids, self.label_cols, "yes/no labels must be 1, 0 or missing")
+        refuse_unlabelled(labels, ids)
+
+    def count_labels(self, labels: np.ndarray) -> LabelCounts:
+        """How many galaxies have the yes of each label; the noes are as many as these should count for."""
+        return LabelCounts(self.label_cols, (labels == 1).sum(axis=0), (labels == 0).sum(axis=0))
+
+    def describe_labels(self, labels: np.ndarray) -> dict[str, str]:
+        """How many training galaxies have the yes of each label, in words."""
+        return {"yes": counts_in_words(self.count_labels(labels))}
+
+    def reliability(
+        self, predicted: np.ndarray, labels: np.ndarray
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Of each label the probability of a yes, and whether it is one."""
+        columns = zip(self.factor_names, predicted.T, labels.T, strict=True)
+        return {name: (guess, truth) for name, guess, truth in columns}
+
+    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `multilabel_metrics`."""
+        return multilabel_metrics(predictions, labels, self.label_cols)
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """The labels, each of which has a factor."""
+        return self.label_cols or tuple(map(str, range(self.num_labels)))
+
+    def of_factor(self, place: int) -> MultiLabelTask:
+        """One label as a task by itself."""
+        return MultiLabelTask(num_labels=1)
+
+    def sharpen(self, probabilities: ArrayLike, factors: ArrayLike) -> NDArray[np.float64]:
+        """The probabilities whose logits are so many times as large, each by itself.
+
+        Example:
+            >>> MultiLabelTask(num_labels=1).sharpen([[0.8]], [0.5]).round(3).tolist()
+            [[0.667]]
+        """
+        from scipy.special import expit, logit
+
+        given = np.clip(np.asarray(probabilities, dtype=np.float64), TINY, NEARLY_ONE)
+        moved: NDArray[np.float64] = expit(logit(given) * np.asarray(factors))
+        return moved
+
+    def label_losses(self, probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+        """The negative log-likelihood of each label, in nats, (galaxies, labels); NaN where it is missing."""
+        given = np.clip(np.asarray(probabilities, dtype=np.float64), TINY, NEARLY_ONE)
+        truth = np.asarray(labels, dtype=np.float64)
+        return -(truth * np.log(given) + (1 - truth) * np.log1p(-given))
+
+    def is_wrong(self, probabilities: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
+        """Whether a probability is on the other side of one half, (galaxies, labels)."""
+        return (probabilities > _THRESHOLD) != (labels > _THRESHOLD)
+
+    def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
+        return super().to_config() | {"num_labels": self.num_labels}
+
+
+def classification_task(
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    multi_label: bool = False,
+    label_cols: Sequence[str] | None = None,
+) -> ClassificationTask | MultiLabelTask:
+    """The task of a classifier, from what its user said of the classes.
+
+    Raises:
+        ConfigError: If the number of classes is not said, or said in two ways that differ.
+    """
+    counts = {"num_classes": num_classes, "class_names": class_names and len(class_names)}
+    if multi_label:
+        counts["label_cols"] = label_cols and len(label_cols)
+    number = agreed(counts)
+    if multi_label:
+        return MultiLabelTask(num_labels=number, label_cols=tuple(label_cols or class_names or ()))
+    names = tuple(class_names or map(str, range(number)))
+    return ClassificationTask(class_names=names, label_cols=tuple(label_cols or ()))
+
+
+def multilabel_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of several yes/no labels.
+
+    Args:
+        probabilities: (galaxies, labels), in [0, 1]; above one half is a yes.
+        labels: (galaxies, labels): 1, 0, or NaN where missing, which is left out.
+        names: One for each label; by default their numbers.
+
+    Returns:
+        For each label `accuracy_NAME`, `f1_NAME`, `n_NAME` (galaxies that have it) and its `ranking_metrics`,
+        `…_NAME`; and the means over labels: `accuracy`, `f1_macro`, `average_precision`, `roc_auc`,
+        `purity_at_90_completeness`.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a label is another number.
+        NonFiniteError: If a probability is not finite.
+    """
+    from sklearn.metrics import f1_score
+
+    probabilities, labels, names = metrics.check_columns(probabilities, labels, names)
+    known = ~np.isnan(labels)
+    if not np.isin(labels[known], (0, 1)).all():
+        bad = float(labels[known & (labels != 0) & (labels != 1)][0])
+        msg = f"yes/no labels must be 1, 0 or NaN, got {bad!r}"
+        raise LabelError(msg)
+    rows = []
+    for k in range(len(names)):
+        scores, truth = probabilities[known[:, k], k], labels[known[:, k], k] == 1
+        guess = scores > _THRESHOLD
+        row = {
+            "accuracy": metrics.mean_of_defined(guess == truth),
+            "f1": float(f1_score(truth, guess, zero_division=np.nan)) if len(truth) else np.nan,
+            "n": float(len(truth)),
+        }
+        rows.append(row | metrics.ranking_metrics(scores, truth))
+    per_label = {metric: np.array([row[metric] for row in rows]) for metric in rows[0]}
+    means = {
+        "f1_macro" if metric == "f1" else metric: metrics.mean_of_defined(values)
+        for metric, values in per_label.items()
+        if metric != "n"
+    }
+    return means | metrics.by_name(per_label, names)

@@ -1,0 +1,153 @@
+"""One or many measured numbers for each galaxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zoobot.shared import metrics
+from zoobot.shared.errors import LabelError
+from zoobot.shared.tasks.base import ScoresToRead, Task, agreed, refuse_bad, refuse_unlabelled
+
+__all__ = ["RegressionTask", "regression_metrics", "regression_task"]
+
+_MOST_TARGETS = 6  # of which the range is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionTask(Task):
+    """One or many measured numbers for each galaxy; a missing one is NaN and is left out of the loss.
+
+    Args:
+        num_targets: How many numbers; they may be named later, when the task meets a catalog.
+        unit_interval: Whether targets lie in [0, 1], and predictions must too.
+    """
+
+    kind: ClassVar[str] = "regression"
+    predicts = "numbers"
+    noun: ClassVar[str] = "target"
+    model: ClassVar[str] = "FinetuneableZoobotRegressor"
+    head: ClassVar[str] = "RegressionHead"
+    loss: ClassVar[str] = "regression_loss"
+    scores = ScoresToRead(
+        rows="target",
+        headline=(("rmse", "RMSE"), ("mae", "mean absolute error"), ("r2", "R²")),
+        columns=(("n", "galaxies"), ("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²")),
+        by_epoch=("r2",),
+    )
+    num_targets: int = 1
+    unit_interval: bool = False
+
+    @classmethod
+    def of_columns(cls, label_cols: Sequence[str], **said: Any) -> RegressionTask:
+        """The task of a target in each column; `unit_interval` says where they lie."""
+        unit = said.get("unit_interval", False)
+        return cls(num_targets=len(label_cols), label_cols=tuple(label_cols), unit_interval=unit)
+
+    @property
+    def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
+        return self.num_targets
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
+        return [f"{name}_predicted" for name in self.label_cols or map(str, range(self.num_targets))]
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What a regressor is told of the task."""
+        return super().model_options | {"num_targets": self.num_targets, "unit_interval": self.unit_interval}
+
+    @property
+    def head_options(self) -> dict[str, Any]:
+        """Whether predictions must lie in [0, 1]."""
+        return {"unit_interval": self.unit_interval}
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless targets are finite or NaN, with one at least for each galaxy."""
+        refuse_bad(labels, np.isinf(labels), ids, self.label_cols, "targets must be finite or missing")
+        if self.unit_interval:
+            bad = (labels < 0) | (labels > 1)
+            refuse_bad(labels, bad, ids, self.label_cols, "with unit_interval, targets must lie in [0, 1]")
+        refuse_unlabelled(labels, ids)
+
+    def describe_labels(self, labels: np.ndarray) -> dict[str, str]:
+        """From where to where the targets of training galaxies go, in words."""
+        spans = zip(self.label_cols, np.nanmin(labels, axis=0), np.nanmax(labels, axis=0), strict=True)
+        shown = [f"{name} from {low:.4g} to {high:.4g}" for name, low, high in spans]
+        return {"values": "; ".join(shown[:_MOST_TARGETS])}
+
+    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `regression_metrics`."""
+        return regression_metrics(predictions, labels, self.label_cols)
+
+    def say(self, value: float) -> str:
+        """A predicted number in words."""
+        return f"{value:.3g}"
+
+    def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
+        return super().to_config() | {"num_targets": self.num_targets, "unit_interval": self.unit_interval}
+
+
+def regression_task(
+    *, num_targets: int | None, label_cols: Sequence[str] | None, unit_interval: bool
+) -> RegressionTask:
+    """The task of a regressor, from what its user said of the targets; one target if nothing was said.
+
+    Raises:
+        ConfigError: If the number of targets is said in two ways that differ.
+    """
+    said = {"num_targets": num_targets, "label_cols": label_cols and len(label_cols)}
+    number = agreed(said) if any(said.values()) else 1
+    return RegressionTask(num_targets=number, unit_interval=unit_interval, label_cols=tuple(label_cols or ()))
+
+
+def regression_metrics(
+    predictions: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of measured numbers.
+
+    Args:
+        predictions: (galaxies, targets).
+        targets: (galaxies, targets); NaN where missing, which is left out.
+        names: One for each target; by default their numbers.
+
+    Returns:
+        For each target `rmse_NAME`, `mae_NAME`, `r2_NAME` and `n_NAME` (galaxies that have it); and the means
+        over targets: `rmse`, `mae`, `r2`.
+
+    Raises:
+        LabelError: If the shapes do not fit, or a target is infinite.
+        NonFiniteError: If a prediction is not finite.
+
+    Example:
+        >>> regression_metrics(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]), ["T"])["mae_T"]
+        0.5
+    """
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    predictions, targets, names = metrics.check_columns(predictions, targets, names)
+    if np.isinf(targets).any():
+        msg = "targets must be finite or NaN, got inf"
+        raise LabelError(msg)
+
+    def score(defined: bool, of: Callable[..., float], *pair: np.ndarray) -> float:
+        return float(of(*pair)) if defined else float("nan")
+
+    per_target: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": [], "n": []}
+    for k in range(len(names)):
+        known = ~np.isnan(targets[:, k])
+        pair = targets[known, k], predictions[known, k]
+        some, vary = bool(known.any()), len(np.unique(pair[0])) > 1
+        per_target["rmse"].append(score(some, mean_squared_error, *pair) ** 0.5)
+        per_target["mae"].append(score(some, mean_absolute_error, *pair))
+        per_target["r2"].append(score(vary, r2_score, *pair))
+        per_target["n"].append(float(known.sum()))
+    arrays = {metric: np.array(values) for metric, values in per_target.items()}
+    means = {metric: metrics.mean_of_defined(arrays[metric]) for metric in ("rmse", "mae", "r2")}
+    return means | metrics.by_name(arrays, names)

@@ -1,0 +1,274 @@
+"""Volunteers' votes on a decision tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zoobot.shared import metrics
+from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
+from zoobot.shared.field_types import check_field_types
+from zoobot.shared.likelihood import mixture_nll
+from zoobot.shared.posteriors import expected_fractions
+from zoobot.shared.schemas import Schema, get
+from zoobot.shared.tasks.base import CALIBRATION_ERROR, Group, ScoresToRead, Task, refuse_voteless
+from zoobot.shared.votes import check_votes, fractions_from_votes
+
+__all__ = ["CONFIDENT_FRACTION", "TreeTask", "tree_metrics", "tree_task"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeTask(Task):
+    """Volunteers' votes for every answer of a decision tree; NaN where a question was not asked.
+
+    Args:
+        schema: The decision tree. Its label columns are the task's.
+    """
+
+    kind: ClassVar[str] = "tree"
+    predicts = "votes"
+    noun: ClassVar[str] = "answer or question"
+    model: ClassVar[str] = "FinetuneableZoobotTree"
+    head: ClassVar[str] = "DirichletHead"
+    loss: ClassVar[str] = "dirichlet_multinomial_nll"
+    scores = ScoresToRead(
+        rows="question",
+        headline=(
+            ("fraction_rmse", "RMSE of vote fractions"),
+            ("accuracy", "accuracy (mean of questions)"),
+            ("accuracy_confident", "accuracy where volunteers agree"),
+            ("nll", "loss (nats a galaxy)"),
+            CALIBRATION_ERROR,
+            ("challenge_rmse", "RMSE of the Galaxy Challenge"),
+        ),
+        columns=(
+            ("n", "galaxies"),
+            ("fraction_rmse", "RMSE"),
+            ("accuracy", "accuracy"),
+            ("accuracy_confident", "agreed"),
+        ),
+        by_epoch=("accuracy", "accuracy_confident", "fraction_rmse"),
+    )
+    schema: Schema
+
+    def __post_init__(self) -> None:
+        check_field_types(self)
+        if self.label_cols and list(self.label_cols) != list(self.schema.label_cols):
+            msg = (
+                f"the label columns of a tree are its schema's ({self.schema.name}: "
+                f"{list(self.schema.label_cols)}), got {list(self.label_cols)}"
+            )
+            raise ConfigError(msg)
+        object.__setattr__(self, "label_cols", tuple(self.schema.label_cols))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Task:
+        """The task back from the values of `to_config`, but its kind."""
+        schema = {"schema": Schema.from_config(values["schema"])} if "schema" in values else {}
+        return super().from_values({**values, **schema})
+
+    @classmethod
+    def of_columns(cls, label_cols: Sequence[str], **said: Any) -> TreeTask:
+        """The task of a `schema`, which says its columns."""
+        return cls(schema=said["schema"])
+
+    @property
+    def num_label_cols(self) -> int:
+        """How many catalog columns hold the labels of one galaxy."""
+        return len(self.schema.label_cols)
+
+    @property
+    def num_factors(self) -> int:
+        """How many factors say how sure a model of this task may be."""
+        return self.num_outputs
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The questions with their answers."""
+        return tuple(
+            Group(question.text, question.slice, tuple(answer.pretty for answer in question.answers))
+            for question in self.schema.questions
+        )
+
+    @property
+    def tree(self) -> Schema:
+        """The decision tree."""
+        return self.schema
+
+    @property
+    def output_columns(self) -> list[str]:
+        """The names of those numbers in a prediction table, in order."""
+        return [f"{name}_concentration" for name in self.label_cols]
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What a model of votes is told of the task."""
+        return {"schema": self.schema}
+
+    def check_labels(self, labels: np.ndarray, ids: Sequence[str]) -> None:
+        """Raise a LabelError unless these are votes for the answers of the tree."""
+        check_votes(labels, self.schema, ids)
+
+    def check_learnable(self, labels: np.ndarray, part: str) -> None:
+        """Raise a LabelError if nobody voted on galaxies to learn from."""
+        if part in ("train", "val"):
+            refuse_voteless(labels, part)
+
+    def describe_labels(self, labels: np.ndarray) -> dict[str, str]:
+        """How many votes there are, and on which question the fewest, in words."""
+        votes = np.nan_to_num(labels)
+        totals = np.array([votes[:, part].sum(axis=1) for part in self.schema.question_slices])
+        asked = (totals > 0).sum(axis=1)
+        rare = int(np.argmin(asked))
+        name = self.schema.questions[rare].text
+        median = f"{np.median(totals.max(axis=0)):.3g} a galaxy (median)"
+        return {"votes": f"{median}; rarest question: {name}, of {asked[rare]:,} galaxies"}
+
+    def mix(self, samples: np.ndarray) -> np.ndarray:
+        """The concentrations as they are: a mixture of Dirichlet distributions is none itself."""
+        return samples[0] if len(samples) == 1 else samples
+
+    def expect(self, predicted: np.ndarray) -> np.ndarray:
+        """Expected vote fractions, (galaxies, answers)."""
+        return expected_fractions(predicted, self.schema)
+
+    def reliability(
+        self, predicted: np.ndarray, labels: np.ndarray
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Of each question the expected fractions of its answers, and those of the votes."""
+        expected, observed = self.expect(predicted), fractions_from_votes(labels, self.schema)
+        return {
+            group.name: (expected[:, group.slice].ravel(), observed[:, group.slice].ravel())
+            for group in self.groups
+        }
+
+    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores by name: see `tree_metrics`."""
+        return tree_metrics(predictions, labels, self.schema)
+
+    @property
+    def score_rows(self) -> tuple[str, ...]:
+        """The questions."""
+        return tuple(question.text for question in self.schema.questions)
+
+    def to_config(self) -> dict[str, Any]:
+        """The task as JSON-ready values."""
+        return super().to_config() | {"schema": self.schema.to_config()}
+
+
+def tree_task(schema: Schema | str) -> TreeTask:
+    """The task of a tree model, from a schema or the name of one."""
+    return TreeTask(schema=get(schema) if isinstance(schema, str) else schema)
+
+
+# Scores of predicted concentrations against volunteers' votes, question by question of a decision tree.
+
+#: Volunteers agree on a galaxy if more than this share of them give one answer.
+CONFIDENT_FRACTION = 0.8
+
+
+def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) -> dict[str, float]:
+    """Scores of a model of volunteers' votes.
+
+    The predicted answer of a question is the one with the largest expected fraction; it is right if no other
+    answer got more votes. A galaxy counts for a question if anyone was asked it, and is confident if more
+    than 80 % of its votes agree.
+
+    Args:
+        concentrations: Positive, (galaxies, answers), or (samples, galaxies, answers) for a mixture.
+        votes: (galaxies, answers), 0 or more; NaN or no votes at all where a question was not asked.
+        schema: The decision tree.
+
+    Returns:
+        For each question `nll_QUESTION` (mean negative log-likelihood of its votes, nats),
+        `fraction_rmse_QUESTION`, `accuracy_QUESTION`, `accuracy_confident_QUESTION`, and the galaxies behind
+        them, `n_QUESTION` and `n_confident_QUESTION`. Over all questions: `nll` (summed over questions, mean
+        over galaxies), `fraction_rmse` (over every answer of every question asked), `accuracy` and
+        `accuracy_confident` (means over questions), `n` (galaxies). Of a schema that joins campaigns also
+        `nll_campaign_CAMPAIGN` (summed over its questions, mean over its galaxies). NaN where nobody was
+        asked.
+
+    Raises:
+        LabelError: If the shapes do not fit, or votes are negative.
+        NonFiniteError: If a concentration is not finite and positive.
+
+    References:
+        Walmsley et al. 2022, MNRAS 509, 3966: accuracy on galaxies whose volunteers agree.
+    """
+    samples = np.asarray(concentrations, dtype=np.float64)
+    samples = samples if samples.ndim == 3 else samples[None]
+    for sample in samples:
+        _check(sample, votes)
+    votes = np.asarray(votes, dtype=np.float64)
+    if votes.shape[1] != len(schema.label_cols):
+        msg = f"schema {schema.name!r} has {len(schema.label_cols)} answers, got {votes.shape[1]} columns"
+        raise LabelError(msg)
+    nll = mixture_nll(samples, votes, schema.question_slices)
+    expected = expected_fractions(samples, schema)
+    scores = {"nll": _mean(nll.sum(axis=1)), "n": float(len(votes))}
+    squared, accuracies, confident_accuracies = [], [], []
+    per_question: dict[str, float] = {}
+    for position, (question, part) in enumerate(zip(schema.questions, schema.question_slices, strict=True)):
+        predicted, counted = expected[:, part], np.nan_to_num(votes[:, part])
+        total, most = counted.sum(axis=1), counted.max(axis=1)
+        asked = total > 0
+        confident = asked & (most > CONFIDENT_FRACTION * total)
+        right = counted[np.arange(len(counted)), predicted.argmax(axis=1)] == most
+        squared.append(_squared_errors(predicted, counted).ravel())
+        accuracies.append(_mean(right[asked]))
+        confident_accuracies.append(_mean(right[confident]))
+        per_question |= {
+            f"nll_{question.text}": _mean(nll[asked, position]),
+            f"fraction_rmse_{question.text}": _root_mean(squared[-1]),
+            f"accuracy_{question.text}": accuracies[-1],
+            f"accuracy_confident_{question.text}": confident_accuracies[-1],
+            f"n_{question.text}": float(asked.sum()),
+            f"n_confident_{question.text}": float(confident.sum()),
+        }
+    for campaign, places in schema.campaigns.items():
+        parts = [schema.question_slices[place] for place in places]
+        answers = [place for part in parts for place in range(part.start, part.stop)]
+        asked = np.nan_to_num(votes[:, answers]).any(axis=1)
+        per_question[f"nll_campaign_{campaign}"] = _mean(nll[asked][:, places].sum(axis=1))
+    scores["fraction_rmse"] = _root_mean(np.concatenate(squared))
+    scores["accuracy"] = metrics.mean_of_defined(np.array(accuracies))
+    scores["accuracy_confident"] = metrics.mean_of_defined(np.array(confident_accuracies))
+    return scores | per_question
+
+
+def _check(concentrations: np.ndarray, votes: np.ndarray) -> None:
+    concentrations = np.asarray(concentrations, dtype=np.float64)
+    votes = np.asarray(votes, dtype=np.float64)
+    if concentrations.ndim != 2 or concentrations.shape != votes.shape:
+        msg = (
+            "expected concentrations and votes, both (galaxies, answers), got the shapes "
+            f"{concentrations.shape} and {votes.shape}"
+        )
+        raise LabelError(msg)
+    bad = np.flatnonzero(~(np.isfinite(concentrations) & (concentrations > 0)).all(axis=1))
+    if len(bad):
+        msg = (
+            f"concentrations must be finite and positive, but {len(bad)} rows are not; the first: "
+            f"{bad[:10].tolist()}"
+        )
+        raise NonFiniteError(msg)
+
+
+def _squared_errors(concentrations: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """(galaxies asked, answers of one question)."""
+    counted = np.nan_to_num(votes)
+    total = counted.sum(axis=1, keepdims=True)
+    asked = total[:, 0] > 0
+    expected = concentrations[asked] / concentrations[asked].sum(axis=1, keepdims=True)
+    return (expected - counted[asked] / total[asked]) ** 2
+
+
+def _root_mean(squared_errors: np.ndarray) -> float:
+    return _mean(squared_errors) ** 0.5
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -15,17 +15,6 @@ from zoobot.shared.errors import LabelError, NonFiniteError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "by_name",
-    "check_classes",
-    "check_columns",
-    "check_names",
-    "confusion_matrix",
-    "mean_of_defined",
-    "purity_at_completeness",
-    "ranking_metrics",
-]
-
 
 _COMPLETENESS = 0.9
 

@@ -143,7 +143,7 @@ def _find(name: str) -> Any:
     """What the file of a kind, or of all kinds, calls so."""
     for home in ("base", *(kind.replace("-", "_") for kind in KINDS)):
         module = import_module(f"{__name__}.{home}")
-        if name in module.__all__:
+        if hasattr(module, name):
             return getattr(module, name)
     msg = f"no task is called {name!r}"
     raise AttributeError(msg)

@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.trees.tree import Schema
 
-__all__ = [
-    "Group",
-    "LabelCounts",
-    "ProbabilityTask",
-    "ScoresToRead",
-    "Task",
-    "refuse_bad",
-    "refuse_missing",
-    "refuse_unlabelled",
-    "refuse_voteless",
-]
-
 
 # Labels that no task can use, refused in the same words for all of them.
 

@@ -27,8 +27,6 @@ from zoobot.shared.tasks.base import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ClassificationTask", "classification_metrics"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationTask(ProbabilityTask):

@@ -29,8 +29,6 @@ from zoobot.shared.tasks.classification import ClassificationTask
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MultiLabelTask", "classification_task", "multilabel_metrics"]
-
 _THRESHOLD = 0.5
 
 

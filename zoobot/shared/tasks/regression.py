@@ -12,8 +12,6 @@ from zoobot.shared import metrics
 from zoobot.shared.errors import LabelError
 from zoobot.shared.tasks.base import ScoresToRead, Task, agreed, refuse_bad, refuse_unlabelled
 
-__all__ = ["RegressionTask", "regression_metrics", "regression_task"]
-
 _MOST_TARGETS = 6  # of which the range is told
 
 

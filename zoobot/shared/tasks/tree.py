@@ -17,8 +17,6 @@ from zoobot.shared.schemas import Schema, get
 from zoobot.shared.tasks.base import CALIBRATION_ERROR, Group, ScoresToRead, Task, refuse_voteless
 from zoobot.shared.votes import check_votes, fractions_from_votes
 
-__all__ = ["CONFIDENT_FRACTION", "TreeTask", "tree_metrics", "tree_task"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TreeTask(Task):

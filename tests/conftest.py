@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -30,6 +31,10 @@ from zoobot.shared.schemas import Schema
 
 if find_spec("tensorflow") and find_spec("triton"):
     import triton  # noqa: F401  TensorFlow loaded before it would end the process
+
+_spec = spec_from_file_location("forks", Path(__file__).with_name("forks.py"))
+forks = module_from_spec(_spec)
+_spec.loader.exec_module(forks)
 
 
 def pytest_addoption(parser):
@@ -184,6 +189,34 @@ def left_by_the_dead():
 
 
 @pytest.fixture(scope="session")
+def undrawn():
+    """Within it pictures are composed and written, but white: to draw them is half of a tiny run's time.
+
+    For runs whose pictures no test looks at; one of each kind is drawn by the tests that do.
+    """
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    def save_white(figure, file, **options):
+        Image.new("L", (1, 1), 255).save(file, format="png")
+
+    @contextmanager
+    def within():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Figure, "savefig", save_white)
+            yield
+
+    return within
+
+
+@pytest.fixture(scope="module")
+def all_undrawn(undrawn):
+    """Of a module whose tests look at no picture, all are white."""
+    with undrawn():
+        yield
+
+
+@pytest.fixture(scope="session")
 def tiny_survey(tmp_path_factory):
     """The catalog of 24 simulated galaxies of 32 pixels, with votes and labels."""
     from zoobot.simulate import simulate_survey
@@ -297,25 +330,42 @@ def load_benchmark(monkeypatch):
 
 @pytest.fixture
 def quick_record(tmp_path):
-    """What a script of `benchmarks` records with `--quick` and the first engine there is, by its name."""
+    """What a script of `benchmarks` records with `--quick`, the first engine there is, and further words."""
 
-    def results_of(name):
+    def results_of(name, *words):
         script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
         backend = next((engine for engine, framework in ENGINES.items() if find_spec(framework)), None)
         if backend is None:
             pytest.skip("no engine is installed")
         record = tmp_path / "record.json"
         done = subprocess.run(
-            [sys.executable, str(script), "--quick", "--backend", backend, "--json", str(record)],
+            [sys.executable, str(script), "--quick", "--backend", backend, "--json", str(record), *words],
             env={**os.environ, "PYTHONPATH": str(script.parents[1])},
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(record.read_text())["results"]
+        found = json.loads(record.read_text())
+        assert found["machine"]["cores"] == os.cpu_count()
+        return found["results"]
 
     return results_of
+
+
+@pytest.fixture(scope="session")
+def start_zoobot(tmp_path_factory):
+    """Begins a command line in a process of its own, which has the engine of that name loaded."""
+    begun = {}
+
+    def start(engine_name, words):
+        if engine_name not in begun:
+            begun[engine_name] = forks.Forks(engine_name, tmp_path_factory.mktemp(f"forks_{engine_name}"))
+        return begun[engine_name].start(words)
+
+    yield start
+    for one in begun.values():
+        one.close()
 
 
 @pytest.fixture(scope="session")

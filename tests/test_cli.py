@@ -26,6 +26,7 @@ TINY = [
     "--encoder", "resnet10t", "--image-size-pix", "32", "--max-epochs", "1", "--batch-size", "8",
     "--num-workers", "1", "--accelerator", "cpu", "--no-progress",
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("all_undrawn")
 
 
 @pytest.fixture(autouse=True)
@@ -378,11 +379,6 @@ def test_an_image_unlike_the_training_images_is_refused_by_name(run, finished, e
     assert not (tmp_path / "p.parquet").exists()
 
 
-def hear_ctrl_c():
-    """Undo what a child of a background job inherits: to ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def interrupt_when(process, has_begun, has_heard):
     """Ctrl-C, once there is something to interrupt, until it is heard: one may be lost on the way."""
     deadline = time.monotonic() + 240
@@ -399,17 +395,11 @@ def wait_until(true, process, *, seconds):
         time.sleep(0.02)
 
 
-def test_a_run_interrupted_while_training_is_resumed(engine_name, run, tiny_survey, tmp_path):
+def test_a_run_interrupted_while_training_is_resumed(engine_name, run, start_zoobot, tiny_survey, tmp_path):
     folder = tmp_path / "run"
     words = ["--backend", engine_name, "--catalog", tiny_survey, "--labels", "ring", *TINY]
     words += ["--max-epochs", "60", "--patience", "60", "--save-dir", folder]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zoobot", "finetune", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509  it takes no lock
-    )
+    process = start_zoobot(engine_name, ["finetune", *words])
 
     def is_recorded():
         return '"status": "interrupted"' in (folder / "run.json").read_text()

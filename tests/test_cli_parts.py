@@ -1,11 +1,10 @@
 """The command line's predictions in parts: killed at any moment, shared among processes, told and merged."""
 
+import functools
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -55,18 +54,16 @@ def run(capsys):
     return run_words
 
 
-def start(words, **options):
-    command = [sys.executable, "-m", "zoobot", *map(str, words)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **options}
-    )
+@pytest.fixture
+def start(start_zoobot, engine_name):
+    return functools.partial(start_zoobot, engine_name)
 
 
 def data_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.parquet")}
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(words, run, tmp_path):
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(words, run, start, tmp_path):
     assert run(*words, "--save-loc", tmp_path / "whole")[0] == 0
     whole = data_of(tmp_path / "whole")
     assert len(whole) == 12 + 12
@@ -95,7 +92,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(words, run, tmp_pa
     assert not [name for _, _, names in os.walk(cut) for name in names if name.startswith(".")]
 
 
-def test_shards_work_at_the_same_time(words, run, tmp_path):
+def test_shards_work_at_the_same_time(words, run, start, tmp_path):
     run(*words, "--save-loc", tmp_path / "whole")
     folder = tmp_path / "shards"
     processes = [start([*words, "--save-loc", folder, "--shard", f"{i}/3"]) for i in (3, 1, 2)]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -82,15 +83,16 @@ def finished(runs, engine_name):
 
 
 @pytest.fixture
-def finetune(tiny_survey, engine_name, tmp_path):
-    def run(**changes):
+def finetune(tiny_survey, engine_name, tmp_path, undrawn):
+    def run(*, drawn=False, **changes):
         options = {
             "catalog": tiny_survey,
             "labels": "ring",
             "save_dir": tmp_path / "run",
             "backend": engine_name,
         }
-        return workflow.finetune(FinetuneOptions(**TINY | options | changes))
+        with nullcontext() if drawn else undrawn():
+            return workflow.finetune(FinetuneOptions(**TINY | options | changes))
 
     return run
 
@@ -114,7 +116,7 @@ def test_a_run_leaves_its_results(finished):
 
 
 def test_a_head_that_is_best_needs_no_epochs(finetune, tmp_path):
-    result = finetune(max_epochs=None)
+    result = finetune(max_epochs=None, drawn=True)
     assert result.epochs == 0
     record = record_of(tmp_path / "run")
     assert record["epochs"] == 0
@@ -192,7 +194,7 @@ def test_predictions_are_of_the_validation_galaxies(finished):
     ids=["multi-label", "regression", "tree"],
 )
 def test_every_task_has_its_picture_and_scores(finetune, changes, picture, score):
-    result = finetune(**changes)
+    result = finetune(**changes, drawn=True)
     assert {picture} | ALWAYS <= {path.name for path in result.save_dir.iterdir()}
     assert score in result.evaluation.scores
 
@@ -346,18 +348,34 @@ class KilledError(Exception):
     """Stands for whatever ends a run from outside."""
 
 
+@pytest.fixture(scope="module")
+def killed_runs(tmp_path_factory):
+    """By engine, the folder where the run of `killed` was made, and what was kept of it."""
+    return {}, tmp_path_factory.mktemp("killed")
+
+
 @pytest.fixture
-def killed(finetune, monkeypatch, tmp_path):
-    """A run of two epochs that died as it was about to be evaluated."""
+def killed(killed_runs, finetune, engine_name, tmp_path):
+    """A run of two epochs that died as it was about to be evaluated: made once, each test has it anew."""
 
     def die(*arguments, **options):
         raise KilledError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluate_models", die)
-        with pytest.raises(KilledError):
-            finetune(max_epochs=2)
-    return tmp_path / "run"
+    made, kept = killed_runs[0], killed_runs[1] / engine_name
+    run = tmp_path / "run"
+    if engine_name not in made:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "evaluate_models", die)
+            with pytest.raises(KilledError):
+                finetune(max_epochs=2)
+        shutil.copytree(run, kept)
+        made[engine_name] = run
+    else:
+        shutil.copytree(kept, run)
+        record = (run / "run.json").read_text()
+        assert str(made[engine_name]) in record
+        (run / "run.json").write_text(record.replace(str(made[engine_name]), str(run)))
+    return run
 
 
 def test_a_killed_run_says_so_and_is_not_started_over_by_accident(killed, finetune):
@@ -722,7 +740,7 @@ def test_a_run_may_stay_as_it_was_trained(finetune):
     assert "calibration" not in read_checkpoint(result.checkpoint).training
 
 
-def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path):
+def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path, undrawn):
     options = DemoOptions(
         backend=engine_name,
         save_dir=tmp_path / "demo",
@@ -732,7 +750,8 @@ def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path):
         max_epochs=1,
         progress=False,
     )
-    for _ in range(2):
+    workflow.demo(options)
+    with undrawn():
         result = workflow.demo(options)
     assert result.predictions.galaxies == 60
     assert (result.save_dir / "training" / "fractions_scatter.png").exists()

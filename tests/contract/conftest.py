@@ -76,8 +76,8 @@ def twins(make_model, both_engines, tmp_path_factory):
         for name in ("linear.weight", "linear.bias"):
             shape = neutral.head_tensors[name].shape
             neutral.head_tensors[name] = rng.normal(0, 0.1, shape).astype("float32")
-        for name, model in (("pytorch", first), ("tensorflow", second)):
-            importlib.import_module(f"zoobot.{name}.weights").load_model_state(model, neutral)
+        for model in (first, second):
+            model.take_weights(neutral)
         return {"pytorch": first, "tensorflow": second}
 
     return make

@@ -35,11 +35,11 @@ EXCEPTIONS = {
         "seeded_dropout",
         "step",
         "training_scores",
-        "begin_on",
+        "on_devices_of",
         "validate_batch",
     },
     "what Lightning's callback asks a model; those of Keras know it by themselves": {"check_training"},
-    "torch keeps parameters under timm's names by itself": {"parameter_shapes", "timm_variables"},
+    "torch keeps parameters under timm's names by itself": {"timm_variables"},
     "set by the trainer; Lightning's base class has it": {"trainer"},
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
+from zoobot.pytorch.internals import twin_of
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.weights import choose_block
@@ -125,15 +125,8 @@ class Cut:
         inside = f"{name}." if name else ""
         if name and not any(other.startswith(inside) for other in done):
             return module
-        twin: Any = copy.copy(module)
         # frozen parameters of its own, such as a vision transformer's tokens, are in the activations already
-        twin._parameters = {
-            n: p if p is not None and p.requires_grad else None for n, p in module._parameters.items()
-        }
-        twin._modules = {
-            child_name: child if child is None else self._without(child, f"{inside}{child_name}", done)
-            for child_name, child in module._modules.items()
-        }
+        twin = twin_of(module, lambda part, child: self._without(child, f"{inside}{part}", done))
         self._twins.append((twin, module))
         return twin
 

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from zoobot.pytorch.internals import follow, go_on_with_validation
+from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.files.whole import replacing
+from zoobot.shared.galaxy_data import GalaxyData
+from zoobot.shared.training.epochs import BestEpoch, EpochLog, EpochProgress
 from zoobot.shared.training.head_optimum import HeadLoss
 from zoobot.shared.training.head_start import HeadInEngine, keep_start, start_head, wants_start
 from zoobot.shared.training.steps import BATCHES_BETWEEN_TALKS, SaveTimes, decay_at
 
-if TYPE_CHECKING:
-    from zoobot.pytorch.learner import FinetuneableZoobot
-    from zoobot.pytorch.trainer import BestModel
+logger = logging.getLogger("zoobot")
 
-__all__ = ["AveragedWeights", "HeadStart", "LastCheckpoint", "SafeCheckpointIO", "head_in_engine"]
+__all__ = [
+    "AveragedWeights",
+    "BestModel",
+    "EpochMetrics",
+    "HeadStart",
+    "KeptSplit",
+    "LastCheckpoint",
+    "SafeCheckpointIO",
+    "TrainingProgress",
+    "head_in_engine",
+]
 
 
 # Validate, and keep, a running average of the weights instead of the weights of the last step.
@@ -62,7 +76,7 @@ class AveragedWeights(pl.Callback):
             return
         self._steps = trainer.global_step
         live = [tensor.detach() for tensor in _averaged(model).values()]
-        torch._foreach_lerp_(list(self.average.values()), live, 1 - decay_at(self.updates, self.decay))
+        follow(list(self.average.values()), live, 1 - decay_at(self.updates, self.decay))
         self.updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
@@ -199,19 +213,162 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, model: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """After the last batch of an epoch, have the run go on with its validation.
+        """After the last batch of an epoch, have the run go on with its validation."""
+        go_on_with_validation(checkpoint)
 
-        By itself, Lightning would take a run that was saved there for one that has validated.
-        """
-        loops = checkpoint["loops"]["fit_loop"]
-        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
-        if epochs["processed"] == epochs["started"] or not batches["is_last_batch"]:
+
+# The best model, metrics.csv, split.parquet, and how far training is.
+
+
+class BestModel(pl.Callback):
+    """Write the neutral checkpoint whenever `monitor` improves; put the best weights back at the end.
+
+    Args:
+        folder: Where the checkpoint goes.
+        monitor: The logged number; lower is better.
+    """
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        self.folder = folder
+        self.best = BestEpoch(monitor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return self.best.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a killed run's best score."""
+        self.best.load_state_dict(state_dict)
+
+    def on_validation_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write the model if this epoch is the best so far."""
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        for counts in (batches["total"], batches["current"]):
-            counts["completed"] = counts["processed"]
-        validation = loops["epoch_loop.val_loop.batch_progress"]
-        for counts in (validation["total"], validation["current"]):
-            counts |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        if isinstance(model, FinetuneableZoobot):
+            self.judge(model, _scores_of(trainer), {"epoch": trainer.current_epoch + 1})
+
+    def judge(self, model: FinetuneableZoobot, scores: dict[str, float], training: dict[str, Any]) -> None:
+        """Write the model if its scores are the best so far, with what is said of its training."""
+        self.best.keep(model, self.folder, scores, training, writes=model.trainer.is_global_zero)
+
+    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Give the user the best weights, not the last ones, unless training ended before any was scored."""
+        if not isinstance(model, FinetuneableZoobot):
+            return
+        if self.best.found:
+            model.take_weights(read_checkpoint(self.folder))
+        elif trainer.is_global_zero:
+            logger.warning("training ended before any validation: %s holds the last weights", self.folder)
+            model.save(self.folder, training={"epoch": trainer.current_epoch})
+
+
+class KeptSplit(pl.Callback):
+    """Write split.parquet: before the first step, and at the end, when it is known which images failed.
+
+    Args:
+        save_dir: The run's folder.
+    """
+
+    def __init__(self, save_dir: Path) -> None:
+        self.save_dir = save_dir
+
+    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write it for a run that may be killed."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write it with the failures."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        galaxies = getattr(trainer, "datamodule", None)
+        if trainer.is_global_zero and isinstance(galaxies, GalaxyData):
+            galaxies.keep_split(self.save_dir)
+
+
+class EpochMetrics(pl.Callback):
+    """Append every logged number to metrics.csv at the end of each epoch.
+
+    Args:
+        path: Where the table is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.table = EpochLog(path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Write one row."""
+        if not trainer.is_global_zero:
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.table.note(trainer.current_epoch + 1, trainer.global_step, rate, _scores_of(trainer))
+
+
+class TrainingProgress(ProgressBar):
+    """Show how far training is, on a terminal or in a log; `EpochProgress` says how.
+
+    Args:
+        best: Judges the epochs.
+    """
+
+    def __init__(self, best: BestEpoch) -> None:
+        super().__init__()
+        self.best = best
+        self.is_enabled = True
+        self.shown: EpochProgress | None = None
+
+    def disable(self) -> None:
+        """Show nothing from now on."""
+        self.is_enabled = False
+
+    def enable(self) -> None:
+        """Show it again."""
+        self.is_enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Begin."""
+        self.shown = EpochProgress(trainer.max_epochs or 1, self.best)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+        """Move on."""
+        self._reach(trainer, trainer.fit_loop.batch_idx + 1)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_index: int, *more: Any
+    ) -> None:
+        """Move on."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._reach(trainer, int(trainer.num_training_batches) + batch_index + 1)
+
+    def _reach(self, trainer: pl.Trainer, batches: int) -> None:
+        if self.shown is not None and self.is_enabled:
+            total = int(self.total_train_batches + self.total_val_batches)
+            self.shown.reach(trainer.current_epoch, batches, of=max(batches, total))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Say what came of it."""
+        if self.shown is not None and self.is_enabled:
+            self.shown.finish(trainer.current_epoch, _scores_of(trainer))
+
+    def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Leave the terminal as it was."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, model: pl.LightningModule, error: BaseException) -> None:
+        """Likewise."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.shown is not None:
+            self.shown.close()
+
+
+def _scores_of(trainer: pl.Trainer) -> dict[str, float]:
+    """What was logged of the epoch."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+# Before the first step, the best head there is.
 
 
 class HeadStart(pl.Callback):

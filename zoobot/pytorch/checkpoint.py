@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoobot.pytorch import encoders, finetune, weights
 from zoobot.pytorch.data import turned
-from zoobot.pytorch.learner import FinetuneableZoobot
-from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.neutral import model_options, read_whole_model
+from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.shared.onnx.export import INPUT_NAME, OPSET, OUTPUT_NAME, check_export, write_onnx
 from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.pixels.turned import turns_of
-
-if TYPE_CHECKING:
-    from zoobot.pytorch.learner import FinetuneableZoobot
 
 __all__ = ["export", "export_onnx", "load", "save"]
 
@@ -110,13 +104,7 @@ def load(folder: str | Path, *, encoder: nn.Module | None = None) -> Finetuneabl
         >>> load("results/rings/checkpoint").task.kind  # doctest: +SKIP
         'classification'
     """
-    folder = find_checkpoint(folder)
-    neutral = read_whole_model(folder)
-    name, options = model_options(neutral)
-    encoder = encoder if encoder is not None else encoders.load_encoder(folder)
-    model: FinetuneableZoobot = getattr(finetune, name)(encoder=encoder, **options)
-    weights.load_model_state(model, neutral)
-    return model.eval()
+    return FinetuneableZoobot.load_from_checkpoint(folder, encoder=encoder)
 
 
 def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path, *, views: int | None = None) -> Path:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
@@ -119,6 +118,9 @@ def _is_under(name: str, path: str) -> bool:
     return name == path or name.startswith(f"{path}.")
 
 
+#: timm's are made of these.
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 #: What torch and timm raise for weights that don't fit, options they don't know, and images of a wrong size.
 WRONG_USE = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
 
@@ -169,6 +171,10 @@ class Encoder(nn.Module):
             images = images.contiguous()
         return self.model(images)
 
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, learning or not, by timm's name."""
+        return {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
+
     def set_trainable(self, parameters: Iterable[str]) -> None:
         """Let these parameters learn, by timm's names, and freeze the others.
 
@@ -183,7 +189,7 @@ class Encoder(nn.Module):
     @property
     def norms_learn(self) -> bool:
         """Whether a batch norm takes its statistics from the batches that it learns from."""
-        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        norms = [module for module in self.model.modules() if isinstance(module, _BATCH_NORMS)]
         return any(p.requires_grad for norm in norms for p in norm.parameters())
 
     def train(self, mode: bool = True) -> Encoder:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from zoobot.pytorch.encoder import WRONG_USE, Encoder
+from zoobot.pytorch.internals import built_with
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.models.adapting import adapt_preprocessing
 from zoobot.shared.models.encoder_names import resolve_encoder
@@ -214,8 +215,9 @@ def _class_name(module: nn.Module) -> str:
 
 def _rebuilding_args(module: nn.Module) -> dict[str, Any]:
     """What timm was told to build this module with; drop rates matter in training only."""
-    told = getattr(module, "_model_args", {})
-    return {k: v for k, v in told.items() if k != "num_classes" and "drop" not in k and _is_json(v)}
+    return {
+        k: v for k, v in built_with(module).items() if k != "num_classes" and "drop" not in k and _is_json(v)
+    }
 
 
 def _timm_image_size(model_args: dict[str, Any], timm_config: dict[str, Any]) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from torch import Tensor, nn
 
 from zoobot.pytorch.data import TensorBatch, network_input
 from zoobot.pytorch.galaxy_model import GalaxyModel
-from zoobot.shared.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.models.neutral import require_class
-from zoobot.shared.public_names import advise
+from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.epochs import ValidatedBatch, mean_losses, part_groups, validation_scores
 from zoobot.shared.training.finetune_settings import scheduled_factor, seed_of_batch
@@ -25,28 +22,17 @@ from zoobot.shared.training.steps import (
     refuse_bad_batches,
     refuse_bad_weights,
 )
-from zoobot.shared.training.taught import TaughtBy
 
 __all__ = ["FinetuneableZoobot"]
 
 
 class FinetuneableZoobot(GalaxyModel):
-    """A model that learns: what those of `zoobot.pytorch.finetune` have in common.
-
-    Args:
-        task: What the model learns.
-        **options: Those of `GalaxyModel`.
-
-    Attributes:
-        needs_epochs: Whether steps may better the best head that is found on fixed features: where a loss is
-            not convex.
-    """
+    """A model that learns: what those of `zoobot.pytorch.finetune` have in common."""
 
     _sum_members: Tensor
 
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
-        self.needs_epochs = task.kind == "tree"  # measured: 50 epochs lessen the loss of others by 1%
         self._sum_names, members = part_groups(task)
         self.register_buffer("_sum_members", torch.from_numpy(members), persistent=False)
         # in a buffer, DDP would replace them by those of the first device
@@ -54,27 +40,6 @@ class FinetuneableZoobot(GalaxyModel):
         self._validated: list[ValidatedBatch] = []
         self._unchecked: list[tuple[int, int, Tensor, list[str]]] = []
         self._last_batch: TrainedBatch | None = None
-
-    @classmethod
-    @advise
-    def load_from_checkpoint(  # type: ignore[override]
-        cls, folder: str | Path, *, encoder: nn.Module | None = None
-    ) -> FinetuneableZoobot:
-        """A trained model of this class: what `checkpoint.load` gives, once its kind is checked.
-
-        Args:
-            folder: A run's folder, or the checkpoint's.
-            encoder: The encoder's module, where no architecture name can rebuild it.
-
-        Raises:
-            CheckpointError: If it is no checkpoint (of a `.ckpt`, the message says what to do with it), or
-                holds a model of another class.
-        """
-        from zoobot.pytorch import checkpoint  # which imports the classes that are made of this one
-
-        loaded = checkpoint.load(folder, encoder=encoder)
-        require_class(loaded, cls, folder)
-        return loaded
 
     def configure_optimizers(self) -> Any:
         """AdamW with a learning rate for each block, and the schedule, stepped every batch."""
@@ -104,28 +69,6 @@ class FinetuneableZoobot(GalaxyModel):
             }
             for (factor, decays), members in groups.items()
         ]
-
-    def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
-        raise NotImplementedError
-
-    def loss_parts(self, raw: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each galaxy in parts that add up to it, (batch, parts): a tree's questions, or one."""
-        return self.galaxy_losses(raw, labels)[:, None]
-
-    def learn_label_statistics(self, labels: np.ndarray) -> None:
-        """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
-
-    def meet(self, galaxies: GalaxyData) -> None:
-        """Learn the label columns and statistics of the galaxies to train on; check every label.
-
-        Raises:
-            ConfigError: If the model was made for other label columns.
-            LabelError: If a label is not what the task needs.
-        """
-        self.task = galaxies.meet(self.task)
-        self.learn_label_statistics(labels_of(galaxies.train_galaxies))
-        self.taught_by = TaughtBy.of(galaxies.train_galaxies.ids, galaxies.val_galaxies.ids)
 
     def setup(self, stage: str) -> None:
         """Meet the data before the first step, in training mode, which a loaded model is not in."""

@@ -19,21 +19,24 @@ import torch
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
-from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from zoobot.pytorch import weights
-from zoobot.pytorch.callbacks import AveragedWeights, HeadStart, LastCheckpoint, SafeCheckpointIO
+from zoobot.pytorch.callbacks import (
+    AveragedWeights,
+    BestModel,
+    EpochMetrics,
+    HeadStart,
+    KeptSplit,
+    LastCheckpoint,
+    SafeCheckpointIO,
+    TrainingProgress,
+)
 from zoobot.pytorch.devices import kept_memory
-from zoobot.pytorch.learner import FinetuneableZoobot
+from zoobot.pytorch.internals import act_as_first_process
 from zoobot.shared import defaults
-from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import CheckpointError, ConfigError
-from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.processes import expect_processes, tasks_together
 from zoobot.shared.public_names import advise, unknown_option
-from zoobot.shared.training.epochs import BestEpoch, EpochLog, EpochProgress
 from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names
 
 __all__ = ["QuietTrainer", "get_trainer"]
@@ -251,155 +254,6 @@ def get_trainer(
         raise ConfigError(msg) from error
 
 
-class BestModel(pl.Callback):
-    """Write the neutral checkpoint whenever `monitor` improves; put the best weights back at the end.
-
-    Args:
-        folder: Where the checkpoint goes.
-        monitor: The logged number; lower is better.
-    """
-
-    def __init__(self, folder: Path, monitor: str) -> None:
-        self.folder = folder
-        self.best = BestEpoch(monitor)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
-        return self.best.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a killed run's best score."""
-        self.best.load_state_dict(state_dict)
-
-    def on_validation_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Write the model if this epoch is the best so far."""
-        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
-            return
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if isinstance(model, FinetuneableZoobot):
-            self.judge(model, scores, {"epoch": trainer.current_epoch + 1})
-
-    def judge(self, model: FinetuneableZoobot, scores: dict[str, float], training: dict[str, Any]) -> None:
-        """Write the model if its scores are the best so far, with what is said of its training."""
-        is_best = self.best.judge(scores)
-        if is_best and model.trainer.is_global_zero:
-            model.save(self.folder, training={**training, self.best.monitor: self.best.score})
-
-    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Give the user the best weights, not the last ones, unless training ended before any was scored."""
-        if not isinstance(model, FinetuneableZoobot):
-            return
-        if self.best.found:
-            weights.load_model_state(model, read_checkpoint(self.folder))
-        elif trainer.is_global_zero:
-            logger.warning("training ended before any validation: %s holds the last weights", self.folder)
-            model.save(self.folder, training={"epoch": trainer.current_epoch})
-
-
-class KeptSplit(pl.Callback):
-    """Write split.parquet: before the first step, and at the end, when it is known which images failed.
-
-    Args:
-        save_dir: The run's folder.
-    """
-
-    def __init__(self, save_dir: Path) -> None:
-        self.save_dir = save_dir
-
-    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Write it for a run that may be killed."""
-        self._write(trainer)
-
-    def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Write it with the failures."""
-        self._write(trainer)
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        galaxies = getattr(trainer, "datamodule", None)
-        if trainer.is_global_zero and isinstance(galaxies, GalaxyData):
-            galaxies.keep_split(self.save_dir)
-
-
-class EpochMetrics(pl.Callback):
-    """Append every logged number to metrics.csv at the end of each epoch.
-
-    Args:
-        path: Where the table is.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.table = EpochLog(path)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Write one row."""
-        if not trainer.is_global_zero:
-            return
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.table.append(row | dict(sorted(scores.items())))
-
-
-class TrainingProgress(ProgressBar):
-    """Show how far training is, on a terminal or in a log; `EpochProgress` says how.
-
-    Args:
-        best: Judges the epochs.
-    """
-
-    def __init__(self, best: BestEpoch) -> None:
-        super().__init__()
-        self.best = best
-        self.is_enabled = True
-        self.shown: EpochProgress | None = None
-
-    def disable(self) -> None:
-        """Show nothing from now on."""
-        self.is_enabled = False
-
-    def enable(self) -> None:
-        """Show it again."""
-        self.is_enabled = True
-
-    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Begin."""
-        self.shown = EpochProgress(trainer.max_epochs or 1, self.best)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
-        """Move on."""
-        self._reach(trainer, trainer.fit_loop.batch_idx + 1)
-
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_index: int, *more: Any
-    ) -> None:
-        """Move on."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._reach(trainer, int(trainer.num_training_batches) + batch_index + 1)
-
-    def _reach(self, trainer: pl.Trainer, batches: int) -> None:
-        if self.shown is not None and self.is_enabled:
-            total = int(self.total_train_batches + self.total_val_batches)
-            self.shown.reach(trainer.current_epoch, batches, of=max(batches, total))
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Say what came of it."""
-        if self.shown is not None and self.is_enabled:
-            scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self.shown.finish(trainer.current_epoch, scores)
-
-    def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        """Leave the terminal as it was."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, model: pl.LightningModule, error: BaseException) -> None:
-        """Likewise."""
-        self._close()
-
-    def _close(self) -> None:
-        if self.shown is not None:
-            self.shown.close()
-
-
 def _choose_precision(precision: str, accelerator: str) -> str:
     if precision != "auto":
         return precision
@@ -443,7 +297,7 @@ def _environment(num_nodes: int) -> list[LightningEnvironment]:
         raise ConfigError(msg)
     if "SLURM_NTASKS" not in os.environ:
         return []
-    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # which it has from the task's number: loggers would be silent
+    act_as_first_process()  # or loggers would be silent
     return [LightningEnvironment()]
 
 

@@ -10,22 +10,18 @@ import torch
 from torch import nn
 
 from zoobot.shared.models.encoder_source import timm_config
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.models.weights import check_weights_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoobot.pytorch.encoders import Encoder
-    from zoobot.pytorch.learner import FinetuneableZoobot
-    from zoobot.shared.checkpoint import NeutralCheckpoint
+    from zoobot.pytorch.encoder import Encoder
     from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = [
     "encoder_fields",
     "encoder_state",
     "load_encoder_state",
-    "load_model_state",
     "load_module_state",
     "module_state",
 ]
@@ -86,18 +82,6 @@ def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, na
     shapes = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     check_weights_fit(arrays, shapes, name=name)
     module.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
-
-
-def load_model_state(model: FinetuneableZoobot, neutral: NeutralCheckpoint) -> None:
-    """Put a checkpoint's weights into a whole model, its encoder and its head, and who taught it.
-
-    Raises:
-        CheckpointError: If they do not fit.
-    """
-    load_encoder_state(model.encoder, neutral.encoder)
-    model.encoder.origin = Origin.from_config(neutral.origin)
-    load_module_state(model.head, neutral.head_tensors, name="head")
-    model.taught_by = neutral.taught_by
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["ANSWERS", "advise", "unknown_option"]
+__all__ = ["ANSWERS", "advise", "spelled_out", "unknown_option"]
 
 Callee = TypeVar("Callee", bound=Callable[..., Any])
 
@@ -124,6 +124,31 @@ def advise(callee: Callee) -> Callee:
     setattr(answering_init, "__signature__", inspect.signature(make))  # noqa: B010
     setattr(callee, "__init__", answering_init)  # noqa: B010
     return callee
+
+
+def spelled_out(options: type) -> Callable[[Callee], Callee]:
+    """What gives a function's `**options` a place of their own, each, in its signature.
+
+    Args:
+        options: A dataclass, whose fields they are. Editors see the same by `Unpack` of a `TypedDict`.
+
+    Example:
+        >>> from zoobot.shared.training.finetune_settings import FinetuneSettings
+        >>> @spelled_out(FinetuneSettings)
+        ... def train(name, **settings):
+        ...     return FinetuneSettings(**settings)
+        >>> list(inspect.signature(train).parameters)[:3]
+        ['name', 'n_blocks', 'activation_views']
+    """
+
+    def spell(function: Callee) -> Callee:
+        signature = inspect.signature(function)
+        *named, _ = signature.parameters.values()
+        spelled = signature.replace(parameters=[*named, *inspect.signature(options).parameters.values()])
+        setattr(function, "__signature__", spelled)  # noqa: B010
+        return function
+
+    return spell
 
 
 def unknown_option(name: object, known: Iterable[str]) -> str:

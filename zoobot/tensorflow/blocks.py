@@ -16,6 +16,7 @@ from zoobot.shared.training.blocks import Block
 from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.encoder import Encoder
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.internals import maker_of
 from zoobot.tensorflow.timm_names import named_layers
 
 __all__ = ["BlockFeatures", "Cut", "cut_graph"]
@@ -72,7 +73,7 @@ def cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, ker
             except ValueError as error:
                 reason = str(error)
             # a shortcut may begin below the padding or norm that the block begins with
-            maker = entering._keras_history.operation
+            maker = maker_of(entering)
             entering = None if isinstance(maker, keras.layers.InputLayer) else maker.input
     msg = (
         f"this encoder can't be cut below {block.name!r} ({reason}): set activation_views=0, which computes "
@@ -84,7 +85,7 @@ def cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, ker
 def _without_padding(entering: Any) -> Any:
     """What a block takes, before the zeros that its first convolution wants around it."""
     while isinstance(entering, keras.KerasTensor):
-        maker = entering._keras_history.operation
+        maker = maker_of(entering)
         if not isinstance(maker, keras.layers.ZeroPadding2D):
             break
         entering = maker.input

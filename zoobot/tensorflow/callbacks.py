@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from zoobot.shared.processes import is_first_process
-from zoobot.shared.training.epochs import EpochLog, EpochProgress, ValidatedBatch, validation_scores
+from zoobot.shared.training.epochs import (
+    BestEpoch,
+    EpochLog,
+    EpochProgress,
+    ValidatedBatch,
+    validation_scores,
+)
 from zoobot.shared.training.finetune_settings import seed_of_batch
+from zoobot.shared.training.head_optimum import HeadLoss
+from zoobot.shared.training.head_start import HeadInEngine
+from zoobot.tensorflow import heads
+from zoobot.tensorflow.data import TensorBatches
+from zoobot.tensorflow.keras_settings import making_in, stated
+from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.strategies import agree_on
-
-if TYPE_CHECKING:
-    from zoobot.shared.training.epochs import BestEpoch
-    from zoobot.tensorflow.data import TensorBatches
-    from zoobot.tensorflow.last_checkpoint import Progress as RunProgress
 
 __all__ = [
     "BestModel",
@@ -27,12 +36,28 @@ __all__ = [
     "EpochStart",
     "GatheredSteps",
     "Progress",
+    "RunProgress",
     "ScheduledLearningRate",
     "Validation",
     "WandbLog",
+    "head_in_engine",
 ]
 
 Scores = dict[str, float] | None
+
+
+class RunProgress(NamedTuple):
+    """How far a run has come.
+
+    Attributes:
+        epochs: Finished ones.
+        batches: Those learned from in the epoch that is not finished.
+        sums: What the losses of these batches add up to, by name.
+    """
+
+    epochs: int = 0
+    batches: int = 0
+    sums: dict[str, np.ndarray] = {}  # noqa: RUF012  never changed
 
 
 class EpochStart(keras.callbacks.Callback):
@@ -177,8 +202,7 @@ class BestModel(keras.callbacks.Callback):
 
     def judge(self, model: Any, scores: dict[str, float], training: dict[str, Any]) -> None:
         """Write the model if its scores are the best so far, with what is said of its training."""
-        if self.best.judge(scores) and is_first_process():
-            model.save(self.folder, training={**training, self.best.monitor: self.best.score})
+        self.best.keep(model, self.folder, scores, training, writes=is_first_process())
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -218,9 +242,7 @@ class EpochMetrics(keras.callbacks.Callback):
         """Write one row."""
         if not is_first_process():
             return
-        row: dict[str, float] = {"epoch": epoch + 1, "step": self.schedule.steps_taken}
-        row["learning_rate"] = self.schedule.next_rate
-        self.table.append(row | dict(sorted((logs or {}).items())))
+        self.table.note(epoch + 1, self.schedule.steps_taken, self.schedule.next_rate, logs or {})
 
 
 class Progress(keras.callbacks.Callback):
@@ -276,3 +298,46 @@ class WandbLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Send the scores."""
         self.run.log({"epoch": epoch + 1, **(logs or {})})
+
+
+# The best head that there is, before the first step.
+
+_TARGET_STATISTICS = ("target_mean", "target_std")
+
+
+def head_in_engine(model: FinetuneableZoobot) -> HeadInEngine:
+    """What finding the best head asks of a model."""
+    linear = model.head.linear
+
+    def set_head(weight: NDArray, bias: NDArray) -> None:
+        linear.kernel.assign(weight.T)
+        linear.bias.assign(bias)
+
+    return HeadInEngine(partial(_head_loss, model), linear.bias.numpy(), set_head, model.validate_batch)
+
+
+def _head_loss(model: FinetuneableZoobot) -> HeadLoss:
+    """The model's loss as a function of what its head's linear layer gives, in float64, without dropout."""
+    outputs = model.head.linear.units
+    with making_in("float64"), stated():
+        head: Any = heads.build_head(model.task, outputs, dropout_prob=0.0)
+        # its outputs are given, and of a product in float64 TensorFlow warns
+        head.linear = keras.layers.Identity()
+    for name in _TARGET_STATISTICS:
+        if hasattr(head, name):
+            getattr(head, name).assign(getattr(model.head, name).numpy())
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, outputs), tf.float64), tf.TensorSpec((None, None), tf.float64)]
+    )
+    def compute(given: tf.Tensor, labels: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            losses = model.galaxy_losses(head(given, training=False), labels)
+        return losses, tape.gradient(losses, given)
+
+    def loss(given: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
+        losses, slopes = compute(tf.constant(given), tf.constant(labels, tf.float64))
+        return losses.numpy(), slopes.numpy()
+
+    return loss

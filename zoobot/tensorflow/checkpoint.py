@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.neutral import model_options, read_whole_model
 from zoobot.shared.onnx.export import INPUT_NAME, OPSET, check_export, write_onnx
 from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.pixels.turned import turns_of
-from zoobot.tensorflow import encoders, finetune, weights
 from zoobot.tensorflow.data import turned
-from zoobot.tensorflow.learner import FinetuneableZoobot
-
-if TYPE_CHECKING:
-    from zoobot.tensorflow.learner import FinetuneableZoobot
+from zoobot.tensorflow.finetune import FinetuneableZoobot
 
 __all__ = ["export", "export_onnx", "load", "save"]
 
@@ -94,13 +88,7 @@ def load(folder: str | Path, *, encoder: keras.layers.Layer | None = None) -> Fi
         >>> load("results/rings/checkpoint").task.kind  # doctest: +SKIP
         'classification'
     """
-    folder = find_checkpoint(folder)
-    neutral = read_whole_model(folder)
-    name, options = model_options(neutral)
-    encoder = encoder if encoder is not None else encoders.load_encoder(folder)
-    model: FinetuneableZoobot = getattr(finetune, name)(encoder=encoder, **options)
-    weights.load_model_state(model, neutral)
-    return model
+    return FinetuneableZoobot.load_from_checkpoint(folder, encoder=encoder)
 
 
 def export(model: FinetuneableZoobot | str | Path, save_loc: str | Path, *, views: int | None = None) -> Path:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from zoobot.shared.errors import ConfigError
+from zoobot.tensorflow.internals import all_layers
 from zoobot.tensorflow.keras_settings import made_in
 
 if TYPE_CHECKING:
-    from zoobot.tensorflow.learner import FinetuneableZoobot
+    from zoobot.tensorflow.galaxy_model import GalaxyModel
 
 __all__ = ["choose_device", "choose_precision", "in_precision"]
 
@@ -67,9 +68,9 @@ def choose_precision(precision: str, accelerator: str, *, learns: bool = True) -
 
 
 @contextmanager
-def in_precision(model: FinetuneableZoobot, policy: str) -> Iterator[None]:
+def in_precision(model: GalaxyModel, policy: str) -> Iterator[None]:
     """Compute the encoder of a model in another precision for a while; its weights stay as they are."""
-    layers: list[Any] = model.encoder._flatten_layers()
+    layers = all_layers(model.encoder)
     before = [layer.dtype_policy for layer in layers]
     if policy == made_in():
         yield

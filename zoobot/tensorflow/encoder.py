@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.internals import all_layers
 from zoobot.tensorflow.keras_settings import made_in, stated
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 
@@ -78,7 +79,7 @@ class Encoder(keras.Model):
     @property
     def norms_learn(self) -> bool:
         """Whether a batch norm takes its statistics from the batches that it learns from."""
-        layers = self.model._flatten_layers()
+        layers = all_layers(self.model)
         norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
         return any(norm.trainable and norm.trainable_weights for norm in norms)
 

@@ -7,82 +7,56 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.models.neutral import describe_model, encoder_for_pixels
 from zoobot.shared.pixels.turned import mean_of_views
-from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
-from zoobot.shared.training.blocks import ParameterPlan, decays, lowest_learning_block, plan_training
-from zoobot.shared.training.feature_loader import FrozenPart
-from zoobot.shared.training.finetune_settings import FinetuneSettings
-from zoobot.shared.training.taught import TaughtBy
-from zoobot.tensorflow import encoders, heads, weights
+from zoobot.shared.training.blocks import ParameterPlan, decays
+from zoobot.shared.training.recipes import EngineModules, ModelRecipe
+from zoobot.tensorflow import blocks, encoders, heads, weights
 from zoobot.tensorflow.blocks import Cut
 from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.keras_settings import stated
-from zoobot.tensorflow.strategies import copies_of
 
 __all__ = ["GalaxyModel"]
 
 
-class GalaxyModel(keras.Model):
-    """A pretrained encoder with a new head.
+class GalaxyModel(ModelRecipe[keras.layers.Layer, tf.Tensor], keras.Model):
+    """`ModelRecipe` in Keras: a Keras model, whose `predict` works on any images."""
 
-    It is a Keras model: `predict` works on any images.
-
-    Args:
-        task: What the model predicts.
-        name: The encoder: a bundled name, `hf_hub:owner/name`, a folder, or a timm architecture.
-        encoder: An encoder in memory instead of a name: any Keras model from images to (batch, features).
-        preprocessing: How files become pixels; a dict changes single values of the encoder's own record.
-        settings: How the weights learn, and which of them.
-
-    Attributes:
-        taught_by: Which galaxies it was trained and validated on; None where nobody knows.
-
-    Attributes:
-        encoder_learns: Whether any weight of the encoder does.
-    """
-
-    head: Any
+    _engine = EngineModules(encoders, heads, blocks, weights)
 
     @stated()
-    def __init__(
-        self,
-        task: Task,
-        *,
-        name: str,
-        encoder: keras.layers.Layer | None,
-        preprocessing: Preprocessing | dict[str, Any] | None,
-        settings: FinetuneSettings,
-    ) -> None:
-        super().__init__()
-        self.task = task
-        self.settings = settings
-        self.taught_by: TaughtBy | None = None
-        with _seeded(settings.seed):
-            self.encoder = encoder_for_pixels(encoders, name, encoder, preprocessing)
-            self.head = heads.build_head(task, self.encoder.num_features, dropout_prob=settings.dropout_prob)
-        self.preprocessing = self.encoder.preprocessing
+    def __init__(self, task: Task, **options: Any) -> None:
+        super().__init__(task, **options)
         self._float_type = tf.as_dtype(self.head.variable_dtype)
         self._pixel_mean = tf.constant(self.preprocessing.mean, self._float_type)
         self._pixel_std = tf.constant(self.preprocessing.std, self._float_type)
         variables = self.encoder.timm_variables()
-        plan = self._plan_encoder()
-        self.encoder.set_trainable(plan)
-        self.learning = [(variables[name], how) for name, how in plan.items()] + self._plan_head()
-        self.encoder_learns = bool(plan)
-        self._cut = self._cut_encoder(plan)
+        of_encoder = [(variables[name], how) for name, how in self._encoder_plan.items()]
+        self.learning = of_encoder + self._plan_head()
         self._devices: tuple[int, ...] = (0,)
         self.forget_graphs()
         self.built = True
+
+    @contextmanager
+    def _drawn_from(self, seed: int) -> Iterator[None]:
+        """Keras takes the seeds of its layers from Python's own generator."""
+        before = random.getstate()
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+
+    @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        pixels = self.preprocessing
+        return pixels.image_size_pix, pixels.image_size_pix, pixels.channels
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Predictions, (batch, outputs), from images, (batch, height, width, channels).
@@ -118,21 +92,9 @@ class GalaxyModel(keras.Model):
         """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
         return self._evaluated_features(images).numpy().astype(np.float32, copy=False)
 
-    def frozen_part(self) -> FrozenPart | None:
-        """The part of the encoder that is computed once for each view; None if there is no such part."""
-        settings = self.settings
-        if self._cut is not None:
-            encode = self._encode_below(self._cut)
-            return FrozenPart.below(encode, self._cut.width, settings.activation_views)
-        if self.encoder_learns or not settings.cache_features:
-            return None
-        return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
-
     def _encode_below(self, cut: Cut) -> Callable[[np.ndarray], np.ndarray]:
-        """From a loader's images to the activations below the learning blocks, (batch, width)."""
-        size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
         graph = self._graph_of(
-            lambda images: cut.below((images - self._pixel_mean) / self._pixel_std), (size, size, channels)
+            lambda images: cut.below((images - self._pixel_mean) / self._pixel_std), self._image_shape
         )
         return lambda images: graph(network_input(images, self._float_type)).numpy()
 
@@ -152,8 +114,7 @@ class GalaxyModel(keras.Model):
 
     def forget_graphs(self) -> None:
         """Have everything compiled anew, after a change that graphs have taken for constant."""
-        size, channels = self.preprocessing.image_size_pix, self.preprocessing.channels
-        self._features_graph = self._graph_of(self.features_of_view, (size, size, channels))
+        self._features_graph = self._graph_of(self.features_of_view, self._image_shape)
         if self._cut is not None:
             self._above_graph = self._graph_of(self.features, (self._cut.width,))
 
@@ -174,21 +135,6 @@ class GalaxyModel(keras.Model):
         head = sum(math.prod(variable.shape) for variable, _ in self._plan_head())
         learning = sum(math.prod(variable.shape) for variable, _ in self.learning)
         return learning, head + sum(math.prod(shape) for shape in self.encoder.parameter_shapes().values())
-
-    def _plan_encoder(self) -> dict[str, ParameterPlan]:
-        shapes = self.encoder.parameter_shapes()
-        return plan_training(
-            self.encoder.blocks, shapes, n_blocks=self.settings.n_blocks, lr_decay=self.settings.lr_decay
-        )
-
-    def _cut_encoder(self, plan: dict[str, ParameterPlan]) -> Cut | None:
-        """The encoder in two parts, if what the frozen one gives is to be kept."""
-        lowest = lowest_learning_block(self.encoder.blocks, plan)
-        if lowest is None or not self.settings.activation_views:
-            return None
-        pixels = self.preprocessing
-        shape = (pixels.image_size_pix, pixels.image_size_pix, pixels.channels)
-        return Cut(self.encoder.model, lowest, shape)
 
     def _plan_head(self) -> list[tuple[Any, ParameterPlan]]:
         linear = {"linear.weight": self.head.linear.kernel, "linear.bias": self.head.linear.bias}
@@ -214,38 +160,7 @@ class GalaxyModel(keras.Model):
     def _random_states(self) -> list[Any]:
         return [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
 
-    def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
-        """Write the neutral checkpoint that `zoobot.tensorflow.checkpoint.load`, or the other engine, reads.
 
-        Args:
-            folder: A folder of its own; replaced whole, never half.
-            training: What the checkpoint records about its training, JSON-ready.
-
-        Returns:
-            The folder.
-        """
-        return write_checkpoint(folder, self.to_neutral(training=training))
-
-    def to_neutral(self, *, training: dict[str, Any] | None = None) -> NeutralCheckpoint:
-        """The model as a checkpoint holds it, with copies of its weights.
-
-        Args:
-            training: What the checkpoint records about its training, JSON-ready.
-        """
-        return describe_model(
-            self,
-            encoder_fields=weights.encoder_fields(self.encoder),
-            head_tensors=weights.module_state(self.head),
-            training=training,
-        )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from a seed: Keras takes the seeds of its layers from Python's own generator."""
-    before = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before)
+def copies_of(variable: Any) -> list[tf.Variable]:
+    """The variables of this process's devices that a Keras variable stands for."""
+    return list(getattr(variable.value, "values", (variable.value,)))

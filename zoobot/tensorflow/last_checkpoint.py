@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from zoobot.shared.errors import CheckpointError
 from zoobot.shared.files.tensors import check_header, write_tensors
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.processes import is_first_process
+from zoobot.shared.training.epochs import BestEpoch
 from zoobot.shared.training.steps import (
     BATCHES_BETWEEN_TALKS,
     STEPS_BETWEEN_CHECKS,
@@ -30,15 +31,12 @@ from zoobot.shared.training.steps import (
     refuse_bad_weights,
 )
 from zoobot.tensorflow import weights
+from zoobot.tensorflow.callbacks import GatheredSteps, RunProgress
+from zoobot.tensorflow.data import TensorBatches
+from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.strategies import has_several_processes, tell_processes, totals_of
 
-if TYPE_CHECKING:
-    from zoobot.shared.training.epochs import BestEpoch
-    from zoobot.tensorflow.callbacks import GatheredSteps
-    from zoobot.tensorflow.data import TensorBatches
-    from zoobot.tensorflow.learner import FinetuneableZoobot
-
-__all__ = ["AveragedWeights", "LastCheckpoint", "NonFiniteGuard", "Progress", "SwapWeights", "read_last"]
+__all__ = ["AveragedWeights", "LastCheckpoint", "NonFiniteGuard", "SwapWeights", "read_last"]
 
 
 # Stop at a training loss or weight that is not finite, and name the galaxies, without slowing steps.
@@ -210,20 +208,6 @@ def _averaged(model: FinetuneableZoobot) -> dict[str, Any]:
 _PARTS = ("encoder", "head", "optimizer", "average", "sums")
 
 
-class Progress(NamedTuple):
-    """How far a run has come.
-
-    Attributes:
-        epochs: Finished ones.
-        batches: Those learned from in the epoch that is not finished.
-        sums: What the losses of these batches add up to, by name.
-    """
-
-    epochs: int = 0
-    batches: int = 0
-    sums: dict[str, np.ndarray] = {}  # noqa: RUF012  never changed
-
-
 class LastCheckpoint(keras.callbacks.Callback):
     """Write last.ckpt at the end of each epoch, every few minutes, and before a signal ends the run.
 
@@ -262,7 +246,7 @@ class LastCheckpoint(keras.callbacks.Callback):
 
     def save_start(self) -> None:
         """Save a run before its first step: of one that ends there, all that there is."""
-        self._save(Progress())
+        self._save(RunProgress())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save where it is time, between two steps."""
@@ -293,16 +277,16 @@ class LastCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save; stop if told to since the last batch."""
-        self._save(Progress(epoch + 1))
+        self._save(RunProgress(epoch + 1))
         if tell_processes([self.times.is_told_to_stop], self.trainer.strategy)[0]:
             self.times.leave()
 
     def _save_within_epoch(self) -> None:
         variables = self.model.loss_variables()
         sums = dict(zip(variables, totals_of(list(variables.values())), strict=True))
-        self._save(Progress(self.trainer.current_epoch, self._batches, sums))
+        self._save(RunProgress(self.trainer.current_epoch, self._batches, sums))
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self, progress: RunProgress) -> None:
         self.guard.check_losses()
         parts = self._parts()
         self.guard.check_weights(parts["encoder"] | parts["head"])
@@ -317,7 +301,7 @@ class LastCheckpoint(keras.callbacks.Callback):
             self._frozen = encoder
         return {"encoder": encoder, **_learning_parts_of(self.model)}
 
-    def _write(self, parts: dict[str, dict[str, np.ndarray]], progress: Progress) -> None:
+    def _write(self, parts: dict[str, dict[str, np.ndarray]], progress: RunProgress) -> None:
         updates, average = self.average.state() if self.average else (0, {})
         state = {
             "epochs": progress.epochs,
@@ -336,7 +320,7 @@ class LastCheckpoint(keras.callbacks.Callback):
 
 def read_last(
     path: Path, model: FinetuneableZoobot, best: BestEpoch, average: AveragedWeights | None = None
-) -> Progress:
+) -> RunProgress:
     """Take up a killed run, and return how far it had come.
 
     Args:
@@ -370,7 +354,7 @@ def read_last(
     if average and parts["average"]:
         average.load_state(state["averaged_steps"], parts["average"])
     best.load_state_dict(state["best"])
-    return Progress(int(state["epochs"]), int(state["batches"]), parts["sums"])
+    return RunProgress(int(state["epochs"]), int(state["batches"]), parts["sums"])
 
 
 def _learning_parts_of(model: FinetuneableZoobot) -> dict[str, dict[str, np.ndarray]]:

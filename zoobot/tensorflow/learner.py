@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.galaxy_data import GalaxyData, labels_of
-from zoobot.shared.models.neutral import require_class
-from zoobot.shared.public_names import advise
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.epochs import mean_losses, part_groups
-from zoobot.shared.training.taught import TaughtBy
 from zoobot.tensorflow.galaxy_model import GalaxyModel
+from zoobot.tensorflow.internals import all_layers, begin_anew
 from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.optimiser import AdamW
-from zoobot.tensorflow.strategies import over_devices, totals_of
+from zoobot.tensorflow.strategies import over_devices, shards_of, totals_of
 
 __all__ = ["FinetuneableZoobot", "LossSums"]
 
@@ -62,56 +59,57 @@ class FinetuneableZoobot(GalaxyModel):
 
     It is a Keras model: `compile()`, `fit`, `evaluate` and `predict` work on any images and labels.
     `get_trainer` adds what a whole run needs.
-
-    Args:
-        task: What the model learns.
-        **options: Those of `GalaxyModel`.
-
-    Attributes:
-        needs_epochs: Whether steps may better the best head that is found on fixed features: where a loss is
-            not convex.
     """
 
     @stated()
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
-        self.needs_epochs = task.kind == "tree"  # measured: 50 epochs lessen the loss of others by 1%
         self._mean_loss = keras.metrics.Mean(name="loss")
         names, members = part_groups(task)
         self.loss_sums = LossSums(names, members) if names else None
         self._gathered: list[tf.Variable] = []
         self._recent_losses: tuple[tf.Variable, ...] = ()
 
-    @classmethod
-    @advise
-    def load_from_checkpoint(
-        cls, folder: str | Path, *, encoder: keras.layers.Layer | None = None
-    ) -> FinetuneableZoobot:
-        """A trained model of this class: what `checkpoint.load` gives, once its kind is checked.
+    @contextmanager
+    def on_devices_of(self, strategy: tf.distribute.Strategy | None) -> Iterator[None]:
+        """Hold all variables on several devices for a while; afterwards it needs `compile` to learn more."""
+        if strategy is None:
+            yield
+            return
+        try:
+            self._begin_on([index for index, _ in shards_of(strategy)])
+            with strategy.scope():
+                self._make_variables_anew()
+                yield
+        finally:
+            self._make_variables_anew()
+            self._begin_on([0])
+            self.compiled = False
 
-        Args:
-            folder: A run's folder, or the checkpoint's.
-            encoder: The encoder's module, where no architecture name can rebuild it.
-
-        Raises:
-            CheckpointError: If it is no checkpoint (of a `.ckpt`, the message says what to do with it), or
-                holds a model of another class.
-        """
-        from zoobot.tensorflow import checkpoint  # which imports the classes that are made of this one
-
-        loaded = checkpoint.load(folder, encoder=encoder)
-        require_class(loaded, cls, folder)
-        return loaded
-
-    def begin_on(self, devices: Sequence[int]) -> None:
-        """Make ready for the devices that hold the variables from now on.
-
-        Args:
-            devices: Their numbers among all that train together.
-        """
+    def _begin_on(self, devices: Sequence[int]) -> None:
+        """Make ready for the devices that hold the variables from now on, by their numbers among all."""
         self._devices = tuple(devices)
         self._recent_losses = ()
         self.forget_graphs()
+
+    def _make_variables_anew(self) -> None:
+        """Give every variable a value that lives where this is called: in a strategy's scope, everywhere."""
+        learning = {id(variable) for variable, _ in self.learning}
+        for variable in self.variables:
+            value = variable.value.numpy()
+            if id(variable) in learning or variable.synchronization == "on_read":  # a metric's adds up
+                begin_anew(variable, value)
+            else:  # each device has its own random states, and norm statistics until they are averaged
+                begin_anew(
+                    variable,
+                    tf.Variable(
+                        value,
+                        trainable=False,
+                        name=variable.name,
+                        synchronization=tf.VariableSynchronization.ON_READ,
+                        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                    ),
+                )
 
     def keep_losses(self, steps: int, galaxies: int) -> None:
         """Keep the losses of the last steps on their devices from now on.
@@ -168,32 +166,10 @@ class FinetuneableZoobot(GalaxyModel):
             plans=self.learning,
             gradient_clip=gradient_clip,
         )
-        if any(layer.compute_dtype == "float16" for layer in self.encoder._flatten_layers()):
+        if any(layer.compute_dtype == "float16" for layer in all_layers(self.encoder)):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build([variable for variable, _ in self.learning])
         return optimizer
-
-    def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
-        raise NotImplementedError
-
-    def loss_parts(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The loss of each galaxy in parts that add up to it, (batch, parts): a tree's questions, or one."""
-        return self.galaxy_losses(raw, labels)[:, None]
-
-    def learn_label_statistics(self, labels: np.ndarray) -> None:
-        """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
-
-    def meet(self, galaxies: GalaxyData) -> None:
-        """Learn the label columns and statistics of the galaxies to train on; check every label.
-
-        Raises:
-            ConfigError: If the model was made for other label columns.
-            LabelError: If a label is not what the task needs.
-        """
-        self.task = galaxies.meet(self.task)
-        self.learn_label_statistics(labels_of(galaxies.train_galaxies))
-        self.taught_by = TaughtBy.of(galaxies.train_galaxies.ids, galaxies.val_galaxies.ids)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Learn from one batch, (images, labels) or (images, labels, ids), and give the mean loss so far."""

@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from zoobot.shared.training.blocks import ParameterPlan
+from zoobot.tensorflow.internals import place_of
 
 __all__ = ["AdamW"]
 
@@ -88,7 +89,7 @@ class AdamW(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Move one variable."""
-        index = self._get_variable_index(variable)
+        index = place_of(variable, self)
         plan, dtype = self._plans[index], variable.dtype
         rate = tf.cast(learning_rate, tf.float64) * plan.lr_factor
         if plan.decays and self.decoupled_decay:

@@ -24,9 +24,9 @@ from zoobot.shared.predicting.run import check_request, choose_batch_size
 from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.shared.training.head_start import fit_best_head
 from zoobot.tensorflow.blocks import BlockFeatures
+from zoobot.tensorflow.callbacks import head_in_engine
 from zoobot.tensorflow.encoders import Encoder, load_encoder
 from zoobot.tensorflow.finetune import FinetuneableZoobot
-from zoobot.tensorflow.head_start import head_in_engine
 from zoobot.tensorflow.weights import encoder_fields
 
 __all__ = ["fit_head", "predict_features", "represent"]

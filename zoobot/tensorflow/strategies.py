@@ -1,16 +1,15 @@
 """Several devices, on one machine or many: TensorFlow's own strategies, and models that are made without.
 
 Every device holds all weights and works on its share of each batch; the gradients are added up. A model is
-made as for one device, and its variables are made anew on all of them while it is fitted.
+made as for one device, and its variables are made anew on all of them while it is fitted (`learner`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,17 +17,12 @@ import tensorflow as tf
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import expect_processes, meet_others, srun_tasks
 
-if TYPE_CHECKING:
-    from zoobot.tensorflow.learner import FinetuneableZoobot
-
 __all__ = [
     "agree_on",
     "choose_strategy",
-    "copies_of",
     "has_several_processes",
     "over_devices",
     "shards_of",
-    "spread",
     "tell_processes",
     "totals_of",
 ]
@@ -182,44 +176,3 @@ def _run(strategy: tf.distribute.Strategy, work: Callable[[], list[tf.Tensor]]) 
     """What the first device here gets from work that all do."""
     tensors = tf.function(lambda: strategy.run(work))()
     return [strategy.experimental_local_results(tensor)[0].numpy() for tensor in tensors]
-
-
-def copies_of(variable: Any) -> list[tf.Variable]:
-    """The variables of this process's devices that a Keras variable stands for."""
-    return list(getattr(variable.value, "values", (variable.value,)))
-
-
-@contextmanager
-def spread(model: FinetuneableZoobot, strategy: tf.distribute.Strategy | None) -> Iterator[None]:
-    """Hold a model's variables on all devices for a while; afterwards it needs `compile` to learn more."""
-    if strategy is None:
-        yield
-        return
-    try:
-        model.begin_on([index for index, _ in shards_of(strategy)])
-        with strategy.scope():
-            _make_variables_anew(model)
-            yield
-    finally:
-        _make_variables_anew(model)
-        model.begin_on([0])
-        model.compiled = False
-
-
-def _make_variables_anew(model: FinetuneableZoobot) -> None:
-    """Give every variable a value that lives where this is called: in a strategy's scope, on all devices."""
-    learning = {id(variable) for variable, _ in model.learning}
-    for variable in model.variables:
-        value = variable.value.numpy()
-        if id(variable) in learning or variable.synchronization == "on_read":  # a metric's adds up
-            variable._initialize(value)
-        else:  # each device has its own random states, and norm statistics until they are averaged
-            variable._initialize(
-                tf.Variable(
-                    value,
-                    trainable=False,
-                    name=variable.name,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-                )
-            )

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoobot.shared.errors import EncoderError
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.internals import inner_layers
 from zoobot.tensorflow.layers import BareParameter
 
 __all__ = ["NamedLayer", "NamedVariable", "named_layers", "named_variables"]
@@ -117,8 +118,7 @@ def _children(layer: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]
     if isinstance(layer, Network):
         return [(child.name, child) for child in layer.layers]
     held = _held_by_attribute(layer)
-    inner = layer.layers if isinstance(layer, keras.Model) else layer._flatten_layers(False, False)
-    children = [child for child in inner if not isinstance(child, keras.layers.InputLayer)]
+    children = [child for child in inner_layers(layer) if not isinstance(child, keras.layers.InputLayer)]
     return [(held.get(id(child), str(i)), child) for i, child in enumerate(children)]
 
 

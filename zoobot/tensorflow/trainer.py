@@ -23,20 +23,19 @@ from zoobot.shared.training.epochs import BestEpoch, EpochProgress
 from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names, scheduled_factor
 from zoobot.shared.training.head_start import keep_start, start_head, wants_start
 from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS, SaveTimes
-from zoobot.tensorflow import callbacks, weights
+from zoobot.tensorflow import callbacks
+from zoobot.tensorflow.callbacks import RunProgress, head_in_engine
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
 from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
-from zoobot.tensorflow.head_start import head_in_engine
 from zoobot.tensorflow.last_checkpoint import (
     AveragedWeights,
     LastCheckpoint,
     NonFiniteGuard,
-    Progress,
     SwapWeights,
     read_last,
 )
 from zoobot.tensorflow.learner import FinetuneableZoobot
-from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of, spread
+from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of
 
 __all__ = ["Trainer", "get_trainer"]
 
@@ -268,14 +267,14 @@ class Trainer:
         self._keep_split(galaxies)
         try:
             device = tf.device(self.device) if self.device and not self.strategy else nullcontext()
-            with device, spread(model, self.strategy), in_precision(model, self.precision):
+            with device, model.on_devices_of(self.strategy), in_precision(model, self.precision):
                 self._run(model, galaxies.train_dataloader(), galaxies.val_dataloader(), best, ckpt_path)
                 agree_on({"finished": 1.0}, self.strategy)  # the checkpoint is written when all are here
         finally:
             galaxies.trainer = None
         self._keep_split(galaxies)  # now it is known which images failed
         if best.found:
-            weights.load_model_state(model, read_checkpoint(self.save_dir / "checkpoint"))
+            model.take_weights(read_checkpoint(self.save_dir / "checkpoint"))
 
     def _keep_split(self, galaxies: GalaxyDataModule) -> None:
         if is_first_process():
@@ -329,7 +328,7 @@ class Trainer:
             if bar:
                 bar.shown.close()
 
-    def _spans(self, done: Progress) -> list[tuple[int, int]]:
+    def _spans(self, done: RunProgress) -> list[tuple[int, int]]:
         """The epochs still to be done, first and end; one that is resumed within is by itself.
 
         Keras learns the length of an epoch from the first.
@@ -349,7 +348,7 @@ class Trainer:
         best: BestEpoch,
         average: AveragedWeights | None,
         ckpt_path: str | Path | None,
-    ) -> Progress:
+    ) -> RunProgress:
         """Take up what a killed run left, if asked to; how far it had come."""
         path = self._last_checkpoint(ckpt_path)
         if path is None:
@@ -357,7 +356,7 @@ class Trainer:
                 logger.warning(
                     "there is no last.ckpt in %s to go on from: the run starts anew", self.save_dir
                 )
-            return Progress()
+            return RunProgress()
         return read_last(path, model, best, average)
 
     def _last_checkpoint(self, ckpt_path: str | Path | None) -> Path | None:
@@ -412,7 +411,7 @@ class Trainer:
         best: BestEpoch,
         average: AveragedWeights | None,
         times: SaveTimes,
-        done: Progress,
+        done: RunProgress,
         bar: callbacks.Progress | None,
     ) -> list[keras.callbacks.Callback]:
         """In order: what runs at the end of an epoch finds what those before it have made."""

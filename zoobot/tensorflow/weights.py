@@ -10,20 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.models.encoder_source import timm_config
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.models.weights import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables
 
 if TYPE_CHECKING:
-    from zoobot.shared.checkpoint import NeutralCheckpoint
-    from zoobot.tensorflow.encoders import Encoder
+    from zoobot.tensorflow.encoder import Encoder
 
 __all__ = [
     "encoder_fields",
     "encoder_state",
     "load_encoder_state",
-    "load_model_state",
     "load_module_state",
     "module_state",
 ]
@@ -91,15 +88,3 @@ def load_module_state(module: keras.layers.Layer, arrays: Mapping[str, np.ndarra
     check_weights_fit(arrays, {key: variable.shape for key, variable in variables.items()}, name=name)
     for key, variable in variables.items():
         variable.assign_torch(np.asarray(arrays[key]))
-
-
-def load_model_state(model: Any, neutral: NeutralCheckpoint) -> None:
-    """Put a checkpoint's weights into a whole model, its encoder and its head, and who taught it.
-
-    Raises:
-        CheckpointError: If they do not fit.
-    """
-    load_encoder_state(model.encoder, neutral.encoder)
-    model.encoder.origin = Origin.from_config(neutral.origin)
-    load_module_state(model.head, neutral.head_tensors, name="head")
-    model.taught_by = neutral.taught_by

@@ -178,6 +178,27 @@ class BestEpoch:
         self.epochs_since += 1
         return False
 
+    def keep(
+        self,
+        model: Any,
+        folder: Path,
+        scores: Mapping[str, float],
+        training: Mapping[str, Any],
+        *,
+        writes: bool,
+    ) -> None:
+        """Judge a model, and write it as a checkpoint if it is the best so far.
+
+        Args:
+            model: Any engine's.
+            folder: Of the checkpoint.
+            scores: Those of the epoch.
+            training: What the checkpoint says of the training, besides the score.
+            writes: Whether this process is the one that writes.
+        """
+        if self.judge(scores) and writes:
+            model.save(folder, training={**training, self.monitor: self.score})
+
     @property
     def found(self) -> bool:
         """Whether any epoch had a score yet."""
@@ -227,6 +248,11 @@ class EpochLog:
             msg = f"{self.path} is no log of epochs ({error}); a run can go on without it: delete it"
             raise ConfigError(msg) from error
         return table
+
+    def note(self, epoch: int, step: int, learning_rate: float, scores: Mapping[str, float]) -> None:
+        """Add one epoch, with its scores in the order of their names; see `append`."""
+        row = {"epoch": epoch, "step": step, "learning_rate": learning_rate}
+        self.append(row | dict(sorted(scores.items())))
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add one epoch; a column seen for the first time is blank in earlier rows.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
@@ -14,6 +14,7 @@ from zoobot.shared.imports import import_optional
 from zoobot.shared.settings import Options, setting, with_default
 
 __all__ = [
+    "FinetuneKeywords",
     "FinetuneSettings",
     "LearningSettings",
     "TrainSettings",
@@ -192,6 +193,24 @@ class FinetuneSettings(LearningSettings):
     )
     head_start: Literal["optimum", "prior"] = setting("optimum", "where a new head on such features starts")
     seed: int = setting(defaults.SEED, "seeds weights and dropout", at_least=0)
+
+
+class FinetuneKeywords(TypedDict, total=False):
+    """The fields of `FinetuneSettings` as keywords of a function, for editors; a test holds them equal."""
+
+    n_blocks: int | Literal["all"]
+    activation_views: int
+    learning_rate: float
+    lr_decay: float
+    weight_decay: float
+    dropout_prob: float
+    schedule: Literal["cosine", "constant"]
+    warmup_epochs: float
+    min_lr_factor: float
+    cache_features: bool
+    feature_views: int
+    head_start: Literal["optimum", "prior"]
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], path: P
         return False
     best.is_final = True
     if is_first_process():
-        EpochLog(path).append({"epoch": 0, "step": 0, "learning_rate": 0.0, **dict(sorted(scores.items()))})
+        EpochLog(path).note(0, 0, 0.0, scores)
     logger.info("No epochs follow (max_epochs=N trains on from there, which may gain a little)")
     return True
 

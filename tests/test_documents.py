@@ -66,6 +66,20 @@ def test_a_list_of_files_to_open_is_whole(heading, text):
     assert [file for file in wired if file not in listed] == [], f"{heading}: list these in CONTRIBUTING.md"
 
 
+@pytest.mark.parametrize(
+    ("option", "engines_do_it"),
+    [("checkpoint_minutes", False), ("ema_decay", True)],
+    ids=["decided without tensors", "done with tensors"],
+)
+def test_an_option_of_the_trainer_is_declared_in_one_file_and_done_in_one_of_each_engine(
+    option, engines_do_it
+):
+    """`zoobot train` may have another default."""
+    wired = set(files_with(rf"\b{option}\b")) - {"zoobot/options/train.py"}
+    engines = {"zoobot/pytorch/trainer.py", "zoobot/tensorflow/trainer.py"} if engines_do_it else set()
+    assert wired == {"zoobot/shared/training/finetune_settings.py"} | engines
+
+
 def test_every_room_is_on_the_architecture_page():
     rooms = {file.parent for file in (ROOT / "zoobot").glob("*/__init__.py")}
     rooms |= {file.parent for file in (ROOT / "zoobot" / "shared").glob("*/__init__.py")}

@@ -1,5 +1,9 @@
 """The engine-neutral parts of finetuning: settings, schedule, label statistics, the epochs' table."""
 
+import inspect
+from dataclasses import fields
+from typing import get_type_hints
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +15,37 @@ from zoobot.shared.likelihood import dirichlet_multinomial_nll
 from zoobot.shared.schemas import Schema
 from zoobot.shared.training import targets
 from zoobot.shared.training.epochs import EpochLog
-from zoobot.shared.training.finetune_settings import FinetuneSettings, learning_rate_factor
+from zoobot.shared.training.finetune_settings import (
+    FinetuneKeywords,
+    FinetuneSettings,
+    TrainerPlan,
+    TrainerSettings,
+    learning_rate_factor,
+    plan_trainer,
+)
+
+
+def test_what_editors_see_of_a_models_options_is_what_is_declared():
+    declared = get_type_hints(FinetuneSettings)
+    assert get_type_hints(FinetuneKeywords) == {
+        field.name: declared[field.name] for field in fields(FinetuneSettings)
+    }
+
+
+def test_what_editors_see_of_a_trainers_options_is_what_is_declared():
+    """And nothing that is asked for gets lost on the way into the plan."""
+    keywords = inspect.signature(plan_trainer).parameters
+    for field in fields(TrainerSettings):
+        assert keywords[field.name].default == field.default
+    planned = {field.name for field in fields(TrainerPlan)} - {"settings", "resumable", "others"}
+    assert set(keywords) == planned | {field.name for field in fields(TrainerSettings)} | {"trainer_kwargs"}
+
+
+@pytest.mark.parametrize("given", [{"gradient_clip_val": 0.5}, {"gradient_clip": 0.5}])
+def test_a_trainers_options_have_lightnings_names_too(given):
+    assert plan_trainer("run", **given).settings.gradient_clip == 0.5
+    with pytest.raises(ConfigError, match="gradient_clip_val is gradient_clip here: give one of them"):
+        plan_trainer("run", **{"gradient_clip": 0.7, "gradient_clip_val": 0.6} | given)
 
 
 @pytest.mark.parametrize(

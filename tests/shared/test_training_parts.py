@@ -8,7 +8,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import RegressionTask, TreeTask
 from zoobot.shared.training.epochs import mean_losses, part_groups
-from zoobot.shared.training.finetune_settings import check_trainer_options
+from zoobot.shared.training.finetune_settings import plan_trainer
 from zoobot.shared.training.steps import decay_at
 
 BOTH = schemas.join(
@@ -66,10 +66,11 @@ def test_an_average_of_what_does_not_change_is_that():
 )
 def test_a_trainer_that_can_not_be_made(options, words):
     with pytest.raises(ConfigError, match=words):
-        check_trainer_options(max_epochs=1, patience=1, loggers=(), **options)
+        plan_trainer("run", max_epochs=1, patience=1, loggers=(), **options)
 
 
 def test_a_trainer_that_can_be_made():
-    check_trainer_options(
-        max_epochs=1, patience=1, loggers=(), gradient_clip=0.1, ema_decay=0.999, accumulate_batches=4
+    plan = plan_trainer(
+        "run", max_epochs=1, patience=1, loggers=(), gradient_clip=0.1, ema_decay=0.999, accumulate_batches=4
     )
+    assert plan.settings.accumulate_batches == 4

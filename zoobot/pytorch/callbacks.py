@@ -149,12 +149,12 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         path: Where it is.
-        minutes: Time between two of them within an epoch.
+        times: Say when, within an epoch.
     """
 
-    def __init__(self, path: Path, minutes: float) -> None:
+    def __init__(self, path: Path, times: SaveTimes) -> None:
         self.path = path
-        self.times = SaveTimes(minutes)
+        self.times = times
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Hear signals in Lightning's place, and stop at once where a killed run had decided to."""
@@ -290,11 +290,11 @@ class EpochMetrics(pl.Callback):
     """Append every logged number to metrics.csv at the end of each epoch.
 
     Args:
-        path: Where the table is.
+        table: The file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.table = EpochLog(path)
+    def __init__(self, table: EpochLog) -> None:
+        self.table = table
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Write one row."""
@@ -376,13 +376,13 @@ class HeadStart(pl.Callback):
 
     Args:
         best_model: Keeps that head if no epoch beats it.
-        metrics: metrics.csv, for a run that ends with that head.
+        table: metrics.csv, for a run that ends with that head.
         may_end: Whether a run ends with it where no epoch can beat it.
     """
 
-    def __init__(self, best_model: BestModel, metrics: Path, *, may_end: bool) -> None:
+    def __init__(self, best_model: BestModel, table: EpochLog, *, may_end: bool) -> None:
         self.best_model = best_model
-        self.metrics = metrics
+        self.table = table
         self.may_end = may_end
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
@@ -412,7 +412,7 @@ class HeadStart(pl.Callback):
         stopping = trainer.early_stopping_callback
         if stopping is not None:
             stopping.best_score = torch.tensor(scores[stopping.monitor])  # an epoch must beat the start
-        if self.may_end and keep_start(best, learner, scores, self.metrics):
+        if self.may_end and keep_start(best, learner, scores, self.table):
             trainer.should_stop = True
             for logger in trainer.loggers:
                 logger.log_metrics(scores, step=0)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -33,11 +33,10 @@ from zoobot.pytorch.callbacks import (
 )
 from zoobot.pytorch.devices import kept_memory
 from zoobot.pytorch.internals import act_as_first_process
-from zoobot.shared import defaults
 from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.shared.processes import expect_processes, tasks_together
-from zoobot.shared.public_names import advise, unknown_option
-from zoobot.shared.training.finetune_settings import check_trainer_options, in_our_names
+from zoobot.shared.public_names import advise, arguments_of, unknown_option
+from zoobot.shared.training.finetune_settings import TrainerPlan, plan_trainer
 
 __all__ = ["QuietTrainer", "get_trainer"]
 
@@ -137,121 +136,70 @@ _ASK_FOR_STEPS = {"max_steps", "min_steps", "min_epochs"}
 
 
 @advise
-def get_trainer(
-    save_dir: str | Path,
-    *,
-    max_epochs: int | None = None,
-    patience: int = defaults.PATIENCE,
-    monitor: str = defaults.MONITOR,
-    accelerator: str = "auto",
-    devices: int | str = "auto",
-    num_nodes: int = 1,
-    precision: str = "auto",
-    gradient_clip: float | None = None,
-    accumulate_batches: int = 1,
-    ema_decay: float = 0.0,
-    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
-    progress: bool = True,
-    loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
-    **trainer_kwargs: Any,
-) -> pl.Trainer:
+@arguments_of(plan_trainer)
+def get_trainer(plan: TrainerPlan) -> pl.Trainer:
     """A trainer whose `fit(model, galaxies)` leaves the best model in `model` and in `save_dir`.
 
     In `save_dir`: `checkpoint/` (the best model so far, neutral format), `metrics.csv` (a row for each
     epoch), `split.parquet` (which galaxies trained, which validated, which failed) and `last.ckpt`, from
     which `fit(model, galaxies, ckpt_path="last")` goes on after a kill as if nothing had happened.
 
-    Args:
-        save_dir: Folder for everything the run leaves.
-        max_epochs: Most passes over the training galaxies; None is 50, or none where the best head on fixed
-            features is found at once (`n_blocks=0`) and its loss is convex.
-        patience: Epochs without a better `monitor` after which training stops.
-        monitor: The logged number that decides which epoch is best; lower is better.
-        accelerator: "auto", "cpu", "gpu"…, as Lightning names them.
-        devices: How many devices on each machine, or "auto". A step's batch is shared out among all of them.
-        num_nodes: How many machines; SLURM's processes are found by themselves.
-        precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or Lightning's names.
-        gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
-        accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
-        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have
-            it written after the step that runs, and end the process.
-        ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
-            0 keeps the weights themselves.
-        progress: Whether progress bars are drawn.
-        loggers: Further places to log to: "tensorboard", "wandb".
-        **trainer_kwargs: Anything else that `pytorch_lightning.Trainer` takes: `logger`, your own or several,
-            beside those of `loggers`; `callbacks`, `max_steps`, `strategy`… With `enable_checkpointing=False`
-            no last.ckpt is written. `enable_progress_bar`, `gradient_clip_val` and `accumulate_grad_batches`
-            are taken for `progress`, `gradient_clip` and `accumulate_batches`.
-
-    Raises:
-        ConfigError: If a value can't work.
-        MissingPackageError: If a logger's package is not installed.
+    It takes anything else that `pytorch_lightning.Trainer` does: `logger`, your own or several, beside those
+    of `loggers`; `callbacks`, `max_steps`, `strategy`…
 
     Example:
         >>> trainer = get_trainer("results/rings", max_epochs=20)  # doctest: +SKIP
         >>> trainer.fit(model, galaxies)  # doctest: +SKIP
     """
-    asked = in_our_names(
-        trainer_kwargs,
-        progress=progress,
-        gradient_clip=gradient_clip,
-        accumulate_batches=accumulate_batches,
-    )
-    check_trainer_options(
-        max_epochs=max_epochs,
-        patience=patience,
-        loggers=loggers,
-        gradient_clip=asked.gradient_clip,
-        accumulate_batches=asked.accumulate_batches,
-        ema_decay=ema_decay,
-        num_nodes=num_nodes,
-        checkpoint_minutes=checkpoint_minutes,
-    )
-    options = dict(asked.others)
+    settings, options = plan.settings, dict(plan.others)
     _check_options(options)
-    expect_processes(devices, num_nodes)
-    save_dir = Path(save_dir)
-    given = _listed(options.pop("callbacks", None))
-    may_end = max_epochs is None and not _ASK_FOR_STEPS & set(options)
-    best_model = BestModel(save_dir / "checkpoint", monitor)
-    callbacks = [
-        EarlyStopping(monitor, mode="min", patience=patience, strict=False),
-        HeadStart(best_model, save_dir / "metrics.csv", may_end=may_end),
-        best_model,
-        *([AveragedWeights(ema_decay)] if ema_decay else []),
-        EpochMetrics(save_dir / "metrics.csv"),
-        KeptSplit(save_dir),
-        *([LastCheckpoint(save_dir / "last.ckpt", checkpoint_minutes)] if asked.resumable else []),
-        *given,
-    ]
-    if asked.progress and not any(isinstance(callback, ProgressBar) for callback in given):
-        callbacks.append(TrainingProgress(best_model.best))
+    expect_processes(plan.devices, settings.num_nodes)
+    callbacks = _callbacks(plan, _listed(options.pop("callbacks", None)))
     quiet = {"enable_model_summary": False, "log_every_n_steps": 1, "num_sanity_val_steps": 0}
     plugins = [SafeCheckpointIO(), *_listed(options.pop("plugins", None))]
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
-        plugins += _environment(num_nodes)
-    chosen = _choose_loggers(options.pop("logger", None), loggers, save_dir)
+        plugins += _environment(settings.num_nodes)
+    chosen = _choose_loggers(options.pop("logger", None), settings.loggers, plan.save_dir)
     try:
         return QuietTrainer(
-            default_root_dir=save_dir,
-            max_epochs=defaults.MAX_EPOCHS if max_epochs is None else max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            gradient_clip_val=asked.gradient_clip,
-            accumulate_grad_batches=asked.accumulate_batches,
-            precision=_choose_precision(precision, accelerator),
+            default_root_dir=plan.save_dir,
+            max_epochs=plan.max_epochs,
+            accelerator=plan.accelerator,
+            devices=plan.devices,
+            num_nodes=settings.num_nodes,
+            gradient_clip_val=settings.gradient_clip,
+            accumulate_grad_batches=settings.accumulate_batches,
+            precision=_choose_precision(plan.precision, plan.accelerator),
             callbacks=callbacks,
             plugins=plugins,
             logger=chosen,
-            enable_progress_bar=asked.progress,
-            enable_checkpointing=asked.resumable,
+            enable_progress_bar=plan.progress,
+            enable_checkpointing=plan.resumable,
             **(quiet | options),
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
         msg = f"Lightning can't make such a trainer: {error}"
         raise ConfigError(msg) from error
+
+
+def _callbacks(plan: TrainerPlan, given: list[Any]) -> list[pl.Callback]:
+    """In order: what runs at the end of an epoch finds what those before it have made."""
+    settings = plan.settings
+    may_end = plan.may_end and not _ASK_FOR_STEPS & set(plan.others)
+    best_model = BestModel(plan.checkpoint, plan.monitor)
+    callbacks = [
+        EarlyStopping(plan.monitor, mode="min", patience=settings.patience, strict=False),
+        HeadStart(best_model, plan.log, may_end=may_end),
+        best_model,
+        *([AveragedWeights(settings.ema_decay)] if settings.ema_decay else []),
+        EpochMetrics(plan.log),
+        KeptSplit(plan.save_dir),
+        *([LastCheckpoint(plan.last, plan.save_times())] if plan.resumable else []),
+        *given,
+    ]
+    if plan.progress and not any(isinstance(callback, ProgressBar) for callback in given):
+        callbacks.append(TrainingProgress(best_model.best))
+    return callbacks
 
 
 def _choose_precision(precision: str, accelerator: str) -> str:

@@ -6,13 +6,16 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from zoobot.shared.errors import ConfigError
 
-__all__ = ["ANSWERS", "advise", "spelled_out", "unknown_option"]
+__all__ = ["ANSWERS", "advise", "arguments_of", "spelled_out", "unknown_option"]
 
 Callee = TypeVar("Callee", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Prepared = TypeVar("Prepared")
+Made = TypeVar("Made")
 
 _PIXELS = (
     "preprocessing={...} says how files become pixels, augmentation=Augmentation(...) how training varies"
@@ -149,6 +152,45 @@ def spelled_out(options: type) -> Callable[[Callee], Callee]:
         return function
 
     return spell
+
+
+def arguments_of(
+    prepare: Callable[Arguments, Prepared],
+) -> Callable[[Callable[[Prepared], Made]], Callable[Arguments, Made]]:
+    """What gives a function of one thing the arguments from which another makes that thing.
+
+    They stand in its signature, and what the other's docstring says of them after its own.
+
+    Example:
+        >>> def read_size(width: int = 2, height: int = 3) -> tuple:
+        ...     '''Both.
+        ...
+        ...     Args:
+        ...         width: In pixels.
+        ...         height: In pixels.
+        ...     '''
+        ...     return width, height
+        >>> @arguments_of(read_size)
+        ... def area(size) -> int:
+        ...     '''Pixels.'''
+        ...     return size[0] * size[1]
+        >>> area(height=4), str(inspect.signature(area))
+        (8, "(width: 'int' = 2, height: 'int' = 3) -> 'int'")
+    """
+
+    def give(make: Callable[[Prepared], Made]) -> Callable[Arguments, Made]:
+        @functools.wraps(make)
+        def preparing(*values: Arguments.args, **options: Arguments.kwargs) -> Made:
+            return make(prepare(*values, **options))
+
+        answer = inspect.signature(make).return_annotation
+        signature = inspect.signature(prepare).replace(return_annotation=answer)
+        setattr(preparing, "__signature__", signature)  # noqa: B010
+        said = inspect.cleandoc(prepare.__doc__ or "").partition("\n\n")[2].partition("\n\nExample:")[0]
+        preparing.__doc__ = f"{inspect.cleandoc(make.__doc__ or '')}\n\n{said}\n"
+        return preparing
+
+    return give
 
 
 def unknown_option(name: object, known: Iterable[str]) -> str:

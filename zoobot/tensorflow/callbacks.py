@@ -229,13 +229,13 @@ class EpochMetrics(keras.callbacks.Callback):
     """Append every score to metrics.csv at the end of each epoch.
 
     Args:
-        path: Where the table is.
+        table: The file.
         schedule: Tells steps and learning rate.
     """
 
-    def __init__(self, path: Path, schedule: ScheduledLearningRate) -> None:
+    def __init__(self, table: EpochLog, schedule: ScheduledLearningRate) -> None:
         super().__init__()
-        self.table = EpochLog(path)
+        self.table = table
         self.schedule = schedule
 
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from zoobot.shared.catalog import join_catalogs
 from zoobot.shared.checkpoint import CONFIG_FILE
 from zoobot.shared.errors import SchemaError
 from zoobot.shared.tasks import class_of, tree_task
+from zoobot.shared.training.finetune_settings import LearningSettings, TrainerSettings
 from zoobot.shared.training.targets import refuse_measurements
 from zoobot.workflow.galaxies import read_classes, read_galaxies, select_galaxies
 
@@ -155,17 +156,7 @@ def _augmentation(options: AugmentationOptions) -> Augmentation | None:
 
 def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies) -> Any:
     """The engine's model of a run, before its first step."""
-    names = (
-        "n_blocks",
-        "lr_decay",
-        "learning_rate",
-        "weight_decay",
-        "dropout_prob",
-        "schedule",
-        "warmup_epochs",
-        "activation_views",
-        "seed",
-    )
+    names = ["seed", *(field.name for field in fields(LearningSettings))]
     common: dict[str, Any] = {name: getattr(options, name) for name in names}
     common |= {"name": _encoder_name(options.encoder), "preprocessing": options.image_changes() or None}
     if isinstance(options, TrainOptions):
@@ -186,20 +177,8 @@ def _encoder_name(name: str) -> str:
 
 def build_trainer(engine: Engine, options: FinetuneOptions | TrainOptions) -> Trainer:
     """The engine's trainer of a run, which leaves its files in the run's folder."""
-    names = (
-        "max_epochs",
-        "patience",
-        "accelerator",
-        "devices",
-        "num_nodes",
-        "precision",
-        "gradient_clip",
-        "accumulate_batches",
-        "ema_decay",
-        "checkpoint_minutes",
-        "progress",
-        "loggers",
-    )
+    names = [field.name for field in fields(TrainerSettings)]
+    names += ["accelerator", "devices", "precision", "progress"]
     return engine.finetune.get_trainer(
         Path(options.save_dir).expanduser(), **{name: getattr(options, name) for name in names}
     )

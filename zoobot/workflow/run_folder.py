@@ -23,6 +23,7 @@ from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.files.locks import Lock, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, write_safely
 from zoobot.shared.models.weights import hash_file
+from zoobot.shared.training.finetune_settings import TrainerSettings
 
 if TYPE_CHECKING:
     from zoobot.shared.settings import Options
@@ -53,8 +54,8 @@ _OPTIONS: dict[str, Any] = {"finetune": FinetuneOptions, "train": TrainOptions, 
 
 #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
 _FREE_ON_RESUME = {
+    *TrainerSettings.free_on_resume,
     "num_workers",
-    "checkpoint_minutes",
     "progress",
     "accelerator",
     "resume",

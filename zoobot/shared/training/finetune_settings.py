@@ -3,112 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.imports import import_optional
 from zoobot.shared.settings import Options, setting, with_default
 
+if TYPE_CHECKING:
+    from zoobot.shared.training.epochs import BestEpoch, EpochLog
+    from zoobot.shared.training.steps import SaveTimes
+
 __all__ = [
     "FinetuneKeywords",
     "FinetuneSettings",
     "LearningSettings",
     "TrainSettings",
-    "TrainerOptions",
+    "TrainerPlan",
     "TrainerSettings",
     "WholeModelSettings",
-    "check_trainer_options",
-    "in_our_names",
     "learning_rate_factor",
+    "plan_trainer",
     "scheduled_factor",
     "seed_of_batch",
 ]
-
-
-# The checks of what a trainer is made with, so that both engines refuse in the same words.
-
-#: Logger → the package that it needs.
-_LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
-
-#: What Lightning calls options of ours, and our defaults.
-_OF_LIGHTNING: dict[str, tuple[str, Any]] = {
-    "enable_progress_bar": ("progress", True),
-    "gradient_clip_val": ("gradient_clip", None),
-    "accumulate_grad_batches": ("accumulate_batches", 1),
-}
-
-
-class TrainerOptions(NamedTuple):
-    """Those options of a trainer that Lightning has under other names.
-
-    Attributes:
-        progress: Whether progress bars are drawn.
-        gradient_clip: Longest gradient; None does not clip.
-        accumulate_batches: Batches whose gradients are averaged for one step.
-        resumable: Whether last.ckpt is written.
-        others: What else was given, by name.
-    """
-
-    progress: bool
-    gradient_clip: float | None
-    accumulate_batches: int
-    resumable: bool
-    others: dict[str, Any]
-
-
-def in_our_names(others: Mapping[str, Any], **ours: Any) -> TrainerOptions:
-    """Options of a trainer, those under Lightning's names taken for ours; and what is left of the others.
-
-    Args:
-        others: What else was given.
-        **ours: `progress`, `gradient_clip` and `accumulate_batches`, as given.
-
-    Raises:
-        ConfigError: If an option is given under both names, or the folder twice.
-
-    Example:
-        >>> ours = {"progress": True, "gradient_clip": None, "accumulate_batches": 1}
-        >>> in_our_names({"gradient_clip_val": 0.5, "max_steps": 9}, **ours)[1:]
-        (0.5, 1, True, {'max_steps': 9})
-    """
-    others = dict(others)
-    if "default_root_dir" in others:
-        msg = "default_root_dir is save_dir here: leave it out"
-        raise ConfigError(msg)
-    for name, (our_name, default) in _OF_LIGHTNING.items():
-        if name not in others:
-            continue
-        value = others.pop(name)
-        if ours[our_name] not in (default, value):
-            msg = f"{name} is {our_name} here: give one of them, got {value!r} and {ours[our_name]!r}"
-            raise ConfigError(msg)
-        ours[our_name] = value
-    resumable = others.pop("enable_checkpointing", None) is not False
-    return TrainerOptions(**ours, resumable=resumable, others=others)
-
-
-def check_trainer_options(**options: Any) -> TrainerSettings:
-    """A trainer's options, once found to be possible.
-
-    Args:
-        **options: Fields of `TrainerSettings`.
-
-    Raises:
-        ConfigError: If a value can't work.
-        MissingPackageError: If a logger's package is not installed.
-
-    Example:
-        >>> check_trainer_options(max_epochs=10, patience=3).accumulate_batches
-        1
-    """
-    checked = TrainerSettings(**options)
-    for name in checked.loggers:
-        import_optional(_LOGGERS[name], needed_for=f"logging to {name}")
-    return checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +155,8 @@ class TrainerSettings(Options):
     """How long a run goes on, and what it keeps and tells on the way."""
 
     title: ClassVar[str] = "Learning"
+    #: What may differ when a run is resumed: it changes how the work is done, not what comes out.
+    free_on_resume: ClassVar[tuple[str, ...]] = ("checkpoint_minutes",)
 
     max_epochs: int | None = setting(
         None,
@@ -264,6 +188,169 @@ class TrainerSettings(Options):
     )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     num_nodes: int = setting(1, "machines; under SLURM, its processes are found by themselves", at_least=1)
+
+
+# What a trainer of either engine is made with, and what follows from it.
+
+#: Logger → the package that it needs.
+_LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+#: What Lightning calls options of ours, and our defaults.
+_OF_LIGHTNING: dict[str, tuple[str, Any]] = {
+    "enable_progress_bar": ("progress", True),
+    "gradient_clip_val": ("gradient_clip", None),
+    "accumulate_grad_batches": ("accumulate_batches", 1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerPlan:
+    """What a trainer is asked to do, checked.
+
+    Attributes:
+        save_dir: Folder for everything the run leaves.
+        settings: How long the run goes on, and what it keeps and tells on the way.
+        monitor: The logged number that decides which epoch is best; lower is better.
+        accelerator: As the user says it.
+        devices: How many on each machine.
+        precision: As the user says it.
+        progress: Whether progress bars are drawn.
+        resumable: Whether last.ckpt is written.
+        others: What else was given, by name.
+    """
+
+    save_dir: Path
+    settings: TrainerSettings
+    monitor: str
+    accelerator: str
+    devices: int | str
+    precision: str
+    progress: bool
+    resumable: bool
+    others: dict[str, Any]
+
+    @property
+    def max_epochs(self) -> int:
+        """Most passes over the training galaxies."""
+        asked = self.settings.max_epochs
+        return defaults.MAX_EPOCHS if asked is None else asked
+
+    @property
+    def may_end(self) -> bool:
+        """Whether a run ends with the best head on fixed features where no epoch can beat it."""
+        return self.settings.max_epochs is None
+
+    def is_over(self, best: BestEpoch) -> bool:
+        """Whether a run that was killed had decided to stop."""
+        return best.epochs_since >= self.settings.patience or (best.is_final and self.may_end)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the best model."""
+        return self.save_dir / "checkpoint"
+
+    @property
+    def last(self) -> Path:
+        """What a killed run goes on from."""
+        return self.save_dir / "last.ckpt"
+
+    @property
+    def log(self) -> EpochLog:
+        """metrics.csv."""
+        from zoobot.shared.training.epochs import EpochLog  # late: the command line's help needs no tables
+
+        return EpochLog(self.save_dir / "metrics.csv")
+
+    def save_times(self) -> SaveTimes:
+        """When last.ckpt is written."""
+        from zoobot.shared.training.steps import SaveTimes
+
+        return SaveTimes(self.settings.checkpoint_minutes)
+
+
+def plan_trainer(
+    save_dir: str | Path,
+    *,
+    max_epochs: int | None = None,
+    patience: int = defaults.PATIENCE,
+    monitor: str = defaults.MONITOR,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    precision: str = "auto",
+    gradient_clip: float | None = None,
+    accumulate_batches: int = 1,
+    ema_decay: float = 0.0,
+    checkpoint_minutes: float = defaults.CHECKPOINT_MINUTES,
+    progress: bool = True,
+    loggers: Sequence[Literal["tensorboard", "wandb"]] = (),
+    **trainer_kwargs: Any,
+) -> TrainerPlan:
+    """What `get_trainer` of either engine was asked to do, once found to be possible.
+
+    Args:
+        save_dir: Folder for everything the run leaves.
+        max_epochs: Most passes over the training galaxies; None is 50, or none where the best head on fixed
+            features is found at once (`n_blocks=0`) and its loss is convex.
+        patience: Epochs without a better `monitor` after which training stops.
+        monitor: The logged number that decides which epoch is best; lower is better.
+        accelerator: "auto" takes a GPU where one is; "cpu"; "gpu"; with PyTorch, whatever Lightning names.
+        devices: How many devices on each machine, or "auto". A step's batch is shared out among all of them.
+        num_nodes: How many machines; SLURM's processes are found by themselves.
+        precision: "auto" is mixed precision where a GPU is and float32 elsewhere; or "32-true", "bf16-mixed",
+            "16-mixed"; with PyTorch, whatever Lightning names.
+        gradient_clip: Longest gradient, as a norm over all weights; None does not clip.
+        accumulate_batches: Batches whose gradients are averaged for one step: large steps in little memory.
+        ema_decay: Validate and keep a running average of the weights, of which this share stays at each step;
+            0 keeps the weights themselves.
+        checkpoint_minutes: Write last.ckpt within an epoch too, at least this often. SIGTERM and SIGUSR1 have
+            it written after the step that runs, and end the process.
+        progress: Whether progress bars are drawn.
+        loggers: Further places to log to: "tensorboard", "wandb".
+        **trainer_kwargs: What the engine's `get_trainer` says. With `enable_checkpointing=False` no last.ckpt
+            is written. `enable_progress_bar`, `gradient_clip_val` and `accumulate_grad_batches` are taken for
+            `progress`, `gradient_clip` and `accumulate_batches`.
+
+    Raises:
+        ConfigError: If a value can't work, or is given under two names.
+        MissingPackageError: If a logger's package is not installed.
+
+    Example:
+        >>> plan = plan_trainer("results/rings", gradient_clip_val=0.5, max_steps=9)
+        >>> plan.settings.gradient_clip, plan.max_epochs, plan.others
+        (0.5, 50, {'max_steps': 9})
+    """
+    given = dict(locals())
+    others = given.pop("trainer_kwargs")
+    ours, others = _in_our_names(given, others)
+    settings = TrainerSettings(**{field.name: ours.pop(field.name) for field in fields(TrainerSettings)})
+    for name in settings.loggers:
+        import_optional(_LOGGERS[name], needed_for=f"logging to {name}")
+    resumable = others.pop("enable_checkpointing", None) is not False
+    ours["save_dir"] = Path(save_dir)
+    return TrainerPlan(settings=settings, resumable=resumable, others=others, **ours)
+
+
+def _in_our_names(
+    ours: Mapping[str, Any], others: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of ours, with those under Lightning's names taken for them, and what is left of the others."""
+    ours, others = dict(ours), dict(others)
+    if "default_root_dir" in others:
+        msg = "default_root_dir is save_dir here: leave it out"
+        raise ConfigError(msg)
+    for name, (our_name, default) in _OF_LIGHTNING.items():
+        if name not in others:
+            continue
+        value = others.pop(name)
+        if ours[our_name] not in (default, value):
+            msg = f"{name} is {our_name} here: give one of them, got {value!r} and {ours[our_name]!r}"
+            raise ConfigError(msg)
+        ours[our_name] = value
+    return ours, others
+
+
+# The learning rate and the seed of each step.
 
 
 def learning_rate_factor(settings: FinetuneSettings, step: int, total_steps: int, warmup_steps: int) -> float:

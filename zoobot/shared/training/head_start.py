@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,20 +104,20 @@ def start_head(
     return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}
 
 
-def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], path: Path) -> bool:
+def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], table: EpochLog) -> bool:
     """End a run whose best head is found, unless epochs may better its monitored score; whether it ended.
 
     Args:
         best: The run's best score; is told that it is final.
         model: Tells whether epochs may.
         scores: What `start_head` gave.
-        path: metrics.csv, which gets one row: epoch 0, after no step.
+        table: metrics.csv, which gets one row: epoch 0, after no step.
     """
     if model.needs_epochs or best.monitor != defaults.MONITOR:
         return False
     best.is_final = True
     if is_first_process():
-        EpochLog(path).note(0, 0, 0.0, scores)
+        table.note(0, 0, 0.0, scores)
     logger.info("No epochs follow (max_epochs=N trains on from there, which may gain a little)")
     return True
 

@@ -9,14 +9,13 @@ import timm
 import torch
 from torch import nn
 
-from zoobot.shared.models.encoder_source import timm_config
+from zoobot.shared.models.encoder_source import describe_encoder
 from zoobot.shared.models.weights import check_weights_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoobot.pytorch.encoder import Encoder
-    from zoobot.shared.preprocessing import Preprocessing
 
 __all__ = [
     "encoder_fields",
@@ -37,16 +36,16 @@ def encoder_fields(encoder: Encoder) -> dict[str, Any]:
         >>> NeutralCheckpoint(**fields).num_features
         320
     """
-    return {
-        "architecture": encoder.architecture,
-        "encoder": encoder_state(encoder),
-        "num_features": encoder.num_features,
-        "pretrained_cfg": _timm_config(encoder),
-        "model_args": encoder.model_args,
-        "preprocessing": encoder.preprocessing.to_config(),
-        "origin": encoder.origin.to_config() if encoder.origin else None,
-        "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
-    }
+    known = getattr(encoder.model, "pretrained_cfg", None) or {}
+    registered = timm.get_pretrained_cfg(encoder.architecture) if known else None
+    return describe_encoder(
+        encoder,
+        encoder_state(encoder),
+        first_conv=registered.first_conv if registered else None,
+        classifier=registered.classifier if registered else None,
+        fixed_input_size=bool(registered and registered.fixed_input_size),
+        versions={"torch": str(torch.__version__), "timm": timm.__version__},
+    )
 
 
 def encoder_state(encoder: Encoder) -> dict[str, np.ndarray]:
@@ -87,16 +86,3 @@ def load_module_state(module: nn.Module, arrays: Mapping[str, np.ndarray], *, na
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
-
-
-def _timm_config(encoder: Encoder) -> dict[str, Any]:
-    """What timm calls the pretrained configuration: the input of these weights, and where they enter."""
-    made_for: Preprocessing = encoder.preprocessing
-    known = getattr(encoder.model, "pretrained_cfg", None) or {}
-    registered = timm.get_pretrained_cfg(encoder.architecture) if known else None
-    return timm_config(
-        made_for,
-        first_conv=registered.first_conv if registered else None,
-        classifier=registered.classifier if registered else None,
-        fixed_input_size=bool(registered and registered.fixed_input_size),
-    )

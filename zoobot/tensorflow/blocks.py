@@ -95,20 +95,7 @@ def _without_padding(entering: Any) -> Any:
 class BlockFeatures:
     """Features of a block, (batch, width), float32, from images, (batch, height, width, channels).
 
-    The top block's are those from which a head predicts. Of every other block they are the means, over the
-    positions in the image, of what it hands to the block above; tokens without a position are left out.
-    Where the encoder's record asks for several views of each image, they are means over these.
-
-    Args:
-        encoder: Where the block is.
-        block: The block's name or number; None is the top.
-
-    Attributes:
-        block: The block's name.
-        width: How many features there are.
-
-    Raises:
-        ConfigError: If there is no such block, or what it hands on can't be taken.
+    As `zoobot.pytorch.blocks.BlockFeatures`.
     """
 
     def __init__(self, encoder: Encoder, block: str | int | None) -> None:

@@ -29,20 +29,8 @@ _WRONG_USE = (tf.errors.OpError, RuntimeError, TypeError, ValueError, LookupErro
 class Encoder(keras.Model):
     """A network from normalised images, (batch, height, width, channels), to features, (batch, num_features).
 
-    Args:
-        model: The network: one built here after timm, or any Keras layer or model with such output.
-        architecture: timm's name of it, or what `encoder_from_module` calls it.
-        preprocessing: How files become its input.
-        model_args: What timm needs besides the name to build it again.
-        origin: Where it comes from, where that is known.
-
-    Attributes:
-        model: The network itself; the names of its layers are timm's.
-        num_features: Width of the features, as found by a forward pass.
-        blocks: Its parts, bottom to top, that are frozen or trained as a whole.
-
-    Raises:
-        EncoderError: If the network can't take such images, or gives something else than features.
+    As `zoobot.pytorch.encoder.Encoder`; the network is one built here after timm, with timm's names, or any
+    Keras layer or model with such output.
     """
 
     @stated()
@@ -92,11 +80,9 @@ class Encoder(keras.Model):
         return dict(self._shapes)
 
     def set_trainable(self, parameters: Iterable[str]) -> None:
-        """Let these parameters learn, by timm's names, and freeze the others.
+        """Let these parameters learn, and freeze the others, as the PyTorch engine does.
 
-        A part that is frozen whole also stops updating norm statistics and dropping paths, so that its
-        features are the same in training and prediction. Training steps that were compiled before go on as
-        they were.
+        Training steps that were compiled before go on as they were.
         """
         trainable = set(parameters) & set(self._shapes)
         learns: dict[str, bool] = {}  # every part that holds parameters, by path

@@ -39,21 +39,10 @@ def load_encoder(
     image_size_pix: int | None = None,
     drop_path_rate: float = 0.0,
 ) -> Encoder:
-    """An encoder by name, with its weights; as the PyTorch engine's.
-
-    Args:
-        name: `hf_hub:owner/name`, a checkpoint folder, a bundled encoder, or an architecture
-            (random weights, and a warning says so).
-        in_channels: Channels of the images; None keeps those the weights were made for. The first layer is
-            adapted: summed for 1 channel, repeated for more.
-        image_size_pix: Side of the images; None keeps that of the weights. Position embeddings are resampled.
-        drop_path_rate: Chance, in [0, 1), that training skips the last residual branch (stochastic depth).
+    """An encoder by name, with its weights; as `zoobot.pytorch.encoders.load_encoder`.
 
     Raises:
-        EncoderError: If the name is unknown, a download failed, the weights don't fit what is asked, or this
-            engine has no such architecture; those it has are listed.
-        CheckpointError: If a folder is incomplete or damaged.
-        MissingPackageError: If a package that carries or downloads the weights is missing.
+        EncoderError: If this engine has no such architecture, too; those it has are listed.
 
     Example:
         >>> encoder = load_encoder("convnext_atto", image_size_pix=64)
@@ -108,17 +97,8 @@ def encoder_from_module(
 ) -> Encoder:
     """An encoder from a model in memory: one of this engine's networks, or any Keras layer or model of yours.
 
-    A checkpoint of a model with your own module holds its weights, but only you can make the module again:
-    pass it to `load`.
-
-    Args:
-        module: Gives (batch, features) for (batch, height, width, channels).
-        in_channels: Channels of its images; None finds them in the model's input, or takes 3.
-        image_size_pix: Side of its images; None is the model's own, or the default.
-        preprocessing: The whole record, in place of the two above.
-
-    Raises:
-        EncoderError: If it gives something else than features.
+    Arguments are those of `zoobot.pytorch.encoders.encoder_from_module`; the module gives (batch, features)
+    for (batch, height, width, channels).
 
     Example:
         >>> layers = [keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D()]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.models.encoder_source import timm_config
+from zoobot.shared.models.encoder_source import describe_encoder
 from zoobot.shared.models.weights import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables
@@ -37,21 +37,14 @@ def encoder_fields(encoder: Encoder) -> dict[str, Any]:
         320
     """
     spec = encoder.model.spec if isinstance(encoder.model, Network) else None
-    return {
-        "architecture": encoder.architecture,
-        "encoder": encoder_state(encoder),
-        "num_features": encoder.num_features,
-        "pretrained_cfg": timm_config(
-            encoder.preprocessing,
-            first_conv=spec.first_conv if spec else None,
-            classifier=spec.classifier if spec else None,
-            fixed_input_size=bool(spec and spec.fixed_image_size_pix),
-        ),
-        "model_args": dict(encoder.model_args),
-        "preprocessing": encoder.preprocessing.to_config(),
-        "origin": encoder.origin.to_config() if encoder.origin else None,
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-    }
+    return describe_encoder(
+        encoder,
+        encoder_state(encoder),
+        first_conv=spec.first_conv if spec else None,
+        classifier=spec.classifier if spec else None,
+        fixed_input_size=bool(spec and spec.fixed_image_size_pix),
+        versions={"tensorflow": tf.__version__, "keras": keras.__version__},
+    )
 
 
 def encoder_state(encoder: Encoder) -> dict[str, np.ndarray]:
@@ -60,11 +53,7 @@ def encoder_state(encoder: Encoder) -> dict[str, np.ndarray]:
 
 
 def load_encoder_state(encoder: Encoder, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put arrays back into an encoder of the same architecture.
-
-    Raises:
-        CheckpointError: If an array is missing, unknown, or has another shape; nothing is changed then.
-    """
+    """Put arrays back into an encoder of the same architecture, all of them or none."""
     load_module_state(encoder.model, arrays, name=f"encoder {encoder.architecture}")
 
 
@@ -74,16 +63,7 @@ def module_state(module: keras.layers.Layer) -> dict[str, np.ndarray]:
 
 
 def load_module_state(module: keras.layers.Layer, arrays: Mapping[str, np.ndarray], *, name: str) -> None:
-    """Put arrays back into a module, all of them or none.
-
-    Args:
-        module: Receives the values, in its own types.
-        arrays: By the names of `module_state`.
-        name: What the module is, for the message.
-
-    Raises:
-        CheckpointError: If an array is missing, unknown, or has another shape; nothing is changed then.
-    """
+    """Put arrays back into a module, all of them or none, by the names of `module_state`."""
     variables = named_variables(module)
     check_weights_fit(arrays, {key: variable.shape for key, variable in variables.items()}, name=name)
     for key, variable in variables.items():

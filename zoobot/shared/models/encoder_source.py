@@ -82,7 +82,39 @@ def adapt_weights(
     return {**weights, **changed}
 
 
-def timm_config(
+def describe_encoder(
+    encoder: Any,
+    arrays: dict[str, np.ndarray],
+    *,
+    first_conv: Any,
+    classifier: Any,
+    fixed_input_size: bool,
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    """All that a `NeutralCheckpoint` says of an encoder, to pass as keyword arguments.
+
+    Args:
+        encoder: Any engine's.
+        arrays: Its weights by timm's names.
+        first_conv: timm's name of the layer or layers that images enter by; None if timm has no such encoder.
+        classifier: timm's name of the layer or layers after the features; None likewise.
+        fixed_input_size: Whether the weights depend on the size of the images.
+        versions: Of the packages that it was made with.
+    """
+    places = {"first_conv": first_conv, "classifier": classifier, "fixed_input_size": fixed_input_size}
+    return {
+        "architecture": encoder.architecture,
+        "encoder": arrays,
+        "num_features": encoder.num_features,
+        "pretrained_cfg": _timm_config(encoder.preprocessing, **places),
+        "model_args": dict(encoder.model_args),
+        "preprocessing": encoder.preprocessing.to_config(),
+        "origin": encoder.origin.to_config() if encoder.origin else None,
+        "versions": versions,
+    }
+
+
+def _timm_config(
     made_for: Preprocessing, *, first_conv: Any, classifier: Any, fixed_input_size: bool
 ) -> dict[str, Any]:
     """What timm calls the pretrained configuration: the input of some weights, and where they enter.

@@ -16,14 +16,14 @@ from zoobot.options.groups import (
     SplitOptions,
 )
 from zoobot.shared import defaults
-from zoobot.shared.settings import setting, with_default
-from zoobot.shared.training.finetune_settings import TrainerSettings, WholeModelSettings
+from zoobot.shared.settings import setting
+from zoobot.shared.training.finetune_settings import WholeModelSettings, WholeTrainerSettings
 
 __all__ = ["COMMAND", "CampaignOptions", "TrainOptions", "WholeModelOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeModelOptions(WholeModelSettings, LearningOptions):
+class WholeModelOptions(WholeTrainerSettings, WholeModelSettings, LearningOptions):
     """How the weights of a whole model learn: all blocks, at one rate, and their running average is kept."""
 
     encoder: str = setting(
@@ -32,8 +32,6 @@ class WholeModelOptions(WholeModelSettings, LearningOptions):
         "checkpoint folder",
         metavar="NAME",
     )
-    gradient_clip: float | None = with_default(TrainerSettings, "gradient_clip", defaults.GRADIENT_CLIP)
-    ema_decay: float = with_default(TrainerSettings, "ema_decay", defaults.EMA_DECAY)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from zoobot.shared.errors import EngineNotInstalledError, UnknownEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.checkpoint import NeutralCheckpoint
     from zoobot.shared.explaining.explanations import Explanations
     from zoobot.shared.features.tables import FeatureTable
+    from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
+    from zoobot.shared.training.feature_loader import FrozenPart
+    from zoobot.shared.training.finetune_settings import FinetuneSettings
+    from zoobot.shared.training.taught import TaughtBy
 
 __all__ = [
     "DEFAULT_ENGINE",
@@ -34,7 +38,6 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "MIRRORED",
     "Engine",
-    "Galaxies",
     "Model",
     "Trainer",
     "engine_names",
@@ -67,23 +70,46 @@ ENTRY_POINT_GROUP = "zoobot.engines"
 
 
 class Model(Protocol):
-    """What a model says about itself, in any engine, after it was made or loaded."""
+    """A model of any engine, after it was made or loaded.
 
-    @property
-    def task(self) -> Task:
-        """What it learns and predicts."""
+    Attributes:
+        task: What it learns and predicts.
+        preprocessing: How a file becomes its input.
+        settings: How its weights learn, and which of them.
+        encoder: From images to features: `blocks`, `num_features`, `origin`, `norms_learn`.
+        head: From features to predictions: `is_untrained`, `get_calibration`, `set_calibration`.
+        taught_by: Which galaxies it was trained and validated on; None where nobody knows.
+        needs_epochs: Whether steps may better the best head that is found on fixed features.
+    """
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How a file becomes its input."""
+    task: Task
+    preprocessing: Preprocessing
+    settings: FinetuneSettings
+    encoder: Any
+    head: Any
+    taught_by: TaughtBy | None
+    needs_epochs: bool
 
+    def meet(self, galaxies: GalaxyData) -> None:
+        """Learn the label columns and statistics of the galaxies to train on; check every label."""
 
-class Galaxies(Protocol):
-    """The catalogs of one run, split, and the batches made of them: `data.GalaxyDataModule`."""
+    def learn_label_statistics(self, labels: NDArray) -> None:
+        """Take what the head or the loss needs from the training labels, (galaxies, label columns)."""
 
-    train_galaxies: Catalog
-    val_galaxies: Catalog
-    test_galaxies: Catalog | None
+    def frozen_part(self) -> FrozenPart | None:
+        """The part of the encoder that is computed once for each view; None if there is no such part."""
+
+    def encode_images(self, images: NDArray) -> NDArray:
+        """Features, (batch, features), float32, from a loader's images, (batch, height, width, channels)."""
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """How many weights learn, and how many there are."""
+
+    def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
+        """Write the neutral checkpoint that every engine reads."""
+
+    def to_neutral(self, *, training: dict[str, Any] | None = None) -> NeutralCheckpoint:
+        """The model as a checkpoint holds it, with copies of its weights."""
 
 
 class Trainer(Protocol):
@@ -104,15 +130,15 @@ class Trainer(Protocol):
 class _Data(Protocol):
     """`engine.data`."""
 
-    GalaxyDataModule: Any
+    GalaxyDataModule: Callable[..., GalaxyData]
 
 
 class _Finetune(Protocol):
     """`engine.finetune`."""
 
-    FinetuneableZoobotClassifier: Any
-    FinetuneableZoobotRegressor: Any
-    FinetuneableZoobotTree: Any
+    FinetuneableZoobotClassifier: Callable[..., Model]
+    FinetuneableZoobotRegressor: Callable[..., Model]
+    FinetuneableZoobotTree: Callable[..., Model]
 
     def get_trainer(
         self, save_dir: str | Path, *, max_epochs: int | None = ..., patience: int = ..., **options: Any
@@ -123,7 +149,7 @@ class _Finetune(Protocol):
 class _Models(Protocol):
     """`engine.models`."""
 
-    ZoobotTree: Any
+    ZoobotTree: Callable[..., Model]
 
 
 class _Predict(Protocol):
@@ -140,7 +166,7 @@ class _Represent(Protocol):
         """What the encoder of `model` makes of every galaxy of `catalog`, in its order."""
 
     def predict_features(
-        self, features: Any, model: Any, *, n_samples: int = ..., seed: int = ...
+        self, features: Any, model: Model, *, n_samples: int = ..., seed: int = ...
     ) -> NDArray[np.float32]:
         """What `model` predicts from features, (samples, galaxies, outputs)."""
 
@@ -148,7 +174,7 @@ class _Represent(Protocol):
         self,
         features: Any,
         labels: Any,
-        model: Any,
+        model: Model,
         *,
         decay: float | None = ...,
         seed: int = ...,
@@ -166,13 +192,13 @@ class _Saliency(Protocol):
 class _Checkpoint(Protocol):
     """`engine.checkpoint`."""
 
-    def save(self, model: Any, folder: str | Path, training: dict[str, Any] | None = None) -> Any:
+    def save(self, model: Model, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
         """Write `model` as a neutral checkpoint folder, which every engine can load."""
 
-    def load(self, folder: str | Path) -> Any:
+    def load(self, folder: str | Path) -> Model:
         """The model back from such a folder."""
 
-    def export(self, model: Any, save_loc: str | Path, *, views: int | None = ...) -> Path:
+    def export(self, model: Model | str | Path, save_loc: str | Path, *, views: int | None = ...) -> Path:
         """Write `model` to an ONNX file, and return its path."""
 
 

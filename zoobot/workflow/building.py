@@ -21,7 +21,8 @@ from zoobot.workflow.galaxies import read_classes, read_galaxies, select_galaxie
 if TYPE_CHECKING:
     from zoobot.options.groups import AugmentationOptions, SplitOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Engine, Trainer
+    from zoobot.shared.engine import Engine, Model, Trainer
+    from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.shared.schemas import Schema
     from zoobot.shared.tasks import Task
 
@@ -118,7 +119,7 @@ def _read_schema(name: str, *, legacy: bool) -> Schema:
 
 def build_galaxies(
     engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies
-) -> Any:
+) -> GalaxyData:
     """The engine's data module of a run."""
     catalogs: dict[str, Any] = {f"{name}_catalog": catalog for name, catalog in labelled.catalogs.items()}
     if list(catalogs) == ["train_catalog"]:
@@ -154,7 +155,7 @@ def _augmentation(options: AugmentationOptions) -> Augmentation | None:
     return replace(Augmentation(), **{name: getattr(options, name) for name in names})
 
 
-def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies) -> Any:
+def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies) -> Model:
     """The engine's model of a run, before its first step."""
     names = ["seed", *(field.name for field in fields(LearningSettings))]
     common: dict[str, Any] = {name: getattr(options, name) for name in names}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zoobot.options.calibrate import CalibrateOptions
     from zoobot.options.groups import EngineOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Engine
+    from zoobot.shared.engine import Engine, Model
     from zoobot.shared.tasks import ProbabilityTask, Task
     from zoobot.shared.training.feature_loader import FeatureLoader
 
@@ -110,7 +110,7 @@ def _check(task: Task, objective: CalibrationObjective) -> None:
 
 def calibrate_model(
     engine: Engine,
-    model: Any,
+    model: Model,
     galaxies: Catalog,
     checkpoint: Path,
     options: EngineOptions,

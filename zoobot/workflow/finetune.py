@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
@@ -32,7 +32,8 @@ from zoobot.workflow.run_folder import (
 from zoobot.workflow.starting import tell_what_starts
 
 if TYPE_CHECKING:
-    from zoobot.shared.engine import Engine, Trainer
+    from zoobot.shared.engine import Engine, Model, Trainer
+    from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.workflow.run_folder import RunRecord
 
 __all__ = ["TrainingResult", "finetune", "learn"]
@@ -149,7 +150,7 @@ def learn(work: str, options: AnyOptions, command: str) -> TrainingResult | None
 
 
 def _report(
-    engine: Engine, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord, start: float
+    engine: Engine, options: AnyOptions, model: Model, galaxies: GalaxyData, record: RunRecord, start: float
 ) -> TrainingResult:
     """Calibrate the trained model, score it, and draw how it learned."""
     folder = record.path.parent
@@ -197,8 +198,13 @@ def _report(
 
 
 def _train(
-    engine: Engine, trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any, record: RunRecord
-) -> Any:
+    engine: Engine,
+    trainer: Trainer,
+    options: AnyOptions,
+    model: Model,
+    galaxies: GalaxyData,
+    record: RunRecord,
+) -> Model:
     """The best model; training goes on where a killed run stopped, or is left out if it was complete."""
     folder = record.path.parent
     if record.content.get("trained"):
@@ -225,7 +231,7 @@ def _tell_best(folder: Path) -> None:
         logger.info("None of %d epochs was better than the head that was found before them", len(log))
 
 
-def _help_to_train(trainer: Trainer, options: AnyOptions, model: Any, galaxies: Any) -> None:
+def _help_to_train(trainer: Trainer, options: AnyOptions, model: Model, galaxies: GalaxyData) -> None:
     """Train in step with the first process, which keeps the folder and the scores."""
     trainer.fit(model, galaxies, ckpt_path=_last_checkpoint(options))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoobot.options.finetune import TargetOptions
     from zoobot.options.groups import EngineOptions, ImagePlaceOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Engine
+    from zoobot.shared.engine import Engine, Model
     from zoobot.shared.training.feature_loader import FeatureLoader
 
 __all__ = [
@@ -110,7 +110,7 @@ def predict_labelled(
 
 
 def _predict_encoded(
-    engine: Engine, model: Any, encoded: FeatureLoader, options: EngineOptions, save_loc: Path | None
+    engine: Engine, model: Model, encoded: FeatureLoader, options: EngineOptions, save_loc: Path | None
 ) -> Predictions:
     """What `engine.predict.predict` gives of the galaxies whose features are known."""
     ids = encoded.known_ids()

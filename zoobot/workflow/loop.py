@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.options.loop import LoopOptions
-    from zoobot.shared.engine import Engine
+    from zoobot.shared.engine import Engine, Model
 
 __all__ = [
     "KnownGalaxies",
@@ -113,7 +113,7 @@ def split_held_out(galaxies: Catalog, options: LoopOptions) -> NDArray[np.bool_]
 
 
 def encode_known(
-    engine: Engine, model: Any, galaxies: Catalog, options: LoopOptions, folder: Path
+    engine: Engine, model: Model, galaxies: Catalog, options: LoopOptions, folder: Path
 ) -> tuple[KnownGalaxies, pd.DataFrame]:
     """The galaxies with features, encoded now, or by the run that is resumed; and those that can't be read.
 
@@ -181,7 +181,7 @@ Round = dict[str, Any]
 
 def play(
     engine: Engine,
-    model: Any,
+    model: Model,
     pool: KnownGalaxies,
     held_out: KnownGalaxies,
     options: LoopOptions,
@@ -228,7 +228,7 @@ def play(
 
 def _buy(
     engine: Engine,
-    model: Any,
+    model: Model,
     pool: KnownGalaxies,
     bought: NDArray[np.int64],
     decay: float | None,
@@ -260,7 +260,7 @@ def _buy(
 
 def _members(
     engine: Engine,
-    model: Any,
+    model: Model,
     known: KnownGalaxies,
     features: NDArray[np.float32],
     decay: float | None,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from zoobot.options.groups import ShownGalaxiesOptions
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.engine import Model
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 
@@ -221,7 +222,7 @@ _COMPARISONS: dict[str, Callable[..., Path]] = {
 
 
 def draw_examples(
-    model: Any, galaxies: Catalog, predicted: np.ndarray, path: Path, *, seed: int, count: int = _EXAMPLES
+    model: Model, galaxies: Catalog, predicted: np.ndarray, path: Path, *, seed: int, count: int = _EXAMPLES
 ) -> Path:
     """A picture of random galaxies, as the network sees them, beside their predictions and labels.
 

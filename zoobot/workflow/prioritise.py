@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from zoobot.options.groups import EngineOptions
     from zoobot.options.prioritise import PrioritiseOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Engine
+    from zoobot.shared.engine import Engine, Model
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.tasks import Task
 
@@ -151,7 +151,7 @@ def read_table(
         logger.warning("%s galaxies have no prediction and are left out", f"{len(galaxies) - len(ids):,}")
     features = away = None
     failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
-    if needs_features and engine is not None:
+    if needs_features and engine is not None and model is not None:
         wanted = set(ids)
         known = galaxies.select([place for place, one in enumerate(galaxies.ids) if one in wanted])
         encoded = represent_galaxies(engine, model, known, options)
@@ -169,7 +169,9 @@ def read_table(
     )
 
 
-def represent_galaxies(engine: Engine, model: Any, galaxies: Catalog, options: EngineOptions) -> FeatureTable:
+def represent_galaxies(
+    engine: Engine, model: Model, galaxies: Catalog, options: EngineOptions
+) -> FeatureTable:
     """Features of galaxies, by the batch size and threads that were chosen."""
     return engine.represent.represent(
         galaxies,

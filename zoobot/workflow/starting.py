@@ -23,7 +23,8 @@ from zoobot.shared.training.blocks import count_trainable_blocks
 if TYPE_CHECKING:
     from zoobot.options.finetune import FinetuneOptions
     from zoobot.shared.augment import Augmentation
-    from zoobot.shared.engine import Trainer
+    from zoobot.shared.engine import Model, Trainer
+    from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.shared.tasks import Task
 
 __all__ = ["tell_what_starts"]
@@ -37,7 +38,11 @@ _STEP_BY_LOOK = 3.0  # learning from an image takes about three times as long as
 
 
 def tell_what_starts(
-    options: FinetuneOptions | TrainOptions, trainer: Trainer, model: Any, galaxies: Any, folder: Path
+    options: FinetuneOptions | TrainOptions,
+    trainer: Trainer,
+    model: Model,
+    galaxies: GalaxyData,
+    folder: Path,
 ) -> list[str]:
     """Say what a run will do, in a few lines that are returned too, and leave inputs.png in its folder.
 
@@ -72,7 +77,7 @@ def tell_what_starts(
     return lines
 
 
-def _galaxies_in_words(options: Any, galaxies: Any) -> str:
+def _galaxies_in_words(options: Any, galaxies: GalaxyData) -> str:
     called = {"train": "to learn from", "val": "to validate on", "test": "to test on"}
     split = galaxies.record()["train"].get("split")
     sizes = ", ".join(f"{len(part):,} {called[name]}" for name, part in galaxies.galaxies.items())
@@ -98,14 +103,14 @@ def _task_in_words(options: Any, task: Task) -> str:
     return f"{task.kind} of {columns}, {why}"
 
 
-def _augmentation_of(trainer: Trainer, model: Any, galaxies: Any) -> Augmentation | None:
+def _augmentation_of(trainer: Trainer, model: Model, galaxies: GalaxyData) -> Augmentation | None:
     """How training images will vary; not at all where each galaxy is encoded once for all epochs."""
     part = model.frozen_part() if trainer.world_size == 1 else None
     once = part is not None and part.ahead and part.views == 1
     return None if once else galaxies.augmentation
 
 
-def _augmentation_in_words(augmentation: Augmentation | None, galaxies: Any) -> str:
+def _augmentation_in_words(augmentation: Augmentation | None, galaxies: GalaxyData) -> str:
     if augmentation is None:
         once = galaxies.augmentation is not None
         return "images as they are" + (": each is encoded once, for all epochs" if once else "")
@@ -120,7 +125,7 @@ def _augmentation_in_words(augmentation: Augmentation | None, galaxies: Any) -> 
     return "images are " + (", ".join(filter(None, ways)) or "as they are")
 
 
-def _learning_in_words(model: Any) -> str:
+def _learning_in_words(model: Model) -> str:
     learning, total = model.parameter_counts()
     blocks = count_trainable_blocks(model.encoder.blocks, model.settings.n_blocks)
     of = f"{learning:,} of {total:,} weights"
@@ -129,7 +134,7 @@ def _learning_in_words(model: Any) -> str:
     return f"the head and {blocks} of the encoder's {len(model.encoder.blocks)} blocks: {of}"
 
 
-def _epochs_in_words(options: Any, trainer: Trainer, model: Any) -> str:
+def _epochs_in_words(options: Any, trainer: Trainer, model: Model) -> str:
     part = model.frozen_part() if trainer.world_size == 1 else None
     finds_head = part is not None and part.ahead and model.head.is_untrained
     if finds_head and options.max_epochs is None and not model.needs_epochs:
@@ -158,7 +163,9 @@ class _Views:
         self.varied: list[list[np.ndarray]] = []
 
 
-def _read_views(model: Any, galaxies: Any, augmentation: Augmentation | None) -> tuple[_Views, float]:
+def _read_views(
+    model: Model, galaxies: GalaxyData, augmentation: Augmentation | None
+) -> tuple[_Views, float]:
     """A few galaxies drawn by the seed, and the seconds that it took to read one."""
     train, pixels, views = galaxies.train_galaxies, model.preprocessing, _Views()
     order = np.random.default_rng(galaxies.seed).permutation(len(train))[: 2 * _SHOWN]
@@ -199,14 +206,14 @@ def _draw(views: _Views, path: Path) -> Path | None:
         return None
 
 
-def _seconds_to_look(model: Any, images: np.ndarray) -> float:
+def _seconds_to_look(model: Model, images: np.ndarray) -> float:
     started = time.monotonic()
     model.encode_images(images)
     return time.monotonic() - started
 
 
 def _time_in_words(
-    options: Any, trainer: Trainer, model: Any, galaxies: Any, views: _Views, seconds_to_read: float
+    options: Any, trainer: Trainer, model: Model, galaxies: GalaxyData, views: _Views, seconds_to_read: float
 ) -> str:
     """About how long the run may take, from a look at a few galaxies; where that says nothing, nothing."""
     if not trainer.on_cpu or trainer.world_size > 1 or not views.plain:

@@ -26,6 +26,7 @@ __all__ = [
     "TrainerPlan",
     "TrainerSettings",
     "WholeModelSettings",
+    "WholeTrainerSettings",
     "learning_rate_factor",
     "plan_trainer",
     "scheduled_factor",
@@ -188,6 +189,14 @@ class TrainerSettings(Options):
     )
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = setting((), "where to log besides metrics.csv")
     num_nodes: int = setting(1, "machines; under SLURM, its processes are found by themselves", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeTrainerSettings(TrainerSettings):
+    """Those of a run that trains a whole model: a running average of the weights is kept."""
+
+    gradient_clip: float | None = with_default(TrainerSettings, "gradient_clip", defaults.GRADIENT_CLIP)
+    ema_decay: float = with_default(TrainerSettings, "ema_decay", defaults.EMA_DECAY)
 
 
 # What a trainer of either engine is made with, and what follows from it.

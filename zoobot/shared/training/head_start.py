@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from zoobot.shared.training.epochs import BestEpoch, EpochLog, ValidatedBatch, v
 from zoobot.shared.training.feature_loader import FeatureLoader
 from zoobot.shared.training.finetune_settings import FinetuneSettings
 from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
+
+if TYPE_CHECKING:
+    from zoobot.shared.engine import Model
 
 __all__ = ["HeadInEngine", "fit_best_head", "keep_start", "start_head", "wants_start"]
 
@@ -104,7 +107,7 @@ def start_head(
     return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}
 
 
-def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], table: EpochLog) -> bool:
+def keep_start(best: BestEpoch, model: Model, scores: Mapping[str, float], table: EpochLog) -> bool:
     """End a run whose best head is found, unless epochs may better its monitored score; whether it ended.
 
     Args:
@@ -123,7 +126,7 @@ def keep_start(best: BestEpoch, model: Any, scores: Mapping[str, float], table: 
 
 
 def fit_best_head(
-    model: Any,
+    model: Model,
     in_engine: Callable[[Any], HeadInEngine],
     features: NDArray,
     labels: NDArray,

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 import zoobot.tensorflow as engine
 from zoobot.shared.errors import CheckpointError, ConfigError
+from zoobot.tensorflow.devices import totals_of
 from zoobot.tensorflow.losses import _dense_loss, _voted_loss
-from zoobot.tensorflow.strategies import totals_of
 
 SIZE_PIX = 32
 

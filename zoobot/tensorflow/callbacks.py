@@ -25,9 +25,9 @@ from zoobot.shared.training.head_optimum import HeadLoss
 from zoobot.shared.training.head_start import HeadInEngine
 from zoobot.tensorflow import heads
 from zoobot.tensorflow.data import TensorBatches
+from zoobot.tensorflow.devices import agree_on
 from zoobot.tensorflow.keras_settings import making_in, stated
 from zoobot.tensorflow.learner import FinetuneableZoobot
-from zoobot.tensorflow.strategies import agree_on
 
 __all__ = [
     "BestModel",

@@ -33,8 +33,8 @@ from zoobot.shared.training.steps import (
 from zoobot.tensorflow import weights
 from zoobot.tensorflow.callbacks import GatheredSteps, RunProgress
 from zoobot.tensorflow.data import TensorBatches
+from zoobot.tensorflow.devices import has_several_processes, tell_processes, totals_of
 from zoobot.tensorflow.learner import FinetuneableZoobot
-from zoobot.tensorflow.strategies import has_several_processes, tell_processes, totals_of
 
 __all__ = ["AveragedWeights", "LastCheckpoint", "NonFiniteGuard", "SwapWeights", "read_last"]
 

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.epochs import mean_losses, part_groups
+from zoobot.tensorflow.devices import over_devices, shards_of, totals_of
 from zoobot.tensorflow.galaxy_model import GalaxyModel
 from zoobot.tensorflow.internals import all_layers, begin_anew
 from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.optimiser import AdamW
-from zoobot.tensorflow.strategies import over_devices, shards_of, totals_of
 
 __all__ = ["FinetuneableZoobot", "LossSums"]
 

@@ -25,7 +25,14 @@ from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS, SaveTimes
 from zoobot.tensorflow import callbacks
 from zoobot.tensorflow.callbacks import RunProgress, head_in_engine
 from zoobot.tensorflow.data import GalaxyDataModule, TensorBatches
-from zoobot.tensorflow.devices import choose_device, choose_precision, in_precision
+from zoobot.tensorflow.devices import (
+    agree_on,
+    choose_device,
+    choose_precision,
+    choose_strategy,
+    in_precision,
+    shards_of,
+)
 from zoobot.tensorflow.last_checkpoint import (
     AveragedWeights,
     LastCheckpoint,
@@ -34,7 +41,6 @@ from zoobot.tensorflow.last_checkpoint import (
     read_last,
 )
 from zoobot.tensorflow.learner import FinetuneableZoobot
-from zoobot.tensorflow.strategies import agree_on, choose_strategy, shards_of
 
 __all__ = ["Trainer", "get_trainer"]
 

@@ -128,10 +128,3 @@ class GalaxyModel(ModelRecipe[nn.Module, Tensor], pl.LightningModule):  # type: 
         samples = [self.head.to_predictions(self._apply_head(features)) for _ in range(n_samples)]
         self.head.eval()
         return torch.stack(samples)
-
-    def parameter_counts(self) -> tuple[int, int]:
-        """How many weights learn, and how many there are."""
-        encoder = dict(self.encoder.model.named_parameters())
-        head = sum(parameter.numel() for parameter in self.head.parameters())
-        learning = sum(encoder[name].numel() for name in self._encoder_plan)
-        return head + learning, head + sum(parameter.numel() for parameter in encoder.values())

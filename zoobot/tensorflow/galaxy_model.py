@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,12 +128,6 @@ class GalaxyModel(ModelRecipe[keras.layers.Layer, tf.Tensor], keras.Model):
         as_usual = self._features_graph.input_signature[0].shape.is_compatible_with(pixels.shape)
         compute = self._features_graph if as_usual else self.features_of_view
         return mean_of_views(compute, pixels, self.preprocessing.views, turned)
-
-    def parameter_counts(self) -> tuple[int, int]:
-        """How many weights learn, and how many there are."""
-        head = sum(math.prod(variable.shape) for variable, _ in self._plan_head())
-        learning = sum(math.prod(variable.shape) for variable, _ in self.learning)
-        return learning, head + sum(math.prod(shape) for shape in self.encoder.parameter_shapes().values())
 
     def _plan_head(self) -> list[tuple[Any, ParameterPlan]]:
         linear = {"linear.weight": self.head.linear.kernel, "linear.bias": self.head.linear.bias}

@@ -5,6 +5,7 @@ A class of an engine is such a recipe and the engine's own steps, as its `Galaxy
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -43,6 +44,7 @@ from zoobot.shared.training.taught import TaughtBy
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from zoobot.shared.engine import Model
     from zoobot.shared.schemas import Schema
     from zoobot.shared.training.finetune_settings import FinetuneKeywords
 
@@ -156,6 +158,12 @@ class ModelRecipe(Generic[Network, Tensor]):
             return None
         return FrozenPart(self.encode_images, self.encoder.num_features, views=settings.feature_views)
 
+    def parameter_counts(self) -> tuple[int, int]:
+        """How many weights learn, and how many there are."""
+        sizes = {name: math.prod(shape) for name, shape in self.encoder.parameter_shapes().items()}
+        head = self.task.num_outputs * (self.encoder.num_features + 1)
+        return head + sum(sizes[name] for name in self._encoder_plan), head + sum(sizes.values())
+
     def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
         """The loss of each galaxy, (batch,), from the head's raw outputs and the labels."""
         raise NotImplementedError
@@ -242,6 +250,12 @@ class ModelRecipe(Generic[Network, Tensor]):
 
     def _ready_to_predict(self) -> Self:
         return self
+
+
+if TYPE_CHECKING:
+
+    def _is_a_model(recipe: ModelRecipe[Any, Any]) -> Model:
+        return recipe  # what the workflow asks of any engine's model, a recipe has
 
 
 @advise

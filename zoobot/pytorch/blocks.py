@@ -17,9 +17,6 @@ from zoobot.shared.models.weights import choose_block
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.training.blocks import Block
 
-__all__ = ["BlockFeatures", "Cut", "activations_into", "first_module"]
-
-
 # What enters a block of a network: the network runs up to there, and no further.
 
 

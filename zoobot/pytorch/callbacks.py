@@ -30,18 +30,6 @@ from zoobot.shared.training.steps import BATCHES_BETWEEN_TALKS, SaveTimes, decay
 
 logger = logging.getLogger("zoobot")
 
-__all__ = [
-    "AveragedWeights",
-    "BestModel",
-    "EpochMetrics",
-    "HeadStart",
-    "KeptSplit",
-    "LastCheckpoint",
-    "SafeCheckpointIO",
-    "TrainingProgress",
-    "head_in_engine",
-]
-
 
 # Validate, and keep, a running average of the weights instead of the weights of the last step.
 

@@ -12,18 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "best_device",
-    "kept_memory",
-    "pinned_for",
-    "ready_on",
-    "to_device",
-    "to_host",
-    "to_numpy",
-    "true_float32",
-]
-
-
 # Keep the memory that layers give back, for the next ones, instead of asking the system for it every time.
 #
 # On a CPU, PyTorch takes the output of each layer from `malloc`, and glibc's hands large blocks straight back

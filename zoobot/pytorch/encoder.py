@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.training.blocks import Block
 
-__all__ = ["WRONG_USE", "Encoder", "find_blocks"]
-
 
 # Find the blocks of any encoder, bottom to top, without a table of architectures.
 

@@ -24,8 +24,6 @@ from zoobot.shared.training.recipes import EngineModules, ModelRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["GalaxyModel"]
-
 
 class GalaxyModel(ModelRecipe[nn.Module, Tensor], pl.LightningModule):  # type: ignore[misc]
     """`ModelRecipe` in PyTorch."""

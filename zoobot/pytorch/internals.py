@@ -14,8 +14,6 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
-__all__ = ["act_as_first_process", "built_with", "follow", "go_on_with_validation", "trainer_of", "twin_of"]
-
 
 def go_on_with_validation(checkpoint: dict[str, Any]) -> None:
     """Have a run that is saved after the last batch of an epoch go on with the epoch's validation.

@@ -23,8 +23,6 @@ from zoobot.shared.training.steps import (
     refuse_bad_weights,
 )
 
-__all__ = ["FinetuneableZoobot"]
-
 
 class FinetuneableZoobot(GalaxyModel):
     """A model that learns: what those of `zoobot.pytorch.finetune` have in common."""

@@ -38,9 +38,6 @@ from zoobot.shared.processes import expect_processes, tasks_together
 from zoobot.shared.public_names import advise, arguments_of, unknown_option
 from zoobot.shared.training.finetune_settings import TrainerPlan, plan_trainer
 
-__all__ = ["QuietTrainer", "get_trainer"]
-
-
 # Lightning's Trainer, without its small talk, with one last.ckpt, and with Ctrl-C as Python knows it.
 
 logger = logging.getLogger("zoobot")

@@ -19,9 +19,6 @@ from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.internals import maker_of
 from zoobot.tensorflow.timm_names import named_layers
 
-__all__ = ["BlockFeatures", "Cut", "cut_graph"]
-
-
 # A network in two parts: what is frozen below, and what learns above and can start from what below gave.
 
 

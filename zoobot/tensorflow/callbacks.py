@@ -29,20 +29,6 @@ from zoobot.tensorflow.devices import agree_on
 from zoobot.tensorflow.keras_settings import making_in, stated
 from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = [
-    "BestModel",
-    "EarlyStopping",
-    "EpochMetrics",
-    "EpochStart",
-    "GatheredSteps",
-    "Progress",
-    "RunProgress",
-    "ScheduledLearningRate",
-    "Validation",
-    "WandbLog",
-    "head_in_engine",
-]
-
 Scores = dict[str, float] | None
 
 

@@ -24,19 +24,6 @@ from zoobot.tensorflow.keras_settings import made_in
 if TYPE_CHECKING:
     from zoobot.tensorflow.galaxy_model import GalaxyModel
 
-__all__ = [
-    "agree_on",
-    "choose_device",
-    "choose_precision",
-    "choose_strategy",
-    "has_several_processes",
-    "in_precision",
-    "over_devices",
-    "shards_of",
-    "tell_processes",
-    "totals_of",
-]
-
 #: Lightning's name of a precision → Keras's.
 _POLICIES = {
     "32-true": "float32",

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from zoobot.shared.models.origin import Origin
     from zoobot.shared.preprocessing import Preprocessing
 
-__all__ = ["Encoder"]
-
 #: What Keras and TensorFlow raise for images of a wrong size.
 _WRONG_USE = (tf.errors.OpError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError)
 

@@ -21,8 +21,6 @@ from zoobot.tensorflow.blocks import Cut
 from zoobot.tensorflow.data import network_input, turned
 from zoobot.tensorflow.keras_settings import stated
 
-__all__ = ["GalaxyModel"]
-
 
 class GalaxyModel(ModelRecipe[keras.layers.Layer, tf.Tensor], keras.Model):
     """`ModelRecipe` in Keras: a Keras model, whose `predict` works on any images."""

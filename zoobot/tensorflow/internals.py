@@ -9,8 +9,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["all_layers", "begin_anew", "inner_layers", "maker_of", "place_of"]
-
 
 def all_layers(layer: keras.layers.Layer) -> list[Any]:
     """A layer and all layers inside it, at any depth, each once."""

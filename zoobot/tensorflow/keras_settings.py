@@ -13,8 +13,6 @@ from contextvars import ContextVar
 
 import keras
 
-__all__ = ["made_in", "making_in", "stated"]
-
 _PRECISION = ContextVar("precision", default="float32")
 
 

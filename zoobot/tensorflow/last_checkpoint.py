@@ -36,9 +36,6 @@ from zoobot.tensorflow.data import TensorBatches
 from zoobot.tensorflow.devices import has_several_processes, tell_processes, totals_of
 from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = ["AveragedWeights", "LastCheckpoint", "NonFiniteGuard", "SwapWeights", "read_last"]
-
-
 # Stop at a training loss or weight that is not finite, and name the galaxies, without slowing steps.
 
 

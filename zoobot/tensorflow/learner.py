@@ -18,9 +18,6 @@ from zoobot.tensorflow.internals import all_layers, begin_anew
 from zoobot.tensorflow.keras_settings import stated
 from zoobot.tensorflow.optimiser import AdamW
 
-__all__ = ["FinetuneableZoobot", "LossSums"]
-
-
 # The training losses of each question and campaign, added up over an epoch where the losses are.
 
 

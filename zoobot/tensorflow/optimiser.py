@@ -20,8 +20,6 @@ import tensorflow as tf
 from zoobot.shared.training.blocks import ParameterPlan
 from zoobot.tensorflow.internals import place_of
 
-__all__ = ["AdamW"]
-
 
 class AdamW(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay, equal to `torch.optim.AdamW` step by step.

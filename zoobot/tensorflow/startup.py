@@ -13,8 +13,6 @@ from importlib import import_module
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.imports import must_load_triton
 
-__all__ = ["import_keras"]
-
 #: What Keras calls the backend that this engine is written for.
 _BACKEND = "tensorflow"
 

@@ -13,8 +13,6 @@ from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.internals import inner_layers
 from zoobot.tensorflow.layers import BareParameter
 
-__all__ = ["NamedLayer", "NamedVariable", "named_layers", "named_variables"]
-
 #: Keras's word for a weight → torch's.
 _WEIGHT_NAMES = {
     "kernel": "weight",

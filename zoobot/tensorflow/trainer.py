@@ -42,8 +42,6 @@ from zoobot.tensorflow.last_checkpoint import (
 )
 from zoobot.tensorflow.learner import FinetuneableZoobot
 
-__all__ = ["Trainer", "get_trainer"]
-
 logger = logging.getLogger("zoobot")
 
 

@@ -17,14 +17,6 @@ from zoobot.tensorflow.timm_names import named_variables
 if TYPE_CHECKING:
     from zoobot.tensorflow.encoder import Encoder
 
-__all__ = [
-    "encoder_fields",
-    "encoder_state",
-    "load_encoder_state",
-    "load_module_state",
-    "module_state",
-]
-
 
 def encoder_fields(encoder: Encoder) -> dict[str, Any]:
     """All that a `NeutralCheckpoint` says of an encoder, to pass as keyword arguments.

@@ -13,18 +13,6 @@ from zoobot.shared.errors import ConfigError, EncoderError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "MIN_BLOCKS",
-    "Block",
-    "ParameterPlan",
-    "blocks_under",
-    "check_blocks",
-    "count_trainable_blocks",
-    "decays",
-    "lowest_learning_block",
-    "plan_training",
-]
-
 #: Fewer blocks than this say too little about a network: its parts are then opened one level further.
 MIN_BLOCKS = 4
 

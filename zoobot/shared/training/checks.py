@@ -15,22 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "CLASSIFICATION_LOSSES",
-    "REGRESSION_LOSSES",
-    "check_class_labels",
-    "check_class_weights_shape",
-    "check_classification_options",
-    "check_features_shape",
-    "check_head",
-    "check_regression_options",
-    "check_same_shape",
-    "check_votes_shape",
-    "checked_calibration",
-    "checked_target_statistics",
-    "prior_logits",
-]
-
 
 # What a head is made and started with, checked, so that both engines refuse in the same words.
 

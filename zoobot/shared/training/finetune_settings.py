@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from zoobot.shared.training.epochs import BestEpoch, EpochLog
     from zoobot.shared.training.steps import SaveTimes
 
-__all__ = [
-    "FinetuneKeywords",
-    "FinetuneSettings",
-    "LearningSettings",
-    "TrainSettings",
-    "TrainerPlan",
-    "TrainerSettings",
-    "WholeModelSettings",
-    "WholeTrainerSettings",
-    "learning_rate_factor",
-    "plan_trainer",
-    "scheduled_factor",
-    "seed_of_batch",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings(Options):

@@ -22,8 +22,6 @@ from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_h
 if TYPE_CHECKING:
     from zoobot.shared.engine import Model
 
-__all__ = ["HeadInEngine", "fit_best_head", "keep_start", "start_head", "wants_start"]
-
 logger = logging.getLogger("zoobot")
 
 

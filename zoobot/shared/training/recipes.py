@@ -48,15 +48,6 @@ if TYPE_CHECKING:
     from zoobot.shared.schemas import Schema
     from zoobot.shared.training.finetune_settings import FinetuneKeywords
 
-__all__ = [
-    "ClassifierRecipe",
-    "EngineModules",
-    "ModelRecipe",
-    "RegressorRecipe",
-    "TreeRecipe",
-    "WholeTreeRecipe",
-]
-
 Network = TypeVar("Network")
 Tensor = TypeVar("Tensor")
 

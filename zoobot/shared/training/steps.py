@@ -14,17 +14,6 @@ import numpy as np
 
 from zoobot.shared.errors import NonFiniteError
 
-__all__ = [
-    "BATCHES_BETWEEN_TALKS",
-    "STEPS_BETWEEN_CHECKS",
-    "SaveTimes",
-    "TrainedBatch",
-    "decay_at",
-    "refuse_bad_batches",
-    "refuse_bad_weights",
-]
-
-
 # Training steps whose loss is not a number any more: found some steps late, named with their galaxies.
 
 #: To look at a loss, the processor waits for the GPU: not at each step.

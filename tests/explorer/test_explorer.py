@@ -20,9 +20,9 @@ from zoobot.explorer import (
     describe_predictions,
     find_neighbours,
     make_thumbnails,
+    page_text,
     write_page,
 )
-from zoobot.explorer.page_file import page_text
 from zoobot.shared.errors import LabelError, WriteError
 from zoobot.shared.predicting.posterior_tables import summary_table
 from zoobot.shared.preprocessing import Preprocessing

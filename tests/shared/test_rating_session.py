@@ -10,8 +10,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from zoobot.rating import folder as rating_folder
+from zoobot.rating.folder import RatingLog
 from zoobot.rating.interest import ACQUISITIONS, MODELS, Interest, acquisition, predict_ratings
-from zoobot.rating.log import RatingLog
 from zoobot.rating.session import RatingSession
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zoobot.rating.log import RatingLog
+from zoobot.rating.folder import RatingLog
 from zoobot.shared.catalog import encode_labels, read_catalog
 from zoobot.shared.catalogs import delimited
 from zoobot.shared.catalogs.cutouts import Cutouts

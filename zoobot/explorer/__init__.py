@@ -1,8 +1,26 @@
 """A page to look through galaxies and what a model says of them: one HTML file, without server or network.
 
-`charts` says what is shown of each task's predictions, `thumbnails` and `neighbours` add pictures and
-look-alikes, and `page_file` puts it all, safely, into the HTML, CSS and JavaScript in the folder `page`.
+`charts` says what is shown of each task's predictions, `contents` adds pictures and look-alikes, and here it
+is put, safely, into the HTML, CSS and JavaScript in the folder `page`.
+
+Ids, names and labels come from strangers. They enter the file as JSON of plain ASCII without <, > and &, in
+a block that browsers do not run, and the page shows them as text alone. The Content-Security-Policy lets no
+script run but ours, by its hash, and nothing be loaded from anywhere.
 """
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from zoobot.explorer.charts import describe_predictions
 from zoobot.explorer.contents import (
@@ -17,7 +35,7 @@ from zoobot.explorer.contents import (
     find_neighbours,
     make_thumbnails,
 )
-from zoobot.explorer.page_file import write_page
+from zoobot.shared.files.whole import write_safely
 
 __all__ = [
     "Bar",
@@ -31,5 +49,119 @@ __all__ = [
     "describe_predictions",
     "find_neighbours",
     "make_thumbnails",
+    "page_text",
     "write_page",
 ]
+
+_SCRIPTS = (
+    "data.js",
+    "shown.js",
+    "charts.js",
+    "grid.js",
+    "facets.js",
+    "details.js",
+    "csv.js",
+    "plot.js",
+    "main.js",
+)
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
+
+
+def write_page(path: str | Path, contents: Contents) -> None:
+    """Write the page, or leave an older one as it is.
+
+    Raises:
+        WriteError: If it can't be written.
+    """
+    write_safely(path, page_text(contents))
+
+
+def page_text(contents: Contents) -> str:
+    """The whole page.
+
+    Args:
+        contents: What it shows.
+    """
+    folder = resources.files(__package__) / "page"
+    read = {
+        name: (folder / name).read_text(encoding="utf-8") for name in (*_SCRIPTS, "style.css", "page.html")
+    }
+    style = read["style.css"]
+    script = "\n".join(read[name] for name in _SCRIPTS)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "policy": html.escape(policy),
+        "title": html.escape(_visible(contents.title)),
+        "style": style,
+        "data": safe_json(_as_json(contents)),
+        "script": script,
+    }
+    # in one pass, so that nothing in a part is taken for a place to fill
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read["page.html"])
+
+
+def safe_json(value: Any) -> str:
+    r"""JSON that can stand anywhere in HTML.
+
+    Example:
+        >>> safe_json({"id": "</script>"})
+        '{"id":"\\u003c/script\\u003e"}'
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+
+
+def _source(text: str) -> str:
+    """What a Content-Security-Policy calls this text."""
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"
+
+
+def _visible(text: str) -> str:
+    """The text without what UTF-8 can't hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _as_json(contents: Contents) -> dict[str, Any]:
+    near = contents.neighbours
+    return {
+        "title": contents.title,
+        "facts": contents.facts,
+        "interval": contents.interval,
+        "ids": contents.ids,
+        "columns": [_column(column) for column in contents.columns],
+        "texts": [_text(text) for text in contents.texts],
+        "charts": [
+            chart._asdict() | {"bars": [bar._asdict() for bar in chart.bars]} for chart in contents.charts
+        ],
+        "pictures": contents.thumbnails.pictures,
+        "reasons": _text_values(contents.thumbnails.reasons),
+        "neighbours": near
+        and {
+            "count": near.rows.shape[1],
+            "rows": _packed(near.rows, "<i4"),
+            "similarities": _packed(near.similarities, "<f4"),
+        },
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    facts = {"name": column.name, "title": column.title, "share": column.is_share, "listed": column.is_listed}
+    return facts | {"values": _packed(column.values, "<f4")}
+
+
+def _text(text: Text) -> dict[str, Any]:
+    return {"name": text.name, "title": text.title, **_text_values(text.values)}
+
+
+def _text_values(values: list[str]) -> dict[str, Any]:
+    """Words, each once, and which of them each galaxy has."""
+    words = list(dict.fromkeys(values))
+    code = {word: number for number, word in enumerate(words)}
+    return {"words": words, "codes": _packed([code[value] for value in values], "<i4")}
+
+
+def _packed(numbers: ArrayLike, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(numbers, dtype=kind).tobytes()).decode("ascii")

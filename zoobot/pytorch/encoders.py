@@ -15,7 +15,6 @@ from zoobot.pytorch.encoder import WRONG_USE, Encoder
 from zoobot.pytorch.internals import built_with
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.models.adapting import adapt_preprocessing
-from zoobot.shared.models.encoder_names import resolve_encoder
 from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
     EncoderSource,
@@ -23,6 +22,7 @@ from zoobot.shared.models.encoder_source import (
     as_published,
     requested_preprocessing,
 )
+from zoobot.shared.models.model_places import resolve_encoder
 from zoobot.shared.models.origin import Origin, published_name
 from zoobot.shared.preprocessing import Preprocessing
 

@@ -3,14 +3,19 @@
 - session.json: which features it is of, and its settings; written last, so without it there is no session
 - galaxies.parquet: `id_str`, `file_loc` (empty where unknown), `anomaly` (how strange; see `anomalies`)
 - features.npy: the galaxies' reduced features, (galaxies, components), float32
-- ratings.csv: every rating ever given; see `log`
+- ratings.csv: every rating ever given; see `RatingLog`
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +23,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoobot.shared.errors import ConfigError
+from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError, LabelError, WriteError
 from zoobot.shared.features.anomalies import pieces
+from zoobot.shared.files.spreadsheets import guarded, unguarded
 from zoobot.shared.files.whole import clear_abandoned, replacing, write_safely
+
+logger = logging.getLogger("zoobot")
 
 RATINGS_FILE = "ratings.csv"
 _SESSION, _GALAXIES, _FEATURES = "session.json", "galaxies.parquet", "features.npy"
@@ -108,3 +117,129 @@ def fingerprint(ids: Sequence[str], features: NDArray) -> str:
         digest.update("\0".join(ids[rows]).encode())
         digest.update(np.ascontiguousarray(features[rows], np.float32).tobytes())
     return digest.hexdigest()
+
+
+# Ratings on disk, in the order they were given: lines are added, and none is ever changed.
+#
+# A later rating of the same galaxy counts instead of the earlier one, which stays in the file. A kill while a
+# line is written leaves a piece of one, which is known by its missing end and does not count.
+
+_COLUMNS = ("time", "id_str", "rating")
+_HALF = "%s ended in half a line, which does not count: %r"
+
+
+class RatingLog:
+    """The ratings in one CSV file: time, id_str, rating.
+
+    Args:
+        path: The file; it need not exist.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> log = RatingLog(Path(tempfile.mkdtemp()) / "ratings.csv")
+        >>> log.add({"J1": 5.0, "J2": 0.0})
+        >>> log.add({"J1": 3.0})
+        >>> log.read()
+        {'J1': 3.0, 'J2': 0.0}
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, float]:
+        """The rating of each galaxy that has one: its latest.
+
+        Raises:
+            LabelError: If a line can't be what was written.
+        """
+        if not self.path.is_file():
+            return {}
+        found: dict[str, float] = {}
+        try:
+            content = self.path.read_bytes()
+            end = content.rfind(b"\n") + 1
+            lines = csv.DictReader(io.StringIO(content[:end].decode("utf-8-sig"), newline=""), strict=True)
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{self.path} can't be read: {error}"
+            raise LabelError(msg) from error
+        if end < len(content):
+            logger.warning(_HALF, self.path, content[end:])
+        try:
+            if end:
+                _check_header(lines.fieldnames)
+            for line in lines:
+                found[unguarded(_cell(line, "id_str"))] = as_rating(_cell(line, "rating"))
+        except (ValueError, csv.Error) as error:
+            place = f"{self.path} is damaged at line {lines.reader.line_num:,}"
+            msg = f"{place}: {error}. Mend that line or delete it"
+            raise LabelError(msg) from error
+        return found
+
+    def add(self, ratings: Mapping[str, float]) -> None:
+        """Add ratings, and return once they are on the disk itself.
+
+        Raises:
+            WriteError: If they can't be written.
+        """
+        if not ratings:
+            return
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        try:
+            self._drop_torn_line()
+            if not self.path.is_file() or not self.path.stat().st_size:
+                writer.writerow(_COLUMNS)
+            writer.writerows((now, guarded(galaxy), f"{rating:g}") for galaxy, rating in ratings.items())
+            with self.path.open("ab") as file:
+                file.write(text.getvalue().encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            msg = f"can't add to {self.path}: {error.strerror or error}; the ratings in it are kept"
+            raise WriteError(msg) from error
+
+    def _drop_torn_line(self) -> None:
+        """Cut off what a kill left of a line, so that the next one starts anew."""
+        if not self.path.is_file():
+            return
+        content = self.path.read_bytes()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            logger.warning(_HALF, self.path, content[end:])
+            os.truncate(self.path, end)
+
+
+def _check_header(columns: Sequence[str] | None) -> None:
+    if not {"id_str", "rating"} <= set(columns or ()):
+        msg = f"expected the columns {', '.join(_COLUMNS)}, got {columns!r}"
+        raise ValueError(msg)
+
+
+def _cell(line: Mapping[Any, Any], name: str) -> str:
+    """The text of a line's cell.
+
+    Raises:
+        ValueError: If the line has not as many cells as the file has columns, time, id_str and rating.
+    """
+    if None in line or not isinstance(line.get(name), str):
+        msg = f"expected the columns {', '.join(_COLUMNS)}, and a cell for each, got {list(line.values())!r}"
+        raise ValueError(msg)
+    return str(line[name])
+
+
+def as_rating(value: Any) -> float:
+    """A rating as a number.
+
+    Raises:
+        LabelError: If it is none from 0 to `defaults.TOP_RATING`.
+    """
+    try:
+        rating = float(value)
+    except (TypeError, ValueError):
+        rating = np.nan
+    if not 0 <= rating <= defaults.TOP_RATING:
+        msg = f"a rating is a number from 0 (dull) to {defaults.TOP_RATING} (most interesting), got {value!r}"
+        raise LabelError(msg)
+    return rating

@@ -17,14 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoobot.rating.folder import (
     RATINGS_FILE,
+    RatingLog,
     Start,
+    as_rating,
     fingerprint,
     read_start,
     refuse_occupied,
     write_start,
 )
 from zoobot.rating.interest import Interest, acquisition, predict_ratings
-from zoobot.rating.log import RatingLog, as_rating
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.features.anomalies import (

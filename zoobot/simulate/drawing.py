@@ -128,13 +128,10 @@ KINDS: Mapping[str, float] = {"smooth": 0.33, "disk": 0.44, "edge-on": 0.13, "me
 
 
 def check_kinds(kinds: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the share of every kind of galaxy, summing to one.
+    """The share of every kind of galaxy, summing to one.
 
     Args:
         kinds: Weights by kind; kinds left out are never drawn. None gives the default mix.
-
-    Returns:
-        A share for each of `KINDS`, in that order.
 
     Raises:
         ConfigError: A kind is unknown, or a weight is negative or not finite, or all are zero.
@@ -162,16 +159,13 @@ def draw_galaxy(
     kinds: Mapping[str, float] | None = None,
     ring_fraction: float = 0.35,
 ) -> Galaxy:
-    """Return one galaxy drawn at random.
+    """One galaxy drawn at random.
 
     Args:
         rng: Source of randomness.
         median_radius_arcsec: Median half-light radius of the survey's galaxies.
         kinds: Weights by kind, see `check_kinds`.
         ring_fraction: Share of the disks seen face-on that have a ring, in [0, 1].
-
-    Returns:
-        The true parameters.
 
     Example:
         >>> galaxy = draw_galaxy(np.random.default_rng(0), median_radius_arcsec=6.0, kinds={"smooth": 1})

@@ -29,15 +29,12 @@ _STREAMS = {
 
 
 def stream(seed: int, number: int, purpose: str) -> np.random.Generator:
-    """Return the random numbers of one galaxy for one purpose.
+    """The random numbers of one galaxy for one purpose.
 
     Args:
         seed: The survey's.
         number: The galaxy's, from 0.
         purpose: What is drawn, such as "noise".
-
-    Returns:
-        A generator of its own.
     """
     return np.random.default_rng([seed, number, _STREAMS[purpose]])
 
@@ -61,16 +58,16 @@ class Exposure:
     visibility: float
 
     def picture(self) -> np.ndarray:
-        """Return the colour picture, uint8 (height, width, 3), red first."""
+        """The colour picture, uint8 (height, width, 3), red first."""
         return stretch(self.surface_brightness, self.look)
 
     def flux(self) -> np.ndarray:
-        """Return nanomaggies per pixel, float32 (3, height, width), bluest band first."""
+        """Nanomaggies per pixel, float32 (3, height, width), bluest band first."""
         share = (self.pixel_scale_arcsec / self.look.native_pixel_arcsec) ** 2
         return np.ascontiguousarray((self.surface_brightness * np.float32(share)).transpose(2, 0, 1))
 
     def truth(self) -> dict[str, Any]:
-        """Return all that is true of the galaxy: ready labels first, then its parameters, by column name."""
+        """All that is true of the galaxy: ready labels first, then its parameters, by column name."""
         galaxy = self.galaxy
         return {
             "label": CLASS_NAMES.index(galaxy.class_name),
@@ -94,7 +91,7 @@ def expose(
     kinds: Mapping[str, float] | None = None,
     ring_fraction: float = 0.35,
 ) -> Exposure:
-    """Return one galaxy of a survey, seen by a telescope.
+    """One galaxy of a survey, seen by a telescope.
 
     Args:
         seed: The survey's seed.
@@ -151,7 +148,7 @@ def simulate_galaxy(
     kinds: Mapping[str, float] | None = None,
     ring_fraction: float = 0.35,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the picture of one simulated galaxy and all that is true of it.
+    """The picture of one simulated galaxy and all that is true of it.
 
     Args:
         seed: The survey's seed.

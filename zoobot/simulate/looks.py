@@ -98,13 +98,10 @@ LOOKS: dict[str, Look] = {
 
 
 def get_look(look: str | Look) -> Look:
-    """Return a look by its name.
+    """A look by its name.
 
     Args:
         look: One of `LOOKS`, or a `Look` of one's own, which comes back as it is.
-
-    Returns:
-        The look.
 
     Raises:
         ConfigError: No look has this name.
@@ -122,14 +119,11 @@ def get_look(look: str | Look) -> Look:
 
 
 def stretch(surface_brightness: np.ndarray, look: Look) -> np.ndarray:
-    """Return a colour picture of an image, bright cores and faint outskirts both visible.
+    """A picture, uint8 (height, width, 3), red first, in which bright cores and faint outskirts are visible.
 
     Args:
         surface_brightness: Nanomaggies per native pixel, (height, width, 3), bluest band first.
         look: Says how the picture is made.
-
-    Returns:
-        uint8 (height, width, 3), red first.
 
     References:
         Lupton et al. (2004), PASP 116, 133: one asinh stretch of the mean intensity keeps the colours.

@@ -25,7 +25,7 @@ _YOUNG_COLOUR = np.array([0.16, 0.0, -0.08], dtype=np.float32)
 
 
 def flux_of(magnitude: float) -> float:
-    """Return the flux of a magnitude, in nanomaggies.
+    """The flux of a magnitude, in nanomaggies.
 
     Example:
         >>> flux_of(20.0)
@@ -35,13 +35,10 @@ def flux_of(magnitude: float) -> float:
 
 
 def colour_of(youth: float) -> np.ndarray:
-    """Return the flux in each band over that in the middle one, for a stellar population.
+    """The flux in each of three bands, bluest first, over that in the middle one, for a stellar population.
 
     Args:
         youth: 0 is an old, red population, 1 a young, blue one.
-
-    Returns:
-        Three ratios, bluest band first.
     """
     magnitudes = _OLD_COLOUR + np.float32(youth) * (_YOUNG_COLOUR - _OLD_COLOUR)
     return np.power(np.float32(10), np.float32(-0.4) * magnitudes)
@@ -73,16 +70,13 @@ class Plane:
     def of_frame(
         cls, size_pix: int, pixel: float, angle_deg: float, centre: tuple[float, float] = (0, 0)
     ) -> Plane:
-        """Return the plane of a galaxy in a square frame.
+        """The plane of a galaxy in a square frame.
 
         Args:
             size_pix: Side of the frame.
             pixel: Size of a pixel in effective radii.
             angle_deg: Direction of the major axis, from right to down.
             centre: Right and down offset of the galaxy from the frame's centre, in effective radii.
-
-        Returns:
-            The coordinates of the pixels' centres.
         """
         axis = (np.arange(size_pix, dtype=np.float32) - (size_pix - 1) / 2) * np.float32(pixel)
         x, y = axis[None, :] - np.float32(centre[0]), axis[:, None] - np.float32(centre[1])
@@ -96,7 +90,7 @@ class Plane:
 def sersic(
     plane: Plane, *, index: float, radius: float = 1.0, axis_ratio: float = 1.0, boxiness: float = 2.0
 ) -> np.ndarray:
-    """Return a Sérsic profile whose total over the frame is one, the core averaged over each pixel.
+    """A Sérsic profile, (height, width): each pixel's share of the light, the core averaged over each pixel.
 
     Args:
         plane: Where the pixels are.
@@ -104,9 +98,6 @@ def sersic(
         radius: Half-light radius along the major axis.
         axis_ratio: Minor over major axis.
         boxiness: Exponent of the isophotes; 2 is an ellipse.
-
-    Returns:
-        Share of the light in each pixel, (height, width).
 
     References:
         Sérsic (1963); half-light constant from Ciotti & Bertin (1999), A&A 352, 447.
@@ -153,46 +144,37 @@ def _average_core(light: np.ndarray, plane: Plane, brightness: object) -> None:
 def spiral_phase(
     radius: np.ndarray, angle: np.ndarray, *, pitch_angle_deg: float, chirality: int
 ) -> np.ndarray:
-    """Return the angle from the crest of a one-armed logarithmic spiral that passes (1, 0), in radians.
+    """The angle from the crest of a one-armed logarithmic spiral that passes (1, 0), in radians.
 
     Args:
         radius: Distance from the centre, in the disk's plane.
         angle: Azimuth in the disk's plane, radians.
         pitch_angle_deg: Angle between arm and circle, in (0, 90).
         chirality: +1 or −1.
-
-    Returns:
-        Phase, the shape of `radius`; multiply by the number of arms.
     """
     turns = np.log(radius + np.float32(1e-3)) * np.float32(1 / math.tan(math.radians(pitch_angle_deg)))
     return angle - np.float32(chirality) * turns
 
 
 def luminous_arms(phase: np.ndarray, arms: int, *, width: float) -> np.ndarray:
-    """Return the brightness across the arms: 1 on the crest, falling smoothly between.
+    """The brightness across the arms: 1 on the crest, falling smoothly between.
 
     Args:
         phase: From `spiral_phase`.
         arms: How many.
         width: Share of the space between arms that is bright, in (0, 1).
-
-    Returns:
-        Values in (0, 1], the shape of `phase`.
     """
     sharpness = np.float32(0.12 / width**2)
     return np.exp(sharpness * (np.cos(np.float32(arms) * phase) - 1))
 
 
 def patches(across: np.ndarray, along: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Return smooth random patches, mean 0 and standard deviation 1, looked up in one fixed periodic texture.
+    """Smooth random patches, mean 0 and standard deviation 1, looked up in one fixed periodic texture.
 
     Args:
         across: One coordinate of each pixel, in patch lengths.
         along: The other.
         offset: Two numbers in [0, 1) that make the patches differ between galaxies.
-
-    Returns:
-        The texture, the shape of `across`.
     """
     scale = np.float32(4)  # the texture's own correlation length, in its pixels
     column = np.mod(across * scale + np.float32(offset[0] * _TEXTURE_SIZE), np.float32(_TEXTURE_SIZE))
@@ -216,7 +198,7 @@ def _texture() -> np.ndarray:
 def bar(
     u: np.ndarray, v: np.ndarray, *, half_length: float, angle_deg: float, axis_ratio: float = 0.28
 ) -> np.ndarray:
-    """Return a bar with a flat, boxy plateau and soft ends, peak about one.
+    """A bar with a flat, boxy plateau and soft ends, peak about one.
 
     Args:
         u: Coordinates in the disk's plane, seen face-on.
@@ -224,9 +206,6 @@ def bar(
         half_length: From the centre to an end.
         angle_deg: Direction within the disk.
         axis_ratio: Width over length.
-
-    Returns:
-        Surface brightness, the shape of `u`.
     """
     cos, sin = np.float32(math.cos(math.radians(angle_deg))), np.float32(math.sin(math.radians(angle_deg)))
     along = np.abs(u * cos + v * sin) / np.float32(half_length)
@@ -236,44 +215,35 @@ def bar(
 
 
 def ring(radius: np.ndarray, *, ring_radius: float, width: float) -> np.ndarray:
-    """Return a ring: 1 on the crest, a Gaussian across.
+    """A ring: 1 on the crest, a Gaussian across.
 
     Args:
         radius: Distance from the centre, in the disk's plane.
         ring_radius: Of the crest.
         width: Standard deviation across.
-
-    Returns:
-        Surface brightness, the shape of `radius`.
     """
     distance = (radius - np.float32(ring_radius)) / np.float32(width)
     return np.exp(np.float32(-0.5) * distance * distance)
 
 
 def smooth_step(values: np.ndarray, start: float, steepness: float = 9) -> np.ndarray:
-    """Return a smooth step: 0 well below `start`, 1 well above.
+    """A smooth step: 0 well below `start`, 1 well above.
 
     Args:
         values: Anything.
         start: Where the step is half done.
         steepness: Inverse of its width.
-
-    Returns:
-        Values in (0, 1), the shape of `values`.
     """
     exponent = np.minimum((np.float32(start) - values) * np.float32(steepness), np.float32(60))
     return 1 / (1 + np.exp(exponent))
 
 
 def edge_on_disk(plane: Plane, *, thickness: float) -> np.ndarray:
-    """Return an exponential disk seen exactly from the side, total one over the frame.
+    """An exponential disk seen exactly from the side, (height, width): each pixel's share of its light.
 
     Args:
         plane: Where the pixels are.
         thickness: Scale height over scale length.
-
-    Returns:
-        Share of the light in each pixel, (height, width).
 
     References:
         Vertical sech² law of van der Kruit & Searle (1981), A&A 95, 105.

@@ -79,15 +79,12 @@ def render_companion(galaxy: Galaxy, rng: np.random.Generator, size_pix: int, pi
 
 
 def render_disk(galaxy: Galaxy, plane: Plane, rng: np.random.Generator) -> np.ndarray:
-    """Return a disk without its bulge, its light before dust one in the middle band.
+    """A disk without its bulge, (height, width, 3), bluest first; without dust its middle band adds up to 1.
 
     Args:
         galaxy: The parameters.
         plane: Where the pixels are.
         rng: Source of the details the parameters leave open.
-
-    Returns:
-        Share of the light in each pixel, (height, width, 3), bluest band first.
     """
     face_u, face_v = plane.u, plane.v / np.float32(galaxy.axis_ratio)
     radius, angle = np.sqrt(face_u * face_u + face_v * face_v), np.arctan2(face_v, face_u)
@@ -223,16 +220,13 @@ def _add_knots(galaxy: Galaxy, young: np.ndarray, stars: np.ndarray, rng: np.ran
 def render_galaxy(
     galaxy: Galaxy, rng: np.random.Generator, *, size_pix: int, pixel_scale_arcsec: float
 ) -> np.ndarray:
-    """Return the flux of a galaxy in every pixel, before blurring and noise.
+    """The flux of a galaxy before blurring and noise, nanomaggies, (size_pix, size_pix, 3), bluest first.
 
     Args:
         galaxy: The parameters.
         rng: Source of the details the parameters leave open (patches, knots, tails).
         size_pix: Side of the frame.
         pixel_scale_arcsec: Size of a pixel.
-
-    Returns:
-        Nanomaggies, (size_pix, size_pix, 3), bluest band first, float32.
     """
     pixel = pixel_scale_arcsec / galaxy.effective_radius_arcsec
     plane = Plane.of_frame(size_pix, pixel, galaxy.position_angle_deg)

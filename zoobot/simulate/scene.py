@@ -78,7 +78,7 @@ def _add_background_galaxy(
 
 
 def blur(light: np.ndarray, look: Look, *, pixel_scale_arcsec: float, seeing: float) -> np.ndarray:
-    """Return an image as sharp as the look allows: a Gaussian core and broad wings, as a Moffat has.
+    """An image as sharp as the look allows: a Gaussian core and broad wings, as a Moffat has.
 
     Args:
         light: Nanomaggies, (size, size, 3).
@@ -103,16 +103,13 @@ def blur(light: np.ndarray, look: Look, *, pixel_scale_arcsec: float, seeing: fl
 def add_sky(
     light: np.ndarray, look: Look, rng: np.random.Generator, *, pixel_scale_arcsec: float
 ) -> np.ndarray:
-    """Return an image with the noise of sky and photons, as resampled from the detector's pixels.
+    """An image in nanomaggies per native pixel, with noise of sky and photons, as resampled from them.
 
     Args:
         light: Nanomaggies per pixel, blurred, (size, size, 3).
         look: Says how noisy.
         rng: Source of randomness.
         pixel_scale_arcsec: Size of the image's pixels.
-
-    Returns:
-        Nanomaggies per native pixel (a surface brightness), (size, size, 3).
     """
     ratio = pixel_scale_arcsec / look.native_pixel_arcsec
     surface_brightness = light * np.float32(1 / ratio**2)
@@ -132,7 +129,7 @@ def add_sky(
 def add_artifact(
     image: np.ndarray, kind: str, look: Look, rng: np.random.Generator, *, pixel_scale_arcsec: float
 ) -> np.ndarray:
-    """Return an image spoiled by a bright star, a satellite trail, saturation or a fault of the camera.
+    """An image spoiled by a bright star, a satellite trail, saturation or a fault of the camera.
 
     Args:
         image: Nanomaggies per native pixel, (size, size, 3).
@@ -140,9 +137,6 @@ def add_artifact(
         look: The survey's.
         rng: Source of randomness.
         pixel_scale_arcsec: Size of a pixel.
-
-    Returns:
-        The spoiled image.
     """
     if kind == "trail":
         return _add_trails(image, look, rng)

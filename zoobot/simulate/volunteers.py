@@ -45,7 +45,7 @@ _ARMS = {"1": 1, "2": 2, "3": 3, "4": 4, "more-than-4": 5, "5-plus": 5}
 
 
 def opinions_of(galaxy: Galaxy, visibility: float) -> Opinions:
-    """Return the weight of every answer to every question, by the question's name without a survey's suffix.
+    """The weight of every answer to every question, by the question's name without a survey's suffix.
 
     Args:
         galaxy: The truth.
@@ -250,15 +250,12 @@ def check_schema(schema: Schema) -> None:
 
 
 def answer_probabilities(galaxy: Galaxy, schema: Schema, *, visibility: float) -> np.ndarray:
-    """Return the probability that a volunteer asked a question gives each answer.
+    """The probability, (answers,), that a volunteer gives each answer: they add up to 1 in each question.
 
     Args:
         galaxy: The truth.
         schema: The tree.
         visibility: How well details can be seen, in [0, 1].
-
-    Returns:
-        (answers,) float64 in (0, 1), summing to one within each question.
 
     Example:
         >>> from zoobot.shared import schemas
@@ -279,7 +276,7 @@ def answer_probabilities(galaxy: Galaxy, schema: Schema, *, visibility: float) -
 def cast_votes(
     galaxy: Galaxy, schema: Schema, rng: np.random.Generator, *, visibility: float, volunteers: int
 ) -> np.ndarray:
-    """Return how many volunteers gave each answer, each asked only what follows from their own answers.
+    """How many volunteers gave each answer, (answers,): each is asked only what follows from their own.
 
     For each question the galaxy has its own answer probabilities, drawn from a Dirichlet distribution around
     what the truth suggests, so that counts are Dirichlet-multinomial.
@@ -290,9 +287,6 @@ def cast_votes(
         rng: Source of randomness.
         visibility: How well details can be seen, in [0, 1].
         volunteers: How many look.
-
-    Returns:
-        Counts, (answers,) int64.
 
     Raises:
         SchemaError: The tree asks what can't be simulated, see `check_schema`.

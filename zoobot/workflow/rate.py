@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoobot.rating.folder import is_session
-from zoobot.rating.log import as_rating
+from zoobot.rating.folder import as_rating, is_session
 from zoobot.rating.session import RatingSession
 from zoobot.shared import defaults
 from zoobot.shared.catalog import check_columns

@@ -16,9 +16,9 @@ from pyarrow import compute, parquet
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.rows import RowChunk, Wanted, as_vectors
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.files.parquet_pages import page_sizes
 from zoobot.shared.files.table_checks import (
     decode_text,
+    page_sizes,
     readable,
     refuse_bombs,
     refuse_repeated_columns,

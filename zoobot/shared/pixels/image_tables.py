@@ -18,8 +18,7 @@ from pyarrow import parquet, types
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ImageError
-from zoobot.shared.files.parquet_pages import page_sizes
-from zoobot.shared.files.table_checks import room_for_repeated
+from zoobot.shared.files.table_checks import page_sizes, room_for_repeated
 from zoobot.shared.imports import import_optional
 from zoobot.shared.pixels.shared_files import ForkSafeCache, SharedFile
 

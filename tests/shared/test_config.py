@@ -116,6 +116,8 @@ def test_numbers_of_numpy_are_numbers():
     settings = FinetuneSettings(learning_rate=np.float32(0.5), n_blocks=np.int64(2), seed=np.uint8(3))
     assert (settings.learning_rate, settings.n_blocks, settings.seed) == (0.5, 2, 3)
     assert json.loads(json.dumps(settings.to_config()))["n_blocks"] == 2
+    assert type(FinetuneSettings(learning_rate=np.float64(0.5)).learning_rate) is float
+    assert type(FinetuneOptions(**RINGS, select=np.str_("split=train")).select) is str
 
 
 def test_data_defaults_are_the_library_s():

@@ -5,11 +5,12 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 
 from zoobot import options as config
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.settings import Options, add_arguments, in_flags, setting
+from zoobot.shared.settings import Options, add_arguments, check_record, in_flags, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,3 +204,43 @@ def test_every_message_of_the_library_that_names_an_option_can_be_said_in_flags(
 
 def _is_message(node):
     return isinstance(node, ast.Raise) or any(isinstance(t, ast.Name) and t.id == "msg" for t in node.targets)
+
+
+@dataclass(frozen=True)
+class Record:
+    """As a checkpoint has it."""
+
+    side_pix: int = 1
+    scale: float | None = None
+    kind: Literal["a", "b"] = "a"
+    names: tuple[str, ...] = ()
+    limits: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self):
+        check_record(self)
+
+
+def test_a_record_keeps_its_values_as_they_are():
+    record = Record(scale=2, names=["ring"], limits=np.array([0.0, 2.0]))
+    assert (record.names, record.limits) == (("ring",), (0.0, 2.0))
+    assert isinstance(record.scale, int)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"side_pix": "64"}, "side_pix must be a whole number, got '64'"),
+        ({"side_pix": True}, "side_pix must be a whole number, got True"),
+        ({"scale": float("nan")}, "scale must be a finite number or null, got nan"),
+        ({"scale": 10**400}, "scale must be a finite number or null, got 1000"),
+        ({"kind": "c"}, r"kind must be one of \('a', 'b'\), got 'c'"),
+        ({"names": "ring"}, "names must be a list, each item text, got 'ring'"),
+        ({"names": None}, "names must be a list, each item text, got None"),
+        ({"names": [Path("ring")]}, "names must be a list, each item text, got"),
+        ({"limits": [1, 2, 3]}, "limits must be a list of 2, each item a finite number, got"),
+        ({"limits": {"low": 1, "high": 2}}, "limits must be a list of 2"),
+    ],
+)
+def test_a_record_takes_nothing_for_something_else(values, words):
+    with pytest.raises(ConfigError, match=words):
+        Record(**values)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.field_types import check_field_types
 from zoobot.shared.pixels.turned import check_views
+from zoobot.shared.settings import check_record
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -106,7 +106,7 @@ class Preprocessing:
     views: int = 1
 
     def __post_init__(self) -> None:
-        check_field_types(self)
+        check_record(self)
         self._check_sizes()
         self._check_choices()
         self._check_ranges()

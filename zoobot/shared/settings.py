@@ -13,6 +13,7 @@ import math
 import operator
 import os
 import re
+import reprlib
 import shlex
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -41,6 +42,7 @@ __all__ = [
     "Kind",
     "Options",
     "add_arguments",
+    "check_record",
     "in_flags",
     "kinds_of",
     "refuse",
@@ -59,6 +61,7 @@ _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 #: What stands in the help for files and folders.
 _PATHS = ("FILE", "FOLDER", "FEATURES", "RESULTS", "SESSION")
 _TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
+_RECORD_WORDS = _TYPE_WORDS | {float: "a finite number", bool: "true or false"}
 
 
 def setting(default: Any, meaning: str, *, metavar: str | None = None, **limits: float) -> Any:
@@ -280,9 +283,9 @@ class Kind:
         self.name = spec.name
         self.default = spec.default
         self.required = spec.default is MISSING
-        self.help: str = spec.metadata["help"]
-        self.metavar: str | None = spec.metadata["metavar"]
-        self.limits: dict[str, float] = spec.metadata["limits"]
+        self.help: str = spec.metadata.get("help", "")
+        self.metavar: str | None = spec.metadata.get("metavar")
+        self.limits: dict[str, float] = spec.metadata.get("limits", {})
         members = _members(hint)
         self.optional = type(None) in members
         items = next((get_args(m) for m in members if get_origin(m) is tuple), ())
@@ -290,7 +293,7 @@ class Kind:
         self.length = None if Ellipsis in items else len(items)
         members = _members(items[0]) if items else members
         self.choices = tuple(c for m in members if get_origin(m) is Literal for c in get_args(m))
-        self.types = tuple(m for m in members if m in _TYPE_WORDS)
+        self.types = tuple(m for m in members if get_origin(m) is None and m is not type(None))
 
     @property
     def is_path(self) -> bool:
@@ -333,9 +336,9 @@ class Kind:
         return items
 
     def _accept_one(self, item: Any, given: Any) -> Any:
-        if isinstance(item, PurePath):
-            item = str(item)
-        if isinstance(item, Real) and not isinstance(item, (bool, int, float)):
+        if isinstance(item, (str, PurePath)):
+            item = str(item)  # a text of NumPy's is one, too
+        if isinstance(item, Real) and type(item) not in (bool, int, float):
             item = int(item) if isinstance(item, Integral) else float(item)  # a scalar of NumPy's
         if type(item) is int and int not in self.types and float in self.types:
             item = _as_float(item)
@@ -343,7 +346,7 @@ class Kind:
             return item
         if type(item) not in self.types:
             self._refuse(self._expected(), given)
-        if not isinstance(item, str):
+        if isinstance(item, (int, float)):
             self._check_limits(item, given)
         return item
 
@@ -351,7 +354,7 @@ class Kind:
         if not all(_LIMITS[word](number, limit) for word, limit in self.limits.items()):
             stated = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in self.limits.items()]
             self._refuse(" and ".join(stated), given)
-        if not math.isfinite(number):
+        if not math.isfinite(_as_float(number)):
             self._refuse("a finite number", given)
 
     def _expected(self) -> str:
@@ -403,13 +406,70 @@ class Kind:
         raise argparse.ArgumentTypeError(msg)
 
 
+def check_record(record: Any) -> None:
+    """Raise unless each field of a frozen dataclass that may come from a file has its type.
+
+    Lists become tuples; unlike an option's, a value stays what it is, and one alone is no list of one.
+
+    Args:
+        record: A dataclass whose fields are numbers, text, tuples, literals, classes, or unions of them.
+
+    Raises:
+        ConfigError: Naming the field, what it may be, and what came.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Size:
+        ...     side_pix: int
+        >>> check_record(Size("64"))
+        Traceback (most recent call last):
+        zoobot.shared.errors.ConfigError: side_pix must be a whole number, got '64'
+    """
+    hints = get_type_hints(type(record))
+    for spec in fields(record):
+        value = _KindOfRecord(spec, hints[spec.name]).accept(getattr(record, spec.name))
+        object.__setattr__(record, spec.name, value)
+
+
+class _KindOfRecord(Kind):
+    """What one field of a record accepts."""
+
+    def accept(self, value: Any) -> Any:
+        """The value, a list as a tuple, or a ConfigError."""
+        if self.is_list and not (value is None and self.optional):
+            if not hasattr(value, "__iter__") or isinstance(value, (str, bytes, dict)):
+                self._refuse("a list", value)
+            value = tuple(value)
+        super().accept(value)
+        return value
+
+    def _accept_one(self, item: Any, given: Any) -> Any:
+        return self._refuse("text", given) if isinstance(item, PurePath) else super()._accept_one(item, given)
+
+    def _check_limits(self, number: float, given: Any) -> None:
+        if isinstance(number, float):  # the record has its own limits of whole numbers
+            super()._check_limits(number, given)
+
+    def _expected(self) -> str:
+        kinds = [_RECORD_WORDS.get(kind, f"a {kind.__name__}") for kind in self.types]
+        one = " or ".join([f"one of {self.choices}", *kinds] if self.choices else kinds)
+        several = "a list" if self.length is None else f"a list of {self.length}"
+        null = " or null" if self.optional else ""
+        return f"{several}, each item {one}{null}" if self.is_list else f"{one}{null}"
+
+    def _refuse(self, expected: str, got: Any) -> NoReturn:
+        # cut short: a damaged file may hold any
+        msg = f"{self.name} must be {self._expected()}, got {reprlib.repr(got)}"
+        raise ConfigError(msg)
+
+
 def _absolute(place: str, *, must_exist: bool) -> str | None:
     """A path from the root; None of what is none."""
     path = os.path.abspath(os.path.expanduser(place))
     return None if "://" in place or (must_exist and not os.path.exists(path)) else path
 
 
-def _as_float(number: int) -> float:
+def _as_float(number: float) -> float:
     try:
         return float(number)
     except OverflowError:  # more than 308 digits; it is refused like any other infinite number

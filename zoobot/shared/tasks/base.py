@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.field_types import check_field_types
+from zoobot.shared.settings import check_record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -134,7 +134,7 @@ class Task:
     label_cols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_field_types(self)
+        check_record(self)
         if len(set(self.label_cols)) < len(self.label_cols):
             msg = f"label_cols must be different columns, got {list(self.label_cols)}"
             raise ConfigError(msg)

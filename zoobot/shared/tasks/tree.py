@@ -10,10 +10,10 @@ import numpy as np
 
 from zoobot.shared import metrics
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
-from zoobot.shared.field_types import check_field_types
 from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.posteriors import expected_fractions
 from zoobot.shared.schemas import Schema, get
+from zoobot.shared.settings import check_record
 from zoobot.shared.tasks.base import CALIBRATION_ERROR, Group, ScoresToRead, Task, refuse_voteless
 from zoobot.shared.votes import check_votes, fractions_from_votes
 
@@ -53,7 +53,7 @@ class TreeTask(Task):
     schema: Schema
 
     def __post_init__(self) -> None:
-        check_field_types(self)
+        check_record(self)
         if self.label_cols and list(self.label_cols) != list(self.schema.label_cols):
             msg = (
                 f"the label columns of a tree are its schema's ({self.schema.name}: "

@@ -7,9 +7,9 @@ import pytest
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, EncoderError
 from zoobot.shared.files.tensors import write_tensors
+from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.models.model_places import resolve_encoder
 from zoobot.shared.models.neutral import read_whole_model
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.preprocessing import Preprocessing
 
 ARCHITECTURES = ["convnext_atto", "convnext_nano", "resnet18"]

@@ -13,7 +13,7 @@ from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from zoobot.shared.models.origin import Origin
+    from zoobot.shared.models.encoder_source import Origin
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.training.blocks import Block
 

@@ -18,12 +18,13 @@ from zoobot.shared.models.adapting import adapt_preprocessing
 from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
     EncoderSource,
+    Origin,
     adapt_weights,
     as_published,
+    published_name,
     requested_preprocessing,
 )
 from zoobot.shared.models.model_places import resolve_encoder
-from zoobot.shared.models.origin import Origin, published_name
 from zoobot.shared.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

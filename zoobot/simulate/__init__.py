@@ -18,7 +18,7 @@ survey       many galaxies: images and catalog on disk
 
 from zoobot.simulate.drawing import CLASS_NAMES, KINDS, Galaxy, draw_galaxy
 from zoobot.simulate.exposure import Exposure, expose, simulate_galaxy
-from zoobot.simulate.looks import LOOKS, Look, get_look
+from zoobot.simulate.scene import LOOKS, Look, get_look
 from zoobot.simulate.survey import simulate_survey
 from zoobot.simulate.volunteers import answer_probabilities, cast_votes, check_schema
 

@@ -12,9 +12,9 @@ import numpy as np
 from zoobot.shared import defaults
 from zoobot.simulate import scene
 from zoobot.simulate.drawing import CLASS_NAMES, Galaxy, draw_galaxy
-from zoobot.simulate.looks import Look, get_look, stretch
 from zoobot.simulate.profiles import flux_of
 from zoobot.simulate.render import render_galaxy
+from zoobot.simulate.scene import Look, get_look, stretch
 
 # Independent random numbers for each thing drawn, so that a change in one leaves the others as they were.
 _STREAMS = {

@@ -24,7 +24,7 @@ from zoobot.shared.imports import import_optional
 from zoobot.simulate import volunteers as crowd
 from zoobot.simulate.drawing import check_kinds
 from zoobot.simulate.exposure import Exposure, expose, stream
-from zoobot.simulate.looks import Look, get_look
+from zoobot.simulate.scene import Look, get_look
 
 if TYPE_CHECKING:
     from zoobot.shared.trees.tree import Schema

@@ -17,7 +17,7 @@ from zoobot.tensorflow.keras_settings import made_in, stated
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 
 if TYPE_CHECKING:
-    from zoobot.shared.models.origin import Origin
+    from zoobot.shared.models.encoder_source import Origin
     from zoobot.shared.preprocessing import Preprocessing
 
 #: What Keras and TensorFlow raise for images of a wrong size.

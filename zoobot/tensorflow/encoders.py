@@ -18,9 +18,8 @@ from zoobot.shared.architectures import (
 )
 from zoobot.shared.errors import CheckpointError, EncoderError
 from zoobot.shared.models.adapting import adapt_preprocessing, resample_positions
-from zoobot.shared.models.encoder_source import MODULE_PREFIX, adapt_weights, requested_preprocessing
+from zoobot.shared.models.encoder_source import MODULE_PREFIX, Origin, adapt_weights, requested_preprocessing
 from zoobot.shared.models.model_places import resolve_encoder
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.tensorflow.encoder import Encoder
 from zoobot.tensorflow.families import Network, build_network

@@ -15,8 +15,7 @@ from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.checkpoint import NeutralCheckpoint
-from zoobot.shared.features.representations import Encoding, in_pieces, represent_catalog
-from zoobot.shared.features.tables import FeatureTable
+from zoobot.shared.features.tables import Encoding, FeatureTable, in_pieces, represent_catalog
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.pixels.first_images import with_views
 from zoobot.shared.predicting.members import FeatureTask, Fetch, Member, Start

@@ -16,8 +16,8 @@ import pandas as pd
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.whole import write_safely
+from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask

@@ -17,8 +17,8 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import file_stems, replacing, write_safely
+from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.fits_images import read_fits

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.models.encoder_source import source_from_folder
+from zoobot.shared.models.encoder_source import Origin, source_from_folder
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 

@@ -28,7 +28,7 @@ from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import replacing, write_safely
-from zoobot.shared.models.origin import tell_pixels
+from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.tasks import KINDS
 from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled

@@ -19,8 +19,8 @@ from zoobot.shared.catalogs.galaxy_ids import read_ids
 from zoobot.shared.catalogs.tables import read_table as read_any_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError
+from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predictions import read_prediction_metadata, read_samples

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.neutral import encoder_for_pixels
-from zoobot.shared.models.origin import tell_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import failure_table

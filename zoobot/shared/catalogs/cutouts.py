@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalogs.rows import RowChunk, Rows, Wanted
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
-from zoobot.shared.files.table_checks import find_column
+from zoobot.shared.files.table_checks import RowChunk, Rows, Wanted, find_column
 from zoobot.shared.pixels.locations import SEPARATOR, Cutout
 from zoobot.shared.pixels.mosaics import Mosaic
 

@@ -24,10 +24,12 @@ import pandas as pd
 import pyarrow as pa
 
 from zoobot.shared import defaults
-from zoobot.shared.catalogs.rows import RowChunk, Wanted, as_vectors
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
 from zoobot.shared.files.table_checks import (
+    RowChunk,
+    Wanted,
+    as_vectors,
     has_compression,
     readable,
     refuse_bombs,

@@ -16,9 +16,11 @@ import pandas as pd
 
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.delimited import open_unpacked
-from zoobot.shared.catalogs.rows import RowChunk, Wanted, as_vectors
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import (
+    RowChunk,
+    Wanted,
+    as_vectors,
     decode_text,
     has_compression,
     readable,

@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from zoobot.shared import defaults
-from zoobot.shared.catalogs.rows import RowChunk, Wanted
 from zoobot.shared.errors import CatalogError
+from zoobot.shared.files.table_checks import RowChunk, Wanted
 from zoobot.shared.pixels.locations import split_location
 
 logger = logging.getLogger("zoobot")

@@ -21,8 +21,8 @@ from zoobot.shared.catalogs.image_folders import (
     is_image_name,
     refuse_shared_ids,
 )
-from zoobot.shared.catalogs.rows import RowChunk, Wanted
 from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.files.table_checks import RowChunk, Wanted
 from zoobot.shared.pixels.containers import Archive, Kind, catalog_kinds, kind_of_name
 from zoobot.shared.pixels.image_tables import ImageRows, SavedDataset, choose_column, refuse_other_folders
 from zoobot.shared.pixels.locations import SEPARATOR, is_saved_dataset

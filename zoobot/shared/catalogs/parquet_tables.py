@@ -14,9 +14,11 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from zoobot.shared import defaults
-from zoobot.shared.catalogs.rows import RowChunk, Wanted, as_vectors
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import (
+    RowChunk,
+    Wanted,
+    as_vectors,
     decode_text,
     page_sizes,
     readable,

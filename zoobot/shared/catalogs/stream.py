@@ -19,10 +19,9 @@ from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
 from zoobot.shared.catalogs.galaxy_ids import IdHashes, both_places, exact_ids
 from zoobot.shared.catalogs.labels import split_selection, where_equal
 from zoobot.shared.catalogs.listings import open_listing
-from zoobot.shared.catalogs.rows import Rows, TableRows
 from zoobot.shared.catalogs.tables import open_rows
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.files.table_checks import LEFT_OUT
+from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows
 
 _SHOWN = 10
 

@@ -17,11 +17,10 @@ from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, DelimitedRows
 from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.catalogs.image_folders import FolderRows, is_image_name
 from zoobot.shared.catalogs.parquet_tables import ParquetRows, parquet_files
-from zoobot.shared.catalogs.rows import Rows, TableRows
 from zoobot.shared.catalogs.votables import read_votable
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.files.table_checks import LEFT_OUT, readable, refuse_repeated_columns
+from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows, readable, refuse_repeated_columns
 
 _FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
 _VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")

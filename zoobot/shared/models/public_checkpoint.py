@@ -28,7 +28,7 @@ from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.files.torch_pickle import InertObject, read_torch_object
 from zoobot.shared.models.adapting import colour_for
-from zoobot.shared.models.origin import PUBLISHED_CROP_FRACTION, Origin
+from zoobot.shared.models.encoder_source import PUBLISHED_CROP_FRACTION, Origin
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import Task, classification_task, regression_task, tree_task

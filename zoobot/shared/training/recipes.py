@@ -17,6 +17,7 @@ import numpy as np
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
+from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.models.neutral import (
     describe_model,
@@ -25,7 +26,6 @@ from zoobot.shared.models.neutral import (
     read_whole_model,
     require_class,
 )
-from zoobot.shared.models.origin import Origin
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise, spelled_out
 from zoobot.shared.tasks import Task, TreeTask, classification_task, regression_task, tree_task

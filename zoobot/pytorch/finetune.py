@@ -1,7 +1,7 @@
 """Finetune a pretrained galaxy encoder to a new task, with PyTorch Lightning.
 
 What the models are made of and what they ask of their options is said, in either engine, by
-`zoobot.shared.training.recipes`.
+`zoobot.shared.recipes`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from zoobot.pytorch import losses
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.trainer import get_trainer
+from zoobot.shared.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
 from zoobot.shared.tasks import ClassificationTask
-from zoobot.shared.training.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
 
 __all__ = [
     "FinetuneableZoobotClassifier",

@@ -18,8 +18,8 @@ from zoobot.pytorch.data import network_input, turned
 from zoobot.pytorch.devices import to_device
 from zoobot.pytorch.internals import trainer_of
 from zoobot.shared.pixels.turned import mean_of_views
+from zoobot.shared.recipes import EngineModules, ModelRecipe
 from zoobot.shared.tasks import Task
-from zoobot.shared.training.recipes import EngineModules, ModelRecipe
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoobot.pytorch.finetune import FinetuneableZoobotTree
-from zoobot.shared.training.recipes import WholeTreeRecipe
+from zoobot.shared.recipes import WholeTreeRecipe
 
 __all__ = ["ZoobotTree"]
 

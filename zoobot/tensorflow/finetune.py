@@ -1,7 +1,7 @@
 """Finetune a pretrained galaxy encoder to a new task, with Keras.
 
 What the models are made of and what they ask of their options is said, in either engine, by
-`zoobot.shared.training.recipes`.
+`zoobot.shared.recipes`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import tensorflow as tf
 from keras.layers import Layer
 
+from zoobot.shared.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
 from zoobot.shared.tasks import ClassificationTask
-from zoobot.shared.training.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
 from zoobot.tensorflow import losses
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.trainer import get_trainer

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoobot.shared.pixels.turned import mean_of_views
+from zoobot.shared.recipes import EngineModules, ModelRecipe
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan, decays
-from zoobot.shared.training.recipes import EngineModules, ModelRecipe
 from zoobot.tensorflow import blocks, encoders, heads, weights
 from zoobot.tensorflow.blocks import Cut
 from zoobot.tensorflow.data import network_input, turned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from keras.layers import Layer
 
-from zoobot.shared.training.recipes import WholeTreeRecipe
+from zoobot.shared.recipes import WholeTreeRecipe
 from zoobot.tensorflow.finetune import FinetuneableZoobotTree
 
 __all__ = ["ZoobotTree"]

@@ -22,8 +22,7 @@ import numpy as np
 from planted_galaxies import ENCODER, Planted, real_sets, simulated_sets
 from timing import write_record
 
-from zoobot.rating.interest import predict_ratings
-from zoobot.rating.session import RatingSession
+from zoobot.rating.session import RatingSession, predict_ratings
 from zoobot.shared.engine import engine_names, load_engine
 from zoobot.shared.features.anomalies import score_anomalies
 

@@ -38,7 +38,8 @@ from zoobot.shared.engine import ENGINES, load_engine
 from zoobot.shared.features.projections import fit_projection
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.similarity import SimilarityIndex, building, open_index
+from zoobot.similarity import SimilarityIndex, open_index
+from zoobot.similarity import index as building
 from zoobot.similarity.index import nearest
 
 ENCODERS = {"zoobot-mini": "zoobot-mini", "imagenet": "imagenet-lite0"}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoobot.shared.answers import find_answers
+from zoobot.shared.explaining.saliency import find_answers
 
 CASES = [
     ("classification", "edge-on", "test_convnext"),

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zoobot.shared.answers import find_answers
 from zoobot.shared.errors import ConfigError, EncoderError, ImageError
+from zoobot.shared.explaining.saliency import find_answers
 
 SIZE = 32
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zoobot.shared.answers import find_answers, most_likely
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.explaining.saliency import find_answers, most_likely
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
 

@@ -11,8 +11,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from zoobot.rating import folder as rating_folder
 from zoobot.rating.folder import RatingLog
-from zoobot.rating.interest import ACQUISITIONS, MODELS, Interest, acquisition, predict_ratings
-from zoobot.rating.session import RatingSession
+from zoobot.rating.session import ACQUISITIONS, MODELS, Interest, RatingSession, acquisition, predict_ratings
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
 
 N, RARE = 300, 12

@@ -13,8 +13,8 @@ from zoobot.shared.features import tables
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files import whole
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.similarity import building, open_index
 from zoobot.similarity import index as exact
+from zoobot.similarity import open_index
 
 COUNT, WIDTH = 300, 12
 
@@ -115,11 +115,11 @@ def test_an_index_is_kept_and_made_anew_for_other_features(write, features, capl
     caplog.set_level(logging.INFO, "zoobot")
     table = write(features)
     first = open_index(table).like_galaxies(["g7"], k=3)
-    made = (building.index_folder(table, None) / "vectors.npy").stat().st_mtime_ns
+    made = (exact.index_folder(table, None) / "vectors.npy").stat().st_mtime_ns
     again = open_index(table)
     pd.testing.assert_frame_equal(again.like_galaxies(["g7"], k=3), first)
     assert again.origin == {"catalog": "somewhere"}
-    assert (building.index_folder(table, None) / "vectors.npy").stat().st_mtime_ns == made
+    assert (exact.index_folder(table, None) / "vectors.npy").stat().st_mtime_ns == made
     write(features[::-1].copy())
     assert open_index(table).like_galaxies(["g292"], k=3)["similarity"][0] == first["similarity"][0]
     assert "made anew" in caplog.text
@@ -141,7 +141,7 @@ def test_a_killed_build_leaves_no_index_and_is_forgotten(write, features, monkey
 def test_damaged_indices_are_told(write, features):
     table = write(features)
     open_index(table)
-    path = building.index_folder(table, None) / "vectors.npy"
+    path = exact.index_folder(table, None) / "vectors.npy"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(PredictionsError, match="no index of features that can be used"):
         open_index(table)
@@ -150,14 +150,14 @@ def test_damaged_indices_are_told(write, features):
 @pytest.mark.parametrize("rows", [COUNT - 50, COUNT, COUNT + 50])
 def test_features_that_change_while_they_are_read_are_told(write, features, rows, monkeypatch):
     others = np.tile(features, (2, 1))[:rows] + 1
-    table, fit = write(features), building.fit_projection
+    table, fit = write(features), exact.fit_projection
 
     def fit_then_change(*args, **options):
         found = fit(*args, **options)
         write(others)
         return found
 
-    monkeypatch.setattr(building, "fit_projection", fit_then_change)
+    monkeypatch.setattr(exact, "fit_projection", fit_then_change)
     with pytest.raises(PredictionsError, match="changed while its index was made"):
         open_index(table)
     assert [path.name for path in table.parent.iterdir()] == ["features.parquet"]
@@ -238,7 +238,7 @@ def test_approximate_search_finds_nearly_all(write):
         same = true.merge(found, on=["query", "id_str"])
         assert len(same) > 0.95 * len(true)
         np.testing.assert_allclose(same["similarity_x"], same["similarity_y"], atol=1e-5)
-    groups = building.index_folder(table, None) / "groups.faiss"
+    groups = exact.index_folder(table, None) / "groups.faiss"
     groups.write_bytes(groups.read_bytes()[:100])
     with pytest.raises(PredictionsError, match="delete it"):
         open_index(table, search="approximate").like_galaxies(asked)

@@ -18,8 +18,7 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import ImageError
 from zoobot.shared.pixels.images import ViewNeeds, read_source
-from zoobot.similarity.building import unit_vectors
-from zoobot.similarity.index import nearest
+from zoobot.similarity.index import nearest, unit_vectors
 
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing

@@ -18,11 +18,10 @@ from zoobot.pytorch.data import turned
 from zoobot.pytorch.devices import best_device, ready_on
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.shared import defaults
-from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
-from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.explaining.saliency import METHODS, Baseline, Method, PickedAnswer
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 
@@ -119,7 +118,7 @@ def image_gradients(
 
     Args:
         images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.answers.find_answers`.
+        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
         model: A model; it is left as it was.
 
     Returns:
@@ -147,7 +146,7 @@ def map_gradients(
 
     Args:
         images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.answers.find_answers`.
+        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
         model: A model; it is left as it was.
 
     Returns:

@@ -14,12 +14,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoobot.shared import defaults
-from zoobot.shared.answers import PickedAnswer
 from zoobot.shared.architectures import VisionTransformer
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
-from zoobot.shared.explaining.saliency import METHODS, Baseline, Method
+from zoobot.shared.explaining.saliency import METHODS, Baseline, Method, PickedAnswer
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.tensorflow import checkpoint
@@ -121,7 +120,7 @@ def image_gradients(
 
     Args:
         images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.answers.find_answers`.
+        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
         model: A model; it is left as it was.
 
     Returns:
@@ -141,7 +140,7 @@ def map_gradients(
 
     Args:
         images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.answers.find_answers`.
+        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
         model: A model; it is left as it was.
 
     Returns:

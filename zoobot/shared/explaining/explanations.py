@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from zoobot.shared.answers import PickedAnswer, find_answers, most_likely
 from zoobot.shared.augment import draw_warp
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.counting_bar import CountingBar
@@ -20,9 +19,12 @@ from zoobot.shared.explaining.saliency import (
     Baseline,
     IntegratedGradients,
     Method,
+    PickedAnswer,
     class_activation_map,
+    find_answers,
     integrated_gradients,
     make_baseline,
+    most_likely,
 )
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images

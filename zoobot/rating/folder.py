@@ -62,8 +62,7 @@ def read_start(folder: Path) -> Start:
         ConfigError: If there is no session, or it is damaged.
     """
     if not is_session(folder):
-        msg = f"there is no session in {folder}: start one, from features"
-        raise ConfigError(msg)
+        raise ConfigError(f"there is no session in {folder}: start one, from features")
     try:
         settings = json.loads((folder / _SESSION).read_text(encoding="utf-8"))
         table = pd.read_parquet(folder / _GALAXIES, columns=["id_str", "file_loc", "anomaly"])
@@ -71,11 +70,9 @@ def read_start(folder: Path) -> Start:
         sizes = (int(settings["galaxies"]), len(table), len(reduced))
         _ = settings["width"], settings["fingerprint"], settings["seed"]
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:  # of JSON, Parquet and NumPy
-        msg = f"the session in {folder} is damaged ({type(error).__name__}: {error})"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"the session in {folder} is damaged ({type(error).__name__}: {error})") from error
     if len(set(sizes)) > 1:
-        msg = f"the session in {folder} is damaged: its files are of {sizes} galaxies"
-        raise ConfigError(msg)
+        raise ConfigError(f"the session in {folder} is damaged: its files are of {sizes} galaxies")
     return Start(settings, table, reduced)
 
 
@@ -95,19 +92,16 @@ def write_start(folder: Path, start: Start) -> None:
 def refuse_occupied(folder: Path) -> None:
     """Raise a ConfigError unless a session may start in a folder: it is new, or a start was killed."""
     if is_session(folder):
-        msg = f"there is a session in {folder} already"
-        raise ConfigError(msg)
+        raise ConfigError(f"there is a session in {folder} already")
     if folder.exists() and not folder.is_dir():
-        msg = f"a session is a folder, but {folder} is a file"
-        raise ConfigError(msg)
+        raise ConfigError(f"a session is a folder, but {folder} is a file")
     if not folder.is_dir():
         return
     clear_abandoned(folder)
     others = sorted({path.name for path in folder.iterdir()} - {_GALAXIES, _FEATURES})
     if others:
         named = ", ".join(others[:_SHOWN])
-        msg = f"{folder} holds other files ({named}); give the session a folder of its own"
-        raise ConfigError(msg)
+        raise ConfigError(f"{folder} holds other files ({named}); give the session a folder of its own")
 
 
 def fingerprint(ids: Sequence[str], features: NDArray) -> str:
@@ -161,8 +155,7 @@ class RatingLog:
             end = content.rfind(b"\n") + 1
             lines = csv.DictReader(io.StringIO(content[:end].decode("utf-8-sig"), newline=""), strict=True)
         except (OSError, UnicodeDecodeError) as error:
-            msg = f"{self.path} can't be read: {error}"
-            raise LabelError(msg) from error
+            raise LabelError(f"{self.path} can't be read: {error}") from error
         if end < len(content):
             logger.warning(_HALF, self.path, content[end:])
         try:
@@ -172,8 +165,7 @@ class RatingLog:
                 found[unguarded(_cell(line, "id_str"))] = as_rating(_cell(line, "rating"))
         except (ValueError, csv.Error) as error:
             place = f"{self.path} is damaged at line {lines.reader.line_num:,}"
-            msg = f"{place}: {error}. Mend that line or delete it"
-            raise LabelError(msg) from error
+            raise LabelError(f"{place}: {error}. Mend that line or delete it") from error
         return found
 
     def add(self, ratings: Mapping[str, float]) -> None:
@@ -213,8 +205,7 @@ class RatingLog:
 
 def _check_header(columns: Sequence[str] | None) -> None:
     if not {"id_str", "rating"} <= set(columns or ()):
-        msg = f"expected the columns {', '.join(_COLUMNS)}, got {columns!r}"
-        raise ValueError(msg)
+        raise ValueError(f"expected the columns {', '.join(_COLUMNS)}, got {columns!r}")
 
 
 def _cell(line: Mapping[Any, Any], name: str) -> str:

@@ -127,8 +127,7 @@ class RatingSession:
         """Raise a ConfigError unless these are the features that the session started from."""
         table, width = np.asarray(features), self.settings["width"]
         if table.ndim != 2 or table.shape[1] != width:
-            msg = f"the session in {self.folder} is of features {width} wide, got {table.shape}"
-            raise ConfigError(msg)
+            raise ConfigError(f"the session in {self.folder} is of features {width} wide, got {table.shape}")
         if fingerprint(ids, table) != self.settings["fingerprint"]:
             msg = f"the session in {self.folder} is of other features; start one in another folder for these"
             raise ConfigError(msg)
@@ -312,8 +311,7 @@ def predict_ratings(
         raise ConfigError(msg)
     name = model or ("gaussian-process" if len(values) <= defaults.MOST_RATINGS_OF_PROCESS else "ridge")
     if name not in MODELS:
-        msg = f"unknown model {name!r}; expected one of {list(MODELS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown model {name!r}; expected one of {list(MODELS)}")
     if not reduced.shape[1]:  # all galaxies are alike
         return Interest(np.full(len(reduced), values.mean()), np.full(len(reduced), values.std()))
     from sklearn.linear_model import Ridge  # noqa: F401  with it come the libraries that are limited
@@ -340,8 +338,7 @@ def acquisition(
         ConfigError: If there is no such acquisition.
     """
     if name not in ACQUISITIONS:
-        msg = f"unknown acquisition {name!r}; expected one of {list(ACQUISITIONS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown acquisition {name!r}; expected one of {list(ACQUISITIONS)}")
     return ACQUISITIONS[name](interest, best)
 
 

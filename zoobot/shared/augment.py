@@ -63,14 +63,12 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("rotate", "flip"):
             if not isinstance(getattr(self, name), bool):
-                msg = f"{name} must be True or False, got {getattr(self, name)!r}"
-                raise ConfigError(msg)
+                raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_zoom()
         for name, highest in (("shift", 0.5), ("erase_probability", 1.0)):
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value <= highest):
-                msg = f"{name} must lie in [0, {highest:g}], got {value!r}"
-                raise ConfigError(msg)
+                raise ConfigError(f"{name} must lie in [0, {highest:g}], got {value!r}")
 
     def _check_zoom(self) -> None:
         numbers = tuple(self.zoom) if isinstance(self.zoom, (tuple, list)) else ()
@@ -98,8 +96,7 @@ class Augmentation:
         known = [f.name for f in fields(cls)]
         unknown = sorted(set(config) - set(known))
         if unknown:
-            msg = f"unknown augmentation option {unknown}; the options are {known}"
-            raise ConfigError(msg)
+            raise ConfigError(f"unknown augmentation option {unknown}; the options are {known}")
         return cls(**config)
 
 

@@ -91,15 +91,13 @@ def read_catalog(
     table, name, folder, is_listed = _read_source(source, id_col, files, image_col, cutouts)
     if cutouts is not None:
         if is_listed:
-            msg = f"cutouts are for a table of positions, but {name} holds images itself"
-            raise CatalogError(msg)
+            raise CatalogError(f"cutouts are for a table of positions, but {name} holds images itself")
         here = cutouts.for_columns(list(table.columns))
         check_columns(table, (here.ra_col, here.dec_col), name, ra_col=here.ra_col, dec_col=here.dec_col)
         table = table.assign(**{files[0]: here.locate(table, name)})
     check_columns(table, (id_col, *files, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
-        msg = f"{name} has no rows: expected one for each galaxy"
-        raise CatalogError(msg)
+        raise CatalogError(f"{name} has no rows: expected one for each galaxy")
     ids = galaxy_ids.read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
     labels = read_labels(table, columns, ids, name) if columns else None
     base = folder if root is None or is_listed else Path(root).expanduser().absolute()
@@ -125,8 +123,7 @@ def _read_source(
         msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
         raise CatalogError(msg)
     if cutouts is not None and len(files) > 1:
-        msg = f"cutouts of mosaics are whole images, but file_col names several: {list(files)}"
-        raise CatalogError(msg)
+        raise CatalogError(f"cutouts of mosaics are whole images, but file_col names several: {list(files)}")
     # with cutouts, no column says where images are, and none holds them; several columns are a table's
     listing = None
     if not cutouts and len(files) == 1:
@@ -136,10 +133,9 @@ def _read_source(
         return listing.read_table(), str(source), Path.cwd(), True
     if path.is_dir() and not cutouts:
         if len(files) > 1:
-            msg = (
+            raise CatalogError(
                 f"the files of bands are named by the columns {list(files)} of a table, got the folder {path}"
             )
-            raise CatalogError(msg)
         return FolderRows(path, (id_col, files[0])).read_table(), str(source), path.absolute(), True
     return read_table(path, text_cols=(id_col, *files)), str(source), path.absolute().parent, False
 
@@ -181,12 +177,11 @@ def join_catalogs(sources: Sequence[CatalogSource], schema: Schema, **columns: A
     for part in parts:
         repeated = [galaxy for galaxy in part.ids if galaxy in seen]
         if repeated:
-            msg = (
+            raise CatalogError(
                 f"{len(repeated)} ids are in both {seen[repeated[0]]} and {part.name}, such as "
                 f"{repeated[:_SHOWN]}: put both votes in one row of one table if it is the same galaxy; "
                 "otherwise make ids unique, for example by the survey's name in front"
             )
-            raise CatalogError(msg)
         seen |= dict.fromkeys(part.ids, part.name)
     if len(parts) == 1:
         return parts[0]
@@ -209,11 +204,10 @@ def _read_campaigns(source: CatalogSource, schema: Schema, columns: dict[str, An
         if not missing:
             present += label_cols
         elif len(missing) < len(label_cols):
-            msg = (
+            raise CatalogError(
                 f"{catalog.name} has {len(label_cols) - len(missing)} of the {len(label_cols)} columns of "
                 f"{campaign}, and lacks {missing[:_SHOWN]}{' …' if len(missing) > _SHOWN else ''}"
             )
-            raise CatalogError(msg)
     if not present:
         read_catalog(catalog, label_cols=schema.label_cols)  # raises, and says which columns are near
     known = read_catalog(catalog, label_cols=present).labels

@@ -95,8 +95,7 @@ class GalaxyData:
     ) -> None:
         super().__init__()
         if (catalog is None) == (train_catalog is None):
-            msg = "give either catalog, to be split, or train_catalog"
-            raise ConfigError(msg)
+            raise ConfigError("give either catalog, to be split, or train_catalog")
         if catalog is not None and (val_catalog is not None or test_catalog is not None):
             msg = "catalog is split by itself: give train_catalog beside val_catalog and test_catalog"
             raise ConfigError(msg)
@@ -187,8 +186,7 @@ class GalaxyData:
     def _part(self, name: str) -> Catalog:
         self.setup()
         if name not in self.galaxies:
-            msg = f"there are no {name} galaxies: set {name}_fraction, or give {name}_catalog"
-            raise CatalogError(msg)
+            raise CatalogError(f"there are no {name} galaxies: set {name}_fraction, or give {name}_catalog")
         return self.galaxies[name]
 
     def meet(self, task: Task) -> Task:
@@ -207,8 +205,7 @@ class GalaxyData:
         if self.label_cols is None:
             self.label_cols = task.label_cols or self._label_cols_of_catalogs()
         if not self.label_cols:
-            msg = "no label columns: give label_cols to the data module or to the model"
-            raise ConfigError(msg)
+            raise ConfigError("no label columns: give label_cols to the data module or to the model")
         task = task.bind(self.label_cols)
         self.setup()
         for name, galaxies in self.galaxies.items():
@@ -229,8 +226,7 @@ class GalaxyData:
             for name, galaxies in self.galaxies.items():
                 self._left_out[name] = self._left_out.get(name, 0) + before[name] - len(galaxies)
         elif self.missing_values:
-            msg = f"missing_values is for a task of regression, got a {task.kind} task"
-            raise ConfigError(msg)
+            raise ConfigError(f"missing_values is for a task of regression, got a {task.kind} task")
 
     def _label_cols_of_catalogs(self) -> tuple[str, ...]:
         """The label columns that the catalogs were read with, where they are `Catalog`s that agree."""
@@ -262,12 +258,11 @@ class GalaxyData:
         batches = max(1, math.ceil(most / (self.batch_size // devices)))
         if fewest // batches < 2:
             each = f" on each of {devices} devices" if devices > 1 else ""
-            msg = (
+            raise ConfigError(
                 f"batch_size={self.batch_size} with {galaxies} training galaxies makes batches "
                 f"of one galaxy{each}, and batch norms that learn need two or more: take a larger "
                 "batch_size, or let the head alone learn (n_blocks=0)"
             )
-            raise ConfigError(msg)
 
     def loader(
         self, name: str, *, preprocessing: Preprocessing | None = None, shard: tuple[int, int] = (0, 1)
@@ -361,11 +356,10 @@ class GalaxyData:
             msg = "no preprocessing: give it to the data module, or use the data module with a model"
             raise ConfigError(msg)
         if self.preprocessing not in (None, agreed):
-            msg = (
+            raise ConfigError(
                 "the data module and the model want different pixels; give preprocessing to the model alone: "
                 f"{self.preprocessing} against {agreed}"
             )
-            raise ConfigError(msg)
         return agreed
 
     @property
@@ -421,8 +415,7 @@ def labels_of(catalog: Catalog) -> np.ndarray:
         CatalogError: If it was read without label columns.
     """
     if catalog.labels is None:
-        msg = f"{catalog.name} was read without label columns: give label_cols"
-        raise CatalogError(msg)
+        raise CatalogError(f"{catalog.name} was read without label columns: give label_cols")
     return catalog.labels
 
 
@@ -432,9 +425,8 @@ def _refuse_shared_galaxies(galaxies: dict[str, Catalog]) -> None:
     for name, part in galaxies.items():
         shared = [galaxy for galaxy in part.ids if galaxy in seen]
         if shared:
-            msg = (
+            raise CatalogError(
                 f"{len(shared)} galaxies are in both the {seen[shared[0]]} and the {name} catalog; "
                 f"the first: {shared[:10]}"
             )
-            raise CatalogError(msg)
         seen |= dict.fromkeys(part.ids, name)

@@ -113,8 +113,7 @@ class GalaxyLoader:
         _require_whole(num_workers, "num_workers", at_least=0)
         _check_shard(shard, len(catalog), shuffle=shuffle)
         if not 0 <= max_failed_fraction <= 1:
-            msg = f"max_failed_fraction must lie in [0, 1], got {max_failed_fraction!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"max_failed_fraction must lie in [0, 1], got {max_failed_fraction!r}")
         self.catalog = catalog
         self.preprocessing = preprocessing
         self.batch_size = batch_size
@@ -320,11 +319,10 @@ class GalaxyLoader:
             return
         shown = "\n".join(f"  {f.id_str}: {f.file_loc}: {f.reason}" for f in failed[:_REASONS_SHOWN])
         more = f"\n  and {len(failed) - _REASONS_SHOWN:,} more" if len(failed) > _REASONS_SHOWN else ""
-        msg = (
+        raise ImageError(
             f"{len(failed):,} of {total:,} images of {self.catalog.name} could not be read, more than the "
             f"{self.max_failed_fraction:.1%} allowed (max_failed_fraction):\n{shown}{more}"
         )
-        raise ImageError(msg)
 
 
 def _to_unit_range(images: NDArray) -> NDArray[np.float32]:
@@ -339,15 +337,12 @@ def _is_grey(view: NDArray) -> bool:
 
 def _require_whole(value: int, name: str, at_least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        msg = f"{name} must be a whole number of at least {at_least}, got {value!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
 
 
 def _check_shard(shard: tuple[int, int], total: int, *, shuffle: bool) -> None:
     is_pair = isinstance(shard, (tuple, list)) and len(shard) == 2 and all(isinstance(n, int) for n in shard)
     if not (is_pair and 0 <= shard[0] < shard[1]):
-        msg = f"shard must be (index, count) with 0 <= index < count, got {shard!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"shard must be (index, count) with 0 <= index < count, got {shard!r}")
     if shuffle and 0 < total < shard[1]:
-        msg = f"{total} galaxies can't be shuffled over {shard[1]} shards; use fewer shards"
-        raise ConfigError(msg)
+        raise ConfigError(f"{total} galaxies can't be shuffled over {shard[1]} shards; use fewer shards")

@@ -64,11 +64,10 @@ def join(campaigns: Sequence[Schema], *, name: str | None = None) -> Schema:
         for question in schema.questions:
             text = question.text
             if text in pairs:
-                msg = (
+                raise SchemaError(
                     f"{schema.name} and {asked_by[text]} both ask {text!r}, and their votes would mix: use "
                     "the form of the schema whose questions end in the campaign's name (`zoobot schemas`)"
                 )
-                raise SchemaError(msg)
             pairs[text] = [answer.text for answer in question.answers]
             parents[text] = question.parents
             asked_by[text] = question.campaign or schema.name
@@ -115,6 +114,5 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Schema:
         """The public Zoobot's module attributes, such as `schemas.decals_dr5_ortho_schema`."""
         if not name.endswith("_schema") or surveys.find_campaign(name) is None:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return get(name)

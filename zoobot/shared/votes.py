@@ -231,8 +231,7 @@ def _as_table(values: ArrayLike, question_slices: Sequence[slice], what: str) ->
     try:
         table = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        msg = f"{what} must be numbers: {error}"
-        raise LabelError(msg) from error
+        raise LabelError(f"{what} must be numbers: {error}") from error
     n_answers = question_slices[-1].stop
     if table.ndim != 2 or table.shape[1] != n_answers:
         msg = f"{what} must have shape (galaxies, answers) = (galaxies, {n_answers}), got {table.shape}"
@@ -274,5 +273,4 @@ def _refuse_where(
         name = repr(columns[column]) if columns is not None else column
         places.append(f"{values[row, column]:g} in {galaxy}, column {name}")
     more = int(bad.sum()) - len(places)
-    msg = f"{expected}, got {'; '.join(places)}" + (f"; and {more} more" if more else "")
-    raise LabelError(msg)
+    raise LabelError(f"{expected}, got {'; '.join(places)}" + (f"; and {more} more" if more else ""))

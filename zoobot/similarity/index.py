@@ -268,8 +268,7 @@ class SimilarityIndex:
             ConfigError: If an id is given twice, or k is less than 1.
         """
         if len(set(ids)) < len(ids):
-            msg = f"each galaxy must be given once, got {list(ids)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"each galaxy must be given once, got {list(ids)}")
         rows = self.find(ids)
         vectors = np.asarray(self._vectors[rows], np.float32)
         names = list(ids)
@@ -293,8 +292,7 @@ class SimilarityIndex:
             ConfigError: If the features are of another width or not finite, or k is less than 1.
         """
         if not np.isfinite(features).all():
-            msg = "features must be finite"
-            raise ConfigError(msg)
+            raise ConfigError("features must be finite")
         vectors = unit_vectors(self._projection.apply(features))
         names = list(names) or [str(number) for number in range(len(vectors))]
         return self._listed(names, vectors, k, [np.zeros(0, np.intp)] * len(vectors))
@@ -304,8 +302,7 @@ class SimilarityIndex:
     ) -> pd.DataFrame:
         """A table of the k nearest of each query but those that are the query itself."""
         if k < 1:
-            msg = f"k must be at least 1, got {k}"
-            raise ConfigError(msg)
+            raise ConfigError(f"k must be at least 1, got {k}")
         most = max(map(len, own))
         if k + most > len(self):
             logger.warning("there are only %s galaxies: fewer than k=%s are listed", f"{len(self):,}", k)
@@ -400,8 +397,7 @@ def fingerprint(features: str | Path) -> str:
     try:
         facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     except OSError as error:
-        msg = f"no table of features at {str(path)!r}: {error.strerror or error}"
-        raise PredictionsError(msg) from error
+        raise PredictionsError(f"no table of features at {str(path)!r}: {error.strerror or error}") from error
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

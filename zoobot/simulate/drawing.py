@@ -143,12 +143,10 @@ def check_kinds(kinds: Mapping[str, float] | None) -> dict[str, float]:
     weights = dict(KINDS if kinds is None else kinds)
     unknown = sorted(set(weights) - set(KINDS))
     if unknown:
-        msg = f"unknown kinds of galaxy {unknown!r}; expected some of {list(KINDS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown kinds of galaxy {unknown!r}; expected some of {list(KINDS)}")
     total = sum(weights.values())
     if not all(math.isfinite(w) and w >= 0 for w in weights.values()) or total <= 0:
-        msg = f"the weights of `kinds` must be at least 0, and not all 0; got {weights!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the weights of `kinds` must be at least 0, and not all 0; got {weights!r}")
     return {kind: weights.get(kind, 0) / total for kind in KINDS}
 
 

@@ -118,8 +118,7 @@ def get_look(look: str | Look) -> Look:
     if isinstance(look, Look):
         return look
     if look not in LOOKS:
-        msg = f"unknown look {look!r}; expected one of {list(LOOKS)}, or a Look of your own"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown look {look!r}; expected one of {list(LOOKS)}, or a Look of your own")
     return LOOKS[look]
 
 

@@ -253,11 +253,9 @@ def _require_free(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if folder.is_file():
-        msg = f"{folder} is a file; the survey needs a folder"
-        raise ConfigError(msg)
+        raise ConfigError(f"{folder} is a file; the survey needs a folder")
     what = "a survey simulated with other options" if (folder / RECORD_NAME).exists() else "other files"
-    msg = f"{folder} already holds {what}; choose another folder, or delete this one first"
-    raise ConfigError(msg)
+    raise ConfigError(f"{folder} already holds {what}; choose another folder, or delete this one first")
 
 
 def _move(unfinished: Path, folder: Path, record: dict[str, Any]) -> None:
@@ -274,21 +272,18 @@ def _move(unfinished: Path, folder: Path, record: dict[str, Any]) -> None:
 
 def _check_whole(name: str, value: int, lowest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        msg = f"{name} must be a whole number, at least {lowest}; got {value!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{name} must be a whole number, at least {lowest}; got {value!r}")
     return value
 
 
 def _check_fraction(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        msg = f"{name} must be a number from 0 to 1; got {value!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{name} must be a number from 0 to 1; got {value!r}")
     return float(value)
 
 
 def _check_format(image_format: str) -> None:
     if image_format not in WRITERS:
-        msg = f"unknown image_format {image_format!r}; expected one of {list(WRITERS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown image_format {image_format!r}; expected one of {list(WRITERS)}")
     if image_format == "fits":
         import_optional("astropy.io.fits", needed_for="writing FITS images")

@@ -242,11 +242,10 @@ def check_schema(schema: Schema) -> None:
         known = QUESTIONS[_root_of(question)]
         unknown = [answer.text for answer in question.answers if answer.text not in known]
         if unknown:
-            msg = (
+            raise SchemaError(
                 f"volunteers can't be simulated for the answers {unknown!r} to {question.text!r} "
                 f"(schema {schema.name!r}); they can answer {sorted(known)}"
             )
-            raise SchemaError(msg)
 
 
 def answer_probabilities(galaxy: Galaxy, schema: Schema, *, visibility: float) -> np.ndarray:
@@ -321,11 +320,10 @@ def _root_of(question: Question) -> str:
     for root in (question.text, question.text.rpartition("-")[0]):
         if root in QUESTIONS:
             return root
-    msg = (
+    raise SchemaError(
         f"volunteers can't be simulated for the question {question.text!r}; they can answer "
         f"{sorted(QUESTIONS)}, with or without a survey's suffix such as -dr5"
     )
-    raise SchemaError(msg)
 
 
 def _probabilities(question: Question, opinions: Mapping[str, Mapping[str, float]]) -> np.ndarray:
@@ -337,7 +335,6 @@ def _probabilities(question: Question, opinions: Mapping[str, Mapping[str, float
             for answer, weight in zip(question.answers, weights, strict=True)
             if math.isnan(weight)
         ]
-        msg = f"volunteers can't be simulated for the answers {unknown!r} to {question.text!r}"
-        raise SchemaError(msg)
+        raise SchemaError(f"volunteers can't be simulated for the answers {unknown!r} to {question.text!r}")
     weights = (weights + 1e-9) / (weights + 1e-9).sum()
     return (1 - _SLIP) * weights + _SLIP / len(weights)

@@ -76,8 +76,7 @@ class Architecture:
             held[self._block_of(parameter) or top].append(parameter)
         empty = [name for name, names in held.items() if not names]
         if empty:
-            msg = f"{self.name} has parameters in each of its blocks, got none in {empty}"
-            raise EncoderError(msg)
+            raise EncoderError(f"{self.name} has parameters in each of its blocks, got none in {empty}")
         blocks = tuple(Block(name, tuple(names)) for name, names in held.items())
         check_blocks(blocks, parameters)
         return blocks
@@ -95,11 +94,10 @@ class Architecture:
             EncoderError: If they are too small.
         """
         if image_size_pix < self.min_image_size_pix:
-            msg = (
+            raise EncoderError(
                 f"the encoder {self.name} needs images of at least {self.min_image_size_pix} pixels a side, "
                 f"got {image_size_pix}"
             )
-            raise EncoderError(msg)
 
     def with_args(self: _Self, model_args: Mapping[str, Any]) -> _Self:
         """The same architecture with what a checkpoint tells timm's builder besides the name.
@@ -118,16 +116,14 @@ class Architecture:
         known = [field.name for field in fields(self) if field.name not in ("name", "fixed_image_size_pix")]
         told = {k: v for k, v in model_args.items() if k not in _WITHOUT_EFFECT}
         if told.pop("global_pool", self.global_pool) != self.global_pool:
-            msg = (
+            raise EncoderError(
                 f"{self.name} can only be built with global_pool={self.global_pool!r}, got {dict(model_args)}"
             )
-            raise EncoderError(msg)
         unknown = sorted(set(told) - set(known))
         if unknown:
-            msg = (
+            raise EncoderError(
                 f"this engine can't build {self.name} with {unknown}; what it can change is {known}; "
                 f"another engine may build it"
             )
-            raise EncoderError(msg)
         changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
         return replace(self, **changes)

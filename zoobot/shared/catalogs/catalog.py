@@ -128,8 +128,7 @@ def as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:
     """Names of label columns, checked to be different."""
     columns = (label_cols,) if isinstance(label_cols, str) else tuple(label_cols)
     if len(set(columns)) < len(columns):
-        msg = f"label_cols must be different columns, got {list(columns)}"
-        raise CatalogError(msg)
+        raise CatalogError(f"label_cols must be different columns, got {list(columns)}")
     return columns
 
 
@@ -166,8 +165,7 @@ def check_columns(
         described = [*described[:_LISTED_MISSING], f"and {others} more of the {len(missing)} columns needed"]
     is_bare = set(there) == {"id_str", "file_loc"}
     alone = ": images alone; other columns come from a table with a row for each galaxy" if is_bare else ""
-    msg = f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}{alone}"
-    raise CatalogError(msg)
+    raise CatalogError(f"{name} lacks {'; '.join(described)}. Its columns are {listed}{more}{alone}")
 
 
 def _has_positions(columns: Sequence[str]) -> bool:

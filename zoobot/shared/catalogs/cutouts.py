@@ -55,15 +55,13 @@ class Cutouts:
 
     def __post_init__(self) -> None:
         if isinstance(self.mosaics, (str, Path)) or not self.mosaics:
-            msg = f"mosaics must be a list of FITS files, got {self.mosaics!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"mosaics must be a list of FITS files, got {self.mosaics!r}")
         if (self.arcsec is None) == (self.pix is None):
             msg = f"cutouts need one size, in arcsec or pix, got arcsec={self.arcsec!r}, pix={self.pix!r}"
             raise ConfigError(msg)
         size = self.arcsec if self.pix is None else self.pix
         if not (size and np.isfinite(size) and size > 0):
-            msg = f"the size of cutouts must be positive, got {size!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"the size of cutouts must be positive, got {size!r}")
 
     def for_columns(self, names: Sequence[str]) -> Cutouts:
         """The same for a table of these columns, whose positions may be in columns of other letter case."""
@@ -76,8 +74,7 @@ class Cutouts:
             name = str(Path(text).expanduser())
             found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
             if not found:
-                msg = f"there is no mosaic {str(text)!r}"
-                raise CatalogError(msg)
+                raise CatalogError(f"there is no mosaic {str(text)!r}")
             opened += [str(Path(path).absolute()) for path in found]
         return [(path, _open(path)) for path in opened]
 
@@ -110,8 +107,7 @@ class Cutouts:
         try:
             return mosaic.find_margins(ra_deg, dec_deg, self.hdu)
         except ImageError as error:
-            msg = f"{path}: {error}"
-            raise CatalogError(msg) from error
+            raise CatalogError(f"{path}: {error}") from error
 
 
 class CutoutRows:
@@ -145,8 +141,7 @@ def _open(path: str) -> Mosaic:
     try:
         return Mosaic(path)
     except (ImageError, OSError) as error:
-        msg = f"can't read the mosaic {path}: {error}"
-        raise CatalogError(msg) from error
+        raise CatalogError(f"can't read the mosaic {path}: {error}") from error
 
 
 def _degrees(column: pd.Series, name: str, first_row: int) -> np.ndarray:
@@ -156,8 +151,7 @@ def _degrees(column: pd.Series, name: str, first_row: int) -> np.ndarray:
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
         got = f"{column.iloc[row]!r} in row {first_row + row}"
-        msg = f"column {column.name!r} of {name} must hold degrees, got {got}"
-        raise CatalogError(msg)
+        raise CatalogError(f"column {column.name!r} of {name} must hold degrees, got {got}")
     return values
 
 

@@ -113,8 +113,7 @@ def open_text(path: Path) -> tuple[io.TextIOWrapper, str]:
     if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or (encoding == "utf-8" and b"\0" in start[:2]):
         file.close()
         form = "UTF-32" if start[2:4] in (b"\0\0", b"\xfe\xff") else "UTF-16 without a byte order mark"
-        msg = f"can't read the table {str(path)!r}: it seems to be {form}; convert it to UTF-8"
-        raise CatalogError(msg)
+        raise CatalogError(f"can't read the table {str(path)!r}: it seems to be {form}; convert it to UTF-8")
     return io.TextIOWrapper(file, encoding=encoding, newline=""), encoding
 
 
@@ -138,8 +137,7 @@ class _Text:
             self.in_row += len(block)
             self.in_chunk += len(block)
             if self.in_row > _MOST_IN_ROW + _BLOCK:
-                msg = f"a row has more than {_MOST_IN_ROW:,} characters"
-                raise ValueError(msg)
+                raise ValueError(f"a row has more than {_MOST_IN_ROW:,} characters")
             yield io.StringIO(block, newline="")
             block = self._file.read(_BLOCK)
 
@@ -265,15 +263,13 @@ class Delimited:
                     continue
                 if len(row) > width:
                     line = len(start) - 1 + reader.line_num
-                    msg = f"line {line:,} has {len(row):,} cells, but there are {width:,} columns"
-                    raise ValueError(msg)
+                    raise ValueError(f"line {line:,} has {len(row):,} cells, but there are {width:,} columns")
             yield row
 
     @staticmethod
     def _is_comment(row: list[str]) -> bool:
         if row[0].startswith(("#RESOURCE", "#Table")):
-            msg = f"another table begins below its rows ({row[0][:40]}); keep one in a file"
-            raise ValueError(msg)
+            raise ValueError(f"another table begins below its rows ({row[0][:40]}); keep one in a file")
         return row[0].startswith("#")
 
     def _reader(self, lines: Iterable[str]) -> Any:
@@ -288,8 +284,7 @@ class Delimited:
         # makes text, lists and dicts of it whatever its tags say
         told = yaml.load("\n".join(comments[1:]), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         if not isinstance(told, dict) or not isinstance(told.get("datatype", []), list):
-            msg = "its header is not that of an ECSV file"
-            raise TypeError(msg)
+            raise TypeError("its header is not that of an ECSV file")
         columns = [column for column in told.get("datatype", []) if isinstance(column, dict)]
         texts = (column.get("name") for column in columns if column.get("datatype") == "string")
         self.texts = frozenset(name for name in texts if isinstance(name, str))
@@ -297,8 +292,7 @@ class Delimited:
         self.vectors = frozenset(name for name in vectors if isinstance(name, str))
         delimiter = told.get("delimiter", " ")
         if delimiter not in (" ", ","):
-            msg = f"the delimiter of an ECSV file is a blank or a comma, got {delimiter!r}"
-            raise ValueError(msg)
+            raise ValueError(f"the delimiter of an ECSV file is a blank or a comma, got {delimiter!r}")
         return str(delimiter)
 
 
@@ -314,8 +308,7 @@ def _skip_comments(lines: Iterator[str]) -> tuple[list[str], list[str]]:
         elif line.strip("\r\n"):
             return comments, before
         if len(before) > _MOST_LINES_BEFORE:
-            msg = f"more than {_MOST_LINES_BEFORE:,} lines stand before the columns' names"
-            raise ValueError(msg)
+            raise ValueError(f"more than {_MOST_LINES_BEFORE:,} lines stand before the columns' names")
     return comments, []
 
 

@@ -89,11 +89,9 @@ class FitsRows:
                 raise ValueError(msg)
             if is_table:
                 if not width and rows:
-                    msg = f"its {rows:,} rows have no bytes"
-                    raise ValueError(msg)
+                    raise ValueError(f"its {rows:,} rows have no bytes")
                 return place
-        msg = "it holds no table"
-        raise ValueError(msg)
+        raise ValueError("it holds no table")
 
     def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
         """The rows that are wanted."""

@@ -46,11 +46,10 @@ def read_paths(column: pd.Series, ids: Sequence[str], base: Path, name: str) -> 
             missing.append(galaxy)
         paths.append(os.path.join(folder, text))  # which leaves an absolute path as it is
     if missing:
-        msg = (
+        raise CatalogError(
             f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
             f"path in column {column.name!r}; the first: {missing[:_SHOWN]}"
         )
-        raise CatalogError(msg)
     return paths
 
 
@@ -90,11 +89,10 @@ def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path,
     texts = [[_path_text(value) for value in column.to_numpy(dtype=object)] for column in columns]
     missing = [galaxy for galaxy, *row in zip(ids, *texts, strict=True) if not "".join(row).strip()]
     if missing:
-        msg = (
+        raise CatalogError(
             f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
             f"path in columns {[column.name for column in columns]}; the first: {missing[:_SHOWN]}"
         )
-        raise CatalogError(msg)
     return [
         join_stack(
             (band, os.path.join(folder, text) if text.strip() else "")
@@ -113,8 +111,7 @@ def _path_text(value: object) -> str:
         return os.fsdecode(value)
     if is_missing(value):
         return ""
-    msg = f"image paths must be text or Path, got {value!r} ({type(value).__name__})"
-    raise CatalogError(msg)
+    raise CatalogError(f"image paths must be text or Path, got {value!r} ({type(value).__name__})")
 
 
 def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, name: str) -> None:
@@ -153,12 +150,11 @@ def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, n
         hint += " Some paths begin or end with blanks: strip them."
     if os.sep == "/" and any("\\" in path for path in named):
         hint += " Some paths have backslashes, as on Windows: write / instead."
-    msg = (
+    raise CatalogError(
         f"{len(missing):,} of {len(paths):,} images of {name} are "
         f"missing.{hint} "
         f"Mend the paths or drop the rows; the first:{first}"
     )
-    raise CatalogError(msg)
 
 
 def _refuse_missing_bands(
@@ -174,11 +170,10 @@ def _refuse_missing_bands(
     lacking = len({galaxy for galaxy, _, _ in missing})
     first = "".join(f"\n  {galaxy}: {band} {place or '(empty)'}" for galaxy, band, place in missing[:_SHOWN])
     if lacking == len(ids):
-        msg = (
+        raise CatalogError(
             f"not one galaxy of {name} has the files of all its bands: relative paths start from "
             f"{str(base)!r}; give another folder with root=. The first:{first}"
         )
-        raise CatalogError(msg)
     if lacking:
         logger.warning(
             "%s of %s galaxies of %s lack the file of a band and will fail; the first:%s",

@@ -121,11 +121,10 @@ def exact_ids(column: pd.Series, name: str, *, first_row: int = 0) -> list[str]:
     ids = _as_text(column, name)
     missing = [first_row + row for row, text in enumerate(ids) if text.strip().lower() in _EMPTY]
     if missing:
-        msg = (
+        raise CatalogError(
             f"every galaxy needs an id, but {len(missing):,} of {len(ids):,} rows of {name} have none in "
             f"column {column.name!r}; the first rows (counted from 0): {missing[:_SHOWN]}"
         )
-        raise CatalogError(msg)
     return ids
 
 
@@ -139,12 +138,11 @@ def _as_text(column: pd.Series, name: str) -> list[str]:
     ids = [_value_as_text(value, column, name) for value in column.to_numpy(dtype=object)]
     rounded = [text for text in ids if _ROUNDED.fullmatch(text)]
     if rounded:
-        msg = (
+        raise CatalogError(
             f"column {column.name!r} of {name} holds {len(rounded):,} ids such as {rounded[0]!r}: a long "
             "integer that was turned into a floating-point number, by a spreadsheet perhaps, and has lost "
             "its last digits. Export the ids as text from where they came"
         )
-        raise CatalogError(msg)
     return ids
 
 
@@ -175,10 +173,9 @@ def is_missing(value: object) -> bool:
 
 
 def _refuse_kind(column: pd.Series, name: str, kind: object, value: object) -> None:
-    msg = (
+    raise CatalogError(
         f"ids must be text or integers, but column {column.name!r} of {name} holds {kind}, such as "
         f"{value!r}. Floating-point numbers can't hold the last digits of an id of 17 digits or more, and an "
         "integer column with an empty cell becomes one: read the column as text (pandas: "
         f"dtype={{{column.name!r}: str}})"
     )
-    raise CatalogError(msg)

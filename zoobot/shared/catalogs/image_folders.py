@@ -153,12 +153,11 @@ def refuse_shared_ids(names: Iterable[str], where: str) -> None:
     clashes = [(seen[key], name) for name in names if seen.setdefault(key := id_of_image(name), name) != name]
     if clashes:
         first, second = clashes[0]
-        msg = (
+        raise CatalogError(
             f"a galaxy's id is the name of its image without the ending, but {len(clashes):,} images of "
             f"{where} share it with another; the first: {first!r} and {second!r} are both "
             f"{id_of_image(first)!r}. Keep one image of each galaxy there, or give a table of ids and images"
         )
-        raise CatalogError(msg)
 
 
 def image_names(folder: str, passed_over: PassedOver | None = None) -> Iterator[str]:

@@ -44,12 +44,11 @@ def _as_numbers(column: pd.Series, ids: Sequence[str], name: str) -> np.ndarray:
     bad = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy())
     if len(bad):
         row = int(bad[0])
-        msg = (
+        raise LabelError(
             f"labels must be numbers, but column {column.name!r} of {name} holds {values.iloc[row]!r} for "
             f"galaxy {ids[row]!r} (row {row}, counted from 0; {len(bad):,} rows have such a value). Class "
             "names become numbers from 0 with zoobot.shared.catalog.encode_labels"
         )
-        raise LabelError(msg)
     return numbers
 
 
@@ -81,13 +80,12 @@ def encode_labels(
     values = table[column].astype(object)
     missing = np.flatnonzero(values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy())
     if len(missing):
-        msg = (
+        raise LabelError(
             f"every galaxy needs a class, but {len(missing):,} rows have none in column {column!r}; the "
             f"first rows (counted from 0): {missing[:_SHOWN].tolist()}. Leave these rows out of the table, "
             "or give them a class (pandas takes classes called None or NA for missing: read tables there "
             "with keep_default_na=False)"
         )
-        raise LabelError(msg)
     names = [_class_name(value, column) for value in values]
     if class_names is None:
         class_names = _in_order(set(names))
@@ -102,11 +100,10 @@ def encode_labels(
 def _class_name(value: object, column: str) -> str:
     if isinstance(value, (float, np.floating)):
         if not float(value).is_integer():
-            msg = (
+            raise LabelError(
                 f"classes must be names or whole numbers, but column {column!r} holds {value!r}; numbers are "
                 "learned with task='regression'"
             )
-            raise LabelError(msg)
         return str(int(value))
     return str(value)
 
@@ -132,8 +129,7 @@ def split_selection(select: str) -> tuple[str, str]:
     """
     column, equals, value = select.partition("=")
     if not equals:
-        msg = f"--select must be COLUMN=VALUE, got {select!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--select must be COLUMN=VALUE, got {select!r}")
     return column, value
 
 

@@ -194,8 +194,7 @@ class ListedMembers:
         try:
             found = json.loads(self._read_text(name))
         except (ValueError, RecursionError) as error:
-            msg = f"{self._path}{SEPARATOR}{name} is no JSON: {error}"
-            raise CatalogError(msg) from error
+            raise CatalogError(f"{self._path}{SEPARATOR}{name} is no JSON: {error}") from error
         if not isinstance(found, dict):
             msg = f"{self._path}{SEPARATOR}{name} must be an object of labels, got {type(found).__name__}"
             raise CatalogError(msg)
@@ -205,8 +204,7 @@ class ListedMembers:
         try:
             return self._archive.read(name).decode("utf-8")
         except (ImageError, UnicodeDecodeError) as error:
-            msg = f"can't read the labels {self._path}{SEPARATOR}{name}: {error}"
-            raise CatalogError(msg) from error
+            raise CatalogError(f"can't read the labels {self._path}{SEPARATOR}{name}: {error}") from error
 
 
 def _pair(ids: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
@@ -267,8 +265,7 @@ class _ListedCells:
         try:
             column = choose_column(rows.columns, image_col)
         except ImageError as error:
-            msg = f"{path}: {error}; choose it with image_col"
-            raise CatalogError(msg) from error
+            raise CatalogError(f"{path}: {error}; choose it with image_col") from error
         self._start = f"{path}{SEPARATOR}{f'{column}:' if len(rows.columns) > 1 else ''}"
         self._path, self._rows, self._id_col, self._prefix = path, rows, id_col, prefix
         self._extra = {} if split is None or "split" in rows.others else {"split": split}
@@ -293,8 +290,7 @@ class _ListedCells:
             try:
                 table = self._rows.read_columns(stored, numbers).set_axis(table.index)
             except ImageError as error:
-                msg = f"can't read {self._path}: {error}"
-                raise CatalogError(msg) from error
+                raise CatalogError(f"can't read {self._path}: {error}") from error
         for name in names:
             if name == self._id_col and name not in stored:
                 table[name] = [f"{self._prefix}{row}" for row in numbers]
@@ -376,8 +372,7 @@ def _read_splits(folder: Path) -> list[str]:
         splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
         refuse_other_folders(list(map(str, splits)))
     except (ImageError, ValueError, KeyError, TypeError) as error:
-        msg = f"can't read the dataset {folder}: {error}"
-        raise CatalogError(msg) from error
+        raise CatalogError(f"can't read the dataset {folder}: {error}") from error
     return list(map(str, splits))
 
 
@@ -389,8 +384,7 @@ def _dataset(
         try:
             rows = SavedDataset(str(folder))
         except ImageError as error:
-            msg = f"{folder}: {error}"
-            raise CatalogError(msg) from error
+            raise CatalogError(f"{folder}: {error}") from error
         return _ListedCells(str(folder), rows, id_col=id_col, image_col=image_col, prefix=prefix, split=split)
 
     return open_dataset
@@ -399,16 +393,14 @@ def _dataset(
 def _of_pattern(pattern: Path, id_col: str, file_col: str, image_col: str | None) -> list[OpenListed]:
     files = [Path(found) for found in sorted(glob.glob(str(pattern), recursive=True))]
     if not files:
-        msg = f"no file fits the pattern {str(pattern)!r}"
-        raise CatalogError(msg)
+        raise CatalogError(f"no file fits the pattern {str(pattern)!r}")
     others = [path.name for path in files if not (path.is_file() and _is_archive(path, file_col))]
     if others:
         *first, last = (f"{kind.word}s" for kind in catalog_kinds())
-        msg = (
+        raise CatalogError(
             f"a pattern is for {', '.join(first)} and {last} with images, but {str(pattern)!r} also fits "
             f"{others[:5]}"
         )
-        raise CatalogError(msg)
     return _of_files(files, id_col, file_col, image_col)
 
 
@@ -453,5 +445,4 @@ def _open_file(
             return _ListedCells(path, archive, id_col=id_col, image_col=image_col, prefix=prefix)
         return ListedMembers(path, cast("Archive", archive), id_col=id_col, passed_over=passed_over)
     except (ImageError, OSError) as error:
-        msg = f"can't read {path}: {error}"
-        raise CatalogError(msg) from error
+        raise CatalogError(f"can't read {path}: {error}") from error

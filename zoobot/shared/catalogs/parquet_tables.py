@@ -113,8 +113,7 @@ class ParquetRows:
                 there = set(file.schema_arrow.names)
                 missing = [column for column in columns if column not in there and column != index]
                 if missing:
-                    msg = f"{path} lacks {missing}, which other files of that folder have"
-                    raise CatalogError(msg)
+                    raise CatalogError(f"{path} lacks {missing}, which other files of that folder have")
                 stored = [name for name in dict.fromkeys(columns) if name in there]
                 most = self._refuse_many_rows(path, file, stored)
                 opened, room = start, room_for_repeated(path)

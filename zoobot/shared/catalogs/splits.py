@@ -93,8 +93,7 @@ def split_catalog(
             catalog, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed, column=column
         )
     if method not in get_args(SplitMethod):
-        msg = f"split method must be one of {list(get_args(SplitMethod))}, got {method!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"split method must be one of {list(get_args(SplitMethod))}, got {method!r}")
     if method == "column":
         names = _named_parts(catalog, column or "split")
     else:
@@ -135,12 +134,11 @@ def _split_as_said(
             catalog, method="random", seed=seed, val_fraction=val_fraction, test_fraction=test_fraction
         )
     if test_fraction > 0:
-        msg = (
+        raise ConfigError(
             f"column {column!r} of {catalog.name} says which galaxies train, validate and test, but "
             f"test_fraction={test_fraction!r} asks for another part: leave it out, or say split='random' to "
             "split anew"
         )
-        raise ConfigError(msg)
     names = words.map(_PART_NAMES).to_numpy(dtype="<U5")
     named = [str(part) for part in ("train", "val", "test") if part in parts]
     found = {part: catalog.select(names == part) for part in named}
@@ -160,12 +158,11 @@ def _refuse_half_a_split(words: pd.Series, parts: set[str | None], catalog: Cata
         return
     other = np.flatnonzero(~words.isin(_PART_NAMES).to_numpy())
     held = sorted(set(words.iloc[other]))[:_SHOWN]
-    msg = (
+    raise CatalogError(
         f"column {column!r} of {catalog.name} says which galaxies train, validate and test, but "
         f"{len(other):,} have {held}; the first: {[catalog.ids[row] for row in other[:_SHOWN]]}. Name a part "
         "for them, leave them out (select=), or say split='random' to split anew"
     )
-    raise CatalogError(msg)
 
 
 def _tell_parts(words: pd.Series) -> bool:
@@ -213,11 +210,10 @@ def _words(values: pd.Series) -> pd.Series:
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> dict[str, float]:
     if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1):
-        msg = (
+        raise ConfigError(
             "val_fraction must lie between 0 and 1, test_fraction be 0 or more, and both together leave "
             f"galaxies to train on, got val_fraction={val_fraction!r}, test_fraction={test_fraction!r}"
         )
-        raise ConfigError(msg)
     return {"test": test_fraction, "val": val_fraction} if test_fraction else {"val": val_fraction}
 
 
@@ -239,11 +235,10 @@ def _split_units(
     sizes = np.bincount(unit_of_galaxy).tolist()
     if len(sizes) <= len(fractions):
         what = "galaxies" if len(sizes) == len(catalog) else "cells or groups of galaxies that stay together"
-        msg = (
+        raise CatalogError(
             f"{catalog.name} has {len(sizes)} {what}, too few for {len(fractions) + 1} parts that are not "
             f"empty"
         )
-        raise CatalogError(msg)
     part_of_unit = np.full(len(sizes), "train", dtype="<U5")
     left = sorted(range(len(sizes)), key=lambda unit: rank(unit_names[unit]))
     for done, (part, fraction) in enumerate(fractions.items(), start=1):
@@ -271,11 +266,10 @@ def _split_classes(
     catalog: Catalog, column: str | None, fractions: dict[str, float], rank: Callable[[str], bytes]
 ) -> np.ndarray:
     if len(catalog) <= len(fractions):
-        msg = (
+        raise CatalogError(
             f"{catalog.name} has {len(catalog)} galaxies, too few for {len(fractions) + 1} parts that are "
             f"not empty"
         )
-        raise CatalogError(msg)
     members: dict[Hashable, list[int]] = defaultdict(list)
     for row, value in enumerate(_classes(catalog, column)):
         members[value].append(row)
@@ -289,11 +283,10 @@ def _split_classes(
                 left = left[count:]
     absent = set(fractions) - set(names)
     if absent:
-        msg = (
+        raise CatalogError(
             f"no class of {catalog.name} has enough galaxies to have one in each part; the {sorted(absent)} "
             "part would be empty. Merge rare classes, or split with method='random'"
         )
-        raise CatalogError(msg)
     alone = sorted(str(value) for value, rows in members.items() if len(rows) == 1)
     if alone:
         words = (
@@ -307,11 +300,10 @@ def _split_classes(
 def _classes(catalog: Catalog, column: str | None) -> list[Hashable]:
     if column is None:
         if len(catalog.label_cols) != 1:
-            msg = (
+            raise ConfigError(
                 f"a stratified split needs column=, the classes; the label columns are "
                 f"{list(catalog.label_cols)}"
             )
-            raise ConfigError(msg)
         column = catalog.label_cols[0]
     if catalog.labels is not None and column in catalog.label_cols:
         values = pd.Series(catalog.labels[:, catalog.label_cols.index(column)], name=column)
@@ -321,19 +313,17 @@ def _classes(catalog: Catalog, column: str | None) -> list[Hashable]:
     if getattr(values.dtype, "kind", "O") == "f":
         bad = np.flatnonzero(values.to_numpy() % 1 != 0)
         if len(bad):
-            msg = (
+            raise LabelError(
                 f"a stratified split needs classes: whole numbers or names, but column {column!r} holds "
                 f"{float(values.iloc[bad[0]])!r} for galaxy {catalog.ids[bad[0]]!r}. Split measurements "
                 f"with method='random'"
             )
-            raise LabelError(msg)
     return values.tolist()
 
 
 def _groups(catalog: Catalog, column: str | None) -> list[str]:
     if column is None:
-        msg = "a split by group needs column=, whose values are the groups"
-        raise ConfigError(msg)
+        raise ConfigError("a split by group needs column=, whose values are the groups")
     values = _column(catalog, column)
     _refuse_empty(values, catalog, CatalogError)
     return [str(value) for value in values]
@@ -345,27 +335,24 @@ def _named_parts(catalog: Catalog, column: str) -> np.ndarray:
     words = values.astype(str).str.strip().str.lower()
     unknown = sorted(set(words) - set(_PART_NAMES))
     if unknown:
-        msg = (
+        raise CatalogError(
             f"column {column!r} of {catalog.name} must name parts: train, val (or valid, validation) or "
             f"test; got {unknown[:_SHOWN]}"
         )
-        raise CatalogError(msg)
     names = words.map(_PART_NAMES).to_numpy(dtype="<U5")
     absent = {"train", "val"} - set(names)
     if absent:
-        msg = (
+        raise CatalogError(
             f"column {column!r} of {catalog.name} names no galaxy {sorted(absent)}; it holds "
             f"{sorted(set(words))}"
         )
-        raise CatalogError(msg)
     return names
 
 
 def _sky_cells(catalog: Catalog, ra_col: str, dec_col: str, cell_size_deg: float) -> list[str]:
     """The cell of each galaxy: bands of declination, cut in right ascension into about square cells."""
     if not 0 < cell_size_deg <= 90:
-        msg = f"cell_size_deg must lie between 0 and 90, got {cell_size_deg!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"cell_size_deg must lie between 0 and 90, got {cell_size_deg!r}")
     ra_col, dec_col = (find_column(name, list(catalog.table.columns)) for name in (ra_col, dec_col))
     ra_deg = _degrees(catalog, ra_col, low=-360.0, high=360.0) % 360
     dec_deg = _degrees(catalog, dec_col, low=-90.0, high=90.0)
@@ -383,27 +370,24 @@ def _degrees(catalog: Catalog, column: str, *, low: float, high: float) -> np.nd
     bad = np.flatnonzero(~((degrees >= low) & (degrees <= high)))
     if len(bad):
         row = int(bad[0])
-        msg = (
+        raise CatalogError(
             f"column {column!r} of {catalog.name} must hold decimal degrees from {low:g} to {high:g}, got "
             f"{values.tolist()[row]!r} for galaxy {catalog.ids[row]!r} ({len(bad):,} such galaxies)"
         )
-        raise CatalogError(msg)
     return degrees
 
 
 def _column(catalog: Catalog, column: str) -> pd.Series:
     if column not in catalog.table.columns:
         there = list(map(str, catalog.table.columns))
-        msg = f"{catalog.name} has no column {column!r} to split by; its columns are {there}"
-        raise CatalogError(msg)
+        raise CatalogError(f"{catalog.name} has no column {column!r} to split by; its columns are {there}")
     return catalog.table[column]
 
 
 def _refuse_empty(values: pd.Series, catalog: Catalog, error: type[CatalogError] | type[LabelError]) -> None:
     empty = np.flatnonzero(values.isna().to_numpy())
     if len(empty):
-        msg = (
+        raise error(
             f"every galaxy needs a value to be split by, but {len(empty):,} have none in column "
             f"{values.name!r} of {catalog.name}; the first: {[catalog.ids[row] for row in empty[:_SHOWN]]}"
         )
-        raise error(msg)

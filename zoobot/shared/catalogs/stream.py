@@ -145,11 +145,10 @@ class CatalogStream:
             self._refuse_empty()
         repeated = hashes.repeated(lambda: (ids for ids, _ in self._read()))
         if repeated:
-            msg = (
+            raise CatalogError(
                 f"every galaxy must stand in {self.name} once, but ids of column {self._columns[0]!r} occur "
                 f"more than once; the first: {repeated[:_SHOWN]} ({self._both_places(repeated[0])})"
             )
-            raise CatalogError(msg)
         self._marks = marks.finish()
         both = b"".join(digest.digest() for digest in digests)
         return CatalogFacts(galaxies=len(hashes), fingerprint=hashlib.sha256(both).hexdigest())
@@ -196,12 +195,11 @@ class CatalogStream:
 
     def _refuse_change(self, same: bool, facts: CatalogFacts) -> None:
         if not same:
-            msg = (
+            raise CatalogError(
                 f"{self.name} changed while it was read: it had {facts.galaxies:,} galaxies, and now has "
                 "others, or other images, or another order. Put it back as it was, and leave it so; the same "
                 "command then goes on"
             )
-            raise CatalogError(msg)
 
     def first_paths(self) -> list[str]:
         """The paths of the first galaxies, a few or many."""
@@ -260,8 +258,7 @@ class CatalogStream:
 
     def _refuse_empty(self) -> None:
         if self._value is None:
-            msg = f"{self.name} has no rows: expected one for each galaxy"
-            raise CatalogError(msg)
+            raise CatalogError(f"{self.name} has no rows: expected one for each galaxy")
         held: set[str] = set()
         for _, columns in self._rows.read(self._columns, lambda start, stop: True):
             held |= {str(value) for value in columns[-1].unique()[: _SHOWN + 1]}
@@ -321,8 +318,7 @@ def _open(
 ) -> tuple[Rows, str, Path]:
     """What reads a source, its name, and the folder that its paths are relative to."""
     if cutouts is not None and len(columns) > 2:
-        msg = f"cutouts of mosaics are whole images, but file_col names several: {columns[1:]}"
-        raise CatalogError(msg)
+        raise CatalogError(f"cutouts of mosaics are whole images, but file_col names several: {columns[1:]}")
     if cutouts is not None:
         rows, name, folder = _open_table(source, columns)
         here = cutouts.for_columns(list(rows.names))

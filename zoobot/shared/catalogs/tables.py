@@ -75,8 +75,7 @@ def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows
         raise CatalogError(msg)
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
-        msg = f"the table {str(path)!r} {reason}; expected a file{_only_local(path)}"
-        raise CatalogError(msg)
+        raise CatalogError(f"the table {str(path)!r} {reason}; expected a file{_only_local(path)}")
     if name.endswith(DELIMITED_SUFFIXES):
         return DelimitedRows(path)
     if name.endswith(".parquet"):
@@ -141,11 +140,10 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
 
 def _read_delimited(rows: DelimitedRows, text_cols: Sequence[str], path: str | Path) -> pd.DataFrame:
     if len(rows.names) > _MOST_COLUMNS:
-        msg = (
+        raise CatalogError(
             f"{path} has {len(rows.names):,} columns, and at most {_MOST_COLUMNS:,} are read: keep those "
             "that you need"
         )
-        raise CatalogError(msg)
     pieces: list[list[Any]] = [[] for _ in rows.names]
     for _, cells in rows.cells(rows.names):
         for piece, column in zip(pieces, cells, strict=True):

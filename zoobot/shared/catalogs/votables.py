@@ -58,17 +58,15 @@ class _Scan:
         told = {key.rpartition(":")[2].lower(): value for key, value in attributes.items()}
         self._depth += 1
         if self._depth > _DEEPEST:
-            msg = f"the VOTable {str(self._path)!r} is nested more than {_DEEPEST} deep"
-            raise CatalogError(msg)
+            raise CatalogError(f"the VOTable {str(self._path)!r} is nested more than {_DEEPEST} deep")
         if element == "STREAM" and "href" in told:
-            msg = (
+            raise CatalogError(
                 f"the VOTable {str(self._path)!r} says that its data lie elsewhere, at "
                 f"{told['href'][:200]!r}: no table makes us fetch or open anything else. Save it with its "
                 "data "
                 "inside (TOPCAT: "
                 "votable-tabledata), or as FITS, Parquet or CSV"
             )
-            raise CatalogError(msg)
         if element == "TABLE":
             self._row_bytes, self._rows = 0.0, _whole(told.get("nrows", ""))
         elif element == "FIELD":
@@ -88,11 +86,10 @@ class _Scan:
         self._depth -= 1
 
     def _refuse_entity(self, name: str, *_: Any) -> None:
-        msg = (
+        raise CatalogError(
             f"the VOTable {str(self._path)!r} declares the entity {name[:80]!r}, which no VOTable needs: "
             "save it anew"
         )
-        raise CatalogError(msg)
 
 
 def _whole(text: str) -> float:

@@ -72,8 +72,7 @@ def check_features(ids: Sequence[str], features: ArrayLike) -> NDArray:
     ]
     if bad:
         named = [ids[row] for row in bad[:_SHOWN]]
-        msg = f"the features of {len(bad):,} galaxies are not finite: {named}"
-        raise NonFiniteError(msg)
+        raise NonFiniteError(f"the features of {len(bad):,} galaxies are not finite: {named}")
     return table
 
 
@@ -157,8 +156,7 @@ def score_reduced(
         msg = f"strange means unlike the others: expected two or more galaxies, got {len(sample)}"
         raise ConfigError(msg)
     if method not in METHODS:
-        msg = f"unknown method {method!r}; expected one of {list(METHODS)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown method {method!r}; expected one of {list(METHODS)}")
     if not reduced.shape[1]:  # all galaxies are alike
         return np.zeros(len(reduced))
     if method == "isolation-forest":

@@ -82,14 +82,12 @@ class FeatureMoments:
             ConfigError: If there are fewer than two galaxies.
         """
         if self._products is None:
-            msg = "these moments were made without a covariance"
-            raise ConfigError(msg)
+            raise ConfigError("these moments were made without a covariance")
         return self._products / self._degrees()
 
     def _degrees(self) -> int:
         if self.count < 2:
-            msg = f"a spread takes two galaxies or more, got {self.count}"
-            raise ConfigError(msg)
+            raise ConfigError(f"a spread takes two galaxies or more, got {self.count}")
         return self.count - 1
 
 
@@ -122,8 +120,7 @@ def draw_map(
     with _without("tensorflow"):
         umap = import_optional("umap", needed_for="a map of features (UMAP)", package="umap-learn")
     if len(features) < max(_FEWEST, dimensions + 2):
-        msg = f"a map takes {max(_FEWEST, dimensions + 2)} galaxies or more, got {len(features)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"a map takes {max(_FEWEST, dimensions + 2)} galaxies or more, got {len(features)}")
     mapper = umap.UMAP(
         n_components=dimensions,
         n_neighbors=min(neighbours, len(features) - 1),
@@ -261,16 +258,14 @@ class Projection:
 
     def _check(self, number: int) -> None:
         if number != FORMAT:
-            msg = f"it has format {number!r}, this Zoobot reads {FORMAT}"
-            raise ValueError(msg)
+            raise ValueError(f"it has format {number!r}, this Zoobot reads {FORMAT}")
         shapes = [self.mean.shape, self.scale.shape]
         if self.components is not None:
             shapes += [(self.components.shape[1],), (len(self.components),)]
         expected = [(self.width,)] * 3 + [self.variances.shape]
         fits = all(a == b for a, b in zip(shapes, expected, strict=False))
         if not fits or not (self.scale > 0).all() or not (self.variances > 0).all():
-            msg = f"its arrays do not fit together: {shapes}"
-            raise ValueError(msg)
+            raise ValueError(f"its arrays do not fit together: {shapes}")
 
 
 def fit_projection(
@@ -311,8 +306,7 @@ def fit_projection(
         with threadpool_limits(1, user_api="blas"):  # more threads would wait for each other
             moments.add(piece)
     if moments is None:
-        msg = "a projection is fitted to features of galaxies, and there were none"
-        raise ConfigError(msg)
+        raise ConfigError("a projection is fitted to features of galaxies, and there were none")
     spread = moments.spread()
     # a constant feature has the rounding of its mean as its spread
     scale = (
@@ -330,11 +324,10 @@ def fit_projection(
     rank = int((variances > _NEGLIGIBLE * variances[0]).sum())
     components = min(components, rank) if at_most else components
     if not 1 <= components <= rank:
-        msg = (
+        raise ConfigError(
             f"components must be a number from 1 to {rank}: so many directions there are in which these "
             f"{moments.count:,} galaxies of {len(spread):,} features differ; got {components!r}"
         )
-        raise ConfigError(msg)
     kept = vectors[:components]
     kept = kept * np.sign(kept[np.arange(components), np.abs(kept).argmax(axis=1)])[:, None]
     explained = float(variances[:components].sum() / variances.sum())

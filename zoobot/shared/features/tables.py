@@ -151,22 +151,19 @@ def read_feature_chunks(
         hashes.add(ids)
         yield ids, features
     if not len(hashes):
-        msg = f"{str(path)!r} has no galaxies"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"{str(path)!r} has no galaxies")
     repeated = hashes.repeated(
         lambda: ([str(one) for one in chunk["id_str"]] for chunk in read_prediction_chunks(path, rows=rows))
     )
     if repeated:
-        msg = f"{str(path)!r} has galaxies more than once; the first: {repeated[:_SHOWN]}"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"{str(path)!r} has galaxies more than once; the first: {repeated[:_SHOWN]}")
 
 
 def _checked(chunk: pd.DataFrame, path: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     columns = list(chunk.columns[1:])
     if "sample" in columns or not columns:
         found = "several samples of each galaxy" if columns else "no features"
-        msg = f"{str(path)!r} has {found}: expected id_str, and a column for each feature"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"{str(path)!r} has {found}: expected id_str, and a column for each feature")
     other = [name for name in columns if getattr(chunk[name].dtype, "kind", "O") not in "fiu"]
     if other:
         msg = f"{str(path)!r}: features must be numbers, but these columns are not: {other[:_SHOWN]}"

@@ -166,5 +166,4 @@ def _refuse(file: Any, path: Path) -> NoReturn:
         who = f"process {told['pid']} on {told['host']}, since {told['since']},"
     name = path.name.removesuffix(LOCK_ENDING).removeprefix(".")
     place = f"on {name} in {path.parent}" if name else f"in {path.parent}"  # a table may not be there yet
-    msg = f"{who} works {place}: let it end, or choose another place (its mark is {path})"
-    raise BusyError(msg)
+    raise BusyError(f"{who} works {place}: let it end, or choose another place (its mark is {path})")

@@ -30,17 +30,15 @@ def readable(path: Path) -> Iterator[None]:
         raise
     except UnicodeDecodeError as error:
         odd = error.object[error.start : error.start + 1]
-        msg = (
+        raise CatalogError(
             f"can't read the table {str(path)!r}: it is not {error.encoding.upper()}, for it holds the byte "
             f"{odd!r}. Convert it to UTF-8; if it came from Windows or is in Latin-1: iconv -f WINDOWS-1252 "
             f"-t UTF-8 {path.name} > utf8_{path.name}"
-        )
-        raise CatalogError(msg) from error
+        ) from error
     except Exception as error:  # csv, zlib, pandas, Arrow and astropy each have their own for damaged files
         words = str(error)
         words = words if len(words) < 1000 else f"{words[:1000]} …"
-        msg = f"can't read the table {str(path)!r}: {type(error).__name__}: {words}"
-        raise CatalogError(msg) from error
+        raise CatalogError(f"can't read the table {str(path)!r}: {type(error).__name__}: {words}") from error
 
 
 def refuse_repeated_columns(columns: Sequence[Any], name: str) -> None:
@@ -80,11 +78,10 @@ def room_for_repeated(path: Path) -> int:
 def refuse_bombs(path: Path, wanted: float, room: int, advice: str) -> None:
     """Raise a CatalogError if a small file asks for far more memory than tables of its size need."""
     if wanted > room:
-        msg = (
+        raise CatalogError(
             f"the table {str(path)!r} has {path.stat().st_size:,} bytes, but asks for {wanted:,.0f} or more: "
             f"more than an honest table would ({room:,}). {advice}"
         )
-        raise CatalogError(msg)
 
 
 def decode_text(values: Sequence[Any], column: str, name: str, *, padded: bool = True) -> list[str | None]:
@@ -108,11 +105,10 @@ def decode_text(values: Sequence[Any], column: str, name: str, *, padded: bool =
         try:
             text = value.decode("utf-8") if isinstance(value, bytes) else value
         except UnicodeDecodeError as error:
-            msg = (
+            raise CatalogError(
                 f"column {column!r} of {name} holds {value[:40]!r} (row {row}, counted from 0), which is no "
                 "UTF-8 text: write it as text where the table comes from"
-            )
-            raise CatalogError(msg) from error
+            ) from error
         if padded and isinstance(text, str):
             text = text.partition("\0")[0].rstrip(" ")
         texts.append(text if isinstance(text, str) and text else None)
@@ -173,8 +169,7 @@ def page_sizes(file: BinaryIO, chunk: Any) -> Iterator[int]:
             raise ValueError(msg)
         pages += 1
         if pages > max(_PAGES, chunk.num_values // _ROWS_IN_PAGE):
-            msg = f"it has {chunk.num_values:,} values in more than {pages - 1:,} pages"
-            raise ValueError(msg)
+            raise ValueError(f"it has {chunk.num_values:,} values in more than {pages - 1:,} pages")
         yield unpacked
         start += length + packed
 
@@ -189,8 +184,7 @@ def _read_header(file: BinaryIO, start: int) -> tuple[int, int, int]:
         except IndexError:
             continue
         return numbers.found.get(_UNPACKED_BYTES, -1), numbers.found.get(_PACKED_BYTES, -1), numbers.place
-    msg = f"the page at byte {start:,} has no whole header"
-    raise ValueError(msg)
+    raise ValueError(f"the page at byte {start:,} has no whole header")
 
 
 _DOUBLE, _BYTES, _LIST, _SET, _MAP, _STRUCT = range(7, 13)
@@ -212,8 +206,7 @@ class _Numbers:
     def skip(self, kind: int, depth: int = 0) -> None:
         """Walk over a value of some kind; an IndexError where it is not whole."""
         if depth > _DEEPEST:
-            msg = f"a header of a page is nested more than {_DEEPEST} deep"
-            raise ValueError(msg)
+            raise ValueError(f"a header of a page is nested more than {_DEEPEST} deep")
         if kind == _STRUCT:
             self._skip_record(depth)
         elif kind in (4, 5, 6):
@@ -232,8 +225,7 @@ class _Numbers:
             kinds = self._byte() if many else 0
             self._skip_each(many, depth, kinds >> 4, kinds & 15)
         else:
-            msg = f"a header of a page has a field of the unknown kind {kind}"
-            raise ValueError(msg)
+            raise ValueError(f"a header of a page has a field of the unknown kind {kind}")
 
     def _skip_each(self, many: int, depth: int, *kinds: int) -> None:
         for _ in range(many):
@@ -267,8 +259,7 @@ class _Numbers:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        msg = "a header of a page has a number of more than 64 bits"
-        raise ValueError(msg)
+        raise ValueError("a header of a page has a number of more than 64 bits")
 
 
 def _signed(number: int) -> int:

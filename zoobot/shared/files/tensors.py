@@ -25,8 +25,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
     path = Path(path)
     if not path.is_file():
-        msg = f"the checkpoint {path.parent} has no {path.name}"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"the checkpoint {path.parent} has no {path.name}")
     check_header(path)
     try:
         return {name: as_plain(array) for name, array in load_file(path).items()}
@@ -51,32 +50,28 @@ def check_header(path: Path) -> None:
             start = file.read(8)
             room = path.stat().st_size - 8
     except OSError as error:
-        msg = f"can't read {path}: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"can't read {path}: {error}") from error
     refuse_pointer(path, start)
     size = int.from_bytes(start, "little")
     if size > room:
-        msg = (
+        raise CheckpointError(
             f"{path} is damaged or not a safetensors file (its header should take {size:,} bytes, of "
             f"{room:,} that there are); copy or download it again"
         )
-        raise CheckpointError(msg)
     if size > LARGEST_HEADER:
-        msg = (
+        raise CheckpointError(
             f"{path} lists more tensors than any network has: its header takes {size:,} bytes, and at most "
             f"{LARGEST_HEADER:,} are read (the names and shapes of some 50,000 tensors)"
         )
-        raise CheckpointError(msg)
 
 
 def refuse_pointer(path: Path, start: bytes) -> None:
     """Raise a CheckpointError if a file starts as what Git LFS leaves in the place of large files."""
     if start[:8] == b"version ":
-        msg = (
+        raise CheckpointError(
             f"{path} is a pointer of Git LFS, not the weights themselves; fetch them with `git lfs pull`, or "
             f"download the file again"
         )
-        raise CheckpointError(msg)
 
 
 def write_tensors(

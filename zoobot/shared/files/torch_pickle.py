@@ -132,11 +132,9 @@ def read_torch_pickle(path: str | Path) -> dict[str, np.ndarray]:
     """
     arrays = read_torch_object(path)
     if not isinstance(arrays, dict) or not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        msg = f"{path} must hold one tensor for each name and nothing else"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} must hold one tensor for each name and nothing else")
     if not all(isinstance(name, str) for name in arrays):
-        msg = f"{path} must name each tensor by a text"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} must name each tensor by a text")
     return arrays
 
 
@@ -165,16 +163,14 @@ def read_torch_object(
         with _opened(path, frozenset(inert)) as (saved, read_storage):
             return _Resolver(read_storage).resolve(_with_keys(saved, keys))
     except OSError as error:
-        msg = f"can't read {path}: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"can't read {path}: {error}") from error
     except CheckpointError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way that a small program can
         said = str(error)[:500] or type(error).__name__
-        msg = (
+        raise CheckpointError(
             f"{path} is damaged or not a file of tensors that torch saved ({said}); copy or download it again"
-        )
-        raise CheckpointError(msg) from error
+        ) from error
 
 
 def _with_keys(saved: Any, keys: Collection[str] | None) -> Any:
@@ -223,16 +219,13 @@ class _Members:
         infos = archive.infolist()
         self.infos = {info.filename: info for info in infos}
         if len(self.infos) != len(infos):
-            msg = "two of its members have one name"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile("two of its members have one name")
         declared, size = sum(info.file_size for info in infos), path.stat().st_size
         if declared > size:
-            msg = f"its members claim {declared} bytes, in a file of {size}"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile(f"its members claim {declared} bytes, in a file of {size}")
         pickles = [name for name in self.infos if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            msg = "it is a zip archive without the one data.pkl that torch.save writes"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile("it is a zip archive without the one data.pkl that torch.save writes")
         self.root = pickles[0].removesuffix("/data.pkl")
         if f"{self.root}/constants.pkl" in self.infos:
             msg = "it is a TorchScript program, not a file of tensors; save the model's state_dict instead"
@@ -261,8 +254,7 @@ class _Members:
             return "<"
         said = self._read_small("byteorder", 16)
         if said not in (b"little", b"big"):
-            msg = f"its byte order must be little or big, got {said!r}"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile(f"its byte order must be little or big, got {said!r}")
         return "<" if said == b"little" else ">"
 
     def _read_small(self, name: str, most: int) -> bytes:
@@ -275,11 +267,9 @@ class _Members:
     def _info(self, name: str) -> zipfile.ZipInfo:
         info = self.infos.get(f"{self.root}/{name}")
         if info is None:
-            msg = f"it has no {name}, which its pickle names"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile(f"it has no {name}, which its pickle names")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
-            msg = f"{info.filename} is compressed or encrypted, as torch never writes it"
-            raise zipfile.BadZipFile(msg)
+            raise zipfile.BadZipFile(f"{info.filename} is compressed or encrypted, as torch never writes it")
         return info
 
 
@@ -292,8 +282,7 @@ def _read_old_layout(
     refuse_pointer(path, bytes(stream.getbuffer()[:8]))
     magic, protocol = (_load(stream, ()) for _ in range(2))
     if (magic, protocol) != (_MAGIC, _PROTOCOL):
-        msg = f"{path} does not start like a file that torch saved"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} does not start like a file that torch saved")
     _load(stream, ())  # sizes of the writer's integers
     named: dict[str, str] = {}
     saved = _load(stream, inert, named)
@@ -320,12 +309,10 @@ def _load(stream: io.BytesIO, inert: Collection[str], named: dict[str, str] | No
     start, size = stream.tell(), len(stream.getbuffer())
     for steps, (opcode, argument, place) in enumerate(pickletools.genops(stream)):
         if "PUT" in opcode.name and argument is not None and argument > size:
-            msg = f"it numbers an object {argument}, in a file of {size} bytes"
-            raise pickle.UnpicklingError(msg)
+            raise pickle.UnpicklingError(f"it numbers an object {argument}, in a file of {size} bytes")
         if steps > _MOST_STEPS or (place is not None and place - start > _LARGEST_PICKLE):
             most = f"{_LARGEST_PICKLE} bytes or {_MOST_STEPS} steps"
-            msg = f"its pickle takes more than {most}, no honest one does"
-            raise pickle.UnpicklingError(msg)
+            raise pickle.UnpicklingError(f"its pickle takes more than {most}, no honest one does")
     length = stream.tell() - start
     stream.seek(start)
     return _TensorUnpickler(stream, length, inert, named).load()
@@ -358,8 +345,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return _Kind(name)
         if full in self.inert:
             return self.made.setdefault(full, type(name, (InertObject,), {"__module__": module}))
-        msg = f"it asks for {full}, which is not allowed: only tensors are read"
-        raise pickle.UnpicklingError(msg)
+        raise pickle.UnpicklingError(f"it asks for {full}, which is not allowed: only tensors are read")
 
     def persistent_load(self, pid: Any) -> _Storage:
         plain = isinstance(pid, tuple) and 5 <= len(pid) <= 6 and pid[5:] in ((), (None,))
@@ -367,11 +353,9 @@ class _TensorUnpickler(pickle.Unpickler):
             word, kind, key, _place, count = pid[:5]
             plain = word == "storage" and type(kind) is _Kind and type(key) is str and type(count) is int
         if not plain or count < 0:
-            msg = "it holds something that is no plain storage"
-            raise pickle.UnpicklingError(msg)
+            raise pickle.UnpicklingError("it holds something that is no plain storage")
         if self.named.setdefault(key, kind.name) != kind.name:
-            msg = f"storage {key[:100]!r} is said to hold two kinds of numbers"
-            raise pickle.UnpicklingError(msg)
+            raise pickle.UnpicklingError(f"storage {key[:100]!r} is said to hold two kinds of numbers")
         return _Storage(key, kind.name, count)
 
     @property
@@ -399,14 +383,12 @@ class _Call:
         return self._function(*args)
 
     def __setstate__(self, _state: Any) -> None:
-        msg = "it tries to change a function"
-        raise pickle.UnpicklingError(msg)
+        raise pickle.UnpicklingError("it tries to change a function")
 
 
 def _make_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_unused: Any) -> _Tensor:
     if type(storage) is not _Storage:
-        msg = f"a tensor must be made of a storage, got {type(storage).__name__}"
-        raise pickle.UnpicklingError(msg)
+        raise pickle.UnpicklingError(f"a tensor must be made of a storage, got {type(storage).__name__}")
     whole = all(type(axes) is tuple and len(axes) <= _MOST_AXES for axes in (shape, strides))
     if not whole or not all(type(n) is int for n in (offset, *shape, *strides)):
         msg = f"a tensor must have an offset, and up to {_MOST_AXES} sizes and steps, in whole numbers"
@@ -416,8 +398,7 @@ def _make_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *
 
 def _make_parameter(tensor: _Tensor, *_unused: Any) -> _Tensor:
     if type(tensor) is not _Tensor:
-        msg = f"a parameter must be made of a tensor, got {type(tensor).__name__}"
-        raise pickle.UnpicklingError(msg)
+        raise pickle.UnpicklingError(f"a parameter must be made of a tensor, got {type(tensor).__name__}")
     return tensor
 
 
@@ -442,10 +423,9 @@ class _Resolver:
         if isinstance(value, _Tensor):
             return self._view(value)
         if isinstance(value, (_Storage, _Kind, _Call)):
-            msg = (
+            raise pickle.UnpicklingError(
                 f"it holds a bare {type(value).__name__.strip('_').lower()} where tensors and settings belong"
             )
-            raise pickle.UnpicklingError(msg)
         if isinstance(value, InertObject):
             self.done[id(value)] = value  # before its content, which may hold the object itself
             value.__dict__ = self.resolve(value.__dict__)
@@ -468,11 +448,9 @@ class _Resolver:
             (n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True)
         )
         if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or last >= max(storage.size, 1):
-            msg = f"a tensor of shape {tensor.shape} reaches outside its {storage.size} numbers"
-            raise ValueError(msg)
+            raise ValueError(f"a tensor of shape {tensor.shape} reaches outside its {storage.size} numbers")
         if math.prod(tensor.shape) > storage.size:
-            msg = f"a tensor of shape {tensor.shape} repeats its {storage.size} numbers"
-            raise ValueError(msg)
+            raise ValueError(f"a tensor of shape {tensor.shape} repeats its {storage.size} numbers")
         strides = tuple(step * storage.itemsize for step in tensor.strides)
         return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides)
 

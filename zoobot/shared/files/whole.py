@@ -118,11 +118,10 @@ def saying_why(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         kept = f"; the older {'folder' if path.is_dir() else 'file'} is kept" if path.exists() else ""
-        msg = (
+        raise WriteError(
             f"can't write {path}: {error.strerror or error}{kept}. Nothing half-written is left; see to the "
             "disk's free space and your quota, then give the same command again"
-        )
-        raise WriteError(msg) from error
+        ) from error
 
 
 # Arrays that may be larger than memory: then they lie in a temporary file, which the system deletes.

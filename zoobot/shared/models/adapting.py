@@ -41,11 +41,10 @@ def resample_positions(embedding: np.ndarray, grid: int, *, num_prefix_tokens: i
     prefix, positions = embedding[:, :num_prefix_tokens], embedding[:, num_prefix_tokens:]
     old = math.isqrt(positions.shape[1])
     if old * old != positions.shape[1]:
-        msg = (
+        raise EncoderError(
             f"position embeddings must be {num_prefix_tokens} tokens and a square grid, "
             f"got shape {embedding.shape}"
         )
-        raise EncoderError(msg)
     if old == grid:
         return embedding
     matrix = _interpolation_matrix(old, grid)
@@ -127,11 +126,10 @@ def adapt_input_kernel(kernel: np.ndarray, *, source_channels: int, in_channels:
     if in_channels == source_channels:
         return kernel
     if kernel.ndim != 4 or kernel.shape[1] % source_channels:
-        msg = (
+        raise EncoderError(
             f"can't adapt a first layer of shape {kernel.shape} from {source_channels} to "
             f"{in_channels} channels; pass in_channels={source_channels}"
         )
-        raise EncoderError(msg)
     filters, folded, height, width = kernel.shape
     planes = kernel.reshape(filters, folded // source_channels, source_channels, height, width)
     if in_channels == 1:

@@ -160,8 +160,7 @@ def requested_preprocessing(
     """
     for option, value in (("in_channels", in_channels), ("image_size_pix", image_size_pix)):
         if value is not None and value < 1:
-            msg = f"{option} must be at least 1, got {value!r}"
-            raise EncoderError(msg)
+            raise EncoderError(f"{option} must be at least 1, got {value!r}")
     preprocessing = adapt_preprocessing(source.preprocessing, in_channels or source.preprocessing.channels)
     if image_size_pix is None and source.weights is None:
         image_size_pix = fixed_image_size_pix
@@ -342,11 +341,10 @@ def source_from_folder(folder: str | Path, description: str = "") -> EncoderSour
     architecture = config["architecture"]
     if architecture.startswith(MODULE_PREFIX):
         made = architecture.removeprefix(MODULE_PREFIX)
-        msg = (
+        raise EncoderError(
             f"the encoder in {folder} was the module {made}, not a timm architecture, so no name can rebuild "
             f"it; make the module and pass it as `encoder`"
         )
-        raise EncoderError(msg)
     timm_config = config["pretrained_cfg"] or {}
     model_args = config.get("model_args") or {}
     channels, size = _input_size(timm_config, model_args, folder)
@@ -451,8 +449,7 @@ def _preprocessing(
         )
         return adapt_preprocessing(described, channels)
     except (ConfigError, TypeError) as error:
-        msg = f"{folder / CONFIG_FILE}: the preprocessing can't be used: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"{folder / CONFIG_FILE}: the preprocessing can't be used: {error}") from error
 
 
 def _names(classifier: Any, folder: Path) -> tuple[str, ...]:

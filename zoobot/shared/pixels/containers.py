@@ -161,8 +161,7 @@ def open_container(path: str) -> Container:
         version = (status.st_size, status.st_mtime_ns, status.st_ino)
         return _CONTAINERS.get_or_make(path, _Slot, 0).open(path, version)
     except OSError as error:
-        msg = f"{path} can't be opened ({error.strerror or error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"{path} can't be opened ({error.strerror or error})") from error
 
 
 def _find_kind(path: str) -> Kind:
@@ -176,5 +175,4 @@ def _find_kind(path: str) -> Kind:
     packed = head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
     hint = ": compressed as a whole, it can't be read in any order; unpack it once (gunzip)" if packed else ""
     *first, last = (kind.word for kind in KINDS)
-    msg = f"{path} is no {', '.join(first)} or {last}{hint}"
-    raise ImageError(msg)
+    raise ImageError(f"{path} is no {', '.join(first)} or {last}{hint}")

@@ -148,8 +148,7 @@ def _look(paths: Sequence[str], preprocessing: Preprocessing) -> list[_Look]:
         except (ImageError, MissingPackageError):
             continue  # it is told of when its turn comes
     if misfits and not looks:
-        msg = f"the images are not what the network looks at; the first: {misfits[0]}"
-        raise ImageError(msg)
+        raise ImageError(f"the images are not what the network looks at; the first: {misfits[0]}")
     return looks
 
 

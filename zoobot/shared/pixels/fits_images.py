@@ -60,8 +60,7 @@ def read_fits_bands(
     try:
         from astropy.io import fits
     except ImportError as error:
-        msg = 'FITS images need astropy: pip install "zoobot[fits]"'
-        raise MissingPackageError(msg) from error
+        raise MissingPackageError('FITS images need astropy: pip install "zoobot[fits]"') from error
     try:
         with _open(source) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
             chosen = choose_images(hdus, hdu)
@@ -75,8 +74,7 @@ def read_fits_bands(
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        msg = f"not a readable FITS image, perhaps truncated ({error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"not a readable FITS image, perhaps truncated ({error})") from error
     return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False), bands
 
 
@@ -98,8 +96,7 @@ class _Bunzipped(bz2.BZ2File):
 
 def _refuse_endless(place: int) -> None:
     if place > defaults.MAX_IMAGE_BYTES:
-        msg = f"too large: unpacks to more than {defaults.MAX_IMAGE_BYTES:,} bytes"
-        raise ImageError(msg)
+        raise ImageError(f"too large: unpacks to more than {defaults.MAX_IMAGE_BYTES:,} bytes")
 
 
 def _open(source: str | Path | bytes) -> IO[bytes]:
@@ -118,8 +115,7 @@ def _open(source: str | Path | bytes) -> IO[bytes]:
         if len(block) < _HEADER_READ:
             break  # astropy says what is wrong
     else:
-        msg = f"not a FITS image: its header does not end within {_LONGEST_HEADER:,} bytes"
-        raise ImageError(msg)
+        raise ImageError(f"not a FITS image: its header does not end within {_LONGEST_HEADER:,} bytes")
     file.seek(0)
     return file
 
@@ -159,19 +155,16 @@ def _first_image(hdus: Any) -> Any:
     for hdu in hdus:
         if hdu.is_image and len(hdu.shape) >= 2:
             return hdu
-    msg = f"holds no image; its extensions are {_describe(hdus)}"
-    raise ImageError(msg)
+    raise ImageError(f"holds no image; its extensions are {_describe(hdus)}")
 
 
 def _find_hdu(hdus: Any, wanted: int | str) -> Any:
     try:
         found = hdus[wanted]
     except (IndexError, KeyError) as error:
-        msg = f"has no extension {wanted!r}; its extensions are {_describe(hdus)}"
-        raise ImageError(msg) from error
+        raise ImageError(f"has no extension {wanted!r}; its extensions are {_describe(hdus)}") from error
     if not (found.is_image and len(found.shape) >= 2):
-        msg = f"extension {wanted!r} holds no image; its extensions are {_describe(hdus)}"
-        raise ImageError(msg)
+        raise ImageError(f"extension {wanted!r} holds no image; its extensions are {_describe(hdus)}")
     return found
 
 

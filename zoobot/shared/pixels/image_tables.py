@@ -94,8 +94,7 @@ def _parse_row(member: str) -> tuple[str | None, int]:
     column, _, row = member.rpartition(":")
     if row.isascii() and row.isdigit() and len(row) < 19:
         return column or None, int(row)
-    msg = f"expected a row, counted from 0, or COLUMN:ROW, got {member!r}"
-    raise ImageError(msg)
+    raise ImageError(f"expected a row, counted from 0, or COLUMN:ROW, got {member!r}")
 
 
 def choose_column(columns: list[str], wanted: str | None) -> str:
@@ -109,8 +108,7 @@ def choose_column(columns: list[str], wanted: str | None) -> str:
     if wanted in columns:
         return str(wanted)
     expected = "one column of images" if wanted is None else f"the column of images {wanted!r}"
-    msg = f"expected {expected}; the columns that can hold images are {columns}"
-    raise ImageError(msg)
+    raise ImageError(f"expected {expected}; the columns that can hold images are {columns}")
 
 
 def _image_bytes(value: Any) -> bytes:
@@ -125,8 +123,7 @@ def _image_bytes(value: Any) -> bytes:
         msg = f"the row holds no bytes, only the path {path!r}" if path else "the row holds no image"
         raise ImageError(msg)
     if len(data) > defaults.MAX_IMAGE_BYTES:
-        msg = f"too large: {len(data):,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
-        raise ImageError(msg)
+        raise ImageError(f"too large: {len(data):,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}")
     return bytes(data)
 
 
@@ -163,8 +160,7 @@ class ParquetImages(ImageRows):
         try:
             self._file = parquet.ParquetFile(SharedFile(path), page_checksum_verification=True)
         except (pa.ArrowException, ValueError) as error:
-            msg = f"not a readable Parquet file, perhaps truncated ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"not a readable Parquet file, perhaps truncated ({error})") from error
         schema = self._file.schema_arrow
         self.columns = [field.name for field in schema if _holds_bytes(field.type)]
         self.others = _flat(schema)
@@ -189,8 +185,7 @@ class ParquetImages(ImageRows):
             with self._lock:
                 table = self._file.read_row_groups(groups, columns=names, use_threads=False)
         except _ERRORS as error:
-            msg = f"the Parquet file is damaged ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"the Parquet file is damaged ({error})") from error
         table = table.slice(rows.start - (self._starts[groups[0]] if groups else 0), len(rows))
         frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
         return frame
@@ -208,8 +203,7 @@ class ParquetImages(ImageRows):
                 except ImageError:
                     raise
                 except _ERRORS as error:
-                    msg = f"row group {group} of the Parquet file is damaged ({error})"
-                    raise ImageError(msg) from error
+                    raise ImageError(f"row group {group} of the Parquet file is damaged ({error})") from error
                 _ROW_GROUPS.keep(key, values, values.nbytes)
         return values
 
@@ -234,10 +228,9 @@ class ParquetImages(ImageRows):
 
     def _refuse_bomb(self, wanted: int, group: int) -> None:
         if wanted > self._room:
-            msg = (
+            raise ImageError(
                 f"row group {group} of the Parquet file asks for {wanted:,} bytes, {self._room:,} are allowed"
             )
-            raise ImageError(msg)
 
 
 def _flat(schema: Any) -> list[str]:
@@ -289,8 +282,7 @@ class SavedDataset(ImageRows):
         try:
             return self._by_column[column][row][column]
         except (OSError, ValueError) as error:  # Arrow's own errors are of these kinds
-            msg = f"row {row:,} of the dataset is damaged ({error})"
-            raise ImageError(msg) from error
+            raise ImageError(f"row {row:,} of the dataset is damaged ({error})") from error
 
 
 def _load_saved_dataset(folder: str) -> Any:
@@ -310,8 +302,7 @@ def _load_saved_dataset(folder: str) -> Any:
             if isinstance(feature, datasets.Image):
                 rows = rows.cast_column(name, datasets.Image(decode=False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"not a readable Hugging Face dataset ({type(error).__name__}: {error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"not a readable Hugging Face dataset ({type(error).__name__}: {error})") from error
     return rows
 
 

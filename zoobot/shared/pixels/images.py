@@ -114,26 +114,22 @@ def _read_stack(stack: Sequence[tuple[str, str]], preprocessing: Preprocessing) 
     """One image of the files of its bands, each of one plane, in the order of the columns."""
     missing = [name or f"number {number}" for number, (name, place) in enumerate(stack) if not place.strip()]
     if missing:
-        msg = f"has no file for the band {', '.join(missing)}"
-        raise ImageError(msg)
+        raise ImageError(f"has no file for the band {', '.join(missing)}")
     parts: list[ImagePlanes] = []
     for name, place in stack:
         what = f"band {name or len(parts)}, {place}"
         try:
             found = _read_one(place, preprocessing, None)
         except ImageError as error:
-            msg = f"{what}: {error}"
-            raise ImageError(msg) from error.__cause__
+            raise ImageError(f"{what}: {error}") from error.__cause__
         if found.values.shape[-1] != 1:
-            msg = f"{what}: has {_planes(found.values.shape[-1])}, expected the one of a band"
-            raise ImageError(msg)
+            raise ImageError(f"{what}: has {_planes(found.values.shape[-1])}, expected the one of a band")
         parts.append(found)
         height, width = found.values.shape[:2]
         check_size(height, width, len(stack))
     if len({part.values.shape for part in parts}) > 1 or len({part.is_physical for part in parts}) > 1:
         sizes = [f"{part.values.shape[0]} × {part.values.shape[1]}" for part in parts]
-        msg = f"its bands are not of one size and kind: {', '.join(sizes)} pixels"
-        raise ImageError(msg)
+        raise ImageError(f"its bands are not of one size and kind: {', '.join(sizes)} pixels")
     values = np.concatenate([part.values for part in parts], axis=-1)
     named = [_name_band(name, part) for (name, _), part in zip(stack, parts, strict=True)]
     bands = tuple(band for band in named if band is not None)
@@ -156,8 +152,7 @@ def _read_one(path: str | Path, preprocessing: Preprocessing, least_side_pix: fl
         return ImagePlanes(values, True, bands)
     if format_name is None:
         what = f"its first bytes are {data[:_HEAD_BYTES]!r}" if data else "it is empty"
-        msg = f"not a JPEG, PNG, TIFF, WebP or FITS image: {what}"
-        raise ImageError(msg)
+        raise ImageError(f"not a JPEG, PNG, TIFF, WebP or FITS image: {what}")
     if format_name == "jpeg":
         grey = preprocessing.colour == "to-grey" and not _chosen_numbers(preprocessing)
         return ImagePlanes(decode_jpeg(data, grey=grey, least_side_pix=least_side_pix), False)
@@ -191,19 +186,16 @@ def _read_file(path: str | Path) -> bytes:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            msg = f"can't be opened (it is {kind})"
-            raise ImageError(msg)
+            raise ImageError(f"can't be opened (it is {kind})")
         if status.st_size > defaults.MAX_IMAGE_BYTES:
-            msg = f"too large: {status.st_size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}"
-            raise ImageError(msg)
+            raise ImageError(f"too large: {status.st_size:,} bytes, more than {defaults.MAX_IMAGE_BYTES:,}")
         with open(path, "rb", buffering=0) as file:
             head = file.read(_HEAD_BYTES)
             return head if find_format(head) in ("fits", None) else head + file.read()
     except (OSError, ValueError) as error:  # no name of a file may hold a null, for one
         if isinstance(error, ImageError):
             raise
-        msg = f"can't be opened ({getattr(error, 'strerror', None) or error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"can't be opened ({getattr(error, 'strerror', None) or error})") from error
 
 
 def match_planes(found: ImagePlanes, preprocessing: Preprocessing) -> NDArray:
@@ -247,17 +239,15 @@ def _match_channels(values: NDArray, preprocessing: Preprocessing, found: ImageP
     if count == 1 and channels == 3:
         band = f" ({found.bands[0].name})" if found.bands and len(found.bands) == 1 else ""
         what = f"has 1 plane{band}, expected {channels}: the network looks at colour"
-        msg = f"{what}; colour='to-rgb' (--colour to-rgb) repeats a grey plane"
-        raise ChannelError(msg)
+        raise ChannelError(f"{what}; colour='to-rgb' (--colour to-rgb) repeats a grey plane")
     names = f" ({', '.join(band.name for band in found.bands)})" if found.bands else ""
     if preprocessing.bands is not None and len(preprocessing.bands) == count:
         msg = f"bands={preprocessing.bands!r} gives {_planes(count)}, but the network looks at {channels}"
         raise ChannelError(msg)
-    msg = (
+    raise ChannelError(
         f"has {_planes(count)}{names}, expected {channels} (colour={preprocessing.colour!r}); choose planes "
         "with bands (--bands), or colour='to-grey' with channels=1"
     )
-    raise ChannelError(msg)
 
 
 def _planes(count: int) -> str:

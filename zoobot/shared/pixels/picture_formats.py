@@ -87,15 +87,13 @@ def check_size(
     """
     size = f"{height:,} × {width:,} pixels"
     if height * width * planes > defaults.MAX_IMAGE_VALUES:
-        msg = f"too large: {size} × {planes} planes exceeds {defaults.MAX_IMAGE_VALUES:,} values"
-        raise ImageError(msg)
+        raise ImageError(f"too large: {size} × {planes} planes exceeds {defaults.MAX_IMAGE_VALUES:,} values")
     held = defaults.MAX_IMAGE_VALUES if n_bytes is None else defaults.MAX_PACKING * n_bytes // value_bytes
     if height * width * planes > max(defaults.VALUES_IN_ANY_FILE, held):
         msg = f"too large: {size} × {planes} planes in a file of {n_bytes:,} bytes, more than images pack"
         raise ImageError(msg)
     if min(height, width) < defaults.MIN_IMAGE_SIDE_PIX:
-        msg = f"too small: {size}, expected sides of {defaults.MIN_IMAGE_SIDE_PIX} or more"
-        raise ImageError(msg)
+        raise ImageError(f"too small: {size}, expected sides of {defaults.MIN_IMAGE_SIDE_PIX} or more")
 
 
 def decode_jpeg(data: bytes, *, grey: bool = False, least_side_pix: float | None = None) -> NDArray[np.uint8]:
@@ -178,8 +176,7 @@ def decode_picture(data: bytes, format_name: str, fill_value: float) -> NDArray:
 def _decode_png_16_bit(data: bytes, fill_value: float) -> NDArray:
     # Pillow narrows 16-bit colour to 8 bits; OpenCV keeps it, but repeats grey when there is alpha.
     if b"IEND" not in data:
-        msg = "truncated: the end of the PNG is missing"
-        raise ImageError(msg)
+        raise ImageError("truncated: the end of the PNG is missing")
     check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 4, n_bytes=len(data))
     planes = _decode_with_opencv(data, fill_value)
     is_grey = data[25] in (0, 4)
@@ -202,8 +199,7 @@ def _check_pages(data: bytes) -> None:
     while 0 < place < len(data):
         pages += 1
         if pages > defaults.MAX_TIFF_PAGES:  # or they go round in a circle
-            msg = f"too many pages: more than {defaults.MAX_TIFF_PAGES:,}"
-            raise ImageError(msg)
+            raise ImageError(f"too many pages: more than {defaults.MAX_TIFF_PAGES:,}")
         entries = place + count_bytes
         end = entries + number(place, count_bytes) * entry_bytes
         if end > len(data):
@@ -239,8 +235,7 @@ def _needs_opencv(data: bytes) -> bool:
 def _decode_with_opencv(data: bytes, fill_value: float) -> NDArray:
     decoded = _attempt(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     if decoded is None:
-        msg = "damaged or truncated, or in a mode that can't be read"
-        raise ImageError(msg)
+        raise ImageError("damaged or truncated, or in a mode that can't be read")
     planes = _to_unit_or_physical(decoded if decoded.ndim == 3 else decoded[..., None])
     count = planes.shape[-1]
     if count < 3:
@@ -257,8 +252,7 @@ def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDA
         if pages == 1:
             return _planes_of(picture, fill_value)
         if format_name != "tiff":
-            msg = f"animated: holds {pages} frames, expected one"
-            raise ImageError(msg)
+            raise ImageError(f"animated: holds {pages} frames, expected one")
         check_size(picture.height, picture.width, pages, n_bytes=len(data))
         return _stack_pages(picture, pages, fill_value)
 
@@ -280,8 +274,7 @@ def _planes_of(picture: Image.Image, fill_value: float) -> NDArray:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return _to_unit_or_physical(np.asarray(picture)[..., None])
     if picture.mode not in _MODES:
-        msg = f"its mode {picture.mode!r} can't be read, expected one of {sorted(_MODES)}"
-        raise ImageError(msg)
+        raise ImageError(f"its mode {picture.mode!r} can't be read, expected one of {sorted(_MODES)}")
     mode = _MODES[picture.mode]
     if "transparency" in picture.info:
         mode = _WITH_TRANSPARENCY.get(mode, mode)
@@ -319,8 +312,6 @@ def _attempt(decode: Callable[[], _T]) -> _T:
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        msg = f"too large ({error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"too large ({error})") from error
     except Exception as error:
-        msg = f"damaged, truncated or not an image ({error})"
-        raise ImageError(msg) from error
+        raise ImageError(f"damaged, truncated or not an image ({error})") from error

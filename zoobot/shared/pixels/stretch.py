@@ -41,14 +41,12 @@ def to_unit_range(values: NDArray, preprocessing: Preprocessing) -> NDArray[np.f
     finite = np.isfinite(values)
     missing = values.size - int(np.count_nonzero(finite))
     if missing == values.size:
-        msg = f"not one of its {values.size:,} pixels is finite"
-        raise ImageError(msg)
+        raise ImageError(f"not one of its {values.size:,} pixels is finite")
     if missing and preprocessing.nan_policy == "error":
-        msg = (
+        raise ImageError(
             f"{missing:,} of {values.size:,} pixels ({missing / values.size:.2%}) are NaN or infinite; "
             "nan_policy='fill' sets such pixels to fill_value"
         )
-        raise ImageError(msg)
     limits = find_limits(values[finite] if missing else values, preprocessing)
     if missing:
         values = np.where(finite, values, limits[0])
@@ -177,11 +175,10 @@ def _stretch(values: NDArray, limits: tuple[float, float], record: Preprocessing
 def _require_unit_range(values: NDArray) -> None:
     low, high = values.min(), values.max()
     if low < 0 or high > 1:
-        msg = (
+        raise ImageError(
             f"stretch 'none' needs values in [0, 1], got {low:.6g} to {high:.6g}; "
             "choose stretch 'linear', 'asinh' or 'lupton'"
         )
-        raise ImageError(msg)
 
 
 def _normalise(values: NDArray, limits: tuple[float, float]) -> NDArray[np.float64]:

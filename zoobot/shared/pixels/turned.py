@@ -52,11 +52,10 @@ _TURNS = (
 def check_views(views: object) -> None:
     """Raise a ConfigError unless there can be so many views."""
     if isinstance(views, bool) or views not in VIEWS:
-        msg = (
+        raise ConfigError(
             "views must be 1 (the image as it is), 2 (and upside down), 4 (turned by right angles) or 8 (and "
             f"mirrored), got {views!r}"
         )
-        raise ConfigError(msg)
 
 
 def several_views_need_head(views: int | None, n_blocks: int | str) -> str:

@@ -133,8 +133,7 @@ def _open(path: Path) -> Iterator[Any]:
             data = file[name]
             if isinstance(data, h5py.Dataset):
                 if data.is_virtual or data.external:
-                    msg = f"the data of {name!r} lie in another file: no table makes us open that"
-                    raise ValueError(msg)
+                    raise ValueError(f"the data of {name!r} lie in another file: no table makes us open that")
                 refuse_bombs(path, data.nbytes, room_for_repeated(path), "Is it damaged?")
         yield file
 
@@ -273,8 +272,7 @@ class _FitsFile:
         for galaxy in ids:
             # FITS text is ASCII, and blanks at its end are padding
             if not (galaxy.isascii() and galaxy.isprintable() and galaxy == galaxy.rstrip()):
-                msg = f"a FITS table can't hold the id {galaxy!r}: {_OTHERS}"
-                raise PredictionsError(msg)
+                raise PredictionsError(f"a FITS table can't hold the id {galaxy!r}: {_OTHERS}")
         self._width = max(self._width, *map(len, ids))
         self._rows += len(ids)
         self._is_whole = False
@@ -321,8 +319,7 @@ def _check_columns(columns: Sequence[str]) -> None:
     folded = {name.lower() for name in columns}
     if odd or len(folded) < len(columns):
         which = repr(odd[0]) if odd else "that differ in letter case alone"
-        msg = f"a FITS table can't have columns called {which}: {_OTHERS}"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"a FITS table can't have columns called {which}: {_OTHERS}")
 
 
 def _fits_in_a_card(name: str) -> bool:

@@ -82,26 +82,23 @@ def refuse_texts_with(character: str, texts: Sequence[str], format_name: str) ->
     """Raise a PredictionsError if a text has a character that the format can't hold."""
     odd = next((text for text in texts if character in text), None)
     if odd is not None:
-        msg = (
+        raise PredictionsError(
             f"a table in {format_name} can't hold the text {odd!r}, with {character!r} in it: write .parquet"
         )
-        raise PredictionsError(msg)
 
 
 def refuse_half(layout: TableLayout) -> None:
     """Raise a PredictionsError unless numbers are kept as float32."""
     if layout.dtype != "float32":
-        msg = (
+        raise PredictionsError(
             f"numbers as {layout.dtype} are for .parquet and folders of parts; take float32 for another table"
         )
-        raise PredictionsError(msg)
 
 
 def refuse_other_tables(columns: Sequence[str]) -> None:
     """Raise a ValueError unless the columns of a file are those of a prediction table."""
     if list(columns[:1]) != ["id_str"]:
-        msg = f"the first column must be 'id_str', got {list(columns[:1])}"
-        raise ValueError(msg)
+        raise ValueError(f"the first column must be 'id_str', got {list(columns[:1])}")
 
 
 def to_json(metadata: Mapping[str, Any]) -> str:

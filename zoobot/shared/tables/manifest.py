@@ -209,11 +209,10 @@ def _refuse_differences(there: Manifest, asked: Manifest, folder: Path) -> None:
         for name in differing[:_SHOWN]
     ]
     more = f"\n  and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-    msg = (
+    raise PredictionsError(
         f"{folder} holds predictions of another run: give this one another folder, or ask for the same."
         f"{''.join(lines)}{more}"
     )
-    raise PredictionsError(msg)
 
 
 def _decisive(manifest: Manifest) -> dict[str, Any]:

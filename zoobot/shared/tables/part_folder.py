@@ -79,8 +79,7 @@ def read_shard(shard: ShardSource | None) -> Shard:
     match pair:
         case (int(number), int(total)) if 1 <= number <= total:
             return Shard(number, total)
-    msg = f"shard must be one of 1/N, 2/N, …, N/N, such as 3/8, got {shard!r}"
-    raise ConfigError(msg)
+    raise ConfigError(f"shard must be one of 1/N, 2/N, …, N/N, such as 3/8, got {shard!r}")
 
 
 MANIFEST_FILE = "_manifest.json"
@@ -114,11 +113,10 @@ def intact(path: Path) -> Iterator[None]:
     except ZoobotError:
         raise
     except Exception as error:  # Arrow has its own for damaged files, of many classes
-        msg = (
+        raise PredictionsError(
             f"{str(path)!r} is damaged ({type(error).__name__}: {error}): delete it, and the part of that "
             "number, and give the command that made them again, which makes only what is missing"
-        )
-        raise PredictionsError(msg) from error
+        ) from error
 
 
 class PartFolder:
@@ -194,11 +192,10 @@ class PartFolder:
             try:
                 _refuse_long_busy(path)
             except BusyError as error:
-                msg = (
+                raise BusyError(
                     f"shard {shard} was asked for, but the galaxies are being shared in another number of "
                     f"shards: {error}"
-                )
-                raise BusyError(msg) from error
+                ) from error
 
     def refuse_busy(self) -> None:
         """Raise a BusyError if any process predicts into this folder: call it before parts are deleted."""
@@ -272,8 +269,7 @@ class PartFolder:
             # by itself: a folder above called x=1 is no column of it
             table: pd.DataFrame = parquet.ParquetFile(path).read(columns=list(Failure._fields)).to_pandas()
             if list(table.columns) != list(Failure._fields):
-                msg = f"its columns are {list(table.columns)}, not {list(Failure._fields)}"
-                raise ValueError(msg)
+                raise ValueError(f"its columns are {list(table.columns)}, not {list(Failure._fields)}")
         return table
 
 

@@ -39,8 +39,7 @@ def check_save_loc(save_loc: str | Path) -> Path:
     path = Path(save_loc).expanduser().absolute()
     find_format(path).check_installed()
     if path.is_dir():
-        msg = f"save_loc must be a file, but {str(path)!r} is a folder"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"save_loc must be a file, but {str(path)!r} is a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -135,11 +134,10 @@ class PredictionWriter:
         with np.errstate(over="ignore"):
             numbers = np.array(values, dtype=self.dtype)  # a copy: the caller may reuse its memory
         if numbers.shape != (len(ids), len(self.columns)):
-            msg = (
+            raise PredictionsError(
                 f"values must have the shape (galaxies, columns) = {(len(ids), len(self.columns))}, got "
                 f"{numbers.shape}"
             )
-            raise PredictionsError(msg)
         _refuse_non_finite(np.nan_to_num(numbers, nan=0.0) if self.missing else numbers, ids, self.columns)
         self._waiting.append(([str(galaxy) for galaxy in ids], numbers, self._check_sample(sample, len(ids))))
         self._rows_waiting += len(ids)
@@ -160,8 +158,7 @@ class PredictionWriter:
     def _check_sample(self, sample: int | np.ndarray | None, galaxies: int) -> np.ndarray | None:
         if (sample is not None) != self.samples:
             wanted = "needs a sample number" if self.samples else "was made without samples=True"
-            msg = f"the writer {wanted}, got sample={sample!r}"
-            raise PredictionsError(msg)
+            raise PredictionsError(f"the writer {wanted}, got sample={sample!r}")
         if sample is None:
             return None
         numbers = np.asarray(sample)
@@ -221,8 +218,7 @@ def _refuse_non_finite(values: np.ndarray, ids: Sequence[str], columns: Sequence
     if bad.any():
         rows = np.flatnonzero(bad.any(axis=1))
         row, column = np.argwhere(bad)[0]
-        msg = (
+        raise NonFiniteError(
             f"predictions must be finite, but {len(rows):,} galaxies of this batch have others (first "
             f"{columns[column]!r} = {float(values[row, column])!r}): {[str(ids[i]) for i in rows[:_SHOWN]]}"
         )
-        raise NonFiniteError(msg)

@@ -90,8 +90,7 @@ def check_tree(name: str, questions: Sequence[Question]) -> None:
             exist or is repeated, or questions lead to each other in a circle.
     """
     for fault in chain(*(find(questions) for find in (_names, _indices, _parents, _circles))):
-        msg = f"schema {name!r}: {fault}"
-        raise SchemaError(msg)
+        raise SchemaError(f"schema {name!r}: {fault}")
 
 
 def not_found(what: str, name: object, known: Sequence[str]) -> str:

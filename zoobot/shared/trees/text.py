@@ -53,8 +53,7 @@ def pairs_from_config(
     _check_entry(config, "the schema", required=("name", "questions"))
     _text(config["name"], "'name'")
     if not isinstance(config["questions"], list):
-        msg = f"'questions' must be a list of questions, got {_shown(config['questions'])}"
-        raise SchemaError(msg)
+        raise SchemaError(f"'questions' must be a list of questions, got {_shown(config['questions'])}")
     answers: dict[str, list[str]] = {}
     parents: dict[str, list[str]] = {}
     campaigns: dict[str, str] = {}
@@ -63,8 +62,7 @@ def pairs_from_config(
         _check_entry(entry, what, required=("question", "answers"), optional=("parents", "campaign"))
         text = _text(entry["question"], f"{what}: 'question'")
         if text in answers:
-            msg = f"{what}: question {text!r} given more than once"
-            raise SchemaError(msg)
+            raise SchemaError(f"{what}: question {text!r} given more than once")
         answers[text] = _texts(entry["answers"], f"{what} ({text!r}): 'answers'")
         parents[text] = _texts(entry.get("parents") or [], f"{what} ({text!r}): 'parents'")
         campaigns[text] = _text(entry.get("campaign") or "", f"{what} ({text!r}): 'campaign'")
@@ -109,17 +107,13 @@ def read_yaml(
         text = Path(path).read_text(encoding="utf-8")
         config = yaml.load(text, Loader=_loader())  # safe: it makes only str, list and dict
     except OSError as error:
-        msg = f"can't read the {what} file {path}: {error.strerror}"
-        raise error_class(msg) from error
+        raise error_class(f"can't read the {what} file {path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{path} is not valid YAML: {error}"
-        raise error_class(msg) from error
+        raise error_class(f"{path} is not valid YAML: {error}") from error
     except RecursionError as error:
-        msg = f"{path} is nested too deeply to be a {what}"
-        raise error_class(msg) from error
+        raise error_class(f"{path} is nested too deeply to be a {what}") from error
     if not isinstance(config, dict):
-        msg = f"{path} must hold {holds}, got {_shown(config)}"
-        raise error_class(msg)
+        raise error_class(f"{path} must hold {holds}, got {_shown(config)}")
     return config
 
 
@@ -169,8 +163,7 @@ def _count(number: int, noun: str) -> str:
 
 def _check_entry(entry: Any, what: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     if not isinstance(entry, Mapping):
-        msg = f"{what} must hold {list(required)}, got {_shown(entry)}"
-        raise SchemaError(msg)
+        raise SchemaError(f"{what} must hold {list(required)}, got {_shown(entry)}")
     missing = [key for key in required if key not in entry]
     unknown = [key for key in entry if key not in required + optional]
     if missing or unknown:
@@ -180,8 +173,7 @@ def _check_entry(entry: Any, what: str, *, required: tuple[str, ...], optional: 
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        msg = f"{what} must be text, got {_shown(value)}"
-        raise SchemaError(msg)
+        raise SchemaError(f"{what} must be text, got {_shown(value)}")
     return value
 
 
@@ -189,8 +181,7 @@ def _texts(value: Any, what: str) -> list[str]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        msg = f"{what} must be a list of texts, got {_shown(value)}"
-        raise SchemaError(msg)
+        raise SchemaError(f"{what} must be a list of texts, got {_shown(value)}")
     return value
 
 

@@ -57,12 +57,11 @@ class Schema:
     def __post_init__(self) -> None:
         questions = self.questions
         if not isinstance(questions, tuple) or not all(isinstance(q, Question) for q in questions):
-            msg = (
+            raise SchemaError(
                 f"a Schema is made of a name and Questions, got {reprlib.repr(self.name)} and "
                 f"{reprlib.repr(questions)}; from a dict of answers and a dict of dependencies, use "
                 f"Schema.from_pairs(question_answer_pairs, dependencies)"
             )
-            raise SchemaError(msg)
         check_tree(self.name, self.questions)
 
     @classmethod
@@ -236,8 +235,7 @@ class Schema:
         try:
             return cls.from_config(config)
         except SchemaError as error:
-            msg = f"{path}: {error}"
-            raise SchemaError(msg) from error
+            raise SchemaError(f"{path}: {error}") from error
 
     def draw(self) -> str:
         """The tree as text for the terminal: each question, its answers, and what each answer leads to."""
@@ -256,15 +254,13 @@ class Schema:
         array = np.asarray(fractions, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != len(self.answers):
             expected = f"(galaxies, {len(self.answers)}) for schema {self.name!r}"
-            msg = f"fractions must have shape {expected}, got {array.shape}"
-            raise LabelError(msg)
+            raise LabelError(f"fractions must have shape {expected}, got {array.shape}")
         outside = (array < 0) | (array > 1 + ROUNDING)
         if outside.any():
-            msg = (
+            raise LabelError(
                 f"fractions must lie in [0, 1], got {array[outside][0]!r} and {outside.sum() - 1} more; "
                 "turn votes to fractions with votes.fractions_from_votes"
             )
-            raise LabelError(msg)
         return array
 
 

@@ -30,18 +30,6 @@ class GalaxyDataModule(GalaxyData, pl.LightningDataModule):
         307
     """
 
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled, augmented batches; each epoch has its own order and warps."""
-        return self._batches("train")
-
-    def val_dataloader(self) -> TensorBatches:
-        """Batches in catalog order, never augmented."""
-        return self._batches("val")
-
-    def test_dataloader(self) -> TensorBatches:
-        """Batches in catalog order, never augmented."""
-        return self._batches("test")
-
     def _batches(self, name: str) -> TensorBatches:
         trainer = self.trainer
         if trainer is None:

@@ -16,26 +16,20 @@ from torch import Tensor, nn
 
 from zoobot.shared import defaults
 from zoobot.shared.tasks import Task
-from zoobot.shared.training.checks import (
-    check_features_shape,
-    check_head,
-    checked_calibration,
-    checked_target_statistics,
-    prior_logits,
-)
+from zoobot.shared.training import heads as recipes
+from zoobot.shared.training.heads import check_features_shape
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 __all__ = ["ClassificationHead", "DirichletHead", "MultiLabelHead", "RegressionHead", "build_head"]
 
 
-class _Head(nn.Module):
+class _Head(recipes.Head, nn.Module):
     """Dropout, then one linear layer whose weights begin at zero."""
 
     def __init__(self, num_features: int, num_outputs: int, dropout_prob: float) -> None:
-        super().__init__()
-        check_head(num_features, num_outputs, dropout_prob)
+        super().__init__(num_features, num_outputs, dropout_prob)
         self.dropout = nn.Dropout(dropout_prob)
         self.linear = nn.Linear(num_features, num_outputs)
         nn.init.zeros_(self.linear.weight)
@@ -50,57 +44,27 @@ class _Head(nn.Module):
         check_features_shape(tuple(features.shape), self.linear.in_features)
         return self.linear(self.dropout(features))
 
+    def _keep(self, name: str, size: int, value: float) -> None:
+        self.register_buffer(name, torch.full((size,), value))
 
-class _CalibratedHead(_Head):
-    """A head whose predictions are made of its raw outputs times factors, which are not trained."""
+    @torch.no_grad()
+    def _set(self, kept: Tensor, values: NDArray[np.float64]) -> None:
+        kept.copy_(torch.from_numpy(values))
 
-    calibration: Tensor
-
-    def __init__(self, num_features: int, num_outputs: int, dropout_prob: float, num_factors: int) -> None:
-        super().__init__(num_features, num_outputs, dropout_prob)
-        self.register_buffer("calibration", torch.ones(num_factors))
-
-    def set_calibration(self, factors: ArrayLike) -> None:
-        """Multiply what predictions are made of by these factors from now on, (factors,).
-
-        `zoobot.certainty.calibration` finds those of a tree, one for each answer;
-        `zoobot.certainty.temperature` the one of all classes, and those of labels, one for each.
-
-        Raises:
-            LabelError: If there are not so many finite numbers above 0.
-        """
-        given = checked_calibration(factors, len(self.calibration))
-        self.calibration.copy_(torch.from_numpy(given))
-
-    def get_calibration(self) -> NDArray[np.float64]:
-        """The factors, (factors,)."""
-        return self.calibration.double().cpu().numpy()
+    def _get(self, kept: Tensor) -> NDArray[np.float64]:
+        return kept.double().cpu().numpy()
 
 
-class ClassificationHead(_CalibratedHead):
+class ClassificationHead(recipes.ClassificationHead, _Head):
     """One of several classes: logits for the loss, probabilities that add up to 1 as predictions.
 
-    Predictions are made of the logits times `calibration`, one factor, which is 1 until it is set, is not
-    trained, and is saved with the weights.
-
-    Args:
-        num_features: Length of the encoder's feature vector.
-        num_classes: How many classes.
-        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
-
-    Raises:
-        ConfigError: If a size or the chance can't work.
+    All is as told in `zoobot.shared.training.heads.ClassificationHead`.
 
     Example:
         >>> head = ClassificationHead(1280, 4)
         >>> head.to_predictions(head(torch.randn(2, 1280)))[0].tolist()
         [0.25, 0.25, 0.25, 0.25]
     """
-
-    def __init__(
-        self, num_features: int, num_classes: int, *, dropout_prob: float = defaults.DROPOUT_PROB
-    ) -> None:
-        super().__init__(num_features, num_classes, dropout_prob, num_factors=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits, (batch, classes), from features, (batch, features)."""
@@ -111,29 +75,16 @@ class ClassificationHead(_CalibratedHead):
         return (raw * self.calibration).softmax(dim=1)
 
 
-class MultiLabelHead(_CalibratedHead):
+class MultiLabelHead(recipes.MultiLabelHead, _Head):
     """Any number of yes/no labels: logits for the loss, each label's probability as predictions.
 
-    Predictions are made of the logits times `calibration`, a factor for each label, as for classes.
-
-    Args:
-        num_features: Length of the encoder's feature vector.
-        num_labels: How many labels.
-        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
-
-    Raises:
-        ConfigError: If a size or the chance can't work.
+    All is as told in `zoobot.shared.training.heads.MultiLabelHead`.
 
     Example:
         >>> head = MultiLabelHead(1280, 2)
         >>> head.to_predictions(head(torch.randn(1, 1280))).tolist()
         [[0.5, 0.5]]
     """
-
-    def __init__(
-        self, num_features: int, num_labels: int, *, dropout_prob: float = defaults.DROPOUT_PROB
-    ) -> None:
-        super().__init__(num_features, num_labels, dropout_prob, num_factors=num_labels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits, (batch, labels), from features, (batch, features)."""
@@ -144,20 +95,10 @@ class MultiLabelHead(_CalibratedHead):
         return (raw * self.calibration).sigmoid()
 
 
-class RegressionHead(_Head):
+class RegressionHead(recipes.RegressionHead, _Head):
     """One or many numbers: standardised for the loss, in the targets' own units as predictions.
 
-    Standardised means less the mean of the training targets and divided by their standard deviation, so that
-    one learning rate suits targets of any size. Both are kept with the weights, and are not trained.
-
-    Args:
-        num_features: Length of the encoder's feature vector.
-        num_targets: How many numbers.
-        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
-        unit_interval: Whether predictions must lie in [0, 1].
-
-    Raises:
-        ConfigError: If a size or the chance can't work.
+    All is as told in `zoobot.shared.training.heads.RegressionHead`.
 
     Example:
         >>> head = RegressionHead(1280, 1)
@@ -167,32 +108,6 @@ class RegressionHead(_Head):
         >>> head.to_predictions(head(torch.randn(1, 1280))).item()  # an untrained head predicts the mean
         20.0
     """
-
-    target_mean: Tensor
-    target_std: Tensor
-
-    def __init__(
-        self,
-        num_features: int,
-        num_targets: int,
-        *,
-        dropout_prob: float = defaults.DROPOUT_PROB,
-        unit_interval: bool = False,
-    ) -> None:
-        super().__init__(num_features, num_targets, dropout_prob)
-        self.unit_interval = unit_interval
-        self.register_buffer("target_mean", torch.full((num_targets,), 0.5 if unit_interval else 0.0))
-        self.register_buffer("target_std", torch.ones(num_targets))
-
-    def set_target_statistics(self, mean: ArrayLike, std: ArrayLike) -> None:
-        """Take the mean and the standard deviation of the training targets, (targets,) each, in their units.
-
-        Raises:
-            LabelError: If there is not one finite number for each target, or a deviation is not above 0.
-        """
-        mean, std = checked_target_statistics(mean, std, self.linear.out_features)
-        self.target_mean.copy_(torch.from_numpy(mean))
-        self.target_std.copy_(torch.from_numpy(std))
 
     def standardise(self, targets: Tensor) -> Tensor:
         """Targets, (batch, targets), in the units of the raw outputs; NaN stays NaN."""
@@ -213,48 +128,20 @@ class RegressionHead(_Head):
         return values.clamp(0, 1) if self.unit_interval else values
 
 
-class DirichletHead(_CalibratedHead):
+class DirichletHead(recipes.DirichletHead, _Head):
     """The answers of a decision tree: the concentrations of one Dirichlet distribution for each question.
 
-    Concentrations lie between 1 (any vote fractions are as likely) and 101 (volunteers surely agree on them).
-    Predictions are these times `calibration`, which is 1 until it is set, is not trained, and is saved with
-    the weights: how sure a network is, and how sure it may be, are learned from different galaxies.
-
-    Args:
-        num_features: Length of the encoder's feature vector.
-        num_answers: How many answers, over all questions.
-        dropout_prob: Chance that a feature is dropped while training, in [0, 1).
-
-    Raises:
-        ConfigError: If a size or the chance can't work.
+    All is as told in `zoobot.shared.training.heads.DirichletHead`.
 
     Example:
         >>> DirichletHead(1280, 34)(torch.randn(2, 1280)).unique().tolist()
         [51.0]
-
-    References:
-        Walmsley et al. 2022, MNRAS 509, 3966.
     """
-
-    def __init__(
-        self, num_features: int, num_answers: int, *, dropout_prob: float = defaults.DROPOUT_PROB
-    ) -> None:
-        super().__init__(num_features, num_answers, dropout_prob, num_factors=num_answers)
 
     def forward(self, features: Tensor) -> Tensor:
         """Concentrations, (batch, answers), from features, (batch, features)."""
         share = self._linear_outputs(features).sigmoid()
         return defaults.CONCENTRATION_MIN + defaults.CONCENTRATION_RANGE * share
-
-    def set_prior(self, concentrations: ArrayLike) -> None:
-        """Predict these concentrations, (answers,), for every galaxy until something is learned.
-
-        Raises:
-            LabelError: If there is not one for each answer, between 1 and 101.
-        """
-        logits = prior_logits(concentrations, self.linear.out_features)
-        with torch.no_grad():
-            self.linear.bias.copy_(torch.from_numpy(logits))
 
     def to_predictions(self, raw: Tensor) -> Tensor:
         """The calibrated concentrations, (batch, answers)."""
@@ -279,6 +166,5 @@ def build_head(
         >>> type(build_head(RegressionTask(num_targets=2), 1280)).__name__
         'RegressionHead'
     """
-    known = (ClassificationHead, MultiLabelHead, RegressionHead, DirichletHead)
-    (head,) = (each for each in known if each.__name__ == task.head)
-    return head(num_features, task.num_outputs, dropout_prob=dropout_prob, **task.head_options)
+    heads = (ClassificationHead, MultiLabelHead, RegressionHead, DirichletHead)
+    return recipes.make_head(heads, task, num_features, dropout_prob)

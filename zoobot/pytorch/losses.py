@@ -133,7 +133,7 @@ def _dense_loss(concentrations: Tensor, votes: Tensor, membership: Tensor) -> Te
 
 
 def _log_coefficient(x: Tensor, c: Tensor) -> Tensor:
-    """v(x, c) of the module's docstring."""
+    """v(x, c), as told above."""
     return torch.lgamma(x + c) - torch.lgamma(x) - torch.lgamma(c + 1)
 
 

@@ -264,6 +264,22 @@ class GalaxyData:
                 "batch_size, or let the head alone learn (n_blocks=0)"
             )
 
+    def train_dataloader(self) -> Any:
+        """Shuffled, augmented `TensorBatches`; each epoch has its own order and warps."""
+        return self._batches("train")
+
+    def val_dataloader(self) -> Any:
+        """`TensorBatches` in catalog order, never augmented."""
+        return self._batches("val")
+
+    def test_dataloader(self) -> Any:
+        """`TensorBatches` in catalog order, never augmented."""
+        return self._batches("test")
+
+    def _batches(self, name: str) -> Any:
+        """The batches of one part, in the engine's terms."""
+        raise NotImplementedError
+
     def loader(
         self, name: str, *, preprocessing: Preprocessing | None = None, shard: tuple[int, int] = (0, 1)
     ) -> GalaxyLoader:

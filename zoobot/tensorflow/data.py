@@ -40,18 +40,6 @@ class GalaxyDataModule(GalaxyData):
     #: Set while a trainer fits: it tells the epoch and the model's record of its pixels.
     trainer: Any = None
 
-    def train_dataloader(self) -> TensorBatches:
-        """Shuffled, augmented batches; each epoch has its own order and warps."""
-        return self._batches("train")
-
-    def val_dataloader(self) -> TensorBatches:
-        """Batches in catalog order, never augmented."""
-        return self._batches("val")
-
-    def test_dataloader(self) -> TensorBatches:
-        """Batches in catalog order, never augmented."""
-        return self._batches("test")
-
     def _batches(self, name: str) -> TensorBatches:
         if self.trainer is None:
             return TensorBatches(self.loader(name))
@@ -69,14 +57,7 @@ class GalaxyDataModule(GalaxyData):
 
 
 class TensorBatch(NamedTuple):
-    """A few galaxies as tensors.
-
-    Attributes:
-        images: (batch, height, width, channels), uint8, or float32 in [0, 1]; or what the frozen
-            part of the encoder made of them, (batch, width).
-        labels: (batch, label columns), float32, NaN where missing; empty, (batch, 0), without labels.
-        ids: Ids of the galaxies, in order.
-    """
+    """A few galaxies as tensors, as told in `zoobot.pytorch.data.TensorBatch`."""
 
     images: tf.Tensor
     labels: tf.Tensor
@@ -110,12 +91,7 @@ class InTurn:
 
 
 class TensorBatches:
-    """A shared loader whose batches hold tensors, and whose order follows the trainer's epoch.
-
-    Args:
-        loader: The shared loader.
-        trainer: Tells the epoch; None stays in the first.
-        goes_on: Whether the trainer also tells the batch to begin with, where a run was resumed in an epoch.
+    """A shared loader whose batches hold tensors, as told in `zoobot.pytorch.data.TensorBatches`.
 
     Attributes:
         error: What ended an epoch of `to_dataset`; TensorFlow itself hands on no more than its text.

@@ -1,8 +1,4 @@
-"""Losses on TensorFlow tensors, one value for each galaxy (and label, target or question), never reduced.
-
-Whoever trains takes the mean; whoever looks for strange galaxies looks at the values. A missing label is NaN
-and contributes exactly 0 to the loss and to its gradient.
-"""
+"""Losses on TensorFlow tensors, one value for each galaxy (and label, target or question), never reduced."""
 
 from __future__ import annotations
 
@@ -25,17 +21,6 @@ from zoobot.shared.training.checks import (
 )
 
 __all__ = ["classification_loss", "dirichlet_multinomial_nll", "multilabel_loss", "regression_loss"]
-
-
-# The Dirichlet-multinomial loss of volunteers' votes, for all questions at once.
-#
-# Written with one function, the log of a generalised binomial coefficient,
-#
-# v(x, c) = ln C(x + c − 1, c) = lnΓ(x + c) − lnΓ(x) − lnΓ(c + 1),    v(x, 0) = 0,
-#
-# a question with concentrations a (sum A) and votes k (sum N) has the loss v(A, N) − Σ v(a, k).
-# Answers without votes and questions nobody was asked add nothing, so only the others need log-gamma: a tenth
-# of the table in a survey of many campaigns. The reference is `zoobot.shared.likelihood`.
 
 
 # The shapes of tensors as far as they are known while a graph is made.
@@ -64,31 +49,14 @@ def dirichlet_multinomial_nll(
 ) -> tf.Tensor:
     """Negative log-likelihood of the votes for each question, in nats: (batch, questions).
 
-    The sums are taken in float64, since differences of log-gamma lose digits in float32 as votes grow. The
-    values of the votes are not checked: `zoobot.shared.votes.check_votes` does that once, before training.
-    In a graph it is at home; XLA compiles it where there is a GPU.
-
-    Args:
-        concentrations: Dirichlet concentrations, above 0, (batch, answers), of any floating type.
-        votes: Votes for each answer, whole or weighted, (batch, answers). A question whose votes are all 0 or
-            NaN was not asked: it contributes exactly 0, to the loss and to its gradient.
-        question_slices: Where each question's answers stand, half-open, in order: `Schema.question_slices`.
-
-    Returns:
-        The loss, not reduced, (batch, questions), in the type of `concentrations`, at least float32.
-
-    Raises:
-        SchemaError: If the slices overlap, leave a gap, or do not begin at 0.
-        LabelError: If the shapes do not fit each other or the slices.
+    All is as told in `zoobot.pytorch.losses`; in a graph it is at home, and XLA compiles it where there is a
+    GPU.
 
     Example:
         >>> votes = tf.constant([[3.0, 1.0]])
         >>> uniform = dirichlet_multinomial_nll(tf.ones((1, 2)), votes, [slice(0, 2)])
         >>> bool(np.isclose(uniform, np.log(5)))  # five splits of four votes, all as likely
         True
-
-    References:
-        Walmsley et al. 2022, MNRAS 509, 3966.
     """
     question = _question_of_answer(tuple((part.start, part.stop, part.step) for part in question_slices))
     concentrations, votes = tf.convert_to_tensor(concentrations), tf.convert_to_tensor(votes)
@@ -162,7 +130,7 @@ def _dense_loss(
 
 
 def _log_coefficient(x: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
-    """v(x, c) of the module's docstring."""
+    """v(x, c) of `zoobot.pytorch.losses`."""
     return tf.math.lgamma(x + c) - tf.math.lgamma(x) - tf.math.lgamma(c + 1)
 
 
@@ -188,19 +156,7 @@ def classification_loss(
 ) -> tf.Tensor:
     """How badly the logits foretell each galaxy's class, in nats: (batch,).
 
-    The formulas are told in `zoobot.pytorch.losses.classification_loss`.
-
-    Args:
-        logits: (batch, classes), any real numbers; their softmax is p.
-        labels: The number of each galaxy's class, from 0, (batch,), of an integer type.
-        kind: "cross_entropy" or "focal".
-        label_smoothing: The part of t that is spread evenly over all classes, in [0, 1).
-        class_weights: w, above 0, one for each class; None weighs all alike.
-        focal_gamma: How much less the easy galaxies count; 0 is the cross-entropy.
-
-    Raises:
-        ConfigError: If an option can't work.
-        LabelError: If the shapes do not fit, or the labels are not of an integer type.
+    All is as told in `zoobot.pytorch.losses`.
 
     Example:
         >>> loss = classification_loss(tf.constant([[0.0, 0.0]]), tf.constant([1]))
@@ -231,19 +187,7 @@ def multilabel_loss(
 ) -> tf.Tensor:
     """How badly the logits foretell each yes/no label, in nats: (batch, labels), 0 where a label is missing.
 
-    The formulas are told in `zoobot.pytorch.losses.multilabel_loss`.
-
-    Args:
-        logits: (batch, labels), any real numbers; their sigmoid is p.
-        labels: 1, 0, or NaN where missing, (batch, labels).
-        kind: "cross_entropy" or "focal".
-        label_smoothing: Moves t from 0 and 1 towards one half by half of this, in [0, 1).
-        class_weights: w, above 0, one for each label: how much more its yes counts than its no.
-        focal_gamma: How much less the easy galaxies count; 0 is the cross-entropy.
-
-    Raises:
-        ConfigError: If an option can't work.
-        LabelError: If the shapes do not fit.
+    All is as told in `zoobot.pytorch.losses`.
 
     Example:
         >>> multilabel_loss(tf.zeros((1, 2)), tf.constant([[1.0, float("nan")]])).numpy().round(3).tolist()
@@ -274,16 +218,7 @@ def regression_loss(
 ) -> tf.Tensor:
     """How far each prediction is from its target: (batch, targets), 0 where a target is missing.
 
-    Args:
-        predictions: (batch, targets).
-        targets: In the same units, NaN where missing, (batch, targets).
-        kind: "mse" for the squared error e², "mae" for |e|, "huber" for e²/2 where |e| is below `huber_delta`
-            and huber_delta (|e| − huber_delta/2) beyond.
-        huber_delta: Where Huber's loss turns from a parabola to a line, above 0, in the units of the targets.
-
-    Raises:
-        ConfigError: If an option can't work.
-        LabelError: If the shapes differ.
+    All is as told in `zoobot.pytorch.losses`.
 
     Example:
         >>> regression_loss(tf.constant([[3.0, 3.0]]), tf.constant([[1.0, float("nan")]])).numpy().tolist()

@@ -321,7 +321,7 @@ def allowing_tf32(work: Callable[[], object]) -> Callable[[], None]:
 def time_compiled(plan: Plan, found: Found) -> None:
     """The network compiled as `zoobot predict --compile` does it, beside the plain one."""
     device = best_device()
-    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    half = "16-mixed" if device.type == "cuda" else "bf16-mixed"
     images = torch.from_numpy(some_images(plan, plan.batch_size)).to(device)
     began = time.perf_counter()
     for encoder in plan.encoders:
@@ -330,7 +330,7 @@ def time_compiled(plan: Plan, found: Found) -> None:
             continue
         model = plan.tree(encoder)
         with ready_on(device, model), compiler_of(plan):
-            plain, compile_it = predict._predict_batch(model, device, n_samples=1, dtype=half)
+            plain, compile_it = predict._Predictor(half).network(model, 1)
             compare_compiled(plan, found, encoder, plain, compile_it, images)
 
 

@@ -5,6 +5,8 @@ import inspect
 import pytest
 
 from zoobot.shared.engine import ENGINES, MIRRORED
+from zoobot.shared.explaining.explanations import ExplainKeywords
+from zoobot.shared.predicting.run import PredictKeywords, RepresentKeywords
 
 
 @pytest.mark.parametrize("module", MIRRORED)
@@ -31,3 +33,19 @@ def test_every_exception_is_still_needed(both_engines, mirror):
 
 def test_the_contract_names_all_engines(both_engines):
     assert list(both_engines) == list(ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "declared"),
+    [
+        ("predict", "predict", PredictKeywords),
+        ("represent", "represent", RepresentKeywords),
+        ("saliency", "explain", ExplainKeywords),
+    ],
+)
+def test_keywords_of_a_catalog_run_are_those_declared(both_engines, module, function, declared):
+    """Recipes take all of them, and the contract shows them to editors."""
+    for engine in both_engines.values():
+        parameters = inspect.signature(getattr(getattr(engine, module), function)).parameters.values()
+        keywords = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+        assert keywords == {name: hint.__forward_arg__ for name, hint in declared.__annotations__.items()}

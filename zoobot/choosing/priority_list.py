@@ -19,6 +19,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.posteriors import probability_asked
+from zoobot.shared.tables.destination import free_list
 from zoobot.shared.tasks import Group, Task
 from zoobot.shared.votes import FloatArray
 from zoobot.version import __version__
@@ -130,13 +131,7 @@ def check_list_place(save_loc: str | Path, *, overwrite: bool) -> Path:
     Raises:
         ConfigError: If the name ends in neither .csv nor .json, or is taken.
     """
-    path = Path(save_loc).expanduser().absolute()
-    if path.suffix.lower() not in (".csv", ".json"):
-        msg = f"the list must end in .csv or .json, got {str(save_loc)!r}"
-        raise ConfigError(msg)
-    if path.is_dir() or (path.exists() and not overwrite):
-        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
+    path = free_list(save_loc, (".csv", ".json"), overwrite=overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

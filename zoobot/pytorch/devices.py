@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from zoobot.shared.predicting.members import Start
+
 
 # Keep the memory that layers give back, for the next ones, instead of asking the system for it every time.
 #
@@ -96,6 +101,28 @@ def to_numpy(results: Tensor) -> np.ndarray:
 def best_device() -> torch.device:
     """A GPU, where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class BestDevice:
+    """Where PyTorch computes in a run over a catalog: a `Device` of `zoobot.shared.predicting.run`."""
+
+    engine = "pytorch"
+
+    def __init__(self) -> None:
+        self.device = best_device()
+        self.on_gpu = self.device.type != "cpu"
+
+    def ready(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Have a model compute there for a while."""
+        return ready_on(self.device, model)
+
+    def start(self, compute: Callable[[Tensor, int], Tensor]) -> Start:
+        """What has a batch computed without waiting for the device."""
+
+        def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
+            return to_host(compute(to_device(images, self.device), remaining))
+
+        return start
 
 
 @contextmanager

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from zoobot.pytorch import checkpoint
 from zoobot.pytorch.data import network_input, turned
-from zoobot.pytorch.devices import best_device, ready_on, to_device, to_host, to_numpy
+from zoobot.pytorch.devices import BestDevice, to_numpy
 from zoobot.pytorch.finetune import FinetuneableZoobot
 from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
-from zoobot.shared.models.weights import hash_model
-from zoobot.shared.onnx.prediction import is_exported, onnx_member
-from zoobot.shared.pixels.first_images import with_views
+from zoobot.shared.models.compiling import PredictOnDevice
 from zoobot.shared.pixels.turned import Turn, mean_of_views
-from zoobot.shared.predicting.members import Member, Start, as_members
-from zoobot.shared.predicting.run import (
-    check_request,
-    choose_batch_size,
-    choose_compile,
-    expected_agreement,
-    predict_catalog,
-)
+from zoobot.shared.predicting.run import predict_with
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
 from zoobot.shared.tables.part_folder import ShardSource
@@ -109,100 +98,85 @@ def predict(
     Example:
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP
     """
-    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
-    check_request(save_loc, n_samples, precision, **parts)
-    compile = choose_compile(compile, save_loc)  # noqa: A001
-    device = best_device()
-    dtype = _half_precision(precision, device)
-    batch_size = choose_batch_size(batch_size, on_gpu=device.type != "cpu")
-    members = []
-    with ExitStack() as stack:
-        for one in as_members(model):
-            if is_exported(one):
-                members.append(onnx_member(one, n_samples, views))
-                continue
-            m = checkpoint.load(one) if isinstance(one, (str, Path)) else one
-            stack.enter_context(with_views(m, views))
-            stack.enter_context(ready_on(device, m))
-            predict_batch = _predict_batch(m, device, n_samples=n_samples, dtype=dtype)
-            maybe_compiled = MaybeCompiled(
-                *predict_batch,
-                to_numpy,
-                asked=compile,
-                batch_size=batch_size,
-                agreement=expected_agreement(n_samples, computed_in=str(dtype)),
-            )
-            members.append(Member(m, _start(maybe_compiled, device), "pytorch", _hash(m), _seed))
-        stack.enter_context(torch.random.fork_rng())
-        torch.manual_seed(seed)
-        decisive = {"seed": seed, "precision": str(dtype or torch.float32), "compile": bool(compile)}
-        return predict_catalog(
-            catalog,
-            members,
-            save_loc=save_loc,
-            n_samples=n_samples,
-            root=root,
-            id_col=id_col,
-            file_col=file_col,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            progress=progress,
-            decisive=decisive,
-            **parts,
-        )
+    return predict_with(
+        _Predictor,
+        catalog,
+        model,
+        n_samples=n_samples,
+        views=views,
+        seed=seed,
+        precision=precision,
+        compile=compile,
+        save_loc=save_loc,
+        root=root,
+        id_col=id_col,
+        file_col=file_col,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        part_rows=part_rows,
+        shard=shard,
+        max_failures=max_failures,
+        progress=progress,
+    )
 
 
-def _seed(number: int) -> None:
-    torch.manual_seed(number)
+class _Predictor(BestDevice):
+    """PyTorch's part of a prediction run."""
 
+    load, to_numpy = staticmethod(checkpoint.load), staticmethod(to_numpy)
 
-def _hash(model: FinetuneableZoobot) -> Callable[[], str]:
-    return lambda: hash_model(model.to_neutral())
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self._dtype = _half_precision(precision, self.device)
+        self.computed_in = str(self._dtype or torch.float32)
 
+    def network(
+        self, model: FinetuneableZoobot, n_samples: int
+    ) -> tuple[PredictOnDevice, Callable[[Tensor], PredictOnDevice]]:
+        device, dtype = self.device, self._dtype
 
-def _predict_batch(
-    model: FinetuneableZoobot, device: torch.device, *, n_samples: int, dtype: torch.dtype | None
-) -> tuple[PredictOnDevice, Callable[[Tensor], PredictOnDevice]]:
-    """From a batch of images to its predictions, and what makes the compiled form of that."""
+        def autocast() -> torch.autocast:
+            return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
-
-    def plain(images: Tensor) -> Tensor:
-        with autocast():
-            return model.predict_images(images, n_samples=n_samples)
-
-    @torch.inference_mode()
-    def compile_it(first: Tensor) -> PredictOnDevice:
-        # weights that no longer change are folded and laid out for the device
-        options: dict[str, Any] | None = {"freezing": True} if device.type == "cpu" else None
-        encode = torch.compile(lambda images: model.features_of_view(network_input(images)), options=options)
-        with autocast():
-            encode(first)
+        def plain(images: Tensor) -> Tensor:
+            with autocast():
+                return model.predict_images(images, n_samples=n_samples)
 
         @torch.inference_mode()
-        def compiled(images: Tensor) -> Tensor:
+        def compile_it(first: Tensor) -> PredictOnDevice:
+            # weights that no longer change are folded and laid out for the device
+            options: dict[str, Any] | None = {"freezing": True} if device.type == "cpu" else None
+            encode = torch.compile(
+                lambda images: model.features_of_view(network_input(images)), options=options
+            )
             with autocast():
-                features = mean_of_views(encode, images, model.preprocessing.views, _turned_in_place)
-            return model.predict_features(features, n_samples=n_samples)
+                encode(first)
 
-        return compiled
+            @torch.inference_mode()
+            def compiled(images: Tensor) -> Tensor:
+                with autocast():
+                    features = mean_of_views(encode, images, model.preprocessing.views, _turned_in_place)
+                return model.predict_features(features, n_samples=n_samples)
 
-    return plain, compile_it
+            return compiled
+
+        return plain, compile_it
+
+    @contextmanager
+    def seeded(self, models: Mapping[int, FinetuneableZoobot], seed: int) -> Iterator[None]:
+        del models  # they draw from one generator
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+
+    def seed_dropout(self, model: FinetuneableZoobot) -> Callable[[int], object]:
+        del model
+        return torch.manual_seed
 
 
 def _turned_in_place(images: Tensor, turn: Turn) -> Tensor:
     """Turned images laid out as all others: for another layout the network would be compiled anew."""
     return turned(images, turn).contiguous()
-
-
-def _start(predict_batch: MaybeCompiled, device: torch.device) -> Start:
-    """What has a batch predicted without waiting for the device."""
-
-    def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
-        return to_host(predict_batch(to_device(images, device), remaining))
-
-    return start
 
 
 def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:

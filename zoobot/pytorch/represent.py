@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +11,14 @@ from numpy.typing import NDArray
 
 from zoobot.pytorch.blocks import BlockFeatures
 from zoobot.pytorch.callbacks import head_in_engine
-from zoobot.pytorch.devices import best_device, ready_on, to_device, to_host
+from zoobot.pytorch.devices import BestDevice
 from zoobot.pytorch.encoders import Encoder, load_encoder
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.weights import encoder_fields
 from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.checkpoint import NeutralCheckpoint
-from zoobot.shared.features.tables import Encoding, FeatureTable, in_pieces, represent_catalog
-from zoobot.shared.models.weights import hash_model
-from zoobot.shared.pixels.first_images import with_views
-from zoobot.shared.predicting.members import FeatureTask, Fetch, Member, Start
-from zoobot.shared.predicting.run import check_request, choose_batch_size
+from zoobot.shared.features.tables import FeatureTable, in_pieces, represent_with
 from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.shared.training.head_start import fit_best_head
 
@@ -94,43 +88,27 @@ def represent(
         >>> represent("new.csv", "results/rings/checkpoint").features.shape  # doctest: +SKIP
         (1000, 1280)
     """
-    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
-    check_request(save_loc, n_samples=1, **parts)
-    encoder = _as_encoder(model)
-    device = best_device()
-    with with_views(encoder, views), ready_on(device, encoder):
-        encode = BlockFeatures(encoder, block)
-        task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
-        return represent_catalog(
-            catalog,
-            Member(Encoding(task, encoder.preprocessing), _start(encode, device), "pytorch", _hash(encoder)),
-            save_loc=save_loc,
-            root=root,
-            id_col=id_col,
-            file_col=file_col,
-            batch_size=choose_batch_size(batch_size, on_gpu=device.type != "cpu"),
-            num_workers=num_workers,
-            progress=progress,
-            **parts,
-        )
-
-
-def _as_encoder(model: FinetuneableZoobot | Encoder | str | Path) -> Encoder:
-    if isinstance(model, (str, Path)):
-        return load_encoder(model)
-    return model if isinstance(model, Encoder) else model.encoder
-
-
-def _start(encode: BlockFeatures, device: torch.device) -> Start:
-    def start(images: np.ndarray, remaining: int) -> Fetch:
-        del remaining
-        return to_host(encode(to_device(images, device))[None])
-
-    return start
-
-
-def _hash(encoder: Encoder) -> Callable[[], str]:
-    return lambda: hash_model(NeutralCheckpoint(**encoder_fields(encoder)))
+    return represent_with(
+        BestDevice(),
+        catalog,
+        model,
+        load=load_encoder,
+        features_of=BlockFeatures,
+        fields_of=encoder_fields,
+        block=block,
+        views=views,
+        dtype=dtype,
+        save_loc=save_loc,
+        root=root,
+        id_col=id_col,
+        file_col=file_col,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        part_rows=part_rows,
+        shard=shard,
+        max_failures=max_failures,
+        progress=progress,
+    )
 
 
 def predict_features(
@@ -144,11 +122,11 @@ def predict_features(
         n_samples: More than 1 samples the head's dropout (MC dropout).
         seed: Seeds dropout.
     """
-    device = best_device()
-    with ready_on(device, model), torch.random.fork_rng():
+    place = BestDevice()
+    with place.ready(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         parts = [
-            model.predict_features(torch.tensor(some, device=device), n_samples=n_samples)
+            model.predict_features(torch.tensor(some, device=place.device), n_samples=n_samples)
             for some in in_pieces(features)
         ]
         return torch.cat(parts, dim=1).cpu().numpy()

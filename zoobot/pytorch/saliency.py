@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoobot.pytorch import checkpoint
 from zoobot.pytorch.data import turned
-from zoobot.pytorch.devices import best_device, ready_on
+from zoobot.pytorch.devices import BestDevice
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
@@ -23,7 +23,6 @@ from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method, PickedAnswer
 from zoobot.shared.pixels.turned import mean_of_views
-from zoobot.shared.predicting.run import choose_batch_size
 
 __all__ = ["explain", "image_gradients", "map_gradients"]
 
@@ -87,12 +86,11 @@ def explain(
     """
     if isinstance(model, (str, Path)):
         model = checkpoint.load(model)
-    device = best_device()
     probe = Probe(
         predict=partial(_predict, model),
         image_gradients=partial(image_gradients, model=model),
         map_gradients=partial(map_gradients, model=model),
-        ready=partial(ready_on, device, model),
+        device=BestDevice(),
     )
     return Explanations(
         catalog,
@@ -102,7 +100,7 @@ def explain(
         methods=methods,
         baseline=baseline,
         steps=steps,
-        batch_size=choose_batch_size(batch_size, on_gpu=device.type != "cpu"),
+        batch_size=batch_size,
         root=root,
         id_col=id_col,
         file_col=file_col,

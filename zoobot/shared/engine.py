@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from zoobot.shared.checkpoint import NeutralCheckpoint
-    from zoobot.shared.explaining.explanations import Explanations
+    from zoobot.shared.explaining.explanations import ExplainKeywords, Explanations
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.galaxy_data import GalaxyData
+    from zoobot.shared.predicting.run import PredictKeywords, RepresentKeywords
     from zoobot.shared.predictions import Predictions
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
@@ -155,14 +157,14 @@ class _Models(Protocol):
 class _Predict(Protocol):
     """`engine.predict`."""
 
-    def predict(self, catalog: Any, model: Any, **options: Any) -> Predictions:
+    def predict(self, catalog: Any, model: Any, **options: Unpack[PredictKeywords]) -> Predictions:
         """Predictions of `model` for every galaxy of `catalog`, in its order."""
 
 
 class _Represent(Protocol):
     """`engine.represent`."""
 
-    def represent(self, catalog: Any, model: Any, **options: Any) -> FeatureTable:
+    def represent(self, catalog: Any, model: Any, **options: Unpack[RepresentKeywords]) -> FeatureTable:
         """What the encoder of `model` makes of every galaxy of `catalog`, in its order."""
 
     def predict_features(
@@ -185,7 +187,7 @@ class _Represent(Protocol):
 class _Saliency(Protocol):
     """`engine.saliency`."""
 
-    def explain(self, catalog: Any, model: Any, **options: Any) -> Explanations:
+    def explain(self, catalog: Any, model: Any, **options: Unpack[ExplainKeywords]) -> Explanations:
         """Which pixels made `model` say so, for every galaxy of `catalog`, in its order."""
 
 

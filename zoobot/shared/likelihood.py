@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +25,6 @@ from scipy.special import digamma, expit, gammaln
 from zoobot.shared import defaults
 from zoobot.shared.errors import LabelError, MissingPackageError, NonFiniteError, SchemaError
 from zoobot.shared.votes import check_vote_array, sum_by_question
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = [
     "Tree",

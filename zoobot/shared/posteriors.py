@@ -24,25 +24,6 @@ from zoobot.shared.votes import FloatArray, sum_by_question
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoobot.shared.trees.tree import Schema
-    from zoobot.shared.votes import FloatArray
-
-__all__ = [
-    "IntervalKind",
-    "as_mixture",
-    "check_concentrations",
-    "check_level",
-    "check_volunteers",
-    "expected_fractions",
-    "expected_votes",
-    "fraction_intervals",
-    "marginal_betas",
-    "probability_asked",
-    "vote_cdf",
-    "vote_intervals",
-    "vote_probabilities",
-]
-
 
 # What volunteers would say of a galaxy: the posterior predictive distribution of votes, answer by answer.
 #

@@ -21,22 +21,9 @@ from zoobot.shared.tables.manifest import Manifest, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, intact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from zoobot.shared.tables.layout import Format
     from zoobot.shared.votes import FloatArray
-
-__all__ = [
-    "Parts",
-    "Predictions",
-    "failure_table",
-    "intact_table",
-    "read_prediction_chunks",
-    "read_prediction_metadata",
-    "read_predictions",
-    "read_samples",
-]
 
 
 # Prediction tables with several samples of each galaxy, as arrays, a part at a time.
@@ -239,14 +226,39 @@ class Parts:
 _ROWS_IN_MEMORY = 65_536
 
 
-class Predictions:
+class Results:
+    """What a run over a catalog leaves beside its numbers.
+
+    Args:
+        failures: The galaxies that failed: `id_str`, `file_loc`, `reason`. None where there are none, or
+            where `save_loc` is a folder of parts, which has its own.
+        save_loc: Where the numbers were written, or the folder of their parts; None if they were not.
+    """
+
+    def __init__(self, failures: pd.DataFrame | None, save_loc: str | Path | None) -> None:
+        self.save_loc = None if save_loc is None else Path(save_loc)
+        self._failures = failures
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The galaxies that failed; of a folder of parts read, and then kept, when looked at."""
+        if self._failures is None:
+            found = Parts(str(self.save_loc)).read_failures() if self._in_parts else ()
+            self._failures = pd.concat([failure_table(()), *found], ignore_index=True)
+        return self._failures
+
+    @property
+    def _in_parts(self) -> bool:
+        return self.save_loc is not None and self.save_loc.is_dir()
+
+
+class Predictions(Results):
     """What a prediction run leaves behind.
 
     Args:
         table: One row for each galaxy: `id_str`, with samples also `sample`, and the predicted columns. None
             where it was streamed to `save_loc`; then it is read when first looked at.
-        failures: The galaxies without a prediction: `id_str`, `file_loc`, `reason`. None where there are
-            none, or where `save_loc` is a folder of parts, which has its own.
+        failures: The galaxies without a prediction, as for `Results`.
         save_loc: Where the table was written, or the folder of its parts; None if it was not.
 
     Raises:
@@ -262,9 +274,8 @@ class Predictions:
         if table is None and save_loc is None:
             msg = "predictions need a table, or the save_loc that they were written to"
             raise PredictionsError(msg)
-        self.save_loc = None if save_loc is None else Path(save_loc)
+        super().__init__(failures, save_loc)
         self._table = table
-        self._failures = failures
 
     @property
     def table(self) -> pd.DataFrame:
@@ -273,17 +284,8 @@ class Predictions:
             self._table = read_predictions(str(self.save_loc))
         return self._table
 
-    @property
-    def failures(self) -> pd.DataFrame:
-        """The galaxies without a prediction; of a folder of parts read, and then kept, when looked at."""
-        if self._failures is None and self.save_loc is not None and self.save_loc.is_dir():
-            self._failures = pd.concat([failure_table(()), *Parts(self.save_loc).read_failures()])
-        if self._failures is None:
-            self._failures = failure_table(())
-        return self._failures
-
     def __repr__(self) -> str:
-        if self._failures is None and self.save_loc is not None and self.save_loc.is_dir():
+        if self._failures is None and self._in_parts:
             return f"Predictions(in the folder {str(self.save_loc)!r})"
         where = (
             f"{len(self.table):,} rows in memory" if self.save_loc is None else f"in {str(self.save_loc)!r}"
@@ -310,75 +312,74 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         PredictionsError: If the file is absent or is no such table.
         MissingPackageError: If the package that reads this format is not installed.
     """
-    if Path(path).expanduser().is_dir():
-        parts = _whole(path)
-        with intact_table(parts.folder.path):
-            return parts.read_table()
-    table: pd.DataFrame = _read(path, "table")
-    return table
+    with _opened(path) as source:
+        return source.read_table()
 
 
 def read_prediction_chunks(path: str | Path, *, rows: int = _ROWS_IN_MEMORY) -> Iterator[pd.DataFrame]:
-    """The rows of a table that a `PredictionWriter` wrote, so many at a time, at constant memory.
+    """The rows of a table that a `PredictionWriter` wrote, so many at most at a time, at constant memory.
 
     Args:
-        path: A .parquet, .csv, .hdf5, .h5 or .fits file, or a folder of parts that is complete.
+        path: As for `read_predictions`.
         rows: Most rows at a time.
 
     Yields:
-        Tables as `read_predictions` gives them.
-
-    Raises:
-        PredictionsError: If the file is absent or is no such table.
-        MissingPackageError: If the package that reads this format is not installed.
+        Tables as `read_predictions` gives them, which raises the same.
     """
-    if Path(path).expanduser().is_dir():
-        parts = _whole(path)
-        with intact_table(parts.folder.path):
-            yield from parts.read_chunks(rows)
-        return
-    path, form = _readable(path)
-    with intact_table(path):
-        yield from form.read_chunks(path, rows)
+    with _opened(path) as source:
+        yield from source.read_chunks(rows)
 
 
 def read_prediction_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata that a table was written with; empty for CSV, which can't hold any.
 
     Args:
-        path: A .parquet, .csv, .hdf5, .h5 or .fits file, or a folder of parts that is complete.
+        path: As for `read_predictions`, but that parts may be missing.
 
     Raises:
         PredictionsError: If the file is absent or is no such table.
         MissingPackageError: If the package that reads this format is not installed.
     """
-    if Path(path).expanduser().is_dir():
-        return Parts(path).read_metadata()
-    metadata: dict[str, Any] = _read(path, "metadata")
-    return metadata
+    with _opened(path, whole=False) as source:
+        return source.read_metadata()
 
 
-def _whole(path: str | Path) -> Parts:
-    """A folder of parts, all of which are there."""
-    parts = Parts(path)
-    parts.require_all()
-    return parts
+class _Table:
+    """A table in one file that is read, by the names of `Parts`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._format = path, find_format(path)
+        self._format.check_installed()
+        if not path.is_file():
+            msg = f"no prediction table at {str(path)!r}"
+            raise PredictionsError(msg)
+
+    def require_all(self) -> None:
+        """A file is whole."""
+
+    def read_table(self) -> pd.DataFrame:
+        return self._format.read_table(self._path)
+
+    def read_chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        return self._format.read_chunks(self._path, rows)
+
+    def read_metadata(self) -> dict[str, Any]:
+        return self._format.read_metadata(self._path)
 
 
-def _read(path: str | Path, what: str) -> Any:
-    path, form = _readable(path)
-    with intact_table(path):
-        return form.read_table(path) if what == "table" else form.read_metadata(path)
+@contextmanager
+def _opened(path: str | Path, *, whole: bool = True) -> Iterator[Parts | _Table]:
+    """A folder of parts or a table that is read; what damage is met meanwhile is said.
 
-
-def _readable(path: str | Path) -> tuple[Path, Format]:
-    path = Path(path).expanduser()
-    form = find_format(path)
-    form.check_installed()
-    if not path.is_file():
-        msg = f"no prediction table at {str(path)!r}"
-        raise PredictionsError(msg)
-    return path, form
+    Raises:
+        PredictionsError: If it is absent or none, or, of a whole folder, lacks parts.
+    """
+    place = Path(path).expanduser()
+    source = Parts(place) if place.is_dir() else _Table(place)
+    if whole:
+        source.require_all()
+    with intact_table(place.absolute() if place.is_dir() else place):
+        yield source
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from zoobot.tensorflow.internals import all_layers
 from zoobot.tensorflow.keras_settings import made_in
 
 if TYPE_CHECKING:
+    from zoobot.shared.predicting.members import Start
     from zoobot.tensorflow.galaxy_model import GalaxyModel
 
 #: Lightning's name of a precision → Keras's.
@@ -34,6 +35,28 @@ _POLICIES = {
 
 #: The first NVIDIA generation that computes in bfloat16.
 _BFLOAT16_SINCE = (8, 0)
+
+
+class BestDevice:
+    """Where TensorFlow computes in a run over a catalog: a `Device` of `zoobot.shared.predicting.run`."""
+
+    engine = "tensorflow"
+
+    def __init__(self) -> None:
+        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+
+    def ready(self, model: Any) -> AbstractContextManager[None]:
+        """A model computes there as it is."""
+        del model
+        return nullcontext()
+
+    def start(self, compute: Callable[[Any, int], tf.Tensor]) -> Start:
+        """What has a batch computed without waiting for the device: operations wait for each other there."""
+
+        def start(images: np.ndarray, remaining: int) -> Callable[[], np.ndarray]:
+            return compute(images, remaining).numpy  # which waits
+
+        return start
 
 
 def choose_device(accelerator: str) -> str | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,16 +12,12 @@ from numpy.typing import NDArray
 from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.checkpoint import NeutralCheckpoint
-from zoobot.shared.features.tables import Encoding, FeatureTable, in_pieces, represent_catalog
-from zoobot.shared.models.weights import hash_model
-from zoobot.shared.pixels.first_images import with_views
-from zoobot.shared.predicting.members import FeatureTask, Fetch, Member, Start
-from zoobot.shared.predicting.run import check_request, choose_batch_size
+from zoobot.shared.features.tables import FeatureTable, in_pieces, represent_with
 from zoobot.shared.tables.part_folder import ShardSource
 from zoobot.shared.training.head_start import fit_best_head
 from zoobot.tensorflow.blocks import BlockFeatures
 from zoobot.tensorflow.callbacks import head_in_engine
+from zoobot.tensorflow.devices import BestDevice
 from zoobot.tensorflow.encoders import Encoder, load_encoder
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 from zoobot.tensorflow.weights import encoder_fields
@@ -51,103 +45,39 @@ def represent(
 ) -> FeatureTable:
     """What an encoder makes of every galaxy of a catalog: ids, features, and the images that failed.
 
-    Images are read as for prediction, and the network computes in float32 on any device. Memory holds a few
-    batches, whatever the size of the catalog, when `save_loc` is given; without it, more than a gigabyte of
-    features lies in a temporary file.
-
-    Args:
-        catalog: Whatever `predict` takes; labels are not needed.
-        model: A model, an encoder, the folder of a checkpoint, or any name that `load_encoder` takes.
-        block: Which block's features: a name, or a number from 0 at the bottom, or from -1 at the top. None
-            is the top: those from which the model's head predicts. Of other blocks they are means over the
-            positions in the image of what the block hands on.
-        views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
-            features are means over them. The time grows as their number. None is what the encoder's record
-            says.
-        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as features come: `id_str`,
-            `feature_0000`, … A name without such an ending is a folder, for any number of galaxies.
-        dtype: What a .parquet or a folder keeps features as: "float32", or "float16", which halves the space
-            and keeps three digits.
-        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or one for each band.
-        batch_size: Galaxies encoded at once; None is 32 on a CPU and 256 on a GPU.
-        num_workers: Threads that read images.
-        part_rows: Where `save_loc` is a folder: galaxies in each part, as for `predict`. The same call goes
-            on after a kill.
-        shard: Where `save_loc` is a folder: "1/8" to "8/8" share its parts among eight processes.
-        max_failures: How many images may fail, or, below 1, which fraction of them; None allows any.
-        progress: Whether a progress bar is drawn.
-
-    Returns:
-        The features; those that were written are read when first looked at.
-
-    Raises:
-        EncoderError: If a name or folder gives no encoder.
-        ConfigError: If there is no such block, or an option can't work.
-        CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read, or more failed than may.
-        NonFiniteError: If a feature is NaN, infinite, or too large for float16.
-        PredictionsError: If they can't be written, or a folder holds those of another run.
+    All is as told in `zoobot.pytorch.represent.represent`.
 
     Example:
         >>> represent("new.csv", "results/rings/checkpoint").features.shape  # doctest: +SKIP
         (1000, 1280)
     """
-    parts: dict[str, Any] = {"part_rows": part_rows, "shard": shard, "max_failures": max_failures}
-    check_request(save_loc, n_samples=1, **parts)
-    encoder = _as_encoder(model)
-    with with_views(encoder, views):
-        encode = BlockFeatures(encoder, block)
-        task = FeatureTask(width=encode.width, block=encode.block, dtype=dtype)
-        return represent_catalog(
-            catalog,
-            Member(Encoding(task, encoder.preprocessing), _start(encode), "tensorflow", _hash(encoder)),
-            save_loc=save_loc,
-            root=root,
-            id_col=id_col,
-            file_col=file_col,
-            batch_size=choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU"))),
-            num_workers=num_workers,
-            progress=progress,
-            **parts,
-        )
-
-
-def _as_encoder(model: FinetuneableZoobot | Encoder | str | Path) -> Encoder:
-    if isinstance(model, (str, Path)):
-        return load_encoder(model)
-    return model if isinstance(model, Encoder) else model.encoder
-
-
-def _start(encode: BlockFeatures) -> Start:
-    def start(images: np.ndarray, remaining: int) -> Fetch:
-        del remaining
-        features = encode(images)[None]
-        return partial(_to_numpy, features)
-
-    return start
-
-
-def _to_numpy(features: tf.Tensor) -> np.ndarray:
-    return features.numpy()
-
-
-def _hash(encoder: Encoder) -> Callable[[], str]:
-    return lambda: hash_model(NeutralCheckpoint(**encoder_fields(encoder)))
+    return represent_with(
+        BestDevice(),
+        catalog,
+        model,
+        load=load_encoder,
+        features_of=BlockFeatures,
+        fields_of=encoder_fields,
+        block=block,
+        views=views,
+        dtype=dtype,
+        save_loc=save_loc,
+        root=root,
+        id_col=id_col,
+        file_col=file_col,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        part_rows=part_rows,
+        shard=shard,
+        max_failures=max_failures,
+        progress=progress,
+    )
 
 
 def predict_features(
     features: NDArray, model: FinetuneableZoobot, *, n_samples: int = 1, seed: int = defaults.SEED
 ) -> NDArray[np.float32]:
-    """What a model predicts of galaxies from their features: (samples, galaxies, outputs).
-
-    Args:
-        features: As `represent` gives them, (galaxies, features).
-        model: The model whose encoder made them.
-        n_samples: More than 1 samples the head's dropout (MC dropout).
-        seed: Seeds dropout.
-    """
+    """What a model predicts of galaxies from their features, as `zoobot.pytorch.represent` tells."""
     with model.seeded_dropout(seed):
         parts = [
             model.predict_features(tf.convert_to_tensor(some), n_samples=n_samples)
@@ -164,19 +94,5 @@ def fit_head(
     decay: float | None = None,
     seed: int = defaults.SEED,
 ) -> float:
-    """Give a model the best head for the features of labelled galaxies; what its head had learned is lost.
-
-    Args:
-        features: As `represent` gives them, (galaxies, features).
-        labels: What the model's task needs, (galaxies, label columns).
-        model: The model whose encoder made the features.
-        decay: The weight decay, as returned for labels like these; None chooses it by cross-validation.
-        seed: Seeds the folds of the cross-validation.
-
-    Raises:
-        LabelError: If a label is not what the task needs.
-
-    Returns:
-        The weight decay.
-    """
+    """Give a model the best head for features of labelled galaxies, as `zoobot.pytorch.represent` tells."""
     return fit_best_head(model, head_in_engine, features, labels, decay=decay, seed=seed)

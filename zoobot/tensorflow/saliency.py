@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from zoobot.shared.errors import EncoderError
 from zoobot.shared.explaining.explanations import Explanations, Probe
 from zoobot.shared.explaining.saliency import METHODS, Baseline, Method, PickedAnswer
 from zoobot.shared.pixels.turned import mean_of_views
-from zoobot.shared.predicting.run import choose_batch_size
 from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.data import turned
+from zoobot.tensorflow.devices import BestDevice
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.finetune import FinetuneableZoobot
 from zoobot.tensorflow.keras_settings import stated
@@ -47,41 +46,7 @@ def explain(
 ) -> Explanations:
     """Which pixels of each galaxy of a catalog made a model give one answer: to be iterated over.
 
-    Maps are in the geometry of the images themselves, whatever part of them the model sees, and at which
-    scale.
-
-    Args:
-        catalog: A table of ids and image files; labels are not needed.
-        model: A model, or the folder of its checkpoint.
-        answer: A class, label, target, or a tree's answer such as "bar_yes"; of a tree's question the most
-            likely answer; None is the most likely of all, of a tree's first question, or the only target.
-        methods: "integrated-gradients", "grad-cam", or both.
-        baseline: What integrated gradients begin with: "black", an empty sky; or "blurred", the galaxy's
-            light without its structure.
-        steps: Points of integrated gradients between the baseline and the image. Twice or four times as many
-            are taken where these do not add up to the difference, to a twentieth of it.
-        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or one for each band.
-        batch_size: Points at once; None is 32 on a CPU and 256 on a GPU.
-        num_workers: Threads that read images.
-        progress: Whether a progress bar is drawn.
-
-    Returns:
-        `zoobot.shared.explaining.explanations.Explanations`, which gives an `Explanation` for each galaxy,
-        and lists the images that could not be read in `failures`.
-
-    Raises:
-        CheckpointError: If a folder holds no model.
-        CatalogError: If the catalog can't be used.
-        ConfigError: If the model has no such answer, or an option can't work.
-        EncoderError: While iterating, if Grad-CAM finds no feature maps in the encoder.
-        ImageError: While iterating, if not one image could be read.
-        NonFiniteError: While iterating, if a prediction or a map is NaN or infinite.
-
-    References:
-        Sundararajan, Taly & Yan 2017, ICML (arXiv:1703.01365): integrated gradients.
-        Selvaraju et al. 2017, ICCV (arXiv:1610.02391): Grad-CAM.
+    All is as told in `zoobot.pytorch.saliency.explain`.
 
     Example:
         >>> for galaxy in explain("new.csv", "results/rings", answer="ring"):  # doctest: +SKIP
@@ -94,7 +59,7 @@ def explain(
         predict=partial(_predict, model),
         image_gradients=gradients.of_images,
         map_gradients=gradients.of_maps,
-        ready=nullcontext,
+        device=BestDevice(),
     )
     return Explanations(
         catalog,
@@ -104,7 +69,7 @@ def explain(
         methods=methods,
         baseline=baseline,
         steps=steps,
-        batch_size=choose_batch_size(batch_size, on_gpu=bool(tf.config.list_physical_devices("GPU"))),
+        batch_size=batch_size,
         root=root,
         id_col=id_col,
         file_col=file_col,
@@ -118,13 +83,7 @@ def image_gradients(
 ) -> tuple[NDArray, NDArray]:
     """What a model says of an answer, (batch,), and its gradients with respect to the pixels.
 
-    Args:
-        images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
-        model: A model; it is left as it was.
-
-    Returns:
-        The values, and gradients of the images' shape.
+    All is as told in `zoobot.pytorch.saliency.image_gradients`.
     """
     return _Gradients(model).of_images(images, answer)
 
@@ -134,20 +93,7 @@ def map_gradients(
 ) -> tuple[NDArray, NDArray]:
     """An encoder's last feature maps of one view, and the gradients of an answer's score by them.
 
-    The score is what the answer's value is made of: a logit, an expected fraction, a standardised target. Of
-    a vision transformer the tokens are given that enter the attention of its last block: after it, those of
-    the patches no longer matter.
-
-    Args:
-        images: (batch, height, width, channels), float in [0, 1].
-        answer: One of `zoobot.shared.explaining.saliency.find_answers`.
-        model: A model; it is left as it was.
-
-    Returns:
-        Maps and gradients, both (batch, rows, columns, channels), or (batch, tokens, channels).
-
-    Raises:
-        EncoderError: If the encoder has no such maps.
+    All is as told in `zoobot.pytorch.saliency.map_gradients`.
     """
     return _Gradients(model).of_maps(images, answer)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.anomalies import score_anomalies
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
+from zoobot.shared.tables.destination import free_list
 from zoobot.workflow.pictures import draw_sheet, find_images
 from zoobot.workflow.run_folder import table_run
 
@@ -64,7 +64,7 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
     Raises:
         ZoobotError: If the features or the catalog can't be used, or the list exists.
     """
-    save_loc = list_place(options.save_loc, overwrite=options.overwrite)
+    save_loc = free_list(options.save_loc, (".csv",), overwrite=options.overwrite)
     features = read_features(options.features)
     file_locs = find_images(features.ids, options, features.origin)
     facts = {"source": options.features, "galaxies": len(features), "origin": features.origin}
@@ -99,19 +99,3 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
             )
         record.update(listed=len(table))
     return AnomaliesResult(save_loc=save_loc, table=table, looked_at=len(scores), picture=picture)
-
-
-def list_place(save_loc: str, *, overwrite: bool) -> Path:
-    """Where the list goes, once found to be possible.
-
-    Raises:
-        ConfigError: If the name does not end in .csv, or is taken.
-    """
-    path = Path(save_loc).expanduser().absolute()
-    if path.suffix.lower() != ".csv":
-        msg = f"the list must end in .csv, got {save_loc!r}"
-        raise ConfigError(msg)
-    if path.is_dir() or (path.exists() and not overwrite):
-        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
-    return path

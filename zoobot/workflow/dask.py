@@ -23,8 +23,9 @@ from zoobot.shared.predicting.batches import FailureLimit
 from zoobot.shared.predicting.part_run import PartProgress
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import Parts
+from zoobot.shared.tables.destination import Destination
 from zoobot.shared.tables.manifest import read_manifest
-from zoobot.shared.tables.part_folder import PartFolder, is_folder_of_parts
+from zoobot.shared.tables.part_folder import PartFolder
 from zoobot.workflow.predict import (
     PredictResult,
     check_tables,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from zoobot.options.predict import ClusterOptions, PredictAnywhereOptions, PredictOptions
-    from zoobot.shared.tables.part_folder import PartFolder
 
 __all__ = [
     "FolderWatch",
@@ -394,7 +394,7 @@ def _raise_error_of(future: Future) -> None:
 
 def _check(options: PredictOptions) -> None:
     """Raise before any work if something can't be done, or not in shards."""
-    if not is_folder_of_parts(options.save_loc):
+    if not Destination.of(options.save_loc).is_parts:
         msg = (
             "workers share a folder of parts, a save_loc without .parquet or another ending, got "
             f"{options.save_loc!r}"
@@ -407,8 +407,8 @@ def _check(options: PredictOptions) -> None:
         find_model(place)
     CatalogStream(options.catalog, select=options.select, **options.catalog_arguments())
     check_request(
-        options.save_loc,
         options.n_samples,
+        save_loc=options.save_loc,
         part_rows=options.part_rows,
         shard=None,
         max_failures=options.max_failures,

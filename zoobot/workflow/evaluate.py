@@ -102,8 +102,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     tell_pixels(*models)
     record = open_run(folder, _WORK, options, command=command)
     with record.running():
-        data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-        record.update(data={"catalog": data})
+        record.update(data={"catalog": galaxies.record()})
         evaluation = evaluate_models(
             engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
         )

@@ -110,10 +110,9 @@ def explain(options: ExplainOptions, *, command: str = "zoobot.workflow.explain"
     )
     stems = dict(zip(galaxies.ids, file_stems(galaxies.ids), strict=True))
     record = open_run(folder, _WORK, options, command=command)
-    data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
     rows, not_adding_up = [], []
     with record.running():
-        record.update(data={"catalog": data})
+        record.update(data={"catalog": galaxies.record()})
         logger.info("Explaining %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
         tell_pixels(model)
         for one in explanations:

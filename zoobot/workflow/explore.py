@@ -27,6 +27,7 @@ from zoobot.shared.features.tables import read_features
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.destination import failures_of, refuse_existing
 from zoobot.workflow.explore_sources import (
     FoundResults,
     choose_galaxies,
@@ -141,7 +142,7 @@ class ExploreResult:
         of_all = "" if self.galaxies == self.predicted else f" (a random sample of {self.predicted:,})"
         galaxies = "1 galaxy" if self.galaxies == 1 else f"{self.galaxies:,} galaxies"
         lines = ["", f"{galaxies}{of_all}, {self.megabytes:.1f} MB: {self.save_loc}"]
-        return "\n".join([*lines, *failure_lines(self.failures, self.save_loc.with_suffix(".failures.csv"))])
+        return "\n".join([*lines, *failure_lines(self.failures, failures_of(self.save_loc))])
 
 
 def explore(options: ExploreOptions) -> ExploreResult:
@@ -189,7 +190,7 @@ def explore(options: ExploreOptions) -> ExploreResult:
         galaxies=len(ids),
         predicted=predicted,
         megabytes=save_loc.stat().st_size / 1e6,
-        failures=save_failures(failures, save_loc.with_suffix(".failures.csv")),
+        failures=save_failures(failures, failures_of(save_loc)),
     )
 
 
@@ -210,9 +211,7 @@ def _free_place(options: ExploreOptions) -> Path:
     else:
         results = Path(options.results).expanduser().absolute()
         path = results.with_name(f"{results.name}.html") if results.is_dir() else results.with_suffix(".html")
-    if path.exists() and not options.overwrite:
-        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
+    refuse_existing(path, overwrite=options.overwrite)
     return path
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
+from zoobot.shared.tables.destination import refuse_existing
 from zoobot.workflow.reporting import quoted
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def export(options: ExportOptions) -> ExportResult:
         ZoobotError: If the checkpoint can't be used, the file exists, or the model can't be converted.
     """
     save_loc = Path(options.save_loc).expanduser()
-    if save_loc.exists() and not options.overwrite:
-        msg = f"{save_loc} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
+    refuse_existing(save_loc, overwrite=options.overwrite)
     checkpoint = find_checkpoint(options.checkpoint)
     engine = load_engine(options.backend)
     logger.info("Converting %s with the %s engine", checkpoint, options.backend)

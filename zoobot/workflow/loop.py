@@ -47,8 +47,6 @@ from zoobot.workflow.run_folder import (
 from zoobot.workflow.scores import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from zoobot.options.loop import LoopOptions

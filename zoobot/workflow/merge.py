@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoobot.shared.errors import ConfigError
 from zoobot.shared.predicting.part_run import Merged, merge_parts
-from zoobot.shared.tables.writer import check_save_loc
+from zoobot.shared.tables.destination import Destination
 
 if TYPE_CHECKING:
     from zoobot.options.merge import MergeOptions
@@ -36,9 +35,6 @@ def merge(options: MergeOptions) -> MergeResult:
     Raises:
         ZoobotError: If the folder is none, lacks parts, or the table exists or can't be written.
     """
-    path = check_save_loc(options.save_loc)
-    if path.exists() and not options.overwrite:
-        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
+    path = Destination.of(options.save_loc).free(overwrite=options.overwrite)
     merged = merge_parts(options.folder, path, partial=options.partial)
     return MergeResult(**vars(merged))

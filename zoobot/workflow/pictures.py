@@ -22,8 +22,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.votes import fractions_from_votes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import numpy as np
     import pandas as pd

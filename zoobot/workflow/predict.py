@@ -25,25 +25,24 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.posterior_tables import write_posterior_table
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import Parts, failure_table
-from zoobot.shared.tables.part_folder import PartFolder, is_folder_of_parts, read_shard
-from zoobot.shared.tables.writer import check_save_loc
+from zoobot.shared.tables.destination import Destination, failures_of
+from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.reporting import missing_lines, quoted, table_failure_lines
-from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions, table_run
+from zoobot.workflow.run_folder import open_record, table_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoobot.options.predict import PredictOptions
     from zoobot.options.represent import RepresentOptions
-    from zoobot.shared.predictions import Parts, Predictions
+    from zoobot.shared.predictions import Predictions
 
 __all__ = [
     "PredictResult",
     "check_tables",
     "find_model",
-    "free_place",
     "predict",
     "predict_into_folder",
     "refuse_tables_of_a_shard",
@@ -143,8 +142,7 @@ def predict_into_folder(
     with folder.at_work(shard):
         path = folder.record(shard)
         before = path.read_bytes() if path.exists() else None
-        record = RunRecord(path, {"work": work, "status": "running", "command": command})
-        record.update(**describe_options(options), versions=loaded_versions())
+        record = open_record(path, work, options, command=command)
         _let_be_last(path)
         with _forgotten_if_refused(path, before), record.running():
             predict_with(
@@ -207,16 +205,17 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     Raises:
         ZoobotError: If the checkpoint or catalog can't be used, the table exists, or no image can be read.
     """
-    if is_folder_of_parts(options.save_loc):
+    place = Destination.of(options.save_loc)
+    if place.is_parts:
         return _predict_into_folder(options, command)
     check_request(
-        options.save_loc,
         options.n_samples,
+        save_loc=options.save_loc,
         part_rows=options.part_rows,
         shard=options.shard,
         max_failures=options.max_failures,
     )
-    save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
+    save_loc = place.free(overwrite=options.overwrite)
     tables = tables_asked_for(options, save_loc)
     places = [find_model(place) for place in (options.checkpoint, *options.ensemble)]
     galaxies = read_galaxies(options.catalog, options, select=options.select)
@@ -225,14 +224,10 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     check_tables(tables, task)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     tell_pixels(*models)
-    data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    with table_run(save_loc, "predict", options, command=command, data={"catalog": data}):
-        predictions = predict_with(
-            galaxies,
-            models,
-            save_loc=save_loc,
-        )
-        failures = save_failures(predictions.failures, save_loc.with_suffix(".failures.csv"))
+    data = {"catalog": galaxies.record()}
+    with table_run(save_loc, "predict", options, command=command, data=data):
+        predictions = predict_with(galaxies, models, save_loc=save_loc)
+        failures = save_failures(predictions.failures, failures_of(save_loc))
         write_tables(tables, save_loc, task, options)
     return PredictResult(
         save_loc=save_loc,
@@ -312,20 +307,6 @@ def _read_as(options: PredictOptions, models: list[Any]) -> list[Any]:
     return models
 
 
-def free_place(place: str, flag: str, *, overwrite: bool) -> Path:
-    """Where a table goes, once found to be possible and not taken.
-
-    Raises:
-        ConfigError: If it is taken.
-        PredictionsError: If it can't be written there.
-    """
-    path = check_save_loc(place)
-    if path.exists() and not overwrite:
-        msg = f"{path} exists: choose another {flag}, or replace it with --overwrite"
-        raise ConfigError(msg)
-    return path
-
-
 def tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool]:
     """The further tables of a tree, each with whether it is the full one.
 
@@ -334,7 +315,7 @@ def tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool
     """
     asked = (("--summary", options.summary, False), ("--full-table", options.full_table, True))
     tables = {
-        free_place(place, flag, overwrite=options.overwrite): full
+        Destination.of(place).free(overwrite=options.overwrite, flag=flag): full
         for flag, place, full in asked
         if place is not None
     }

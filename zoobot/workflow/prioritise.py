@@ -25,6 +25,7 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.destination import failures_of
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
@@ -228,7 +229,7 @@ class PrioritiseResult:
         lines += [f"  {count:>5,} × {reason}" for reason, count in self.reasons.items()]
         if self.picture is not None:
             lines.append(f"the first of them: {self.picture}")
-        return "\n".join([*lines, *failure_lines(self.failures, self.save_loc.with_suffix(".failures.csv"))])
+        return "\n".join([*lines, *failure_lines(self.failures, failures_of(self.save_loc))])
 
 
 def prioritise(
@@ -251,8 +252,8 @@ def prioritise(
     galaxies, labelled = _without_labelled(everything, options)
     price = _costs(galaxies, options.cost_col)
     encodes = options.diversity != "none" and options.checkpoint is not None
-    facts = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    with table_run(save_loc, "prioritise", options, command=command, data={"catalog": facts}) as record:
+    data = {"catalog": galaxies.record()}
+    with table_run(save_loc, "prioritise", options, command=command, data=data) as record:
         if options.predictions is None:
             members = ask_models(galaxies, labelled, options)
         else:
@@ -273,7 +274,7 @@ def prioritise(
         table, questions, shown = _list(members, found, chosen, galaxies.select(places), cost)
         origin = {"score": score, "task": members.task.to_config(), "catalog": galaxies.name}
         write_list(save_loc, table, questions, origin)
-        failures = save_failures(members.failures, save_loc.with_suffix(".failures.csv"))
+        failures = save_failures(members.failures, failures_of(save_loc))
         picture = None
         if options.picture:
             picture = attempt_picture(_draw_first, members, shown, chosen, table, save_loc)

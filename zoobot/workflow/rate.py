@@ -22,7 +22,7 @@ from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
 from zoobot.workflow.pictures import draw_sheet, find_images
 from zoobot.workflow.reporting import quoted
-from zoobot.workflow.run_folder import RECORD_FILE, RunRecord, describe_options, loaded_versions
+from zoobot.workflow.run_folder import RECORD_FILE, open_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,10 +99,7 @@ def rate(options: RateOptions, *, command: str = "zoobot.workflow.rate") -> Rate
 
 def _rate_once(options: RateOptions, command: str) -> RateResult:
     session = _open(options)
-    record = RunRecord(
-        session.folder / RECORD_FILE, {"work": "rate", "status": "running", "command": command}
-    )
-    record.update(**describe_options(options), versions=loaded_versions())
+    record = open_record(session.folder / RECORD_FILE, "rate", options, command=command)
     with locked(lock_file(session.folder)), record.running():
         new = session.rate(_filled_in(session) | _from_table(options.ratings) | _spoken(options.rate))
         ranking = session.ranking(model=options.model).head(options.ranked)

@@ -11,8 +11,8 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.features.projections import Projection, draw_map, fit_projection
 from zoobot.shared.features.tables import read_feature_chunks, read_features
 from zoobot.shared.predictions import read_prediction_metadata
+from zoobot.shared.tables.destination import Destination
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.workflow.predict import free_place
 from zoobot.workflow.reporting import quoted
 from zoobot.workflow.run_folder import table_run
 
@@ -68,7 +68,7 @@ def reduce(options: ReduceOptions, *, command: str = "zoobot.workflow.reduce") -
         ZoobotError: If the features can't be used, are others than the projection was fitted to, or the table
             exists.
     """
-    save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
+    save_loc = Destination.of(options.save_loc).free(overwrite=options.overwrite)
     origin = read_prediction_metadata(options.features)
     if options.projection is None:
         logger.info("Fitting a projection to %s", options.features)

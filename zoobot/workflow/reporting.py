@@ -8,6 +8,7 @@ from typing import Any
 
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.settings import spoken
+from zoobot.shared.tables.destination import failures_of
 
 __all__ = ["backend_words", "failure_lines", "missing_lines", "quoted", "table_failure_lines"]
 
@@ -37,7 +38,7 @@ def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list
 def table_failure_lines(result: Any) -> list[str]:
     """The images that failed on the way to a table, or to a folder of parts, which lists them elsewhere."""
     place = result.save_loc
-    listed = place / "_failures" if place.is_dir() else place.with_suffix(".failures.csv")
+    listed = failures_of(place)
     return failure_lines(result.failures, listed, count=result.failed)
 
 

@@ -16,9 +16,9 @@ from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import failure_table
-from zoobot.shared.tables.part_folder import is_folder_of_parts
+from zoobot.shared.tables.destination import Destination, failures_of
 from zoobot.workflow.galaxies import read_galaxies
-from zoobot.workflow.predict import free_place, predict_into_folder, save_failures
+from zoobot.workflow.predict import predict_into_folder, save_failures
 from zoobot.workflow.reporting import missing_lines, table_failure_lines
 from zoobot.workflow.run_folder import table_run
 
@@ -80,8 +80,8 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
         ZoobotError: If the encoder or catalog can't be used, the table exists, or no image can be read.
     """
     check_request(
-        options.save_loc,
         n_samples=1,
+        save_loc=options.save_loc,
         part_rows=options.part_rows,
         shard=options.shard,
         max_failures=options.max_failures,
@@ -96,17 +96,18 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
         max_failures=options.max_failures,
         progress=options.progress,
     )
-    if is_folder_of_parts(options.save_loc):
+    place = Destination.of(options.save_loc)
+    if place.is_parts:
         encoder = load_told_encoder(engine, options)
         return _into_folder(options, encoder, encode_with, command)
-    save_loc = free_place(options.save_loc, "--save-loc", overwrite=options.overwrite)
+    save_loc = place.free(overwrite=options.overwrite)
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     encoder = load_told_encoder(engine, options)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
-    data = {"source": galaxies.name, "galaxies": len(galaxies), "fingerprint": galaxies.fingerprint()}
-    with table_run(save_loc, "represent", options, command=command, data={"catalog": data}):
+    data = {"catalog": galaxies.record()}
+    with table_run(save_loc, "represent", options, command=command, data=data):
         found = encode_with(galaxies, encoder, save_loc=save_loc)
-        failures = save_failures(found.failures, save_loc.with_suffix(".failures.csv"))
+        failures = save_failures(found.failures, failures_of(save_loc))
     return RepresentResult(
         save_loc=save_loc,
         galaxies=len(galaxies) - len(failures),

@@ -37,6 +37,7 @@ __all__ = [
     "describe_options",
     "encoder_hash",
     "loaded_versions",
+    "open_record",
     "open_run",
     "read_record",
     "read_record_file",
@@ -335,10 +336,22 @@ def _begin(
         return old
     _clear(folder)
     passing = {name: False for name in ("resume", "overwrite") if hasattr(options, name)}
-    record = RunRecord(folder / RECORD_FILE, {"work": work, "status": "running", "command": command})
-    record.update(
-        started=_now(), **describe_options(replace(options, **passing)), **facts, versions=loaded_versions()
-    )
+    asked = replace(options, **passing)
+    return open_record(folder / RECORD_FILE, work, asked, command=command, started=_now(), **facts)
+
+
+def open_record(path: Path, work: str, options: Options, *, command: str, **facts: Any) -> RunRecord:
+    """The record of a run that begins, as it is then written.
+
+    Args:
+        path: The file.
+        work: What kind of run, in a word.
+        options: What was asked.
+        command: How it was asked.
+        **facts: What else the record says, JSON-ready.
+    """
+    record = RunRecord(path, {"work": work, "status": "running", "command": command})
+    record.update(**describe_options(options), **facts, versions=loaded_versions())
     return record
 
 
@@ -365,9 +378,7 @@ def table_run(
             msg = f"{save_loc} was written by another process meanwhile"
             raise ConfigError(msg)
         clear_abandoned(save_loc.parent, glob.escape(save_loc.name))
-        path = save_loc.with_suffix(".run.json")
-        record = RunRecord(path, {"work": work, "status": "running", "command": command})
-        record.update(**describe_options(options), **facts, versions=loaded_versions())
+        record = open_record(save_loc.with_suffix(".run.json"), work, options, command=command, **facts)
         with record.running():
             yield record
 

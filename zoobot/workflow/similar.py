@@ -18,11 +18,12 @@ from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.locations import SEPARATOR
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.destination import free_list
 from zoobot.shared.tables.part_folder import PartFolder
 from zoobot.similarity import SimilarityIndex, open_index
 from zoobot.workflow.pictures import draw_sheet, find_images
 from zoobot.workflow.represent import find_encoder
-from zoobot.workflow.run_folder import RunRecord, describe_options, loaded_versions, read_record_file
+from zoobot.workflow.run_folder import open_record, read_record_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoobot.options.similar import SimilarOptions
-    from zoobot.similarity import SimilarityIndex
 
 __all__ = ["SimilarResult", "encode_images", "similar"]
 
@@ -158,7 +158,9 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
         ZoobotError: If the features, the model or an image can't be used, an id is unknown, or the list
             exists.
     """
-    save_loc = None if options.save_loc is None else _list_place(options.save_loc, options.overwrite)
+    save_loc = None
+    if options.save_loc is not None:
+        save_loc = free_list(options.save_loc, (".csv", ".parquet"), overwrite=options.overwrite)
     index = open_index(options.features, components=options.pca, search=options.search)
     images = [one for one in options.like if not index.knows(one) and _is_image(one)]
     ids = [one for one in options.like if one not in images]
@@ -241,19 +243,7 @@ def _short(name: str) -> str:
 
 
 def _record(save_loc: Path, index: SimilarityIndex, options: SimilarOptions, command: str) -> None:
-    path = save_loc.with_suffix(".run.json")
-    record = RunRecord(path, {"work": "similar", "status": "running", "command": command})
     facts = {"source": options.features, "galaxies": len(index), "origin": index.origin}
-    record.update(**describe_options(options), data={"features": facts}, versions=loaded_versions())
+    path = save_loc.with_suffix(".run.json")
+    record = open_record(path, "similar", options, command=command, data={"features": facts})
     record.update(exact=index.is_exact, status="finished")
-
-
-def _list_place(save_loc: str, overwrite: bool) -> Path:
-    path = Path(save_loc).expanduser().absolute()
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        msg = f"the list must end in .csv or .parquet, got {save_loc!r}"
-        raise ConfigError(msg)
-    if path.is_dir() or (path.exists() and not overwrite):
-        msg = f"{path} exists: choose another --save-loc, or replace it with --overwrite"
-        raise ConfigError(msg)
-    return path

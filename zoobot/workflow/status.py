@@ -17,9 +17,6 @@ from zoobot.shared.tables.part_folder import read_shard
 from zoobot.workflow.run_folder import read_record_file
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from zoobot.options.status import StatusOptions
 
 __all__ = ["StatusResult", "describe_parts", "status"]

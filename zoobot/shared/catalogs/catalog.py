@@ -94,20 +94,19 @@ class Catalog:
             raise LabelError(msg)
         return replace(self, labels=values, label_cols=columns)
 
+    def record(self) -> dict[str, Any]:
+        """What the record of a run says of the galaxies it was given: `source`, `galaxies`, `fingerprint`."""
+        return {"source": self.name, "galaxies": len(self), "fingerprint": self.fingerprint()}
+
     def describe(self) -> dict[str, Any]:
-        """What a run's record says of it: `source`, `galaxies`, `fingerprint`, and `contents`.
+        """What the record of a run that learns says of it: `record`, and `contents`.
 
         `contents` is the fingerprint without the folder that all images lie in: it stays where they move.
         """
         # letter by letter, then back to a folder: unlike paths, such as those of other drives, share none
         shared = os.path.commonprefix(self.paths).rpartition(os.sep)[0]  # noqa: RUF071
         contents = replace(self, paths=[path.removeprefix(shared) for path in self.paths]).fingerprint()
-        return {
-            "source": self.name,
-            "galaxies": len(self),
-            "fingerprint": self.fingerprint(),
-            "contents": contents,
-        }
+        return {**self.record(), "contents": contents}
 
     def fingerprint(self) -> str:
         """A SHA-256 of ids, paths, label columns and labels: equal where they are, on any machine."""

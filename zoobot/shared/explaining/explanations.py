@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -30,18 +29,16 @@ from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.pixels.turned import turned, turned_back, turns_of
+from zoobot.shared.predicting.run import ReadingKeywords, choose_batch_size
 from zoobot.shared.predictions import failure_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
-    from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from zoobot.shared.catalog import CatalogSource
+    from zoobot.shared.predicting.run import Device
     from zoobot.shared.preprocessing import Preprocessing
-
-__all__ = ["Explanation", "Explanations", "Probe", "SeenSquare", "draw_over", "seen_square", "share_out"]
 
 
 # Maps over what a network sees, brought back onto the pixels of the image that it was made from.
@@ -140,6 +137,15 @@ _GALAXIES_AT_ONCE = 8
 _DOUBLINGS = 2
 
 
+class ExplainKeywords(ReadingKeywords, total=False):
+    """The keywords of an engine's `explain`, whose docstring tells of them."""
+
+    answer: str | None
+    methods: Sequence[Method]
+    baseline: Baseline
+    steps: int
+
+
 class Probe(NamedTuple):
     """What an engine must do for a model to be explained.
 
@@ -150,13 +156,13 @@ class Probe(NamedTuple):
         predict: From images to predictions, (batch, outputs).
         image_gradients: From images and an answer to its values, (batch,), and their gradients.
         map_gradients: From images and an answer to the last feature maps and the gradients of its score.
-        ready: Has the model ready for these calls for a while.
+        device: Where it does it.
     """
 
     predict: Callable[[NDArray], NDArray]
     image_gradients: Callable[[NDArray, PickedAnswer], tuple[NDArray, NDArray]]
     map_gradients: Callable[[NDArray, PickedAnswer], tuple[NDArray, NDArray]]
-    ready: Callable[[], AbstractContextManager[Any]]
+    device: Device
 
 
 class Explanation(NamedTuple):
@@ -192,18 +198,11 @@ class Explanations:
         catalog: A table of ids and image files.
         model: Says what it predicts and how images are read.
         probe: What the engine does.
-        answer: A class, label, target, or a tree's answer; of a tree's question the most likely answer; None
-            is the most likely of all, of a tree's first question, or the only target.
+        answer: What is explained; this and the rest is told in `explain` of the engines.
         methods: Which of `zoobot.shared.explaining.saliency.METHODS`.
         baseline: What integrated gradients begin with.
-        steps: Points between the baseline and the image; twice or four times as many are taken where these
-            do not add up.
-        batch_size: Points at once.
-        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or one for each band.
-        num_workers: Threads that read images.
-        progress: Whether a progress bar is drawn.
+        steps: Points between the baseline and the image.
+        **run: All of `ReadingKeywords`; `batch_size` is of points.
 
     Raises:
         CatalogError: If the catalog can't be used.
@@ -223,30 +222,28 @@ class Explanations:
         methods: Sequence[Method],
         baseline: Baseline,
         steps: int,
-        batch_size: int,
-        root: str | Path | None,
-        id_col: str,
-        file_col: str | Sequence[str],
-        num_workers: int,
-        progress: bool,
+        **run: Unpack[ReadingKeywords],
     ) -> None:
         self.methods = _checked_methods(methods)
         self.answers = find_answers(model.task, answer)
-        self._galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
+        self._galaxies = read_catalog(
+            catalog, root=run["root"], id_col=run["id_col"], file_col=run["file_col"]
+        )
         self._pixels = model.preprocessing
         check_first_images(self._galaxies.paths, self._pixels)
-        self._probe = probe
-        self._baseline, self._steps, self._batch_size = baseline, steps, batch_size
+        self._model, self._probe = model, probe
+        self._baseline, self._steps = baseline, steps
+        self._batch_size = choose_batch_size(run["batch_size"], on_gpu=probe.device.on_gpu)
         make_baseline(np.zeros((3, 3, 1), np.float32), baseline)
         if steps < 1:
             msg = f"steps must be at least 1, got {steps!r}"
             raise ConfigError(msg)
-        self._progress = progress
+        self._progress = run["progress"]
         self._loader = GalaxyLoader(
             self._galaxies,
             self._pixels,
             batch_size=_GALAXIES_AT_ONCE,
-            num_workers=num_workers,
+            num_workers=run["num_workers"],
             max_failed_fraction=1.0,
         )
 
@@ -270,7 +267,7 @@ class Explanations:
         paths = dict(zip(self._galaxies.ids, self._galaxies.paths, strict=True))
         done = 0
         with (
-            self._probe.ready(),
+            self._probe.device.ready(self._model),
             CountingBar("Explaining galaxies", len(self), unit="galaxies", shown=self._progress) as bar,
         ):
             for batch in self._loader:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,22 +13,35 @@ from pyarrow import parquet
 
 from zoobot.shared.catalog import CatalogSource, read_catalog
 from zoobot.shared.catalogs.galaxy_ids import IdHashes
+from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.errors import ConfigError, NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import large_array
-from zoobot.shared.pixels.first_images import check_first_images
+from zoobot.shared.models.weights import hash_model
+from zoobot.shared.pixels.first_images import check_first_images, with_views
 from zoobot.shared.predicting.batches import CatalogPrediction, FailureLimit
 from zoobot.shared.predicting.members import FeatureTask, Member, describe_origin
-from zoobot.shared.predicting.run import predict_catalog, refuse_nothing, with_bar
+from zoobot.shared.predicting.run import (
+    CatalogKeywords,
+    Device,
+    check_request,
+    choose_batch_size,
+    predict_catalog,
+    refuse_nothing,
+    with_bar,
+)
 from zoobot.shared.predictions import (
     Parts,
+    Results,
     failure_table,
     intact_table,
     read_prediction_chunks,
     read_prediction_metadata,
 )
-from zoobot.shared.tables.part_folder import ShardSource, is_folder_of_parts
+from zoobot.shared.tables.destination import Destination
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from zoobot.shared.catalogs.stream import CatalogStream
     from zoobot.shared.preprocessing import Preprocessing
 
@@ -36,7 +49,7 @@ _ROWS_AT_ONCE = 4096
 _SHOWN = 10
 
 
-class FeatureTable:
+class FeatureTable(Results):
     """Features of galaxies, in the order of their catalog.
 
     Args:
@@ -45,8 +58,7 @@ class FeatureTable:
             temporary file, not in memory.
         origin: Where they come from: `task` (the block), `preprocessing`, `catalog`, `zoobot`; empty of a
             CSV, which can't say.
-        failures: The galaxies without features: `id_str`, `file_loc`, `reason`. None where there are none,
-            or where `save_loc` is a folder, which has its own.
+        failures: The galaxies without features, as for `Results`.
         save_loc: The table, or the folder of its parts, that they are in; then they are read when first
             looked at.
 
@@ -65,8 +77,8 @@ class FeatureTable:
         if (ids is None or features is None) and save_loc is None:
             msg = "a table of features needs ids and features, or the save_loc that they were written to"
             raise PredictionsError(msg)
-        self.save_loc = None if save_loc is None else Path(save_loc)
-        self._ids, self._features, self._origin, self._failures = ids, features, origin, failures
+        super().__init__(failures, save_loc)
+        self._ids, self._features, self._origin = ids, features, origin
 
     @property
     def ids(self) -> list[str]:
@@ -84,15 +96,6 @@ class FeatureTable:
         if self._origin is None:
             self._origin = {} if self.save_loc is None else read_prediction_metadata(self.save_loc)
         return self._origin
-
-    @property
-    def failures(self) -> pd.DataFrame:
-        """The galaxies without features: `id_str`, `file_loc`, `reason`."""
-        if self._failures is None:
-            is_folder = self.save_loc is not None and self.save_loc.is_dir()
-            found = Parts(str(self.save_loc)).read_failures() if is_folder else ()
-            self._failures = pd.concat([failure_table(()), *found], ignore_index=True)
-        return self._failures
 
     def _read(self) -> tuple[list[str], NDArray[np.float32]]:
         if self._ids is None or self._features is None:
@@ -236,77 +239,69 @@ class Encoding(NamedTuple):
     preprocessing: Preprocessing
 
 
-def represent_catalog(
+class _BlockFeatures(Protocol):
+    block: str
+    width: int
+
+    def __call__(self, images: Any) -> Any: ...
+
+
+def represent_with(
+    device: Device,
     catalog: CatalogSource | CatalogStream,
-    member: Member,
+    model: Any,
     *,
-    save_loc: str | Path | None,
-    root: str | Path | None,
-    id_col: str,
-    file_col: str | Sequence[str],
-    batch_size: int,
-    num_workers: int,
-    part_rows: int | None,
-    shard: ShardSource | None,
-    max_failures: float | None,
-    progress: bool,
+    load: Callable[[str | Path], Any],
+    features_of: Callable[[Any, str | int | None], _BlockFeatures],
+    fields_of: Callable[[Any], dict[str, Any]],
+    block: str | int | None,
+    views: int | None,
+    dtype: str,
+    **run: Unpack[CatalogKeywords],
 ) -> FeatureTable:
-    """Encode every readable galaxy of a catalog, in its order, by the machinery that predicts.
+    """What `represent` of any engine does: an encoder is loaded and made ready, and encodes the catalog.
 
     Args:
-        catalog: A table of ids and image files.
-        member: An encoder: its `model` is an `Encoding`.
-        save_loc: Where the table goes, or the folder of its parts; None keeps it in memory.
-        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or one for each band.
-        batch_size: Galaxies encoded at once.
-        num_workers: Threads that read images.
-        part_rows: Galaxies in a part, where `save_loc` is a folder.
-        shard: Which parts, where `save_loc` is a folder.
-        max_failures: How many images may fail, or which fraction of them; None allows any.
-        progress: Whether a progress bar is drawn.
-
-    Raises:
-        CatalogError: If the catalog can't be used.
-        ImageError: If not one image could be read, or more failed than may.
-        NonFiniteError: If a feature is NaN or infinite.
-        PredictionsError: If they can't be written, or a folder holds those of another run.
+        device: Where the engine computes.
+        catalog: The galaxies.
+        model: A model, an encoder, or the name of one.
+        load: Gives the encoder of a name.
+        features_of: From an encoder and a block to what gives that block's features of a batch.
+        fields_of: What a checkpoint says of an encoder, its weights included.
+        block: Which block's features; None is the top.
+        views: How many views of each image are looked at; None is what the encoder's record says.
+        dtype: What tables keep features as.
+        **run: All of `CatalogKeywords`.
     """
-    places: dict[str, Any] = {"root": root, "id_col": id_col, "file_col": file_col}
-    work: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers}
-    if save_loc is None:
-        return _represent_in_memory(catalog, member, places, work, max_failures, progress=progress)
-    found = predict_catalog(
-        catalog,
-        [member],
-        save_loc=save_loc,
-        n_samples=1,
-        part_rows=part_rows,
-        shard=shard,
-        max_failures=max_failures,
-        decisive={"precision": "float32"},
-        progress=progress,
-        **places,
-        **work,
-    )
-    failures = None if is_folder_of_parts(save_loc) else found.failures
+    check_request(1, **run)
+    encoder = load(model) if isinstance(model, (str, Path)) else getattr(model, "encoder", model)
+    with with_views(encoder, views), device.ready(encoder):
+        features = features_of(encoder, block)
+        task = FeatureTask(width=features.width, block=features.block, dtype=dtype)
+        member = Member(
+            Encoding(task, encoder.preprocessing),
+            device.start(lambda images, _: features(images)[None]),
+            device.engine,
+            lambda: hash_model(NeutralCheckpoint(**fields_of(encoder))),
+        )
+        batch_size = run["batch_size"] = choose_batch_size(run["batch_size"], on_gpu=device.on_gpu)
+        if run["save_loc"] is None:
+            return _represent_in_memory(catalog, member, run, batch_size)
+        found = predict_catalog(catalog, [member], n_samples=1, decisive={"precision": "float32"}, **run)
+    failures = None if Destination.of(run["save_loc"]).is_parts else found.failures
     return FeatureTable(failures=failures, save_loc=found.save_loc)
 
 
-def _represent_in_memory(
-    catalog: Any,
-    member: Member,
-    places: dict[str, Any],
-    work: dict[str, Any],
-    max_failures: float | None,
-    *,
-    progress: bool,
-) -> FeatureTable:
-    galaxies = read_catalog(catalog, **places)
+def _represent_in_memory(catalog: Any, member: Member, run: CatalogKeywords, batch_size: int) -> FeatureTable:
+    galaxies = read_catalog(catalog, root=run["root"], id_col=run["id_col"], file_col=run["file_col"])
     check_first_images(galaxies.paths, member.model.preprocessing)
-    limit = FailureLimit(max_failures, len(galaxies))
-    run = CatalogPrediction(galaxies, [member], limit=limit, **work)
+    work = CatalogPrediction(
+        galaxies,
+        [member],
+        batch_size=batch_size,
+        num_workers=run["num_workers"],
+        limit=FailureLimit(run["max_failures"], len(galaxies)),
+    )
     try:
         features = large_array((len(galaxies), member.model.task.num_outputs), np.float32)
     except OSError as error:
@@ -314,12 +309,12 @@ def _represent_in_memory(
         msg += "give a save_loc"
         raise ConfigError(msg) from error
     ids: list[str] = []
-    for chunk in with_bar(run, len(galaxies), progress=progress):
+    for chunk in with_bar(work, len(galaxies), progress=run["progress"]):
         features[len(ids) : len(ids) + len(chunk.ids)] = chunk.values[0]
         ids += chunk.ids
-    refuse_nothing(len(ids), run.failures, galaxies)
+    refuse_nothing(len(ids), work.failures, galaxies)
     origin = describe_origin([member], galaxies, n_samples=1)
-    return FeatureTable(ids, features[: len(ids)], origin, failure_table(run.failures))
+    return FeatureTable(ids, features[: len(ids)], origin, failure_table(work.failures))
 
 
 def in_pieces(features: NDArray) -> Iterator[NDArray]:

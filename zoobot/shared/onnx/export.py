@@ -21,8 +21,6 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.version import __version__
 
-__all__ = ["INPUT_NAME", "OPSET", "OUTPUT_NAME", "check_export", "write_onnx"]
-
 INPUT_NAME, OUTPUT_NAME = "images", "predictions"
 
 #: The set of ONNX operations that is used: old enough for every ONNX Runtime since 2023.

@@ -12,9 +12,6 @@ from zoobot.shared.errors import ConfigError, ImageError, NonFiniteError
 from zoobot.shared.loader import Batch, Failure, GalaxyLoader
 from zoobot.shared.predicting.members import Fetch, Member, as_loaded, distinct_pixels
 
-__all__ = ["CatalogPrediction", "Chunk", "FailureLimit", "check_max_failures"]
-
-
 # How many images may fail before a prediction run gives up.
 
 _SHOWN = 5

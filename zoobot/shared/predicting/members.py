@@ -15,21 +15,6 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.version import __version__
 
-__all__ = [
-    "FEATURE_TYPES",
-    "FeatureTask",
-    "Fetch",
-    "Member",
-    "Start",
-    "as_loaded",
-    "as_members",
-    "describe_origin",
-    "distinct_pixels",
-    "distinct_readings",
-    "shared_task",
-]
-
-
 # What a model without a head predicts: features, a column for each.
 
 #: What features are kept as; float16 halves the space, and keeps three digits.
@@ -110,7 +95,7 @@ class Member(NamedTuple):
     start: Start
     engine: str
     make_hash: Callable[[], str]
-    seed_dropout: Callable[[int], None] = lambda _: None
+    seed_dropout: Callable[[int], object] = lambda _: None
 
 
 def as_members(model: Any) -> list[Any]:

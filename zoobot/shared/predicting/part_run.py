@@ -30,14 +30,13 @@ from zoobot.shared.predicting.members import (
     shared_task,
 )
 from zoobot.shared.predictions import Parts, Predictions
+from zoobot.shared.tables.destination import failures_of
 from zoobot.shared.tables.manifest import Manifest, claim_folder, decisive_versions
 from zoobot.shared.tables.part_folder import PartFolder, Shard
 from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-__all__ = ["Merged", "PartProgress", "merge_parts", "predict_parts"]
 
 
 # One table from a folder of prediction parts, in the order of the catalog, at constant memory.
@@ -93,7 +92,7 @@ def merge_parts(folder: str | Path, save_loc: str | Path, *, partial: bool = Fal
             values = chunk[columns].to_numpy(dtype=np.float32)
             writer.write(chunk["id_str"].tolist(), values, chunk["sample"].to_numpy() if samples else None)
             rows += len(chunk)
-    failures, failed = _merge_failures(parts, path.with_suffix(".failures.csv"))
+    failures, failed = _merge_failures(parts, failures_of(path))
     return Merged(
         save_loc=path, rows=rows, failures=failures, failed=failed, missing_parts=len(parts.missing)
     )

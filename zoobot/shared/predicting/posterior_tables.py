@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["full_table", "read_concentrations", "summary_table", "write_posterior_table"]
-
 
 def summary_table(
     concentrations: ArrayLike,

@@ -6,10 +6,13 @@ predictions stay in memory, or go to one table, or to a folder of parts (`zoobot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
@@ -18,58 +21,115 @@ from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.loader import Failure
-from zoobot.shared.pixels.first_images import check_first_images, say_grey
+from zoobot.shared.models.compiling import MaybeCompiled, PredictOnDevice
+from zoobot.shared.models.weights import hash_model
+from zoobot.shared.onnx.model import is_exported, onnx_member
+from zoobot.shared.pixels.first_images import check_first_images, say_grey, with_views
 from zoobot.shared.predicting.batches import CatalogPrediction, Chunk, FailureLimit, check_max_failures
-from zoobot.shared.predicting.members import Member, describe_origin, distinct_pixels, shared_task
+from zoobot.shared.predicting.members import (
+    Member,
+    Start,
+    as_members,
+    describe_origin,
+    distinct_pixels,
+    shared_task,
+)
 from zoobot.shared.predicting.part_run import predict_parts
 from zoobot.shared.predictions import Predictions, failure_table
-from zoobot.shared.tables.part_folder import PartFolder, ShardSource, is_folder_of_parts, read_shard
-from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
+from zoobot.shared.tables.destination import Destination
+from zoobot.shared.tables.part_folder import ShardSource, read_shard
+from zoobot.shared.tables.writer import PredictionWriter
 
-__all__ = [
-    "PRECISIONS",
-    "check_request",
-    "choose_batch_size",
-    "choose_compile",
-    "expected_agreement",
-    "predict_catalog",
-    "refuse_nothing",
-    "with_bar",
-]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 #: What a network may compute in, in Lightning's words.
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
-def check_request(
-    save_loc: str | Path | None,
-    n_samples: int,
-    precision: str = "auto",
-    *,
-    part_rows: int | None,
-    shard: ShardSource | None,
-    max_failures: float | None,
-) -> None:
-    """Raise before any work if the predictions could not be written, or an option can't work."""
+class ReadingKeywords(TypedDict, total=False):
+    """How the galaxies of a catalog are read, by the names that `predict`, `represent` and `explain` share.
+
+    Who calls these may leave any of them out; the recipes are given all.
+
+    Attributes:
+        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
+        id_col: Column of the galaxy ids.
+        file_col: Column of the image paths, or one for each band.
+        batch_size: Galaxies at once; None is a number that suits the device.
+        num_workers: Threads that read images.
+        progress: Whether a progress bar is drawn.
+    """
+
+    root: str | Path | None
+    id_col: str
+    file_col: str | Sequence[str]
+    batch_size: int | None
+    num_workers: int
+    progress: bool
+
+
+class CatalogKeywords(ReadingKeywords, total=False):
+    """The same, and where what comes out goes.
+
+    Attributes:
+        save_loc: The table, or the folder of its parts; None keeps it in memory.
+        part_rows: Galaxies in a part, where `save_loc` is a folder.
+        shard: Which parts, where `save_loc` is a folder: "1/8", …, "8/8".
+        max_failures: How many images may fail, or which fraction of them; None allows any.
+    """
+
+    save_loc: str | Path | None
+    part_rows: int | None
+    shard: ShardSource | None
+    max_failures: float | None
+
+
+class PredictKeywords(CatalogKeywords, total=False):
+    """The keywords of an engine's `predict`, whose docstring tells of them."""
+
+    n_samples: int
+    views: int | None
+    seed: int
+    precision: str
+    compile: bool | None
+
+
+class RepresentKeywords(CatalogKeywords, total=False):
+    """The keywords of an engine's `represent`, whose docstring tells of them."""
+
+    block: str | int | None
+    views: int | None
+    dtype: str
+
+
+def check_request(n_samples: int, precision: str = "auto", **run: Unpack[CatalogKeywords]) -> None:
+    """Raise before any work if the predictions could not be written, or an option can't work.
+
+    Args:
+        n_samples: How often dropout is sampled.
+        precision: What networks compute in.
+        **run: `save_loc`, `part_rows`, `shard` and `max_failures`, at least.
+    """
+    save_loc, part_rows, shard = run["save_loc"], run["part_rows"], run["shard"]
     if n_samples < 1:
         msg = f"n_samples must be at least 1, got {n_samples!r}"
         raise ConfigError(msg)
     if precision not in PRECISIONS:
         msg = f"precision must be one of {list(PRECISIONS)}, got {precision!r}"
         raise ConfigError(msg)
-    check_max_failures(max_failures)
-    if is_folder_of_parts(save_loc):
+    check_max_failures(run["max_failures"])
+    place = Destination.of(save_loc)
+    if place.is_parts:
         read_shard(shard)
         _check_part_rows(part_rows)
-        PartFolder(str(save_loc)).prepare()
-        return
     for name, value in (("part_rows", part_rows), ("shard", shard)):
-        if value is not None:
+        if value is not None and not place.is_parts:
             msg = f"{name} is for a save_loc that is a folder, without .parquet or another ending, got "
             msg += f"{str(save_loc)!r}"
             raise ConfigError(msg)
-    if save_loc is not None:
-        check_save_loc(save_loc)
+    place.prepare()
 
 
 def _check_part_rows(part_rows: int | None) -> None:
@@ -85,7 +145,7 @@ def choose_compile(asked: bool | None, save_loc: str | Path | None) -> bool | No
         >>> choose_compile(None, "parts"), choose_compile(None, "table.csv"), choose_compile(True, "parts")
         (False, None, True)
     """
-    return False if asked is None and is_folder_of_parts(save_loc) else asked
+    return False if asked is None and Destination.of(save_loc).is_parts else asked
 
 
 def choose_batch_size(asked: int | None, *, on_gpu: bool) -> int:
@@ -118,22 +178,114 @@ def expected_agreement(n_samples: int, *, computed_in: str) -> float | None:
     return defaults.AGREEMENT_FLOAT16 if "float16" in computed_in else defaults.AGREEMENT
 
 
+class Device(Protocol):
+    """Where an engine computes, as the recipes above the engines see it.
+
+    Attributes:
+        engine: The engine, in a word.
+        on_gpu: Whether that is a GPU.
+    """
+
+    engine: str
+    on_gpu: bool
+
+    def ready(self, model: Any) -> AbstractContextManager[Any]:
+        """Have a model, or an encoder, compute there for a while; afterwards it is as it was."""
+
+    def start(self, compute: Callable[[Any, int], Any]) -> Start:
+        """A member's `start`, from what computes a batch on the device."""
+
+
+class Predictor(Device, Protocol):
+    """What an engine does in a prediction run, in one precision.
+
+    Attributes:
+        computed_in: What networks compute in, for the record.
+    """
+
+    computed_in: str
+
+    def load(self, place: str | Path) -> Any:
+        """The model of a checkpoint."""
+
+    def network(self, model: Any, n_samples: int) -> tuple[PredictOnDevice, Callable[[Any], PredictOnDevice]]:
+        """From a batch of images to its predictions, and what makes the compiled form of that."""
+
+    def to_numpy(self, predictions: Any) -> np.ndarray:
+        """Predictions, once they are there."""
+
+    def seeded(self, models: Mapping[int, Any], seed: int) -> AbstractContextManager[Any]:
+        """Draw the dropout of models from a seed, and from the number of each, for a while."""
+
+    def seed_dropout(self, model: Any) -> Callable[[int], object]:
+        """What begins the draws of a model's dropout anew."""
+
+
+def predict_with(
+    make_predictor: Callable[[str], Predictor],
+    catalog: CatalogSource | CatalogStream,
+    model: Any,
+    *,
+    n_samples: int,
+    views: int | None,
+    seed: int,
+    precision: str,
+    compile: bool | None,  # noqa: A002
+    **run: Unpack[CatalogKeywords],
+) -> Predictions:
+    """What `predict` of any engine does: models are loaded and made ready, and predict the catalog.
+
+    Args:
+        make_predictor: The engine's part, for a precision.
+        catalog: The galaxies.
+        model: A model, a checkpoint or an exported file, or a list of these.
+        n_samples: How often the head's dropout is sampled.
+        views: How many views of each image are looked at; None is what each model's record says.
+        seed: Seeds dropout.
+        precision: One of `PRECISIONS`.
+        compile: Whether networks are compiled; None does it where it pays.
+        **run: All of `CatalogKeywords`.
+    """
+    save_loc = run["save_loc"]
+    check_request(n_samples, precision, **run)
+    compile = choose_compile(compile, save_loc)  # noqa: A001
+    predictor = make_predictor(precision)
+    batch_size = choose_batch_size(run["batch_size"], on_gpu=predictor.on_gpu)
+    run["batch_size"] = batch_size
+    members, models = [], {}
+    with ExitStack() as stack:
+        for number, one in enumerate(as_members(model)):
+            if is_exported(one):
+                members.append(onnx_member(one, n_samples, views))
+                continue
+            m = models[number] = predictor.load(one) if isinstance(one, (str, Path)) else one
+            stack.enter_context(with_views(m, views))
+            stack.enter_context(predictor.ready(m))
+            maybe_compiled = MaybeCompiled(
+                *predictor.network(m, n_samples),
+                predictor.to_numpy,
+                asked=compile,
+                batch_size=batch_size,
+                agreement=expected_agreement(n_samples, computed_in=predictor.computed_in),
+            )
+            start, seed_dropout = predictor.start(maybe_compiled), predictor.seed_dropout(m)
+            members.append(Member(m, start, predictor.engine, partial(_hash, m), seed_dropout))
+        stack.enter_context(predictor.seeded(models, seed))
+        decisive = {"seed": seed, "precision": predictor.computed_in, "compile": bool(compile)}
+        return predict_catalog(catalog, members, n_samples=n_samples, decisive=decisive, **run)
+
+
+def _hash(model: Any) -> str:
+    return hash_model(model.to_neutral())
+
+
 def predict_catalog(
     catalog: CatalogSource | CatalogStream,
     members: Sequence[Member],
     *,
-    save_loc: str | Path | None,
     n_samples: int,
-    root: str | Path | None,
-    id_col: str,
-    file_col: str | Sequence[str],
-    batch_size: int,
-    num_workers: int,
-    progress: bool,
-    part_rows: int | None,
-    shard: ShardSource | None,
-    max_failures: float | None,
     decisive: Mapping[str, Any],
+    **run: Unpack[CatalogKeywords],
 ) -> Predictions:
     """The predictions of any engine's models for every readable galaxy of a catalog, in its order.
 
@@ -142,20 +294,10 @@ def predict_catalog(
     Args:
         catalog: A table of ids and image files.
         members: The model, or several of the same task.
-        save_loc: Where the table goes (.parquet, .csv, .hdf5, .fits), or the folder of its parts; None keeps
-            it in memory.
         n_samples: How many samples each member gives.
-        root: Folder that `file_loc` is relative to; None is the catalog's own folder.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or one for each band.
-        batch_size: Galaxies predicted at once.
-        num_workers: Threads that read images.
-        progress: Whether a progress bar is drawn.
-        part_rows: Galaxies in a part, where `save_loc` is a folder.
-        shard: Which parts, where `save_loc` is a folder: "1/8", …, "8/8".
-        max_failures: How many images may fail, or which fraction of them; None allows any.
         decisive: Further options that decide the last digits of the numbers, for the record: the seed, what
             the network computes in, whether it is compiled.
+        **run: All of `CatalogKeywords`.
 
     Raises:
         ConfigError: If the members predict different things.
@@ -166,41 +308,43 @@ def predict_catalog(
     """
     task = shared_task([member.model.task for member in members])
     total = n_samples * len(members)
-    if save_loc is not None and is_folder_of_parts(save_loc):
-        stream = catalog
-        if not isinstance(stream, CatalogStream):
-            stream = CatalogStream(catalog, root=root, id_col=id_col, file_col=file_col)
+    save_loc, place = run["save_loc"], Destination.of(run["save_loc"])
+    columns: dict[str, Any] = {"root": run["root"], "id_col": run["id_col"], "file_col": run["file_col"]}
+    batch_size = choose_batch_size(run["batch_size"], on_gpu=False)
+    num_workers, progress = run["num_workers"], run["progress"]
+    if place.is_parts:
+        stream = catalog if isinstance(catalog, CatalogStream) else CatalogStream(catalog, **columns)
         return predict_parts(
             stream,
             members,
-            PartFolder(save_loc),
+            place.folder,
             options={"n_samples": n_samples, "batch_size": batch_size, "select": stream.select, **decisive},
-            part_rows=part_rows or defaults.PART_ROWS,
-            shard=read_shard(shard),
-            max_failures=max_failures,
+            part_rows=run["part_rows"] or defaults.PART_ROWS,
+            shard=read_shard(run["shard"]),
+            max_failures=run["max_failures"],
             num_workers=num_workers,
             progress=progress,
         )
     if isinstance(catalog, CatalogStream):
         msg = "a CatalogStream is for predictions into a folder of parts; give the table itself"
         raise CatalogError(msg)
-    galaxies = read_catalog(catalog, root=root, id_col=id_col, file_col=file_col)
+    galaxies = read_catalog(catalog, **columns)
     for reading in distinct_pixels(members):
         check_first_images(galaxies.paths, reading)
-    limit = FailureLimit(max_failures, len(galaxies))
-    run = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
-    chunks = with_bar(run, len(galaxies), progress=progress)
+    limit = FailureLimit(run["max_failures"], len(galaxies))
+    work = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
+    chunks = with_bar(work, len(galaxies), progress=progress)
     if save_loc is None:
         table = _in_memory(list(chunks), task.output_columns, total)
-        refuse_nothing(len(table), run.failures, galaxies)
-        return Predictions(table=table, failures=failure_table(run.failures), save_loc=None)
+        refuse_nothing(len(table), work.failures, galaxies)
+        return Predictions(table=table, failures=failure_table(work.failures), save_loc=None)
     origin = describe_origin(members, galaxies, n_samples=total)
     with PredictionWriter(
         save_loc, task.output_columns, samples=total > 1, metadata=origin, dtype=task.stored_as
     ) as writer:
         written = sum(writer.write_samples(chunk.ids, chunk.values) for chunk in chunks)
-        refuse_nothing(written, run.failures, galaxies)
-    return Predictions(failures=failure_table(run.failures), save_loc=Path(save_loc))
+        refuse_nothing(written, work.failures, galaxies)
+    return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc))
 
 
 def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:

@@ -27,7 +27,6 @@ from zoobot.shared.errors import BusyError, ConfigError, PredictionsError, Zoobo
 from zoobot.shared.files.locks import LOCK_ENDING, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, saying_why, whole_file
 from zoobot.shared.loader import Failure
-from zoobot.shared.tables.formats import FORMATS
 
 # Shares of the parts of a prediction run, for processes that work at the same time.
 
@@ -83,26 +82,10 @@ def read_shard(shard: ShardSource | None) -> Shard:
 
 
 MANIFEST_FILE = "_manifest.json"
-_FAILURES = "_failures"
+FAILURES = "_failures"
 _RUNS = "_runs"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 _TRIES, _PAUSE_S = 5, 0.1
-
-
-def is_folder_of_parts(save_loc: str | Path | None) -> bool:
-    """Whether predictions go to a folder of parts, not to a table: the name has no ending, or a slash.
-
-    Example:
-        >>> [is_folder_of_parts(p) for p in ("results/desi", "desi.dr10/", "new.parquet", "new.txt", None)]
-        [True, True, False, False, False]
-    """
-    if save_loc is None:
-        return False
-    text = os.fspath(save_loc)
-    path = Path(text).expanduser()
-    if path.suffix.lower() in FORMATS:
-        return False
-    return not path.suffix or text.endswith(("/", os.sep)) or path.is_dir()
 
 
 @contextmanager
@@ -145,7 +128,7 @@ class PartFolder:
 
     def failures(self, number: int) -> Path:
         """The file of a part's failures."""
-        return self.path / _FAILURES / f"part-{number:06d}.parquet"
+        return self.path / FAILURES / f"part-{number:06d}.parquet"
 
     def prepare(self) -> None:
         """Make the folder if need be, and try that it can be written; call it before work.
@@ -208,11 +191,11 @@ class PartFolder:
 
     def failed_parts(self) -> list[int]:
         """The numbers of the parts that are there and have failures, in order."""
-        return sorted(set(_numbers(self.path / _FAILURES, _PART)) & set(self.done()))
+        return sorted(set(_numbers(self.path / FAILURES, _PART)) & set(self.done()))
 
     def clean(self) -> None:
         """Delete what killed runs left unfinished, and nothing that is in the making."""
-        for folder in (self.path, self.path / _FAILURES, self.runs):
+        for folder in (self.path, self.path / FAILURES, self.runs):
             clear_abandoned(folder)
 
     def clear(self) -> None:
@@ -225,7 +208,7 @@ class PartFolder:
         self.clean()
         for number in self.done():
             self.part(number).unlink(missing_ok=True)
-        for number in _numbers(self.path / _FAILURES, _PART):
+        for number in _numbers(self.path / FAILURES, _PART):
             self.failures(number).unlink(missing_ok=True)
         for record in self.runs.glob("*.json"):
             record.unlink(missing_ok=True)

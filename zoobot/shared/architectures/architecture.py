@@ -32,15 +32,12 @@ class Architecture:
 
     #: How its last feature map becomes features, in timm's words.
     global_pool: ClassVar[str] = "avg"
+    #: The layer that timm puts after the features.
+    classifier: ClassVar[str]
 
     @property
     def first_conv(self) -> str:
         """The layer that images enter by."""
-        raise NotImplementedError
-
-    @property
-    def classifier(self) -> str:
-        """The layer that timm puts after the features."""
         raise NotImplementedError
 
     @property

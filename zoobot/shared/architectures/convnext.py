@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import ClassVar
 
 from zoobot.shared.architectures.architecture import Architecture
 
@@ -37,15 +38,12 @@ class ConvNeXt(Architecture):
     act_layer: str = "gelu"
     norm_eps: float = 1e-6
 
+    classifier: ClassVar[str] = "head.fc"
+
     @property
     def first_conv(self) -> str:
         """The layer that images enter by."""
         return "stem.0"
-
-    @property
-    def classifier(self) -> str:
-        """The layer that timm puts after the features."""
-        return "head.fc"
 
     @property
     def num_features(self) -> int:

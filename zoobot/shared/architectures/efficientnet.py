@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from zoobot.shared.architectures.architecture import Architecture
 
@@ -65,15 +65,12 @@ class EfficientNet(Architecture):
     pad_type: Literal["", "same"] = ""
     bn_eps: float = 1e-5
 
+    classifier: ClassVar[str] = "classifier"
+
     @property
     def first_conv(self) -> str:
         """The layer that images enter by."""
         return "conv_stem"
-
-    @property
-    def classifier(self) -> str:
-        """The layer that timm puts after the features."""
-        return "classifier"
 
     @property
     def num_features(self) -> int:

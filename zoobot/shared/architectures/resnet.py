@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from zoobot.shared.architectures.architecture import Architecture
 
@@ -35,15 +35,12 @@ class ResNet(Architecture):
     stem_width: int = 64
     avg_down: bool = False
 
+    classifier: ClassVar[str] = "fc"
+
     @property
     def first_conv(self) -> str:
         """The layer that images enter by."""
         return "conv1.0" if self.stem_type else "conv1"
-
-    @property
-    def classifier(self) -> str:
-        """The layer that timm puts after the features."""
-        return "fc"
 
     @property
     def stage_blocks(self) -> tuple[ResNetBlock, ...]:

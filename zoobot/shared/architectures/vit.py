@@ -31,16 +31,12 @@ class VisionTransformer(Architecture):
     fixed_image_size_pix: int | None = 224
 
     global_pool: ClassVar[str] = "token"
+    classifier: ClassVar[str] = "head"
 
     @property
     def first_conv(self) -> str:
         """The layer that images enter by."""
         return "patch_embed.proj"
-
-    @property
-    def classifier(self) -> str:
-        """The layer that timm puts after the features."""
-        return "head"
 
     @property
     def num_features(self) -> int:

@@ -177,14 +177,6 @@ def describe_place(
 ) -> dict[str, Any] | None:
     """What `read_catalog` was told, JSON-ready and with absolute paths; None of a catalog in memory.
 
-    Args:
-        source: The catalog.
-        root: Folder that relative paths start from.
-        id_col: Column of the galaxy ids.
-        file_col: Column of the image paths, or several.
-        image_col: Column of the images.
-        cutouts: How they are cut from mosaics.
-
     Example:
         >>> place = describe_place(
         ...     "/data/a.csv", root=None, id_col="id_str", file_col="file_loc", image_col=None, cutouts=None

@@ -64,10 +64,7 @@ class CatalogStream:
             memory; or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`.
         root: Folder that relative image paths start from. By default the folder of the table file, or the
             folder given; for a DataFrame, the current folder.
-        id_col: Column of the galaxies' names, kept exactly, as text.
-        file_col: Column of the image paths, absolute or relative; or several, as for `read_catalog`.
-        image_col: Column of the images, of Parquet files and datasets that hold several.
-        cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
+        id_col: As for `read_catalog`, and so are `file_col`, `image_col` and `cutouts`.
         select: "COLUMN=VALUE" keeps the rows whose column holds that value.
 
     Attributes:

@@ -22,8 +22,8 @@ from engine_memory import as_the_engine_works
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.engine import load_engine
 from zoobot.shared.loader import GalaxyLoader
-from zoobot.shared.onnx import prediction as onnx_prediction
 from zoobot.shared.onnx.model import OnnxModel
+from zoobot.shared.predicting.run import predict_exported
 
 SCHEMA = "gz_decals_dr5"
 
@@ -90,9 +90,7 @@ class PredictWork:
 
         def run() -> None:
             save_loc = self.folder / "onnx.parquet"
-            onnx_prediction.predict(
-                self.catalog, self._exported, save_loc=save_loc, progress=False, **self.options
-            )
+            predict_exported(self.catalog, self._exported, save_loc=save_loc, progress=False, **self.options)
 
         return timing.take_samples(run, repeats)
 

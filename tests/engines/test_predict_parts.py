@@ -142,13 +142,13 @@ def test_the_hash_of_a_model_is_that_of_its_checkpoint(engine, predict, make_mod
 
 def test_an_exported_model(engine, predict, make_model, catalog_path, tmp_path):
     pytest.importorskip("onnxruntime")
-    from zoobot.shared.onnx import prediction as onnx_prediction
+    from zoobot.shared.predicting.run import predict_exported
 
     model = make_model("classification")
     file = engine.checkpoint.export(model, tmp_path / "m.onnx")
     table = predict(file, tmp_path / "p").table
     np.testing.assert_allclose(table.iloc[:, 1:], predict(model, tmp_path / "q").table.iloc[:, 1:], atol=1e-4)
-    assert onnx_prediction.predict(
+    assert predict_exported(
         catalog_path, file, save_loc=tmp_path / "alone", part_rows=10, batch_size=4, progress=False
     ).table.equals(table)
 

@@ -9,9 +9,9 @@ import pytest
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.models import compiling
-from zoobot.shared.models.compiling import MaybeCompiled, compiling_pays
 from zoobot.shared.models.weights import largest_difference
+from zoobot.shared.predicting import batches
+from zoobot.shared.predicting.batches import MaybeCompiled, compiling_pays
 
 BATCH = 4
 
@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(compiling, "time", clock)
+    monkeypatch.setattr(batches, "time", clock)
     return clock
 
 

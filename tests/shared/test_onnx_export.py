@@ -12,7 +12,7 @@ from zoobot.shared.errors import CheckpointError, ConfigError, ExportError, Miss
 from zoobot.shared.onnx import export as onnx_export
 from zoobot.shared.onnx.export import check_export, write_onnx
 from zoobot.shared.onnx.model import METADATA_KEY, OnnxModel
-from zoobot.shared.onnx.prediction import predict
+from zoobot.shared.predicting.run import predict_exported
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import RegressionTask
 
@@ -122,13 +122,15 @@ def test_a_newer_format_is_refused(tmp_path, exported):
 
 
 def test_a_catalog_is_predicted_without_an_engine(exported, tiny_survey, tmp_path):
-    table = predict(tiny_survey, exported, batch_size=7, progress=False).table
+    table = predict_exported(tiny_survey, exported, batch_size=7, progress=False).table
     assert list(table.columns) == ["id_str", *MODEL.task.output_columns]
     assert len(table) == 24
-    saved = predict(tiny_survey, [exported, exported], save_loc=tmp_path / "p.parquet", progress=False)
+    saved = predict_exported(
+        tiny_survey, [exported, exported], save_loc=tmp_path / "p.parquet", progress=False
+    )
     assert sorted(set(saved.table["sample"])) == [0, 1]
     with pytest.raises(ConfigError, match="without dropout, so n_samples must be 1, got 3"):
-        predict(tiny_survey, exported, n_samples=3, progress=False)
+        predict_exported(tiny_survey, exported, n_samples=3, progress=False)
 
 
 def test_a_full_disk_leaves_the_older_file(tmp_path, exported, monkeypatch):

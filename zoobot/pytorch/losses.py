@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from zoobot.shared import defaults
 from zoobot.shared.likelihood import Tree, VotedEntries, tree_of
-from zoobot.shared.training.checks import (
+from zoobot.shared.training.heads import (
     check_class_labels,
     check_class_weights_shape,
     check_classification_options,

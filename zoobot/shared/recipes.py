@@ -30,9 +30,9 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise, spelled_out
 from zoobot.shared.tasks import Task, TreeTask, classification_task, regression_task, tree_task
 from zoobot.shared.training.blocks import lowest_learning_block, plan_training
-from zoobot.shared.training.checks import check_classification_options, check_regression_options
 from zoobot.shared.training.feature_loader import FrozenPart
 from zoobot.shared.training.finetune_settings import FinetuneSettings, TrainSettings
+from zoobot.shared.training.heads import check_classification_options, check_regression_options
 from zoobot.shared.training.targets import (
     balanced_weights,
     prior_concentrations,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoobot.shared import defaults
 from zoobot.shared.likelihood import answer_question_index
-from zoobot.shared.training.checks import (
+from zoobot.shared.training.heads import (
     check_class_labels,
     check_class_weights_shape,
     check_classification_options,

@@ -12,8 +12,8 @@ import tensorflow as tf
 from zoobot.shared import defaults
 from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
-from zoobot.shared.models.compiling import PredictOnDevice
 from zoobot.shared.pixels.turned import mean_of_views
+from zoobot.shared.predicting.batches import PredictOnDevice
 from zoobot.shared.predicting.run import predict_with
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise

@@ -20,10 +20,9 @@ from zoobot.shared.files.whole import write_safely
 from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
-from zoobot.shared.onnx.prediction import predict as predict_exported
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.posterior_tables import write_posterior_table
-from zoobot.shared.predicting.run import check_request
+from zoobot.shared.predicting.run import check_request, predict_exported
 from zoobot.shared.predictions import Parts, failure_table
 from zoobot.shared.tables.destination import Destination, failures_of
 from zoobot.shared.tables.part_folder import PartFolder, read_shard

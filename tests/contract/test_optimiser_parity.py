@@ -62,7 +62,7 @@ def work():
 
 
 def test_ten_steps_on_equal_gradients_give_equal_weights(both_engines, work):
-    from zoobot.tensorflow.optimiser import AdamW
+    from zoobot.tensorflow.learner import AdamW
 
     ours = with_keras(*work, lambda plans: AdamW(RATE, weight_decay=DECAY, plans=plans))
     for start, got, want in zip(work[0], ours, with_torch(*work), strict=True):

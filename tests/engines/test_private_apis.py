@@ -78,7 +78,7 @@ def test_an_optimiser_knows_its_variables_by_those_of_tensorflow():
 
 def test_the_gradients_of_all_devices_are_clipped_where_keras_adds_them_up():
     """`Optimizer._all_reduce_sum_gradients`: else clip in `AdamW.apply`, on one device only."""
-    from zoobot.tensorflow.optimiser import AdamW
+    from zoobot.tensorflow.learner import AdamW
 
     called = []
 

@@ -24,8 +24,9 @@ from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.galaxy_data import GalaxyData
 from zoobot.shared.training.epochs import BestEpoch, EpochLog, EpochProgress
+from zoobot.shared.training.finetune_settings import TrainerPlan
 from zoobot.shared.training.head_optimum import HeadLoss
-from zoobot.shared.training.head_start import HeadInEngine, keep_start, start_head, wants_start
+from zoobot.shared.training.head_start import HeadInEngine, start_head, wants_start
 from zoobot.shared.training.steps import BATCHES_BETWEEN_TALKS, SaveTimes, decay_at
 
 logger = logging.getLogger("zoobot")
@@ -233,11 +234,8 @@ class BestModel(pl.Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         if isinstance(model, FinetuneableZoobot):
-            self.judge(model, _scores_of(trainer), {"epoch": trainer.current_epoch + 1})
-
-    def judge(self, model: FinetuneableZoobot, scores: dict[str, float], training: dict[str, Any]) -> None:
-        """Write the model if its scores are the best so far, with what is said of its training."""
-        self.best.keep(model, self.folder, scores, training, writes=model.trainer.is_global_zero)
+            epoch = {"epoch": trainer.current_epoch + 1}
+            self.best.keep(model, self.folder, _scores_of(trainer), epoch, writes=trainer.is_global_zero)
 
     def on_fit_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Give the user the best weights, not the last ones, unless training ended before any was scored."""
@@ -363,21 +361,20 @@ class HeadStart(pl.Callback):
     """Before the first step, give a new head the best weights for its features, and score them.
 
     Args:
-        best_model: Keeps that head if no epoch beats it.
-        table: metrics.csv, for a run that ends with that head.
+        best: Judges that head as epoch 0.
+        plan: What the trainer is asked to do.
         may_end: Whether a run ends with it where no epoch can beat it.
     """
 
-    def __init__(self, best_model: BestModel, table: EpochLog, *, may_end: bool) -> None:
-        self.best_model = best_model
-        self.table = table
+    def __init__(self, best: BestEpoch, plan: TrainerPlan, *, may_end: bool) -> None:
+        self.best = best
+        self.plan = plan
         self.may_end = may_end
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         """Find the head, if this run begins, and features were cached."""
         learner: Any = model
-        best = self.best_model.best
-        if best.is_final and self.may_end:  # the killed run had come to its end
+        if self.best.is_final and self.may_end:  # the killed run had come to its end
             trainer.should_stop = True
             return
         training: Any = getattr(trainer.train_dataloader, "loader", None)
@@ -387,20 +384,23 @@ class HeadStart(pl.Callback):
         # Lightning loads no validation before it validates, which may be in a later epoch
         validating: Any = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
         validation = validating.loader
-        progress = trainer.progress_bar_callback is not None
-        scores = start_head(
+        first = trainer.is_global_zero
+        progress = trainer.progress_bar_callback is not None and first
+        scores, is_done = start_head(
+            learner,
             head_in_engine(learner),
-            learner.task,
-            learner.settings,
             training,
             validation,
-            progress=progress and trainer.is_global_zero,
+            self.best,
+            self.plan,
+            may_end=self.may_end,
+            writes=first,
+            progress=progress,
         )
-        self.best_model.judge(learner, scores, {"epoch": 0, "head_start": "optimum"})
         stopping = trainer.early_stopping_callback
         if stopping is not None:
             stopping.best_score = torch.tensor(scores[stopping.monitor])  # an epoch must beat the start
-        if self.may_end and keep_start(best, learner, scores, self.table):
+        if is_done:
             trainer.should_stop = True
             for logger in trainer.loggers:
                 logger.log_metrics(scores, step=0)

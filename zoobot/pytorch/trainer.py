@@ -186,7 +186,7 @@ def _callbacks(plan: TrainerPlan, given: list[Any]) -> list[pl.Callback]:
     best_model = BestModel(plan.checkpoint, plan.monitor)
     callbacks = [
         EarlyStopping(plan.monitor, mode="min", patience=settings.patience, strict=False),
-        HeadStart(best_model, plan.log, may_end=may_end),
+        HeadStart(best_model.best, plan, may_end=may_end),
         best_model,
         *([AveragedWeights(settings.ema_decay)] if settings.ema_decay else []),
         EpochMetrics(plan.log),

@@ -184,11 +184,7 @@ class BestModel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Scores = None) -> None:
         """Write the model if this epoch is the best so far."""
         scores = {name: value for name, value in (logs or {}).items() if name != "train_loss"}
-        self.judge(self.model, scores, {"epoch": epoch + 1})
-
-    def judge(self, model: Any, scores: dict[str, float], training: dict[str, Any]) -> None:
-        """Write the model if its scores are the best so far, with what is said of its training."""
-        self.best.keep(model, self.folder, scores, training, writes=is_first_process())
+        self.best.keep(self.model, self.folder, scores, {"epoch": epoch + 1}, writes=is_first_process())
 
 
 class EarlyStopping(keras.callbacks.Callback):

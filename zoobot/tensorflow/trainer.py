@@ -20,7 +20,7 @@ from zoobot.shared.processes import is_first_process
 from zoobot.shared.public_names import advise, arguments_of, unknown_option
 from zoobot.shared.training.epochs import BestEpoch, EpochProgress
 from zoobot.shared.training.finetune_settings import TrainerPlan, plan_trainer, scheduled_factor
-from zoobot.shared.training.head_start import keep_start, start_head, wants_start
+from zoobot.shared.training.head_start import start_head, wants_start
 from zoobot.shared.training.steps import STEPS_BETWEEN_CHECKS, SaveTimes
 from zoobot.tensorflow import callbacks
 from zoobot.tensorflow.callbacks import RunProgress, head_in_engine
@@ -274,13 +274,12 @@ class Trainer:
         if not wants_start(model.settings, features, is_untrained=model.head.is_untrained):
             return False
         known: Any = validation.loader
-        progress = self.progress and is_first_process()
-        scores = start_head(
-            head_in_engine(model), model.task, model.settings, features, known, progress=progress
+        first, may_end = is_first_process(), self.plan.may_end
+        head, shown = head_in_engine(model), self.progress and first
+        scores, is_done = start_head(
+            model, head, features, known, best, self.plan, may_end=may_end, writes=first, progress=shown
         )
-        keep = callbacks.BestModel(self.plan.checkpoint, best)
-        keep.judge(model, scores, {"epoch": 0, "head_start": "optimum"})
-        if not (self.plan.may_end and keep_start(best, model, scores, self.plan.log)):
+        if not is_done:
             return False
         if self.plan.resumable:
             guard, times = NonFiniteGuard(self, training), self.plan.save_times()

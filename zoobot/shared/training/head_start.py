@@ -16,7 +16,7 @@ from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.epochs import BestEpoch, EpochLog, ValidatedBatch, validation_scores
 from zoobot.shared.training.feature_loader import FeatureLoader
-from zoobot.shared.training.finetune_settings import FinetuneSettings
+from zoobot.shared.training.finetune_settings import FinetuneSettings, TrainerPlan
 from zoobot.shared.training.head_optimum import HeadLoss, find_best_head, find_head
 
 if TYPE_CHECKING:
@@ -53,24 +53,41 @@ def wants_start(settings: FinetuneSettings, loader: object, *, is_untrained: boo
 
 
 def start_head(
+    model: Model,
     head: HeadInEngine,
-    task: Task,
-    settings: FinetuneSettings,
     training: FeatureLoader,
     validation: FeatureLoader,
+    best: BestEpoch,
+    plan: TrainerPlan,
     *,
-    progress: bool = False,
-) -> dict[str, float]:
-    """Give a head the best weights for its features, and return its scores: `val_…`, and `train_loss`.
+    may_end: bool,
+    writes: bool,
+    progress: bool,
+) -> tuple[dict[str, float], bool]:
+    """Give a new head the best weights for its features, to be kept if no epoch beats it.
 
     Args:
+        model: Whose head it is.
         head: The head and its loss.
-        task: What is learned.
-        settings: Give the seed of the cross-validation.
         training: Cached features to learn from.
         validation: Cached features that choose the weight decay and are scored.
+        best: Judges the head as epoch 0.
+        plan: Where the model and its scores are kept.
+        may_end: Whether the run ends with this head where no epoch can beat it.
+        writes: Whether this process is the one that writes.
         progress: Whether it is shown how far the search is.
+
+    Returns:
+        The scores, `val_…` and `train_loss`; and whether the run is done.
     """
+    scores = _find_head(model, head, training, validation, progress=progress)
+    best.keep(model, plan.checkpoint, scores, {"epoch": 0, "head_start": "optimum"}, writes=writes)
+    return scores, may_end and _keep_start(best, model, scores, plan.log)
+
+
+def _find_head(
+    model: Model, head: HeadInEngine, training: FeatureLoader, validation: FeatureLoader, *, progress: bool
+) -> dict[str, float]:
     features, labels = validation.labelled()
     known = training.labelled()
     what = f"Looking for the best head on the features of {len(known[0]):,} images"
@@ -84,18 +101,18 @@ def start_head(
             bar.reach(tried)
 
         found = find_best_head(
-            _loss_of(head, task),
+            _loss_of(head, model.task),
             known,
             (features, labels),
             start=np.asarray(head.bias, np.float64),
             views=len(training.features),
-            seed=settings.seed,
+            seed=model.settings.seed,
             on_trial=on_trial,
         )
     head.set(found.weight, found.bias)
     losses, predictions = head.validate(features, labels)
     ids = validation.known_ids()
-    scores = validation_scores(task, [ValidatedBatch(losses, predictions, labels, ids)])
+    scores = validation_scores(model.task, [ValidatedBatch(losses, predictions, labels, ids)])
     logger.info(
         "The best head on fixed features: val_loss %.4f (weight decay %.2g)",
         scores["val_loss"],
@@ -105,7 +122,7 @@ def start_head(
     return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}
 
 
-def keep_start(best: BestEpoch, model: Model, scores: Mapping[str, float], table: EpochLog) -> bool:
+def _keep_start(best: BestEpoch, model: Model, scores: Mapping[str, float], table: EpochLog) -> bool:
     """End a run whose best head is found, unless epochs may better its monitored score; whether it ended.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from zoobot.shared.models.encoder_source import (
     MODULE_PREFIX,
     EncoderSource,
     Origin,
-    adapt_weights,
     as_published,
+    prepare_encoder,
     published_name,
-    requested_preprocessing,
 )
 from zoobot.shared.models.model_places import resolve_encoder
 from zoobot.shared.preprocessing import Preprocessing
@@ -68,11 +66,10 @@ def load_encoder(
             f"the installed timm {timm.__version__} has no architecture {source.architecture!r}; update timm"
         )
         raise EncoderError(msg)
-    source = replace(source, classifier=source.classifier or _layers(registered.classifier))
-    weights = source.read_weights()
-    source = source.fitted_to(weights, _layers(registered.first_conv))
-    preprocessing = requested_preprocessing(
+    source, weights, preprocessing = prepare_encoder(
         source,
+        first_layers=_layers(registered.first_conv),
+        classifier=_layers(registered.classifier),
         in_channels=in_channels,
         image_size_pix=image_size_pix,
         fixed_image_size_pix=registered.input_size[-1] if registered.fixed_input_size else None,
@@ -80,13 +77,6 @@ def load_encoder(
     model_args = {**source.model_args, "in_chans": preprocessing.channels}
     if registered.fixed_input_size:
         model_args["img_size"] = preprocessing.image_size_pix
-    if weights is not None:
-        weights = adapt_weights(
-            weights,
-            _layers(registered.first_conv),
-            source_channels=source.in_channels,
-            in_channels=preprocessing.channels,
-        )
     model = _build(source, weights, model_args, drop_path_rate)
     return Encoder(
         model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from zoobot.shared.architectures import (
 )
 from zoobot.shared.errors import CheckpointError, EncoderError
 from zoobot.shared.models.adapting import adapt_preprocessing, resample_positions
-from zoobot.shared.models.encoder_source import MODULE_PREFIX, Origin, adapt_weights, requested_preprocessing
+from zoobot.shared.models.encoder_source import MODULE_PREFIX, Origin, prepare_encoder
 from zoobot.shared.models.model_places import resolve_encoder
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.tensorflow.encoder import Encoder
@@ -55,11 +55,10 @@ def load_encoder(
     told = dict(source.model_args)
     told_rate = told.pop("drop_path_rate", 0.0)
     spec = get_architecture(source.architecture.partition(".")[0]).with_args(told)
-    source = replace(source, classifier=source.classifier or (spec.classifier,))
-    weights = source.read_weights()
-    source = source.fitted_to(weights, (spec.first_conv,))
-    preprocessing = requested_preprocessing(
+    source, weights, preprocessing = prepare_encoder(
         source,
+        first_layers=(spec.first_conv,),
+        classifier=(spec.classifier,),
         in_channels=in_channels,
         image_size_pix=image_size_pix,
         fixed_image_size_pix=spec.fixed_image_size_pix,
@@ -71,12 +70,6 @@ def load_encoder(
         drop_path_rate=drop_path_rate or told_rate,
     )
     if weights is not None:
-        weights = adapt_weights(
-            weights,
-            (spec.first_conv,),
-            source_channels=source.in_channels,
-            in_channels=preprocessing.channels,
-        )
         _load(network, weights, source.description)
     return Encoder(
         network,

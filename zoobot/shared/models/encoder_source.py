@@ -321,6 +321,43 @@ class EncoderSource:
         return replace(self, in_channels=channels, preprocessing=preprocessing)
 
 
+def prepare_encoder(
+    source: EncoderSource,
+    *,
+    first_layers: Sequence[str],
+    classifier: Sequence[str],
+    in_channels: int | None,
+    image_size_pix: int | None,
+    fixed_image_size_pix: int | None,
+) -> tuple[EncoderSource, dict[str, np.ndarray] | None, Preprocessing]:
+    """A source with its weights and pixels made for the images that are asked for.
+
+    Args:
+        source: From `resolve_encoder`.
+        first_layers: timm's names of the layers that images enter by.
+        classifier: timm's names of the layers after the features, where the source does not say.
+        in_channels: Channels of the images; None keeps those of the weights.
+        image_size_pix: Side of the images; None keeps that of the weights.
+        fixed_image_size_pix: The side that the architecture is made for, if it takes no other unasked.
+
+    Returns:
+        The source as its weights are, the weights (None for random ones), and how files become pixels.
+    """
+    source = replace(source, classifier=source.classifier or tuple(classifier))
+    weights = source.read_weights()
+    source = source.fitted_to(weights, first_layers)
+    pixels = requested_preprocessing(
+        source,
+        in_channels=in_channels,
+        image_size_pix=image_size_pix,
+        fixed_image_size_pix=fixed_image_size_pix,
+    )
+    if weights is not None:
+        channels = {"source_channels": source.in_channels, "in_channels": pixels.channels}
+        weights = adapt_weights(weights, first_layers, **channels)
+    return source, weights, pixels
+
+
 def source_from_folder(folder: str | Path, description: str = "") -> EncoderSource:
     """The encoder of a checkpoint folder, by Zoobot or in timm's Hub layout.
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from zoobot.shared.models.encoder_source import describe_encoder
+from zoobot.shared.models.neutral import describe_encoder
 from zoobot.shared.models.weights import check_weights_fit
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoobot.shared.models.encoder_source import describe_encoder
+from zoobot.shared.models.neutral import describe_encoder
 from zoobot.shared.models.weights import check_weights_fit
 from zoobot.tensorflow.families import Network
 from zoobot.tensorflow.timm_names import named_variables

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,18 +16,13 @@ from zoobot.shared.checkpoint import CONFIG_FILE, NeutralCheckpoint, read_checkp
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
-from zoobot.shared.training.finetune_settings import FinetuneSettings
-from zoobot.shared.training.taught import TaughtBy
 
-
-class _Finetuned(Protocol):
-    task: tasks.Task
-    settings: FinetuneSettings
-    taught_by: TaughtBy | None
+if TYPE_CHECKING:
+    from zoobot.shared.engine import Model
 
 
 def describe_model(
-    model: _Finetuned,
+    model: Model,
     *,
     encoder_fields: Mapping[str, Any],
     head_tensors: dict[str, np.ndarray],
@@ -51,6 +46,65 @@ def describe_model(
         training={"settings": model.settings.to_config(), **galaxies, **(training or {})},
         taught_by=taught_by,
     )
+
+
+def describe_encoder(
+    encoder: Any,
+    arrays: dict[str, np.ndarray],
+    *,
+    first_conv: Any,
+    classifier: Any,
+    fixed_input_size: bool,
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    """All that a `NeutralCheckpoint` says of an encoder, to pass as keyword arguments.
+
+    Args:
+        encoder: Any engine's.
+        arrays: Its weights by timm's names.
+        first_conv: timm's name of the layer or layers that images enter by; None if timm has no such encoder.
+        classifier: timm's name of the layer or layers after the features; None likewise.
+        fixed_input_size: Whether the weights depend on the size of the images.
+        versions: Of the packages that it was made with.
+    """
+    places = {"first_conv": first_conv, "classifier": classifier, "fixed_input_size": fixed_input_size}
+    return {
+        "architecture": encoder.architecture,
+        "encoder": arrays,
+        "num_features": encoder.num_features,
+        "pretrained_cfg": _timm_config(encoder.preprocessing, **places),
+        "model_args": dict(encoder.model_args),
+        "preprocessing": encoder.preprocessing.to_config(),
+        "origin": encoder.origin.to_config() if encoder.origin else None,
+        "versions": versions,
+    }
+
+
+def _timm_config(
+    made_for: Preprocessing, *, first_conv: Any, classifier: Any, fixed_input_size: bool
+) -> dict[str, Any]:
+    """What timm calls the pretrained configuration: the input of some weights, and where they enter.
+
+    Args:
+        made_for: How files become that input.
+        first_conv: timm's name of the layer or layers that images enter by; None if timm has no such encoder.
+        classifier: timm's name of the layer or layers after the features; None likewise.
+        fixed_input_size: Whether the weights depend on the size of the images.
+    """
+    size = made_for.image_size_pix
+    return {
+        "input_size": [made_for.channels, size, size],
+        "fixed_input_size": fixed_input_size,
+        "interpolation": "bilinear",
+        "crop_pct": made_for.crop_fraction,
+        "crop_mode": "center",
+        "mean": list(np.broadcast_to(made_for.mean, made_for.channels).tolist()),
+        "std": list(np.broadcast_to(made_for.std, made_for.channels).tolist()),
+        "num_classes": 0,
+        "pool_size": None,
+        "first_conv": first_conv,
+        "classifier": classifier,
+    }
 
 
 def require_class(loaded: object, cls: type, folder: str | Path) -> None:

@@ -147,7 +147,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for rate in options.peer_rates:
                 name = f"{PEER_HEAD}, learning rate {rate:g}"
                 ways[name], asked[name] = {**slow, "learning_rate": rate}, peer
-        for name, settings in ways.items():  # the first epoch of a process also imports and allocates
+        # the first epoch of a process also imports and allocates
+        for name, settings in () if options.quick else ways.items():
             asked[name]("finetune", **{**settings, "epochs": 1})
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for _ in range(options.turns):
@@ -161,6 +162,8 @@ def measure_command(options: argparse.Namespace, folder: Path) -> dict[str, dict
     """CPU seconds of processes: importing the engine, and `zoobot finetune`, by threads and by task."""
     catalogs = write_labelled(options, folder)
     finetune = [sys.executable, "-m", "zoobot", "finetune", "--backend", options.backend, "--no-progress"]
+    if options.quick:  # else as a user types it, who leaves both to Zoobot
+        finetune += ["--encoder", options.encoder, "--image-size-pix", str(options.image_size)]
     finetune += ["--accelerator", "cpu", "--overwrite", "--save-dir", str(folder / "run"), "--catalog"]
     commands = {
         "import": [sys.executable, "-c", f"import zoobot.{options.backend}.finetune"],

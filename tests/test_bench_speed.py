@@ -1,4 +1,4 @@
-"""The benchmarks of starting, predicting and finetuning run, and their records say what was measured."""
+"""The benchmarks of starting and of kept memory run, and their records say what was measured."""
 
 from __future__ import annotations
 
@@ -59,27 +59,3 @@ def test_keeping_memory(measure):
     pytest.importorskip("torch")
     found = measure("bench_kept_memory.py")[0]
     assert found["kept"]["page_faults"] <= found["asked anew"]["page_faults"]
-
-
-def test_predicting(measure, backend):
-    pytest.importorskip("onnxruntime")
-    small = ["--encoder", "test_resnet", "--memory-encoder", "test_resnet", "--image-size", "32"]
-    results = measure("bench_predict.py", "--backend", backend, "--no-compile", "--galaxies", "8", *small)
-    assert "zoobot predict, ONNX Runtime" in results["speed"]["rows"]
-    assert results["speed"]["once"]["export_s"] > 0
-    assert all(peak > 10 for peak in results["memory"]["zoobot predict"].values())
-
-
-def test_finetuning(measure, backend):
-    results = measure(
-        "bench_finetune.py", "--backend", backend, "--encoder", "test_resnet", "--image-size", "32"
-    )
-    assert len(results["runs"]) == 4
-    for runs in results["runs"].values():
-        assert 0 <= runs[0]["accuracy"] <= 1
-        assert runs[0]["wall_s"] > 0
-    assert len(results["limits"]) == 2
-    assert all(limit["wall_s"] > 0 for limit in results["limits"].values())
-    assert results["deep_step"]["encoder_cpu_ms"] > 0
-    assert set(results["command"]["default"]) == {"import", "classes", "tree"}
-    assert all(spent > 0 for spent in results["command"]["default"].values())

@@ -587,7 +587,7 @@ def test_what_is_no_checkpoint_is_said(tiny_survey, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tree_runs(tiny_survey, tmp_path_factory):
+def tree_runs(tiny_survey, tmp_path_factory, undrawn):
     """One finished run on votes for each engine."""
     made = {}
 
@@ -603,7 +603,8 @@ def tree_runs(tiny_survey, tmp_path_factory):
                 val_fraction=0.5,
                 **TINY,
             )
-            made[engine_name] = workflow.finetune(options)
+            with undrawn():
+                made[engine_name] = workflow.finetune(options)
         return made[engine_name]
 
     return run
@@ -750,8 +751,8 @@ def test_the_demo_does_the_whole_job_twice(engine_name, tmp_path, undrawn):
         max_epochs=1,
         progress=False,
     )
-    workflow.demo(options)
     with undrawn():
+        workflow.demo(options)
         result = workflow.demo(options)
     assert result.predictions.galaxies == 60
     assert (result.save_dir / "training" / "fractions_scatter.png").exists()

@@ -25,6 +25,7 @@ SCHEMA = Schema.from_pairs(
     {"shape": ["edge-on", "round"], "bar": ["yes", "no"]}, {"bar": "shape_round"}, name="tiny"
 )
 COMMON = {"batch_size": 8, "num_workers": 1, "progress": False}
+pytestmark = pytest.mark.usefixtures("all_undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def make_checkpoint(engine, set_linear, tmp_path):
     """The folder of a small model whose head has weights drawn from a seed."""
 
     def make(kind, seed):
-        small = {"name": "resnet10t", "preprocessing": {"image_size_pix": 32}, "dropout_prob": 0.5}
+        small = {"name": "test_resnet", "preprocessing": {"image_size_pix": 32}, "dropout_prob": 0.5}
         if kind == "tree":
             model = engine.finetune.FinetuneableZoobotTree(schema=SCHEMA, **small)
         else:
@@ -131,7 +132,7 @@ def test_classes_are_calibrated_and_the_error_before_is_told(
 
 def test_numbers_have_no_calibration(engine, engine_name, catalog, tmp_path):
     model = engine.finetune.FinetuneableZoobotRegressor(
-        name="resnet10t", preprocessing={"image_size_pix": 32}, label_cols=["axis_ratio"]
+        name="test_resnet", preprocessing={"image_size_pix": 32}, label_cols=["axis_ratio"]
     )
     folder = engine.checkpoint.save(model, tmp_path / "numbers")
     with pytest.raises(ConfigError, match="this model is of a regression task"):
@@ -150,7 +151,7 @@ def taught_runs(catalog, tmp_path_factory):
     def run(engine_name):
         if engine_name not in made:
             folder = tmp_path_factory.mktemp("taught") / engine_name
-            options = {"labels": "edge_on", "encoder": "resnet10t", "image_size_pix": 32, "max_epochs": 1}
+            options = {"labels": "edge_on", "encoder": "test_resnet", "image_size_pix": 32, "max_epochs": 1}
             options |= {"accelerator": "cpu", "backend": engine_name, "save_dir": folder, "seed": 1}
             workflow.finetune(FinetuneOptions(catalog=catalog, **options, **COMMON))
             made[engine_name] = folder

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from zoobot.shared.errors import CatalogError, ConfigError
 
 TINY = {
     "simulate": True,
-    "encoder": "resnet10t",
+    "encoder": "test_resnet",
     "image_size_pix": 32,
     "batch_size": 8,
     "num_workers": 1,
@@ -30,10 +31,11 @@ TINY = {
 
 
 @pytest.fixture
-def play(tiny_survey, engine_name, tmp_path):
-    def run(name="loop", **changes):
+def play(tiny_survey, engine_name, tmp_path, undrawn):
+    def run(name="loop", *, drawn=False, **changes):
         options = {"catalog": tiny_survey, "save_dir": tmp_path / name, "backend": engine_name}
-        return workflow.loop(LoopOptions(**TINY | options | changes))
+        with nullcontext() if drawn else undrawn():
+            return workflow.loop(LoopOptions(**TINY | options | changes))
 
     return run
 
@@ -43,7 +45,7 @@ def rounds_of(result):
 
 
 def test_a_loop_over_votes_leaves_curves_and_what_was_bought(play, tiny_survey):
-    result = play(task="tree", schema="gz_decals_dr5", strategies=("random", "bald+kcentre"))
+    result = play(task="tree", schema="gz_decals_dr5", strategies=("random", "bald+kcentre"), drawn=True)
     played = rounds_of(result)
     assert set(played) == {"random 1", "bald+kcentre 1"}
     starts = [rounds[0] for rounds in played.values()]
@@ -138,7 +140,7 @@ def test_what_can_not_work_is_said_before_work(play):
 def test_the_command_line_says_what_was_found(tiny_survey, tmp_path, capsys):
     pytest.importorskip("torch")
     words = f"loop --simulate --catalog {tiny_survey} --labels ring --save-dir {tmp_path / 'l'}"
-    words += " --encoder resnet10t --image-size-pix 32"
+    words += " --encoder test_resnet --image-size-pix 32"
     words += " --start 6 --rounds 1 --per-round 4 --members 2 --seeds 1 --no-progress"
     assert main(words.split()) == 0
     said = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What a training run says and shows before its first step, once for every engine."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from zoobot.options import FinetuneOptions, TrainOptions
 from zoobot.workflow import starting
 
 TINY = {
-    "encoder": "resnet10t",
+    "encoder": "test_resnet",
     "image_size_pix": 32,
     "max_epochs": 2,
     "patience": 1,
@@ -24,16 +25,18 @@ TINY = {
 
 
 @pytest.fixture
-def told(tiny_survey, engine_name, tmp_path, caplog):
+def told(tiny_survey, engine_name, tmp_path, caplog, undrawn):
     """What a run says before it starts, by the word at the beginning of each line."""
 
-    def run(work="finetune", **changes):
+    def run(work="finetune", *, drawn=False, **changes):
         caplog.set_level("INFO", logger="zoobot")
         asked = {"catalog": str(tiny_survey), "save_dir": tmp_path / "run", "backend": engine_name}
-        if work == "train":
-            workflow.train(TrainOptions(**TINY | asked | changes))
-        else:
-            workflow.finetune(FinetuneOptions(**TINY | asked | changes))
+        start, options = {
+            "train": (workflow.train, TrainOptions),
+            "finetune": (workflow.finetune, FinetuneOptions),
+        }[work]
+        with nullcontext() if drawn else undrawn():
+            start(options(**TINY | asked | changes))
         lines = json.loads((tmp_path / "run" / "run.json").read_text())["told"]
         assert all(line in caplog.messages for line in lines)
         return dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
@@ -42,7 +45,7 @@ def told(tiny_survey, engine_name, tmp_path, caplog):
 
 
 def test_a_run_says_what_will_happen(told, tiny_survey, tmp_path):
-    said = told(labels="ring", n_blocks=1)
+    said = told(labels="ring", n_blocks=1, drawn=True)
     rings = pd.read_csv(tiny_survey)["ring"]
     assert said["galaxies"].startswith("19 to learn from, 5 to validate on; split: random, seed 42")
     assert said["task"].startswith("classification of ring, ")

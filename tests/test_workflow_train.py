@@ -17,7 +17,7 @@ from zoobot.simulate import simulate_survey
 from zoobot.workflow.building import read_labelled
 
 TINY = {
-    "encoder": "resnet10t",
+    "encoder": "test_resnet",
     "image_size_pix": 32,
     "max_epochs": 2,
     "batch_size": 16,
@@ -26,6 +26,7 @@ TINY = {
     "progress": False,
 }
 CAMPAIGNS = ("gz_rings", "gz2")
+pytestmark = pytest.mark.usefixtures("all_undrawn")
 
 
 @pytest.fixture(scope="module")

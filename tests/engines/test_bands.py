@@ -10,6 +10,7 @@ from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import ImageError
 
 fits = pytest.importorskip("astropy.io.fits")
+pytestmark = pytest.mark.usefixtures("all_undrawn")
 
 RED = {"g": 1.0, "r": 2.0, "z": 4.0}
 BLUE = {"g": 4.0, "r": 2.0, "z": 1.0}
@@ -48,7 +49,7 @@ def run(engine_name):
 @pytest.fixture
 def finetune(run, tmp_path):
     def start(catalog, **options):
-        given = {"encoder": "resnet10t", "image_size_pix": 32, "labels": ("blue",), "task": "multi-label"}
+        given = {"encoder": "test_resnet", "image_size_pix": 32, "labels": ("blue",), "task": "multi-label"}
         given |= {"max_epochs": 1, "batch_size": 4, "val_fraction": 0.5, "limits": LIMITS}
         options = run | given | {"save_dir": str(tmp_path / "run")} | options
         return workflow.finetune(FinetuneOptions(catalog=catalog, **options)).checkpoint

@@ -1,5 +1,6 @@
-"""Two devices, or two machines, train to the same weights as one, seen from clean interpreters."""
+"""Two devices, or two machines, each begun in clean interpreters, train to the same weights as one."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -15,6 +16,23 @@ import pytest
 from zoobot.shared.checkpoint import read_checkpoint
 
 SCRIPT = Path(__file__).with_name("train_on_devices.py")
+_spec = importlib.util.spec_from_file_location("train_on_devices", SCRIPT)
+script = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(script)
+
+
+@pytest.fixture(scope="module")
+def alone(catalog_path, tmp_path_factory):
+    """The run of one device by the name of its engine, made here when first asked for."""
+    made = {}
+
+    def run(engine_name):
+        if engine_name not in made:
+            made[engine_name] = tmp_path_factory.mktemp("alone") / engine_name
+            script.main(engine_name, 1, str(catalog_path), str(made[engine_name]))
+        return made[engine_name]
+
+    return run
 
 
 @pytest.fixture
@@ -60,22 +78,20 @@ def compare(one, two):
     assert logged[0]["train_loss"].is_monotonic_decreasing
 
 
-def test_two_devices_train_as_one(start, tmp_path):
-    finish(start("one", 1))
+def test_two_devices_train_as_one(start, alone, engine_name, tmp_path):
     finish(start("two", 2))
-    compare(tmp_path / "one", tmp_path / "two")
+    compare(alone(engine_name), tmp_path / "two")
 
 
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
 @pytest.mark.parametrize("engine_name", ["tensorflow"])
-def test_two_machines_of_tf_config_train_as_one(start, tmp_path):
-    finish(start("one", 1))
+def test_two_machines_of_tf_config_train_as_one(start, alone, engine_name, tmp_path):
     workers = [f"localhost:{free_port()}" for _ in range(2)]
     told = [
         {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in range(2)
     ]
     finish(*(start("two", 1, TF_CONFIG=json.dumps(config)) for config in told))
-    compare(tmp_path / "one", tmp_path / "two")
+    compare(alone(engine_name), tmp_path / "two")
 
 
 JOB = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train.sh", "SLURM_JOB_ID": "7"}

@@ -18,7 +18,7 @@ SCHEMA = Schema.from_pairs(
 )
 #: 16 galaxies learn in 4 batches, 8 validate in 2.
 BATCHES = {"batch_size": 4, "val_fraction": 1 / 3, "num_workers": 1}
-SMALL = {"name": "resnet10t", "preprocessing": {"image_size_pix": 32}, "dropout_prob": 0.3}
+SMALL = {"name": "test_resnet", "preprocessing": {"image_size_pix": 32}, "dropout_prob": 0.3}
 TOP_BLOCK = {"max_epochs": 2, "accumulate_batches": 2, "ema_decay": 0.5}
 HEAD_ALONE = {"max_epochs": 2}
 

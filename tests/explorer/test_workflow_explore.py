@@ -73,11 +73,14 @@ def tree_table(write_table, galaxies):
     return write_table(task, values)
 
 
-def test_a_run_and_its_predictions_say_all_by_themselves(tiny_survey, galaxies, engine_name, tmp_path):
+def test_a_run_and_its_predictions_say_all_by_themselves(
+    tiny_survey, galaxies, engine_name, tmp_path, undrawn
+):
     run, parts, features = tmp_path / "run", tmp_path / "parts", tmp_path / "features.parquet"
     options = {"backend": engine_name, **QUIET, "batch_size": 8}
     tree = {"task": "tree", "schema": "gz_decals_dr5"}
-    workflow.finetune(FinetuneOptions(catalog=tiny_survey, save_dir=run, **tree, **TINY | options))
+    with undrawn():
+        workflow.finetune(FinetuneOptions(catalog=tiny_survey, save_dir=run, **tree, **TINY | options))
     result = explore(run, encode=True, neighbours=3, **options)
     assert result.save_loc == tmp_path / "run.html"
     data = data_of(result)

@@ -60,6 +60,7 @@ _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 #: What stands in the help for files and folders.
 _PATHS = ("FILE", "FOLDER", "FEATURES", "RESULTS", "SESSION")
+_OWN: tuple[type, ...] = (bool, int, float)
 _TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 _RECORD_WORDS = _TYPE_WORDS | {float: "a finite number", bool: "true or false"}
 
@@ -338,7 +339,7 @@ class Kind:
     def _accept_one(self, item: Any, given: Any) -> Any:
         if isinstance(item, (str, PurePath)):
             item = str(item)  # a text of NumPy's is one, too
-        if isinstance(item, Real) and type(item) not in (bool, int, float):
+        if isinstance(item, Real) and type(item) not in _OWN:
             item = int(item) if isinstance(item, Integral) else float(item)  # a scalar of NumPy's
         if type(item) is int and int not in self.types and float in self.types:
             item = _as_float(item)

@@ -131,7 +131,7 @@ class Cutout(NamedTuple):
                 except ValueError:
                     break
                 if all(map(math.isfinite, (ra_deg, dec_deg, size))) and abs(dec_deg) <= 90 and size > 0:
-                    return cls(ra_deg, dec_deg, size, unit)  # type: ignore[arg-type]
+                    return cls(ra_deg, dec_deg, size, unit)
                 break
         raise ImageError(
             f"a part of a mosaic is RA,DEC,SIZE: degrees, and a size such as 20arcsec or 64pix; got {text!r}"

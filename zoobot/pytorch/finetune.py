@@ -12,7 +12,6 @@ from zoobot.pytorch import losses
 from zoobot.pytorch.learner import FinetuneableZoobot
 from zoobot.pytorch.trainer import get_trainer
 from zoobot.shared.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
-from zoobot.shared.tasks import ClassificationTask
 
 __all__ = [
     "FinetuneableZoobotClassifier",
@@ -33,9 +32,9 @@ class FinetuneableZoobotClassifier(ClassifierRecipe[nn.Module, Tensor], Finetune
     def galaxy_losses(self, raw: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy or focal loss of each galaxy, (batch,); missing labels are left out."""
         options = {"class_weights": self.class_weights, **self._loss_options}
-        if isinstance(self.task, ClassificationTask):
+        if self.task.predicts == "classes":
             return losses.classification_loss(raw, labels[:, 0].long(), **options)
-        return _mean_of_present(losses.multilabel_loss(raw, labels, **options), labels)
+        return _mean_of_present(getattr(losses, self.task.loss)(raw, labels, **options), labels)
 
 
 class FinetuneableZoobotRegressor(RegressorRecipe[nn.Module, Tensor], FinetuneableZoobot):  # type: ignore[misc]

@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras.layers import Layer
 
 from zoobot.shared.recipes import ClassifierRecipe, RegressorRecipe, TreeRecipe
-from zoobot.shared.tasks import ClassificationTask
 from zoobot.tensorflow import losses
 from zoobot.tensorflow.learner import FinetuneableZoobot
 from zoobot.tensorflow.trainer import get_trainer
@@ -29,9 +28,9 @@ class FinetuneableZoobotClassifier(ClassifierRecipe[Layer, tf.Tensor], Finetunea
     def galaxy_losses(self, raw: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Cross-entropy or focal loss of each galaxy, (batch,); missing labels are left out."""
         options = {"class_weights": self.class_weights, **self._loss_options}
-        if isinstance(self.task, ClassificationTask):
+        if self.task.predicts == "classes":
             return losses.classification_loss(raw, tf.cast(labels[:, 0], tf.int32), **options)
-        return _mean_of_present(losses.multilabel_loss(raw, labels, **options), labels)
+        return _mean_of_present(getattr(losses, self.task.loss)(raw, labels, **options), labels)
 
 
 class FinetuneableZoobotRegressor(RegressorRecipe[Layer, tf.Tensor], FinetuneableZoobot):

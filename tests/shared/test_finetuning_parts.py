@@ -41,6 +41,11 @@ def test_what_editors_see_of_a_trainers_options_is_what_is_declared():
     assert set(keywords) == planned | {field.name for field in fields(TrainerSettings)} | {"trainer_kwargs"}
 
 
+def test_a_trainer_needs_a_folder():
+    with pytest.raises(ConfigError, match="save_dir must be the path of a folder, got None"):
+        plan_trainer(None)
+
+
 @pytest.mark.parametrize("given", [{"gradient_clip_val": 0.5}, {"gradient_clip": 0.5}])
 def test_a_trainers_options_have_lightnings_names_too(given):
     assert plan_trainer("run", **given).settings.gradient_clip == 0.5

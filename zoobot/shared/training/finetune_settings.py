@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -316,6 +317,8 @@ def plan_trainer(
     """
     given = dict(locals())
     others = given.pop("trainer_kwargs")
+    if not isinstance(save_dir, (str, os.PathLike)):
+        raise ConfigError(f"save_dir must be the path of a folder, got {save_dir!r}")
     ours, others = _in_our_names(given, others)
     settings = TrainerSettings(**{field.name: ours.pop(field.name) for field in fields(TrainerSettings)})
     for name in settings.loggers:

@@ -79,6 +79,13 @@ def test_an_option_of_the_trainer_is_declared_in_one_file_and_done_in_one_of_eac
     assert wired == {"zoobot/shared/training/finetune_settings.py"} | engines
 
 
+@pytest.mark.parametrize(("subject", "most"), [("survey", 1), ("task", 8), ("acquisition score", 3)])
+def test_what_is_added_now_and_then_is_added_in_few_files(subject, most):
+    (text,) = (text for heading, text in guides() if heading.endswith(f" {subject}"))
+    opened = [place for place in PLACE.findall(text) if place.startswith("zoobot/")]
+    assert 1 <= len(opened) <= most
+
+
 def test_every_room_is_on_the_architecture_page():
     rooms = {file.parent for file in (ROOT / "zoobot").glob("*/__init__.py")}
     rooms |= {file.parent for file in (ROOT / "zoobot" / "shared").glob("*/__init__.py")}

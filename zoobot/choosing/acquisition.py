@@ -15,17 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from zoobot.choosing.information import (
-    OF_CLASSES,
-    lack_of_margin,
-    scatter_of_members,
-    vote_information,
-    yes_and_no,
-)
+from zoobot.choosing.information import score_parts
 from zoobot.choosing.strategy_names import SCORES
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
-from zoobot.shared.posteriors import expected_fractions, probability_asked
 from zoobot.shared.tasks import KINDS, ProbabilityTask, Task
 
 if TYPE_CHECKING:
@@ -34,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from zoobot.choosing.strategy_names import ScoreName
-    from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
 __all__ = ["Acquisition", "choose_score", "only_parts", "score_galaxies"]
@@ -111,8 +103,8 @@ def score_galaxies(
     if chosen == "random":
         drawn = np.random.default_rng(seed).random((values.shape[1], 1))
         return Acquisition(drawn[:, 0], drawn, ("random",))
-    parts, names = _parts(task, values, chosen, n_volunteers)
-    return Acquisition(parts.sum(axis=1), parts, names)
+    parts = score_parts(task, values, chosen, n_volunteers)
+    return Acquisition(parts.sum(axis=1), parts, tuple(group.name for group in task.groups))
 
 
 def only_parts(found: Acquisition, names: Sequence[str]) -> Acquisition:
@@ -129,31 +121,6 @@ def only_parts(found: Acquisition, names: Sequence[str]) -> Acquisition:
         raise ConfigError(msg)
     parts = np.where([name in names for name in found.names], found.parts, 0.0)
     return Acquisition(parts.sum(axis=1), parts, found.names)
-
-
-def _parts(
-    task: Task, values: FloatArray, score: str, n_volunteers: int
-) -> tuple[FloatArray, tuple[str, ...]]:
-    names = tuple(group.name for group in task.groups)
-    if task.tree is not None:
-        return _parts_of_tree(task.tree, values, score, n_volunteers), names
-    if task.predicts == "numbers":
-        return scatter_of_members(values), names
-    if task.predicts == "classes":
-        return OF_CLASSES[score](values)[:, None], names
-    both = yes_and_no(values)
-    return np.stack([OF_CLASSES[score](both[:, :, label]) for label in range(len(names))], axis=1), names
-
-
-def _parts_of_tree(schema: Schema, alpha: FloatArray, score: str, n_volunteers: int) -> FloatArray:
-    """What each question is worth, times the probability that it is asked: (galaxies, questions)."""
-    if score == "margin":
-        fractions = expected_fractions(alpha, schema)
-        lack = [lack_of_margin(fractions[None, :, question.slice]) for question in schema.questions]
-        single = [len(question.answers) == 1 for question in schema.questions]
-        return np.where(single, 0.0, np.stack(lack, axis=1)) * probability_asked(alpha, schema)
-    found = vote_information(alpha, schema, n_volunteers)
-    return found.asked * (found.information if score == "bald" else found.entropy)
 
 
 def _checked(task: Task, predictions: ArrayLike) -> FloatArray:

@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.posteriors import as_mixture, check_volunteers
+from zoobot.shared.posteriors import as_mixture, check_volunteers, expected_fractions, probability_asked
 from zoobot.shared.votes import FloatArray, sum_by_question
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.choosing.strategy_names import ScoreName
+    from zoobot.shared.tasks import Task
     from zoobot.shared.trees.tree import Schema
 
 __all__ = [
     "MOST_OUTCOMES",
-    "OF_CLASSES",
     "VoteInformation",
     "disagreement",
     "entropy_of_mean",
     "lack_of_confidence",
     "lack_of_margin",
     "scatter_of_members",
+    "score_parts",
     "vote_information",
     "vote_outcomes",
     "yes_and_no",
@@ -76,15 +78,6 @@ def lack_of_confidence(probabilities: FloatArray) -> FloatArray:
     """1 less the probability of the most likely class of the mean prediction, (galaxies,)."""
     best: FloatArray = 1 - probabilities.mean(axis=0).max(axis=-1)
     return best
-
-
-#: The score of each name: from the probabilities of classes, (samples, galaxies, classes), to (galaxies,).
-OF_CLASSES: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "bald": disagreement,
-    "entropy": entropy_of_mean,
-    "margin": lack_of_margin,
-    "least-confidence": lack_of_confidence,
-}
 
 
 def scatter_of_members(values: FloatArray) -> FloatArray:
@@ -218,3 +211,44 @@ def _information(
     information = np.einsum("sg,sgo->g", shares, p * (log_p - mixture))
     entropy = -(np.exp(mixture) * mixture).sum(axis=-1)
     return np.maximum(information, 0.0), np.maximum(entropy, 0.0)  # rounding may leave a hair below 0
+
+
+# Each score of each kind of prediction, by name.
+
+#: From the probabilities of classes, (samples, galaxies, classes), to (galaxies,).
+_OF_CLASSES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "bald": disagreement,
+    "entropy": entropy_of_mean,
+    "margin": lack_of_margin,
+    "least-confidence": lack_of_confidence,
+}
+
+
+def score_parts(task: Task, values: FloatArray, score: ScoreName, n_volunteers: int) -> FloatArray:
+    """What each group of a task's outputs is worth, (galaxies, groups).
+
+    Args:
+        task: What was predicted.
+        values: (samples, galaxies, outputs).
+        score: One that the task has, but "random".
+        n_volunteers: Of a tree: how many people each question is asked, if it is asked.
+    """
+    if task.tree is not None:
+        return _parts_of_tree(task.tree, values, score, n_volunteers)
+    if task.predicts == "numbers":
+        return scatter_of_members(values)
+    if task.predicts == "classes":
+        return _OF_CLASSES[score](values)[:, None]
+    both = yes_and_no(values)
+    return np.stack([_OF_CLASSES[score](both[:, :, label]) for label in range(task.num_outputs)], axis=1)
+
+
+def _parts_of_tree(schema: Schema, alpha: FloatArray, score: str, n_volunteers: int) -> FloatArray:
+    """What each question is worth, times the probability that it is asked: (galaxies, questions)."""
+    if score == "margin":
+        fractions = expected_fractions(alpha, schema)
+        lack = [lack_of_margin(fractions[None, :, question.slice]) for question in schema.questions]
+        single = [len(question.answers) == 1 for question in schema.questions]
+        return np.where(single, 0.0, np.stack(lack, axis=1)) * probability_asked(alpha, schema)
+    found = vote_information(alpha, schema, n_volunteers)
+    return found.asked * (found.information if score == "bald" else found.entropy)

@@ -9,8 +9,8 @@ import pytest
 
 from zoobot.shared import defaults
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.catalogs import galaxy_ids
-from zoobot.shared.catalogs.galaxy_ids import IdHashes, hash_ids
+from zoobot.shared.catalogs import columns as galaxy_ids
+from zoobot.shared.catalogs.columns import IdHashes, hash_ids
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import CatalogError, ConfigError
 

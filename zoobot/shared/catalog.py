@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from zoobot.shared.catalogs import galaxy_files, galaxy_ids
+from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, as_columns, check_columns
+from zoobot.shared.catalogs.columns import encode_labels, read_ids, read_labels
 from zoobot.shared.catalogs.cutouts import Cutouts, describe_place
 from zoobot.shared.catalogs.image_folders import FolderRows
-from zoobot.shared.catalogs.labels import encode_labels, read_labels
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.splits import split_catalog
 from zoobot.shared.catalogs.tables import read_table
@@ -98,7 +98,7 @@ def read_catalog(
     check_columns(table, (id_col, *files, *columns), name, id_col=id_col, file_col=file_col)
     if table.empty:
         raise CatalogError(f"{name} has no rows: expected one for each galaxy")
-    ids = galaxy_ids.read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
+    ids = read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
     labels = read_labels(table, columns, ids, name) if columns else None
     base = folder if root is None or is_listed else Path(root).expanduser().absolute()
     paths = galaxy_files.read_locations([table[one] for one in files], ids, base, name)

@@ -14,9 +14,9 @@ from zoobot.explorer import Column, Text
 from zoobot.options.groups import ImagePlaceOptions
 from zoobot.shared import tasks
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
+from zoobot.shared.catalogs.columns import read_labels
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.galaxy_files import file_columns
-from zoobot.shared.catalogs.labels import read_labels
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError, PredictionsError
 from zoobot.shared.models.model_places import find_checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalog import Catalog, encode_labels, join_catalogs, read_catalog
-from zoobot.shared.catalogs.labels import split_selection, where_equal
+from zoobot.shared.catalogs.columns import split_selection, where_equal
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.predicting.members import Fetch, Member, describe_origin

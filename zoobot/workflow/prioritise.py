@@ -15,7 +15,7 @@ from zoobot.choosing.diversity import Chosen, choose_galaxies
 from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
 from zoobot.shared import defaults, tasks
 from zoobot.shared.catalog import check_columns
-from zoobot.shared.catalogs.galaxy_ids import read_ids
+from zoobot.shared.catalogs.columns import read_ids
 from zoobot.shared.catalogs.tables import read_table as read_any_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, PredictionsError

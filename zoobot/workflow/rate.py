@@ -13,7 +13,7 @@ from zoobot.rating.folder import as_rating, is_session
 from zoobot.rating.session import RatingSession
 from zoobot.shared import defaults
 from zoobot.shared.catalog import check_columns
-from zoobot.shared.catalogs.galaxy_ids import is_missing, read_ids
+from zoobot.shared.catalogs.columns import is_missing, read_ids
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.features.tables import read_features

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoobot.shared.catalogs.galaxy_ids import is_missing
+from zoobot.shared.catalogs.columns import is_missing
 from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.bands import band_of_column
 from zoobot.shared.pixels.containers import open_container

@@ -15,9 +15,8 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, check_columns
+from zoobot.shared.catalogs.columns import IdHashes, both_places, exact_ids, split_selection, where_equal
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
-from zoobot.shared.catalogs.galaxy_ids import IdHashes, both_places, exact_ids
-from zoobot.shared.catalogs.labels import split_selection, where_equal
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.tables import open_rows
 from zoobot.shared.errors import CatalogError

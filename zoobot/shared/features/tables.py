@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from zoobot.shared.catalog import CatalogSource, read_catalog
-from zoobot.shared.catalogs.galaxy_ids import IdHashes
+from zoobot.shared.catalogs.columns import IdHashes
 from zoobot.shared.checkpoint import NeutralCheckpoint
 from zoobot.shared.errors import ConfigError, NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import large_array

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoobot.shared.imports import import_optional
+from zoobot.shared.tree_posterior import Posterior
 from zoobot.shared.trees.tree import Schema
-from zoobot.shared.trees.tree_posterior import Posterior
 
 __all__ = ["TreePosterior"]
 
@@ -20,7 +20,7 @@ __all__ = ["TreePosterior"]
 class TreePosterior(Posterior[Tensor]):
     """The distribution over vote fractions that concentrations stand for, question by question.
 
-    All is as told in `zoobot.shared.trees.tree_posterior.Posterior`; distributions are those of
+    All is as told in `zoobot.shared.tree_posterior.Posterior`; distributions are those of
     `pyro.distributions`.
 
     Example:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoobot.shared.imports import import_optional
-from zoobot.shared.trees.tree_posterior import Posterior
+from zoobot.shared.tree_posterior import Posterior
 
 __all__ = ["TreePosterior"]
 
@@ -17,7 +17,7 @@ __all__ = ["TreePosterior"]
 class TreePosterior(Posterior[tf.Tensor]):
     """The distribution over vote fractions that concentrations stand for, question by question.
 
-    All is as told in `zoobot.shared.trees.tree_posterior.Posterior`; distributions are those of
+    All is as told in `zoobot.shared.tree_posterior.Posterior`; distributions are those of
     `tensorflow_probability`.
 
     Example:

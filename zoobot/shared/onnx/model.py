@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 from zoobot.shared import tasks
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.imports import import_optional
-from zoobot.shared.models.weights import hash_file
-from zoobot.shared.predicting.members import Member
 from zoobot.shared.preprocessing import Preprocessing
 
 # Whether an ONNX file says that its weights lie in other files, found without the package `onnx`.
@@ -268,29 +266,6 @@ class OnnxModel:
 def is_exported(model: object) -> bool:
     """Whether a model is an exported one, or the file of one, and no engine's."""
     return isinstance(model, OnnxModel) or is_onnx_file(model)
-
-
-def onnx_member(model: Any, n_samples: int, views: int | None = None) -> Member:
-    """An exported model as a member of a prediction run.
-
-    Args:
-        model: An `OnnxModel`, or its file.
-        n_samples: How many dropout samples are asked for.
-        views: How many views of each image are; None is as many as the file was exported with.
-
-    Raises:
-        CheckpointError: If the file can't be used.
-        ConfigError: If samples are asked for, which a file can't give, or another number of views.
-    """
-    exported = model if isinstance(model, OnnxModel) else OnnxModel(model)
-    exported.check_samples(n_samples)
-    exported.check_views(exported.preprocessing.views if views is None else views)
-
-    def start(images: np.ndarray, _: int) -> Callable[[], np.ndarray]:
-        predictions = exported.predict_images(images)[None]
-        return lambda: predictions
-
-    return Member(exported, start, "onnxruntime", lambda: hash_file(exported.path))
 
 
 def _refuse_external_data(path: Path) -> None:

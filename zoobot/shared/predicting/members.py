@@ -11,6 +11,8 @@ import numpy as np
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.models.weights import hash_file
+from zoobot.shared.onnx.model import OnnxModel
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import Task
 from zoobot.version import __version__
@@ -109,6 +111,29 @@ def as_members(model: Any) -> list[Any]:
         msg = "model must be a model, a checkpoint's folder, or a list of these; got an empty list"
         raise ConfigError(msg)
     return members
+
+
+def onnx_member(model: Any, n_samples: int, views: int | None = None) -> Member:
+    """An exported model as a member of a prediction run.
+
+    Args:
+        model: An `OnnxModel`, or its file.
+        n_samples: How many dropout samples are asked for.
+        views: How many views of each image are; None is as many as the file was exported with.
+
+    Raises:
+        CheckpointError: If the file can't be used.
+        ConfigError: If samples are asked for, which a file can't give, or another number of views.
+    """
+    exported = model if isinstance(model, OnnxModel) else OnnxModel(model)
+    exported.check_samples(n_samples)
+    exported.check_views(exported.preprocessing.views if views is None else views)
+
+    def start(images: np.ndarray, _: int) -> Callable[[], np.ndarray]:
+        predictions = exported.predict_images(images)[None]
+        return lambda: predictions
+
+    return Member(exported, start, "onnxruntime", lambda: hash_file(exported.path))
 
 
 def shared_task(tasks: Sequence[Task]) -> Task:

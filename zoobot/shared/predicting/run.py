@@ -22,7 +22,7 @@ from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.loader import Failure
 from zoobot.shared.models.weights import hash_model
-from zoobot.shared.onnx.model import OnnxModel, is_exported, onnx_member
+from zoobot.shared.onnx.model import OnnxModel, is_exported
 from zoobot.shared.pixels.first_images import check_first_images, say_grey, with_views
 from zoobot.shared.predicting.batches import (
     CatalogPrediction,
@@ -38,6 +38,7 @@ from zoobot.shared.predicting.members import (
     as_members,
     describe_origin,
     distinct_pixels,
+    onnx_member,
     shared_task,
 )
 from zoobot.shared.predicting.part_run import predict_parts

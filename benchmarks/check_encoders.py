@@ -20,7 +20,7 @@ import torch
 from zoobot.shared.architectures import architecture_names, get_architecture
 from zoobot.tensorflow.encoders import encoder_from_module
 from zoobot.tensorflow.families import build_network
-from zoobot.tensorflow.keras_settings import made_in, making_in
+from zoobot.tensorflow.families.keras_settings import made_in, making_in
 from zoobot.tensorflow.weights import encoder_state, load_encoder_state
 
 #: Differences above this, relative to the largest feature, are a failure.

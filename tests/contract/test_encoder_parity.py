@@ -22,7 +22,7 @@ from zoobot.pytorch.encoder import find_blocks  # noqa: E402
 from zoobot.shared.architectures import architecture_names, get_architecture  # noqa: E402
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint  # noqa: E402
 from zoobot.shared.errors import EncoderError  # noqa: E402
-from zoobot.tensorflow.keras_settings import making_in  # noqa: E402
+from zoobot.tensorflow.families.keras_settings import making_in  # noqa: E402
 from zoobot.tensorflow.timm_names import named_variables  # noqa: E402
 
 import keras  # noqa: E402  isort: skip  after the engine, which sets it up

@@ -119,7 +119,7 @@ def in_float64(both_engines):
     """Both frameworks in double precision for one test."""
     import torch
 
-    from zoobot.tensorflow.keras_settings import making_in
+    from zoobot.tensorflow.families.keras_settings import making_in
 
     torch.set_default_dtype(torch.float64)
     with making_in("float64"):

@@ -16,7 +16,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.blocks import plan_training
 from zoobot.tensorflow.encoders import Encoder, encoder_from_module, load_encoder
 from zoobot.tensorflow.families import build_network
-from zoobot.tensorflow.keras_settings import making_in
+from zoobot.tensorflow.families.keras_settings import making_in
 from zoobot.tensorflow.weights import encoder_fields, encoder_state, load_encoder_state
 
 TINY = ["test_convnext", "test_resnet", "test_efficientnet", "test_vit"]
@@ -199,7 +199,7 @@ class TestPrecision:
 
     @pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
     def test_the_slope_of_an_activation_is_its_own(self, name):
-        from zoobot.tensorflow.layers import ACTIVATIONS
+        from zoobot.tensorflow.families.layers import ACTIVATIONS
 
         x = tf.constant(np.linspace(-6, 6, 241))
         with tf.GradientTape() as tape:
@@ -213,7 +213,7 @@ class TestPrecision:
 
     def test_silent_channels_leave_finite_gradients(self):
         """The global response of a channel that is 0 everywhere is where a square root has no slope."""
-        from zoobot.tensorflow.layers import GlobalResponseNorm
+        from zoobot.tensorflow.families.layers import GlobalResponseNorm
 
         layer = GlobalResponseNorm()
         images = np.ones((1, 4, 4, 3), "float32")

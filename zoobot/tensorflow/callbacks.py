@@ -26,7 +26,7 @@ from zoobot.shared.training.head_start import HeadInEngine
 from zoobot.tensorflow import heads
 from zoobot.tensorflow.data import TensorBatches
 from zoobot.tensorflow.devices import agree_on
-from zoobot.tensorflow.keras_settings import making_in, stated
+from zoobot.tensorflow.families.keras_settings import making_in, stated
 from zoobot.tensorflow.learner import FinetuneableZoobot
 
 Scores = dict[str, float] | None

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.processes import expect_processes, meet_others, srun_tasks
+from zoobot.tensorflow.families.keras_settings import made_in
 from zoobot.tensorflow.internals import all_layers
-from zoobot.tensorflow.keras_settings import made_in
 
 if TYPE_CHECKING:
     from zoobot.shared.predicting.members import Start

@@ -12,8 +12,8 @@ import tensorflow as tf
 from zoobot.shared.errors import EncoderError
 from zoobot.shared.training.blocks import MIN_BLOCKS, Block, blocks_under, check_blocks
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.families.keras_settings import made_in, stated
 from zoobot.tensorflow.internals import all_layers
-from zoobot.tensorflow.keras_settings import made_in, stated
 from zoobot.tensorflow.timm_names import named_layers, named_variables
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from zoobot.shared.training.blocks import ParameterPlan, decays
 from zoobot.tensorflow import blocks, encoders, heads, weights
 from zoobot.tensorflow.blocks import Cut
 from zoobot.tensorflow.data import network_input, turned
-from zoobot.tensorflow.keras_settings import stated
+from zoobot.tensorflow.families.keras_settings import stated
 
 
 class GalaxyModel(ModelRecipe[keras.layers.Layer, tf.Tensor], keras.Model):

@@ -15,7 +15,7 @@ from zoobot.shared import defaults
 from zoobot.shared.tasks import Task
 from zoobot.shared.training import heads as recipes
 from zoobot.shared.training.heads import check_features_shape
-from zoobot.tensorflow.keras_settings import made_in
+from zoobot.tensorflow.families.keras_settings import made_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,9 +14,9 @@ from zoobot.shared.tasks import Task
 from zoobot.shared.training.blocks import ParameterPlan
 from zoobot.shared.training.epochs import mean_losses, part_groups
 from zoobot.tensorflow.devices import over_devices, shards_of, totals_of
+from zoobot.tensorflow.families.keras_settings import stated
 from zoobot.tensorflow.galaxy_model import GalaxyModel
 from zoobot.tensorflow.internals import all_layers, begin_anew, place_of
-from zoobot.tensorflow.keras_settings import stated
 
 # AdamW as torch computes it, with a learning rate for each block.
 #

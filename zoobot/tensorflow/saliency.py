@@ -23,8 +23,8 @@ from zoobot.tensorflow import checkpoint
 from zoobot.tensorflow.data import turned
 from zoobot.tensorflow.devices import BestDevice
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.families.keras_settings import stated
 from zoobot.tensorflow.finetune import FinetuneableZoobot
-from zoobot.tensorflow.keras_settings import stated
 
 __all__ = ["explain", "image_gradients", "map_gradients"]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from zoobot.shared.errors import EncoderError
 from zoobot.tensorflow.families import Network
+from zoobot.tensorflow.families.layers import BareParameter
 from zoobot.tensorflow.internals import inner_layers
-from zoobot.tensorflow.layers import BareParameter
 
 #: Keras's word for a weight → torch's.
 _WEIGHT_NAMES = {

@@ -17,9 +17,9 @@ from zoobot.shared.architectures import (
 )
 from zoobot.tensorflow.families.convnext import convnext_features
 from zoobot.tensorflow.families.efficientnet import efficientnet_features
+from zoobot.tensorflow.families.keras_settings import made_in, stated
 from zoobot.tensorflow.families.resnet import resnet_features
 from zoobot.tensorflow.families.vit import vit_features
-from zoobot.tensorflow.keras_settings import made_in, stated
 
 __all__ = ["Network", "build_network"]
 

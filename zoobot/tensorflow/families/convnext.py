@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import ConvNeXt
+from zoobot.tensorflow.families.layers import GlobalResponseNorm, LayerScale
 from zoobot.tensorflow.families.pieces import Symbol, activate, convolve, drop_path, layer_norm, narrow_normal
-from zoobot.tensorflow.layers import GlobalResponseNorm, LayerScale
 
 __all__ = ["convnext_features"]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from zoobot.tensorflow.layers import ACTIVATIONS, BatchNorm, DropPath
+from zoobot.tensorflow.families.layers import ACTIVATIONS, BatchNorm, DropPath
 
 __all__ = [
     "activate",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 
 from zoobot.shared.architectures import VisionTransformer
+from zoobot.tensorflow.families.layers import ClassToken, PositionEmbedding, SelfAttention
 from zoobot.tensorflow.families.pieces import Symbol, activate, drop_path, layer_norm, narrow_normal
-from zoobot.tensorflow.layers import ClassToken, PositionEmbedding, SelfAttention
 
 __all__ = ["vit_features"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 SIZE_PIX = 32
-ENCODER = "resnet10t"
+ENCODER = "test_resnet"
 
 
 def write_galaxies(folder, n_galaxies=24, seed=0):

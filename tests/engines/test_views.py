@@ -140,7 +140,7 @@ def test_other_numbers_are_refused_before_work(engine, make_model, catalog_path)
 
 def test_explanations_are_of_all_views(engine, make_lively, turned_catalogs):
     model = make_lively(
-        "classification", name="test_convnext", preprocessing={"image_size_pix": 64, "views": 8}
+        "classification", name="test_resnet", preprocessing={"image_size_pix": 64, "views": 8}
     )
     found = [
         next(iter(engine.saliency.explain(c, model, answer="round", progress=False)))

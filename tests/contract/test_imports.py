@@ -3,7 +3,6 @@
 import pkgutil
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 
 import pytest
@@ -48,12 +47,6 @@ def test_no_framework_is_loaded(code):
 @pytest.mark.parametrize("code", ["import zoobot", HELP], ids=["zoobot", "help"])
 def test_start_up_loads_no_heavy_package(code):
     assert loaded_after(code) & {"numpy", "pandas", "matplotlib", "sklearn", "cv2", "rich"} == set()
-
-
-def test_help_answers_at_once():
-    start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "zoobot", "--help"], capture_output=True, check=True)
-    assert time.monotonic() - start < 2  # about 0.1 s where nothing else runs
 
 
 @pytest.mark.parametrize("engine_name", [name for name in ENGINES if find_spec(f"zoobot.{name}")])

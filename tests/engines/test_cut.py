@@ -27,7 +27,7 @@ def test_the_part_above_makes_the_features_of_what_the_part_below_gives(name, n_
     assert np.ptp(got, axis=0).max() > 1e-3 * np.abs(got).max()  # it tells galaxies apart
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])
 def test_training_from_kept_activations_gives_the_weights_of_training_from_images(
     name, make_model, make_galaxies, fit, tmp_path
 ):

@@ -22,6 +22,7 @@ MOVED = {
     "zoobot.shared.choosing": "zoobot.choosing",
     "zoobot.shared.config": "zoobot.options",
     "zoobot.shared.explorer": "zoobot.explorer",
+    "zoobot.shared.images": "zoobot.shared.pixels.images",
     "zoobot.shared.options": "zoobot.options",
     "zoobot.shared.plots": "zoobot.plots",
     "zoobot.shared.rating": "zoobot.rating",

@@ -30,20 +30,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.votes import FloatArray
 
-__all__ = [
-    "FOLDS",
-    "LARGEST",
-    "SMALLEST",
-    "Calibration",
-    "CalibrationObjective",
-    "fit_calibration",
-    "foretells_better",
-    "held_out_factors",
-    "likeliest_factor",
-    "order_of_chance",
-]
-
-
 # Whether a factor fitted on some galaxies foretells others better: cross-validation for calibration.
 #
 # A factor that is fitted on galaxies always suits those galaxies. Whether it is any good is seen on
@@ -72,8 +58,7 @@ def order_of_chance(n: int, ids: Sequence[str] | None, seed: int) -> NDArray[np.
     if ids is None:
         return np.random.default_rng(seed).permutation(n)
     if len(ids) != n:
-        msg = f"expected an id for each of {n} galaxies, got {len(ids)}"
-        raise LabelError(msg)
+        raise LabelError(f"expected an id for each of {n} galaxies, got {len(ids)}")
     key = hashlib.sha256(str(int(seed)).encode()).digest()
     marks = [
         hashlib.blake2b(i.encode("utf-8", "surrogatepass"), digest_size=16, key=key).digest() for i in ids
@@ -220,13 +205,11 @@ def fit_calibration(
     """
     check_level(level)
     if objective not in get_args(CalibrationObjective):
-        msg = f"objective must be one of {get_args(CalibrationObjective)}, got {objective!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"objective must be one of {get_args(CalibrationObjective)}, got {objective!r}")
     alpha = as_mixture(concentrations, schema)
     counts, asked = whole_votes(votes, schema)
     if alpha.shape[1:] != counts.shape:
-        msg = f"votes must be (galaxies, answers) = {alpha.shape[1:]}, got shape {counts.shape}"
-        raise LabelError(msg)
+        raise LabelError(f"votes must be (galaxies, answers) = {alpha.shape[1:]}, got shape {counts.shape}")
     order = order_of_chance(len(counts), ids, seed)
     factors, gains = np.ones(len(schema.questions)), np.zeros(len(schema.questions))
     held_out = np.ones(asked.shape)

@@ -23,17 +23,6 @@ if TYPE_CHECKING:
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = [
-    "chance_inside",
-    "coverage_table",
-    "expected_calibration_error",
-    "reliability_curve",
-    "reliability_curves",
-    "vote_places",
-    "whole_votes",
-]
-
-
 # Whether what is predicted with 70 % comes true in 70 % of cases: reliability curves and their error.
 #
 # Classes are judged by the probability of the most likely one against how often it is right; yes/no labels
@@ -66,8 +55,7 @@ def reliability_curve(predicted: ArrayLike, observed: ArrayLike, *, bins: int = 
         [[0.1, 0.5, 2.0], [0.9, 1.0, 1.0]]
     """
     if bins < 1:
-        msg = f"bins must be at least 1, got {bins!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"bins must be at least 1, got {bins!r}")
     guess, truth = np.asarray(predicted, dtype=np.float64), np.asarray(observed, dtype=np.float64)
     if guess.ndim != 1 or guess.shape != truth.shape:
         msg = f"expected two arrays (predictions,), got the shapes {guess.shape} and {truth.shape}"

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-__all__ = ["Temperature", "fit_temperature"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:

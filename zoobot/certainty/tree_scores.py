@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
 
-__all__ = [
-    "CHALLENGE_COLUMNS",
-    "challenge_fractions",
-    "challenge_from_concentrations",
-    "challenge_from_votes",
-    "challenge_rmse",
-    "has_challenge_questions",
-    "question_confusions",
-    "question_table",
-]
-
-
 # How often a tree model picks the answer that most volunteers picked: question by question, as published.
 #
 # The prediction is the answer with the largest expected fraction, the truth that with the most votes; of
@@ -245,8 +233,7 @@ def challenge_rmse(predicted: ArrayLike, published: ArrayLike) -> float:
         or predicted.shape[1] != len(CHALLENGE_COLUMNS)
     ):
         shapes = f"{predicted.shape} and {published.shape}"
-        msg = f"expected two arrays (galaxies, {len(CHALLENGE_COLUMNS)}), got the shapes {shapes}"
-        raise LabelError(msg)
+        raise LabelError(f"expected two arrays (galaxies, {len(CHALLENGE_COLUMNS)}), got the shapes {shapes}")
     known = np.all(np.isfinite(published), axis=1)
     if not known.any():
         return float("nan")

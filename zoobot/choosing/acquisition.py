@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from zoobot.choosing.strategy_names import ScoreName
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["Acquisition", "choose_score", "only_parts", "score_galaxies"]
-
 
 class Acquisition(NamedTuple):
     """What galaxies' labels are worth.
@@ -59,8 +57,7 @@ def choose_score(task: Task, asked: str | None) -> ScoreName:
     """
     known = KINDS[task.kind].choosing
     if asked is not None and asked not in known:
-        msg = f"the score of a {task.kind} task must be one of {list(known)}, got {asked!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the score of a {task.kind} task must be one of {list(known)}, got {asked!r}")
     return cast("ScoreName", asked or known[0])
 
 
@@ -95,11 +92,10 @@ def score_galaxies(
     chosen = choose_score(task, score)
     values = _checked(task, predictions)
     if SCORES[chosen].needs_members and len(values) < 2:
-        msg = (
+        raise ConfigError(
             f"the score {chosen!r} needs several predictions of each galaxy, got one: take dropout samples "
             "or an ensemble, or another score"
         )
-        raise ConfigError(msg)
     if chosen == "random":
         drawn = np.random.default_rng(seed).random((values.shape[1], 1))
         return Acquisition(drawn[:, 0], drawn, ("random",))
@@ -117,8 +113,7 @@ def only_parts(found: Acquisition, names: Sequence[str]) -> Acquisition:
     if unknown:
         near = difflib.get_close_matches(unknown[0], found.names, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {list(found.names)}"
-        msg = f"no question, label or target is called {unknown[0]!r}: {hint}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no question, label or target is called {unknown[0]!r}: {hint}")
     parts = np.where([name in names for name in found.names], found.parts, 0.0)
     return Acquisition(parts.sum(axis=1), parts, found.names)
 
@@ -128,15 +123,12 @@ def _checked(task: Task, predictions: ArrayLike) -> FloatArray:
     values = np.asarray(predictions, dtype=np.float64)
     values = values[None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] != task.num_outputs or not len(values):
-        msg = (
+        raise LabelError(
             f"predictions of this {task.kind} task must be (samples, galaxies, {task.num_outputs} outputs), "
             f"got shape {np.shape(predictions)}"
         )
-        raise LabelError(msg)
     if not np.isfinite(values).all():
-        msg = "predictions must be finite, got NaN or infinite ones"
-        raise LabelError(msg)
+        raise LabelError("predictions must be finite, got NaN or infinite ones")
     if isinstance(task, ProbabilityTask) and ((values < 0) | (values > 1 + 1e-6)).any():
-        msg = f"predictions of a {task.kind} task must be probabilities in [0, 1]"
-        raise LabelError(msg)
+        raise LabelError(f"predictions of a {task.kind} task must be probabilities in [0, 1]")
     return values

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.votes import FloatArray
 
-__all__ = ["Chosen", "choose_galaxies"]
-
 _ROWS_AT_ONCE = 4096
 
 
@@ -86,8 +84,7 @@ def choose_galaxies(
     price = _checked_costs(costs, len(values))
     left = np.inf if budget is None else float(budget)
     if left <= 0:
-        msg = f"the budget must be above 0, got {budget!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the budget must be above 0, got {budget!r}")
     worth = values / price
     order = np.argsort(-worth, kind="stable")
     if diversity == "none":
@@ -220,11 +217,9 @@ def _checked_scores(scores: ArrayLike, n: int, diversity: str, features: ArrayLi
         msg = f"scores must be finite numbers of at least 0, (galaxies,), got shape {values.shape}"
         raise ConfigError(msg)
     if n < 1:
-        msg = f"the number of galaxies to choose must be at least 1, got {n!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the number of galaxies to choose must be at least 1, got {n!r}")
     if diversity not in DIVERSITIES:
-        msg = f"diversity must be one of {list(DIVERSITIES)}, got {diversity!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"diversity must be one of {list(DIVERSITIES)}, got {diversity!r}")
     if diversity != "none" and features is None:
         msg = f"diversity {diversity!r} needs features of the galaxies; without them choose 'none'"
         raise ConfigError(msg)
@@ -239,6 +234,5 @@ def _checked_costs(costs: ArrayLike | None, n_galaxies: int) -> FloatArray:
         return np.ones(n_galaxies)
     price = np.asarray(costs, np.float64)
     if price.shape != (n_galaxies,) or not (np.isfinite(price) & (price > 0)).all():
-        msg = f"costs must be finite numbers above 0, one for each of {n_galaxies} galaxies"
-        raise ConfigError(msg)
+        raise ConfigError(f"costs must be finite numbers above 0, one for each of {n_galaxies} galaxies")
     return price

@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
     from zoobot.shared.trees.tree import Schema
 
-__all__ = [
-    "MOST_OUTCOMES",
-    "VoteInformation",
-    "disagreement",
-    "entropy_of_mean",
-    "lack_of_confidence",
-    "lack_of_margin",
-    "scatter_of_members",
-    "score_parts",
-    "vote_information",
-    "vote_outcomes",
-    "yes_and_no",
-]
-
-
 # How unsure a model of classes, yes/no labels or numbers is of a galaxy, and how far its members disagree.
 #
 # Predictions are (samples, galaxies, outputs): dropout samples, or the members of an ensemble.
@@ -174,11 +159,10 @@ def vote_outcomes(n_volunteers: int, n_answers: int) -> NDArray[np.int64]:
     """
     number = math.comb(n_volunteers + n_answers - 1, n_answers - 1)
     if number > MOST_OUTCOMES:
-        msg = (
+        raise ConfigError(
             f"{n_volunteers} volunteers can vote on {n_answers} answers in {number:,} ways, more than the "
             f"{MOST_OUTCOMES:,} that can be added up; ask fewer volunteers"
         )
-        raise ConfigError(msg)
     ways = np.zeros((1, 0), np.int64)
     for _ in range(n_answers - 1):
         left = n_volunteers - ways.sum(axis=1)

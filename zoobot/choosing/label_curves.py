@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from zoobot.choosing.strategy_names import Strategy
     from zoobot.shared.tasks import Task
 
-__all__ = [
-    "labels_to_match",
-    "lower_is_better",
-    "mean_curve",
-    "next_galaxies",
-    "savings",
-    "without_relapses",
-]
-
-
 # The galaxies that a strategy would have labelled next: by a score, by keeping apart, or both.
 
 
@@ -58,8 +48,7 @@ def next_galaxies(
     """
     if strategy.needs_predictions:
         if predictions is None:
-            msg = f"the strategy {strategy.name!r} needs predictions"
-            raise ConfigError(msg)
+            raise ConfigError(f"the strategy {strategy.name!r} needs predictions")
         found = score_galaxies(task, predictions, score=strategy.score, n_volunteers=n_volunteers, seed=seed)
         scores = found.score
     elif strategy.score is None:
@@ -171,8 +160,7 @@ def savings(curves: pd.DataFrame, score: str, *, reference: str = "random") -> d
     """
     names = list(dict.fromkeys(curves["strategy"]))
     if reference not in names:
-        msg = f"the strategy to compare with, {reference!r}, is not among {names}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the strategy to compare with, {reference!r}, is not among {names}")
     of_seed = dict(list(curves.groupby("seed")))
     return {
         name: {

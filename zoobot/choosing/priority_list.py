@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["COLUMNS", "check_list_place", "explain", "worth_asking", "write_list"]
-
-
 # Why a galaxy is worth its label, in words and numbers: what matters most, and what the model expects.
 
 _MOST_CLASSES = 3
@@ -135,8 +132,7 @@ def check_list_place(save_loc: str | Path, *, overwrite: bool) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"can't make the folder {path.parent}: {error.strerror or error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"can't make the folder {path.parent}: {error.strerror or error}") from error
     return path
 
 

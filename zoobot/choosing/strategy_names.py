@@ -11,8 +11,6 @@ from typing import Literal, NamedTuple
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.tasks import KINDS
 
-__all__ = ["DIVERSITIES", "SCORES", "Score", "ScoreName", "Strategy", "read_strategy"]
-
 ScoreName = Literal["bald", "variance", "entropy", "margin", "least-confidence", "random"]
 
 
@@ -77,9 +75,8 @@ def read_strategy(name: str, task_kind: str) -> Strategy:
     score, plus, diversity = ("", "", name) if name in apart else name.partition("+")
     is_score = score in known and (not plus or diversity in apart)
     if not (name in apart or is_score):
-        msg = (
+        raise ConfigError(
             f"a strategy for a {task_kind} task must be one of {list(known)}, one of {apart}, or both joined "
             f"as in '{known[0]}+{apart[0]}', got {name!r}"
         )
-        raise ConfigError(msg)
     return Strategy(name, score or None, diversity or "none")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from zoobot.options.command import Command
     from zoobot.shared.settings import Kind, Options
 
-__all__ = ["read_config_file", "write_config"]
-
 #: What a run was told of its folder holds for that run alone.
 _PASSING = ("resume", "overwrite")
 _NOTHING = ("", "~", "null", "none")
@@ -51,11 +49,9 @@ def _read_record(path: str) -> dict[str, Any] | None:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        msg = f"can't read the config file {path}: {error.strerror}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"can't read the config file {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        msg = f"{path} is not valid JSON: {error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{path} is not valid JSON: {error}") from error
     is_record = isinstance(content, dict) and isinstance(content.get("options"), dict) and "work" in content
     return content if is_record else None
 
@@ -66,11 +62,9 @@ def _parsed(written: Mapping[str, Any], options: type[Options], path: str) -> di
     for key, value in written.items():
         name = str(key).replace("-", "_")
         if name not in kinds:
-            msg = f"{path}: {unknown_option(name, kinds)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"{path}: {unknown_option(name, kinds)}")
         if name in found:
-            msg = f"{path} says {kinds[name].flag} twice"
-            raise ConfigError(msg)
+            raise ConfigError(f"{path} says {kinds[name].flag} twice")
         found[name] = _value(value, kinds[name], path)
     return found
 
@@ -80,15 +74,13 @@ def _value(written: Any, kind: Kind, path: str) -> Any:
 
     items = written if isinstance(written, list) else [written]
     if not all(isinstance(item, str) for item in items):
-        msg = f"{path}: {kind.flag} must be a value or a list of values"
-        raise ConfigError(msg)
+        raise ConfigError(f"{path}: {kind.flag} must be a value or a list of values")
     if kind.optional and isinstance(written, str) and written.lower() in _NOTHING:
         return None
     try:
         values = [kind.parse(item) for item in items]
     except argparse.ArgumentTypeError as error:
-        msg = f"{path}: {kind.flag} {error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{path}: {kind.flag} {error}") from error
     return values if isinstance(written, list) else values[0]
 
 

@@ -8,8 +8,6 @@ from zoobot.options import commands
 from zoobot.options.command import GROUPS
 from zoobot.version import __version__
 
-__all__ = ["COMMANDS", "SHELLS", "build_parser"]
-
 _DESCRIPTION = """\
 Deep learning for galaxy morphology: finetune a pretrained model on your labels, score it, predict galaxies.
 

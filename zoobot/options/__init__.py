@@ -35,16 +35,21 @@ def _modules() -> list[Any]:
     return [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
 
 
+def _classes() -> dict[str, type]:
+    """The classes of options by their names."""
+    found = [item for module in _modules() for item in vars(module).items()]
+    ours = {
+        name: one for name, one in found if name.endswith("Options") and one.__module__.startswith(__name__)
+    }
+    return {name: one for name, one in ours.items() if not name.startswith("_")}
+
+
 def __getattr__(name: str) -> Any:
     """A class of options by its name, whichever file it is in."""
-    if name.endswith("Options"):
-        for module in _modules():
-            if name in module.__all__:
-                return getattr(module, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    if name in (found := _classes()):
+        return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    names = [name for module in _modules() for name in module.__all__ if name.endswith("Options")]
-    return sorted({*globals(), *names})
+    return sorted({*globals(), *_classes()})

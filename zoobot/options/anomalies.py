@@ -10,8 +10,6 @@ from zoobot.options.groups import ShownGalaxiesOptions
 from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "AnomaliesOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AnomaliesOptions(ShownGalaxiesOptions):

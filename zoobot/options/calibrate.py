@@ -10,8 +10,6 @@ from zoobot.options.groups import CatalogOptions, EngineOptions, ReadingOptions,
 from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "CalibrateOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateOptions(EngineOptions, TurnOptions, ReadingOptions, CatalogOptions):

@@ -12,8 +12,6 @@ from zoobot.shared.settings import add_arguments
 if TYPE_CHECKING:
     from zoobot.shared.settings import Options
 
-__all__ = ["GROUPS", "Command"]
-
 #: What commands are for, in the order of the help.
 GROUPS = {
     "learn": "teach a model",

@@ -10,8 +10,6 @@ from zoobot.options.groups import EngineOptions
 from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "DemoOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions(EngineOptions):

@@ -10,8 +10,6 @@ from zoobot.options.finetune import TargetOptions
 from zoobot.options.groups import CatalogOptions, EngineOptions, MixtureOptions, ReadingOptions, TurnOptions
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "EvaluateOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(

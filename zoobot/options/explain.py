@@ -11,8 +11,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "ExplainOptions", "ExplainingOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainingOptions(ReadingOptions, ImagePlaceOptions):
@@ -56,8 +54,7 @@ class ExplainingOptions(ReadingOptions, ImagePlaceOptions):
         for name in ("catalog", "method"):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
-                msg = f"--{name} must be one or more, all different, got {list(given)}"
-                raise ConfigError(msg)
+                raise ConfigError(f"--{name} must be one or more, all different, got {list(given)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "ExploreOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreOptions(EngineOptions, ReadingOptions, ImagePlaceOptions):
@@ -73,11 +71,9 @@ class ExploreOptions(EngineOptions, ReadingOptions, ImagePlaceOptions):
     def check(self) -> None:  # noqa: D102
         super().check()
         if self.features is not None and self.encode:
-            msg = "give --features or --encode, not both"
-            raise ConfigError(msg)
+            raise ConfigError("give --features or --encode, not both")
         if self.save_loc is not None and not self.save_loc.lower().endswith((".html", ".htm")):
-            msg = f"a page must end in .html, got {self.save_loc!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"a page must end in .html, got {self.save_loc!r}")
 
 
 COMMAND = Command(

@@ -10,8 +10,6 @@ from zoobot.options.groups import TurnOptions
 from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "ExportOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(TurnOptions):

@@ -21,16 +21,6 @@ from zoobot.shared.settings import Options, refuse, setting
 from zoobot.shared.tasks import KINDS, TaskKind
 from zoobot.shared.training.finetune_settings import LearningSettings, TrainerSettings
 
-__all__ = [
-    "COMMAND",
-    "CalibrationOptions",
-    "EncoderOptions",
-    "FinetuneOptions",
-    "LearningOptions",
-    "TargetOptions",
-    "TaskOptions",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions(Options):

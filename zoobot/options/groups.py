@@ -12,22 +12,6 @@ from zoobot.shared.pixels.containers import catalog_kinds
 from zoobot.shared.pixels.turned import check_views
 from zoobot.shared.settings import Options, refuse, setting
 
-__all__ = [
-    "AugmentationOptions",
-    "CatalogOptions",
-    "EngineOptions",
-    "ImageOptions",
-    "ImagePlaceOptions",
-    "MixtureOptions",
-    "ReadingOptions",
-    "RunFolderOptions",
-    "ShownGalaxiesOptions",
-    "SplitOptions",
-    "StreamingOptions",
-    "TurnOptions",
-    "ViewOptions",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePlaceOptions(Options):
@@ -228,8 +212,7 @@ class ViewOptions(_PixelOptions):
     def check(self) -> None:  # noqa: D102
         super().check()
         if self.normalisation and (self.mean or self.std):
-            msg = "give --normalisation by name, or --mean and --std in numbers, not both"
-            raise ConfigError(msg)
+            raise ConfigError("give --normalisation by name, or --mean and --std in numbers, not both")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,6 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, refuse, setting
 from zoobot.shared.tasks import KINDS
 
-__all__ = ["COMMAND", "LoopOptions", "RoundsOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsOptions(Options):
@@ -61,8 +59,7 @@ class RoundsOptions(Options):
         for name in ("strategies", "seeds"):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
-                msg = f"--{name} must be one or more, all different, got {list(given)}"
-                raise ConfigError(msg)
+                raise ConfigError(f"--{name} must be one or more, all different, got {list(given)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,6 @@ from zoobot.options.groups import (
 from zoobot.shared import defaults
 from zoobot.shared.settings import Options, refuse, setting
 
-__all__ = ["COMMAND", "ClusterOptions", "PredictAnywhereOptions", "PredictOptions"]
-
 #: Batch systems by their names in jobqueue.yaml, and what dask-jobqueue calls their clusters.
 BATCH_SYSTEMS = {
     "htcondor": "HTCondorCluster",

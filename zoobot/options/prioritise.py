@@ -11,8 +11,6 @@ from zoobot.options.groups import CatalogOptions, EngineOptions, ReadingOptions,
 from zoobot.shared import defaults
 from zoobot.shared.settings import Options, refuse, setting
 
-__all__ = ["COMMAND", "ChoosingOptions", "PrioritiseOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ChoosingOptions(Options):

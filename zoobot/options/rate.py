@@ -11,8 +11,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "RateOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RateOptions(ShownGalaxiesOptions):
@@ -53,13 +51,11 @@ class RateOptions(ShownGalaxiesOptions):
     def check(self) -> None:  # noqa: D102
         super().check()
         if self.catalog is not None and self.features is None:
-            msg = "--catalog is for the start of a session: give --features too"
-            raise ConfigError(msg)
+            raise ConfigError("--catalog is for the start of a session: give --features too")
         for one in self.rate:
             galaxy, equals, rating = one.rpartition("=")
             if not (galaxy and equals and rating):
-                msg = f"--rate must be ID=RATING, such as J0001=5, got {one!r}"
-                raise ConfigError(msg)
+                raise ConfigError(f"--rate must be ID=RATING, such as J0001=5, got {one!r}")
 
 
 COMMAND = Command(

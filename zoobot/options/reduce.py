@@ -10,8 +10,6 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["COMMAND", "ReduceOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReduceOptions(Options):
@@ -50,8 +48,7 @@ class ReduceOptions(Options):
             msg = "--projection says how features are reduced: leave out --pca, --whiten, --no-standardise"
             raise ConfigError(msg)
         if self.whiten and self.pca is None:
-            msg = "--whiten is for principal components: say how many, --pca N"
-            raise ConfigError(msg)
+            raise ConfigError("--whiten is for principal components: say how many, --pca N")
 
 
 COMMAND = Command(

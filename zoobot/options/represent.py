@@ -16,8 +16,6 @@ from zoobot.options.groups import (
 )
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "RepresentOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RepresentOptions(

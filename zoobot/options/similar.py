@@ -10,8 +10,6 @@ from zoobot.options.groups import EngineOptions, ReadingOptions, ShownGalaxiesOp
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
-__all__ = ["COMMAND", "SimilarOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarOptions(EngineOptions, ReadingOptions, ShownGalaxiesOptions):
@@ -49,8 +47,7 @@ class SimilarOptions(EngineOptions, ReadingOptions, ShownGalaxiesOptions):
     def check(self) -> None:  # noqa: D102
         super().check()
         if len(set(self.like)) < len(self.like):
-            msg = f"--like: each galaxy must be given once, got {list(self.like)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"--like: each galaxy must be given once, got {list(self.like)}")
 
 
 COMMAND = Command(

@@ -8,8 +8,6 @@ from typing import ClassVar
 from zoobot.options.command import Command
 from zoobot.shared.settings import Options, setting
 
-__all__ = ["COMMAND", "StatusOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions(Options):

@@ -19,8 +19,6 @@ from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 from zoobot.shared.training.finetune_settings import WholeModelSettings, WholeTrainerSettings
 
-__all__ = ["COMMAND", "CampaignOptions", "TrainOptions", "WholeModelOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WholeModelOptions(WholeTrainerSettings, WholeModelSettings, LearningOptions):

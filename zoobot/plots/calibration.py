@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["coverage_dots", "reliability_panels"]
-
 #: Steps with fewer predictions are hollow, and no line is drawn to them.
 _FEWEST = 10
 
@@ -46,8 +44,7 @@ def reliability_panels(
     """
     filled = {name: curve for name, curve in curves.items() if len(curve)}
     if not filled:
-        msg = "there are no predictions with labels to draw a reliability curve of"
-        raise ConfigError(msg)
+        raise ConfigError("there are no predictions with labels to draw a reliability curve of")
     panels = Panels(len(filled), side_inch=2.9, most=12)
     order = sorted(filled, key=lambda name: -filled[name]["n"].sum())[: len(panels.axes)]
     for axes, name in zip(panels.axes, [n for n in filled if n in order], strict=True):
@@ -97,8 +94,7 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
     """
     known = table[table["votes"].notna()]
     if known.empty:
-        msg = "no question has votes to measure coverage on"
-        raise ConfigError(msg)
+        raise ConfigError("no question has votes to measure coverage on")
     questions = list(dict.fromkeys(known["question"]))
     levels = sorted(set(known["level"]))
     figure = new_figure(7.2, 1.3 + 0.3 * len(questions))

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.schemas import Question, Schema
 
-__all__ = [
-    "confusion_matrix",
-    "fractions_scatter",
-    "purity_completeness",
-    "question_confusions",
-    "regression_scatter",
-]
-
-
 # Which answer is taken for which, question by question.
 
 _MOST_MATRICES = 12
@@ -51,8 +42,7 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str 
     titles = question_titles(schema)
     asked = [place for place, matrix in enumerate(counts) if matrix.sum() and len(matrix) > 1]
     if not asked:
-        msg = f"no question of {schema.name} has votes to compare with"
-        raise ConfigError(msg)
+        raise ConfigError(f"no question of {schema.name} has votes to compare with")
     drawn = sorted(sorted(asked, key=lambda place: -counts[place].sum())[:_MOST_MATRICES])
     panels = Panels(len(drawn), side_inch=3.1, most=_MOST_MATRICES)
     for axes, place in zip(panels.axes, drawn, strict=True):

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["label_curves", "training_curves"]
-
-
 # Score against labels bought, a line for each way to choose them.
 
 _COLOURS = (MAIN, ACCENT, "#3c8f5a", "#8a5aa8", "#b8a03c", "#3ba5b8")
@@ -47,8 +44,7 @@ def label_curves(
         ConfigError: If there is nothing to draw.
     """
     if not panels or any(curves.empty for curves, _ in panels.values()):
-        msg = "there are no curves to draw"
-        raise ConfigError(msg)
+        raise ConfigError("there are no curves to draw")
     columns = min(len(panels), _MOST_COLUMNS)
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns, 3.8 * rows)
@@ -111,10 +107,9 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
         >>> training_curves(pd.read_csv("metrics.csv"), "curves.png", scores=["accuracy"])  # doctest: +SKIP
     """
     if not {"epoch", "val_loss"} <= set(log.columns) or log.empty:
-        msg = (
+        raise ConfigError(
             f"the training log needs rows with epoch and val_loss, got {len(log)} rows of {list(log.columns)}"
         )
-        raise ConfigError(msg)
     drawn = [name for name in scores if f"val_{name}" in log and log[f"val_{name}"].notna().any()]
     figure = new_figure(9.0 if drawn else 5.0, 3.6)
     axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]

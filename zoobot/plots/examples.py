@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Bar", "Panels", "contact_sheet", "example_galaxies"]
-
-
 # A grid of small panels of one size.
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.explaining.explanations import Explanation
 
-__all__ = ["explained_galaxy"]
-
 _SIDE_INCH = 3.4
 _HEAT = "inferno"
 _CAPTION_LETTERS = 46

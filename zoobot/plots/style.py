@@ -14,19 +14,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.schemas import Schema
 
-__all__ = [
-    "ACCENT",
-    "GREY",
-    "INK",
-    "MAIN",
-    "PALE",
-    "new_figure",
-    "question_titles",
-    "save",
-    "tidy",
-    "wrap_title",
-]
-
 INK = "#1d2733"  # text
 GREY = "#8a96a3"  # secondary text, guide lines
 PALE = "#e9edf2"  # backgrounds of bars, grids

@@ -93,8 +93,7 @@ class Cut:
         """The activations that enter the upper part, (batch, …), from normalised images."""
         activations = activations_into(self._first, self._model, images)
         if activations is None:
-            msg = "the lowest learning part of the encoder takes no part in its features"
-            raise ConfigError(msg)
+            raise ConfigError("the lowest learning part of the encoder takes no part in its features")
         return activations
 
     def above(self, activations: Tensor) -> Tensor:
@@ -139,11 +138,10 @@ class Cut:
         except WRONG_USE as error:
             wrong, reason = True, str(error)
         if wrong:
-            msg = (
+            raise ConfigError(
                 f"this encoder can't be cut below {block!r} ({reason}): set activation_views=0, "
                 "which computes the frozen part in every epoch"
             )
-            raise ConfigError(msg)
 
 
 class _LeftOut(nn.Module):

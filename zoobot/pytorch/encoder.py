@@ -224,11 +224,10 @@ def _find_num_features(model: nn.Module, preprocessing: Preprocessing, architect
             module.training = True
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
-        msg = (
+        raise EncoderError(
             f"the encoder {architecture} must give features of shape (batch, features), got {got} "
             f"for a batch of 2; end it with a global pooling and flatten"
         )
-        raise EncoderError(msg)
     return features.shape[1]
 
 

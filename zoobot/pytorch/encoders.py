@@ -62,10 +62,9 @@ def load_encoder(
     source = resolve_encoder(name, timm.list_models())
     registered = timm.get_pretrained_cfg(source.architecture)
     if registered is None:
-        msg = (
+        raise EncoderError(
             f"the installed timm {timm.__version__} has no architecture {source.architecture!r}; update timm"
         )
-        raise EncoderError(msg)
     source, weights, preprocessing = prepare_encoder(
         source,
         first_layers=_layers(registered.first_conv),
@@ -115,11 +114,10 @@ def encoder_from_module(
     """
     num_classes = getattr(module, "num_classes", 0) if hasattr(module, "pretrained_cfg") else 0
     if num_classes:
-        msg = (
+        raise EncoderError(
             f"the encoder still has its classifier of {num_classes} classes; "
             "make it with num_classes=0, or call its reset_classifier(0)"
         )
-        raise EncoderError(msg)
     timm_config = getattr(module, "pretrained_cfg", None) or {}
     model_args = _rebuilding_args(module)
     hub_name = str(timm_config.get("hf_hub_id") or "")
@@ -191,8 +189,7 @@ def _check_loaded(model: nn.Module, weights: dict[str, np.ndarray], source: Enco
     # where most names differ, they were another project's, and timm mapped them
     if missing and len(missing) < len(state) / 2:
         lacking = f"{missing[:10]} ({len(missing)} in all)"
-        msg = f"{source.description} lacks weights of {source.architecture}: {lacking}"
-        raise EncoderError(msg)
+        raise EncoderError(f"{source.description} lacks weights of {source.architecture}: {lacking}")
 
 
 def _input_channels(module: nn.Module) -> int:

@@ -209,8 +209,7 @@ def _last_maps(network: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
         return maps, network.forward_head(maps)
     entry = getattr(network.blocks[-1], "norm1", None) if hasattr(network, "blocks") else None
     if entry is None:
-        msg = f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})"
-        raise EncoderError(msg)
+        raise EncoderError(f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})")
     return _watch(network, pixels, [entry], lambda output: output.ndim == 3)
 
 
@@ -235,6 +234,5 @@ def _watch(
         for hook in hooks:
             hook.remove()
     if not seen:
-        msg = f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})"
-        raise EncoderError(msg)
+        raise EncoderError(f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})")
     return seen[0], features

@@ -84,8 +84,7 @@ class QuietTrainer(pl.Trainer):
                 super().fit(*arguments, **{**options, "weights_only": True})
         except pickle.UnpicklingError as error:
             reason = "damaged, or asks for code to be run, which is refused"
-            msg = f"last.ckpt is {reason}; start the run anew: {error}"
-            raise CheckpointError(msg) from error
+            raise CheckpointError(f"last.ckpt is {reason}; start the run anew: {error}") from error
         except SystemExit as ending:
             if isinstance(ending.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from ending
@@ -175,8 +174,7 @@ def get_trainer(plan: TrainerPlan) -> pl.Trainer:
             **(quiet | options),
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        msg = f"Lightning can't make such a trainer: {error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"Lightning can't make such a trainer: {error}") from error
 
 
 def _callbacks(plan: TrainerPlan, given: list[Any]) -> list[pl.Callback]:
@@ -215,8 +213,7 @@ def _check_options(options: dict[str, Any]) -> None:
             own = inspect.signature(get_trainer).parameters
             raise ConfigError(unknown_option(name, [*own, *(k for k in known if k not in own)]))
     if options.get("limit_val_batches") == 0:
-        msg = "limit_val_batches must be above 0: the best epoch is the one that validates best"
-        raise ConfigError(msg)
+        raise ConfigError("limit_val_batches must be above 0: the best epoch is the one that validates best")
 
 
 def _listed(items: Any) -> list[Any]:
@@ -235,11 +232,10 @@ def _environment(num_nodes: int) -> list[LightningEnvironment]:
     if "WORLD_SIZE" in os.environ or tasks_together() > 1:
         return []
     if num_nodes > 1 and "SLURM_JOB_ID" in os.environ:
-        msg = (
+        raise ConfigError(
             f"num_nodes={num_nodes} was asked for, but this process is one of 1: start one for each device, "
             "by SLURM's srun"
         )
-        raise ConfigError(msg)
     if "SLURM_NTASKS" not in os.environ:
         return []
     act_as_first_process()  # or loggers would be silent

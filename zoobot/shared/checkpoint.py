@@ -196,8 +196,7 @@ def find_encoder_file(folder: Path) -> Path:
     endings = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
     others = sorted(p.name for p in folder.glob("*") if p.suffix in endings and p.name not in _OUR_FILES)
     hint = f"; it holds {', '.join(others[:5])}" if others else ""
-    msg = f"the checkpoint {folder} has no {ENCODER_FILE}, nor {PICKLE_FILE}{hint}"
-    raise CheckpointError(msg)
+    raise CheckpointError(f"the checkpoint {folder} has no {ENCODER_FILE}, nor {PICKLE_FILE}{hint}")
 
 
 def read_encoder_file(path: Path) -> dict[str, np.ndarray]:
@@ -229,13 +228,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(msg)
     if not path.is_file():
         listing = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "nothing"
-        msg = f"{folder} is no checkpoint: it has no {CONFIG_FILE} (it holds {listing})"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG_FILE} (it holds {listing})")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} can't be read as JSON: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"{path} can't be read as JSON: {error}") from error
     return _checked_config(config, path)
 
 
@@ -252,11 +249,10 @@ def _checked_config(config: Any, path: Path) -> dict[str, Any]:
     _refuse_other_kinds(config, ("num_features",), int, "a whole number", path)
     number = ours.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
-        msg = (
+        raise CheckpointError(
             f"{path} has checkpoint format {number!r}, this Zoobot reads up to {FORMAT}; "
             f"update it: pip install --upgrade zoobot"
         )
-        raise CheckpointError(msg)
     return config
 
 
@@ -265,8 +261,7 @@ def _refuse_other_kinds(
 ) -> None:
     for key in keys:
         if config.get(key) and not isinstance(config[key], kind):
-            msg = f"{path}: {key!r} must be {words}, got {reprlib.repr(config[key])}"
-            raise CheckpointError(msg)
+            raise CheckpointError(f"{path}: {key!r} must be {words}, got {reprlib.repr(config[key])}")
 
 
 def _to_json(config: dict[str, Any], folder: Path) -> str:
@@ -331,8 +326,7 @@ def refuse_other_content(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        msg = f"a checkpoint is a folder, but {folder} is a file; choose another name"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"a checkpoint is a folder, but {folder} is a file; choose another name")
     others = sorted(p.name for p in folder.iterdir() if p.name not in _OUR_FILES)
     if others:
         msg = f"{folder} holds other files ({', '.join(others[:5])}); give the checkpoint a folder of its own"

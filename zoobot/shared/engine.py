@@ -276,8 +276,7 @@ def _locate(name: str) -> tuple[str, str]:
         return f"zoobot.{name}", f"zoobot[{name}]"
     points = _announced()
     if name not in points:
-        msg = f"the engine must be one of {engine_names()}, got {name!r}"
-        raise UnknownEngineError(msg)
+        raise UnknownEngineError(f"the engine must be one of {engine_names()}, got {name!r}")
     distribution = points[name].dist
     return points[name].module, distribution.name if distribution else points[name].module
 

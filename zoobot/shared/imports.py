@@ -62,8 +62,7 @@ def refuse_late_triton() -> None:
     """
     late = "triton" not in sys.modules and sys.modules.get("tensorflow") is not None
     if late and find_spec("triton") is not None:
-        msg = (
+        raise ConfigError(
             "TensorFlow was imported before triton, which PyTorch will need: loaded in that order, they end "
             "the process. Start Python again and import zoobot.pytorch (or triton) before tensorflow"
         )
-        raise ConfigError(msg)

@@ -230,15 +230,13 @@ def answer_question_index(question_slices: Sequence[slice]) -> NDArray[np.int64]
     for question, part in enumerate(question_slices):
         tiles = part.start == expected_start and part.stop is not None and part.stop > expected_start
         if not tiles or part.step not in (None, 1):
-            msg = (
+            raise SchemaError(
                 f"question slices must follow each other from 0 without gap or overlap: expected "
                 f"slice {question} to start at {expected_start} and hold an answer, got {part!r}"
             )
-            raise SchemaError(msg)
         expected_start = part.stop
     if expected_start == 0:
-        msg = "question slices must hold at least one question, got none"
-        raise SchemaError(msg)
+        raise SchemaError("question slices must hold at least one question, got none")
     sizes = [part.stop - part.start for part in question_slices]
     return np.repeat(np.arange(len(sizes)), sizes)
 
@@ -341,12 +339,11 @@ def _checked(
     bad = ~(np.isfinite(concentrations) & (concentrations > 0))
     if bad.any():
         rows = np.flatnonzero(bad.any(axis=1))
-        msg = (
+        raise NonFiniteError(
             f"concentrations must be finite and above 0, got {concentrations[bad][0]} (first of {bad.sum()}) "
             f"in {len(rows)} rows, such as {rows[:ROWS_IN_MESSAGE].tolist()}; look for NaN pixels or a "
             "diverged training run"
         )
-        raise NonFiniteError(msg)
     return concentrations, votes
 
 
@@ -354,6 +351,5 @@ def _special() -> Any:
     try:
         from scipy import special
     except ImportError as error:
-        msg = "the reference likelihood needs SciPy: pip install scipy"
-        raise MissingPackageError(msg) from error
+        raise MissingPackageError("the reference likelihood needs SciPy: pip install scipy") from error
     return special

@@ -70,8 +70,7 @@ def purity_at_completeness(
     from sklearn.metrics import precision_recall_curve
 
     if not 0 < completeness <= 1:
-        msg = f"completeness must lie in (0, 1], got {completeness!r}"
-        raise LabelError(msg)
+        raise LabelError(f"completeness must lie in (0, 1], got {completeness!r}")
     positive = np.asarray(positive, dtype=bool)
     if not positive.any():
         return float("nan")
@@ -106,11 +105,10 @@ def check_classes(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     """Both as float64 and int64, once found to be finite (galaxies, classes) and classes (galaxies,)."""
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        msg = (
+        raise LabelError(
             "expected probabilities (galaxies, classes) and labels (galaxies,), got the shapes "
             f"{probabilities.shape} and {labels.shape}"
         )
-        raise LabelError(msg)
     n_classes = probabilities.shape[1]
     bad = (labels < 0) | (labels >= n_classes) | (labels % 1 != 0)
     if bad.any():
@@ -126,10 +124,9 @@ def check_columns(
     """Both as float64, once found to be (galaxies, columns) and the predictions finite, and the names."""
     predictions, labels = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if predictions.ndim != 2 or predictions.shape != labels.shape:
-        msg = (
+        raise LabelError(
             f"expected two arrays (galaxies, columns), got the shapes {predictions.shape} and {labels.shape}"
         )
-        raise LabelError(msg)
     _refuse_non_finite(predictions)
     return predictions, labels, check_names(names, predictions.shape[1])
 
@@ -137,8 +134,7 @@ def check_columns(
 def check_names(names: Sequence[str], count: int) -> list[str]:
     """The names, or numbers where there are none."""
     if len(names) not in (0, count):
-        msg = f"expected {count} names, got {list(names)}"
-        raise LabelError(msg)
+        raise LabelError(f"expected {count} names, got {list(names)}")
     return list(names) or [str(k) for k in range(count)]
 
 

@@ -110,8 +110,7 @@ def vote_cdf(
     volunteers = _volunteers_of_answers(n_volunteers, schema, alpha.shape[1])
     counted = np.asarray(votes)
     if counted.shape != alpha.shape[1:]:
-        msg = f"votes must be (galaxies, answers) = {alpha.shape[1:]}, got shape {counted.shape}"
-        raise LabelError(msg)
+        raise LabelError(f"votes must be (galaxies, answers) = {alpha.shape[1:]}, got shape {counted.shape}")
     fewer, exactly = np.zeros(counted.shape), np.zeros(counted.shape)
     many = volunteers > _MOST_COUNTED
     for number, mass in enumerate(_masses(alpha, others, np.where(many, 0, volunteers))):
@@ -249,8 +248,7 @@ def _volunteers_of_answers(
         msg = f"n_volunteers must be one number, or (galaxies, questions) = {expected}, got {numbers.shape}"
         raise LabelError(msg)
     if not ((numbers >= 0) & (numbers == np.round(numbers))).all():
-        msg = "n_volunteers must be whole numbers from 0; round weighted votes first"
-        raise ConfigError(msg)
+        raise ConfigError("n_volunteers must be whole numbers from 0; round weighted votes first")
     return np.repeat(numbers.astype(np.int64), sizes, axis=1)
 
 
@@ -315,8 +313,7 @@ def fraction_intervals(
     """
     check_level(level)
     if kind not in get_args(IntervalKind):
-        msg = f"kind must be one of {get_args(IntervalKind)}, got {kind!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"kind must be one of {get_args(IntervalKind)}, got {kind!r}")
     alpha, others = marginal_betas(concentrations, schema)
     single = others == 0  # a question with one answer: its fraction is 1
     others, single = np.where(single, 1.0, others), single[0]
@@ -367,31 +364,27 @@ def check_concentrations(concentrations: ArrayLike, schema: Schema) -> FloatArra
     n_answers = len(schema.label_cols)
     no_samples = alpha.ndim == 3 and len(alpha) == 0
     if alpha.ndim not in (2, 3) or alpha.shape[-1] != n_answers or no_samples:
-        msg = (
+        raise LabelError(
             f"concentrations must be (galaxies, {n_answers} answers), or (samples, galaxies, {n_answers} "
             f"answers), got shape {alpha.shape}"
         )
-        raise LabelError(msg)
     good = np.isfinite(alpha) & (alpha > 0)
     if not good.all():
         rows = np.flatnonzero(~good.all(axis=-1).reshape(-1, alpha.shape[-2]).all(axis=0))[:5].tolist()
-        msg = f"concentrations must be finite and above 0; they are not in rows {rows}"
-        raise LabelError(msg)
+        raise LabelError(f"concentrations must be finite and above 0; they are not in rows {rows}")
     return alpha
 
 
 def check_level(level: float) -> None:
     """Raise a ConfigError unless `level` can be the probability inside an interval."""
     if not 0 < level < 1:
-        msg = f"level must be in (0, 1), got {level!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"level must be in (0, 1), got {level!r}")
 
 
 def check_volunteers(n_volunteers: int) -> None:
     """Raise a ConfigError unless `n_volunteers` can be a number of people."""
     if isinstance(n_volunteers, bool) or not isinstance(n_volunteers, (int, np.integer)) or n_volunteers < 1:
-        msg = f"n_volunteers must be a whole number of at least 1, got {n_volunteers!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"n_volunteers must be a whole number of at least 1, got {n_volunteers!r}")
 
 
 def _fractions_of_samples(concentrations: ArrayLike, schema: Schema) -> FloatArray:

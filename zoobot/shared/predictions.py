@@ -53,8 +53,7 @@ def read_samples(
     for chunk in read_prediction_chunks(predictions, rows=rows or _ROWS_AT_ONCE):
         missing = [name for name in columns if name not in chunk]
         if missing:
-            msg = f"{predictions} is no table of these predictions: it lacks {missing[:5]}"
-            raise PredictionsError(msg)
+            raise PredictionsError(f"{predictions} is no table of these predictions: it lacks {missing[:5]}")
         if "sample" not in chunk:
             yield chunk["id_str"].tolist(), chunk[columns].to_numpy(dtype=np.float64)[None]
             continue
@@ -110,11 +109,10 @@ class Parts:
         self.manifest: Manifest = read_manifest(self.folder)
         self.done = self.folder.done()
         if self.done and self.done[-1] >= self.manifest.part_count:
-            msg = (
+            raise PredictionsError(
                 f"{self.folder.part(self.done[-1])} is none of the {self.manifest.part_count:,} parts that "
                 f"{self.folder.manifest} speaks of: it was put there by hand; take it away"
             )
-            raise PredictionsError(msg)
 
     @property
     def missing(self) -> list[int]:
@@ -127,12 +125,11 @@ class Parts:
         if not missing:
             return
         listed = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
-        msg = (
+        raise PredictionsError(
             f"{self.folder.path} lacks {len(missing):,} of {self.manifest.part_count:,} parts ({listed}): "
             "give the command that makes them again (`zoobot status` shows it), or take what there is by "
             "`zoobot merge --partial`"
         )
-        raise PredictionsError(msg)
 
     def count_rows(self) -> int:
         """How many rows the parts that are there have."""
@@ -175,8 +172,7 @@ class Parts:
 
     def _first(self) -> int:
         if not self.done:
-            msg = f"{self.folder.path} has no parts yet"
-            raise PredictionsError(msg)
+            raise PredictionsError(f"{self.folder.path} has no parts yet")
         return self.done[0]
 
     @cached_property
@@ -197,8 +193,7 @@ class Parts:
         with intact(path):
             found = parquet.read_metadata(path)
             if not found.schema.to_arrow_schema().equals(layout):
-                msg = f"its columns are not those of {self.folder.part(self.done[0]).name}"
-                raise ValueError(msg)
+                raise ValueError(f"its columns are not those of {self.folder.part(self.done[0]).name}")
             galaxies = self.manifest.count([number]) - self.folder.count_failures_of(number)
             if found.num_rows != galaxies * self.manifest.samples:
                 msg = f"it has {found.num_rows:,} rows, not {self.manifest.samples:,} of each of "
@@ -272,8 +267,7 @@ class Predictions(Results):
         save_loc: str | Path | None = None,
     ) -> None:
         if table is None and save_loc is None:
-            msg = "predictions need a table, or the save_loc that they were written to"
-            raise PredictionsError(msg)
+            raise PredictionsError("predictions need a table, or the save_loc that they were written to")
         super().__init__(failures, save_loc)
         self._table = table
 
@@ -351,8 +345,7 @@ class _Table:
         self._path, self._format = path, find_format(path)
         self._format.check_installed()
         if not path.is_file():
-            msg = f"no prediction table at {str(path)!r}"
-            raise PredictionsError(msg)
+            raise PredictionsError(f"no prediction table at {str(path)!r}")
 
     def require_all(self) -> None:
         """A file is whole."""
@@ -388,8 +381,7 @@ def intact_table(path: Path) -> Iterator[None]:
     try:
         yield
     except CatalogError as error:  # of the readers of catalogs, which read these too
-        msg = f"{str(path)!r} is no prediction table of ours: {error}"
-        raise PredictionsError(msg) from error
+        raise PredictionsError(f"{str(path)!r} is no prediction table of ours: {error}") from error
     except ZoobotError:
         raise
     except Exception as error:  # csv, Arrow, HDF5 and astropy each have their own for damaged files

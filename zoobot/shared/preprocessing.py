@@ -293,21 +293,18 @@ def _listed(values: tuple[Any, ...]) -> str:
 def _named_normalisation(name: Any, channels: int) -> dict[str, tuple[float, ...]]:
     """Mean and std by name; for other images than colour ones, their averages over red, green and blue."""
     if name not in NORMALISATIONS:
-        msg = f"normalisation must be one of {list(NORMALISATIONS)}, got {name!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"normalisation must be one of {list(NORMALISATIONS)}, got {name!r}")
     values = dict(zip(("mean", "std"), NORMALISATIONS[name], strict=True))
     return {key: v if channels == 3 else (sum(v) / len(v),) for key, v in values.items()}
 
 
 def _require(condition: bool, expected: str, got: object) -> None:
     if not condition:
-        msg = f"{expected}, got {got!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{expected}, got {got!r}")
 
 
 def _refuse_unknown(names: dict[str, Any]) -> None:
     known = [f.name for f in fields(Preprocessing)]
     unknown = sorted(set(names) - set(known))
     if unknown:
-        msg = f"unknown preprocessing option {unknown}; the options are {known}"
-        raise ConfigError(msg)
+        raise ConfigError(f"unknown preprocessing option {unknown}; the options are {known}")

@@ -217,11 +217,9 @@ class _Check:
         named = self.by_place + self.by_name
         for name in options:
             if name in ANSWERS and name not in named:
-                msg = f"{called} has no option {name!r}: {ANSWERS[name]}"
-                raise ConfigError(msg)
+                raise ConfigError(f"{called} has no option {name!r}: {ANSWERS[name]}")
             if name not in named and not self.takes_all:
-                msg = f"{called}: {unknown_option(name, named)}"
-                raise ConfigError(msg)
+                raise ConfigError(f"{called}: {unknown_option(name, named)}")
         try:
             self.signature.bind(*values, **options)
         except TypeError as error:

@@ -83,8 +83,7 @@ def setting(default: Any, meaning: str, *, metavar: str | None = None, **limits:
     """
     unknown = set(limits) - set(_LIMITS)
     if unknown:
-        msg = f"limits must be among {list(_LIMITS)}, got {sorted(unknown)}"
-        raise TypeError(msg)
+        raise TypeError(f"limits must be among {list(_LIMITS)}, got {sorted(unknown)}")
     return field(default=default, metadata={"help": meaning, "metavar": metavar, "limits": limits})
 
 
@@ -363,8 +362,7 @@ class Kind:
         return parts[0] if len(parts) == 1 else f"one of {', '.join(parts)}"
 
     def _refuse(self, expected: str, got: Any) -> NoReturn:
-        msg = f"{self.name} must be {expected}, got {got!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{self.name} must be {expected}, got {got!r}")
 
     def argument(self) -> dict[str, Any]:
         """The keyword arguments of argparse's `add_argument`."""
@@ -403,8 +401,7 @@ class Kind:
                     continue
         if str in self.types:
             return text
-        msg = f"must be {self._expected()}, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
+        raise argparse.ArgumentTypeError(f"must be {self._expected()}, got {text!r}")
 
 
 def check_record(record: Any) -> None:
@@ -460,8 +457,7 @@ class _KindOfRecord(Kind):
 
     def _refuse(self, expected: str, got: Any) -> NoReturn:
         # cut short: a damaged file may hold any
-        msg = f"{self.name} must be {self._expected()}, got {reprlib.repr(got)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{self.name} must be {self._expected()}, got {reprlib.repr(got)}")
 
 
 def _absolute(place: str, *, must_exist: bool) -> str | None:

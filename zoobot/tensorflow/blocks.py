@@ -72,11 +72,10 @@ def cut_graph(model: keras.layers.Layer, block: Block) -> tuple[keras.Model, ker
             # a shortcut may begin below the padding or norm that the block begins with
             maker = maker_of(entering)
             entering = None if isinstance(maker, keras.layers.InputLayer) else maker.input
-    msg = (
+    raise ConfigError(
         f"this encoder can't be cut below {block.name!r} ({reason}): set activation_views=0, which computes "
         "the frozen part in every epoch, and take the features of its top block"
     )
-    raise ConfigError(msg)
 
 
 def _without_padding(entering: Any) -> Any:

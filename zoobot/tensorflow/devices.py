@@ -69,8 +69,7 @@ def choose_device(accelerator: str) -> str | None:
         msg = f"accelerator must be 'auto', 'cpu' or 'gpu' in the TensorFlow engine, got {accelerator!r}"
         raise ConfigError(msg)
     if accelerator == "gpu" and not tf.config.list_physical_devices("GPU"):
-        msg = "accelerator='gpu' was asked for, but TensorFlow sees no GPU; use 'auto' or 'cpu'"
-        raise ConfigError(msg)
+        raise ConfigError("accelerator='gpu' was asked for, but TensorFlow sees no GPU; use 'auto' or 'cpu'")
     return "/CPU:0" if accelerator == "cpu" else None
 
 
@@ -86,8 +85,7 @@ def choose_precision(precision: str, accelerator: str, *, learns: bool = True) -
         return _POLICIES[precision]
     if precision != "auto":
         known = ["auto", *_POLICIES]
-        msg = f"precision must be one of {known} in the TensorFlow engine, got {precision!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"precision must be one of {known} in the TensorFlow engine, got {precision!r}")
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "cpu" or not gpus:
         return made_in()
@@ -131,11 +129,10 @@ def choose_strategy(accelerator: str, devices: int | str, num_nodes: int) -> tf.
     expect_processes(devices, num_nodes)
     workers = _workers_told() if num_nodes > 1 else 1
     if workers < num_nodes:
-        msg = (
+        raise ConfigError(
             f"num_nodes={num_nodes} was asked for, but this process is one of {workers}: start one on each "
             "machine, by SLURM's srun or with TF_CONFIG"
         )
-        raise ConfigError(msg)
     if workers > 1:
         if accelerator == "cpu":
             tf.config.set_visible_devices([], "GPU")
@@ -199,8 +196,7 @@ def _whole(devices: int | str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        msg = f"devices must be 'auto', -1 for all, or how many, got {devices!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"devices must be 'auto', -1 for all, or how many, got {devices!r}")
     return count
 
 

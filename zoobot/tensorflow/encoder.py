@@ -133,9 +133,8 @@ def _find_num_features(model: keras.layers.Layer, preprocessing: Preprocessing, 
     found = getattr(features, "shape", None)
     if found is None or len(found) != 2 or found[0] != 2:
         got = f"shape {tuple(found)}" if found is not None else type(features).__name__
-        msg = (
+        raise EncoderError(
             f"the encoder {architecture} must give features of shape (batch, features), got {got} "
             f"for a batch of 2; end it with a global pooling"
         )
-        raise EncoderError(msg)
     return int(found[1])

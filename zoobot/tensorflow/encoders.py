@@ -50,8 +50,7 @@ def load_encoder(
     """
     source = resolve_encoder(name, architecture_names(), elsewhere=ELSEWHERE)
     if not 0 <= drop_path_rate < 1:
-        msg = f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}"
-        raise EncoderError(msg)
+        raise EncoderError(f"drop_path_rate must be in [0, 1), got {drop_path_rate!r}")
     told = dict(source.model_args)
     told_rate = told.pop("drop_path_rate", 0.0)
     spec = get_architecture(source.architecture.partition(".")[0]).with_args(told)
@@ -126,8 +125,7 @@ def _load(network: Network, weights: dict[str, np.ndarray], description: str) ->
     try:
         load_module_state(network, weights, name=f"architecture {spec.name}")
     except CheckpointError as error:
-        msg = f"{description} can't be loaded: {error}"
-        raise EncoderError(msg) from error
+        raise EncoderError(f"{description} can't be loaded: {error}") from error
 
 
 def _input_args(spec: KnownArchitecture, preprocessing: Preprocessing) -> dict[str, Any]:

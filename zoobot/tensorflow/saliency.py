@@ -165,8 +165,7 @@ class _Gradients:
         is_graph = isinstance(network, keras.Model) and hasattr(network, "operations")
         maps = _last_maps(network) if is_graph else None
         if maps is None:
-            msg = f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})"
-            raise EncoderError(msg)
+            raise EncoderError(f"Grad-CAM finds no feature maps in this encoder ({type(network).__name__})")
         return keras.Model(network.inputs, [maps, network.outputs[0]])
 
     def _value(self, predictions: tf.Tensor, chosen: tf.Tensor, among: tf.Tensor) -> tf.Tensor:

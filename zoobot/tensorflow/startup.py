@@ -41,11 +41,10 @@ def import_keras() -> None:
 
 def _check_backend(name: str) -> None:
     if name != _BACKEND:
-        msg = (
+        raise ConfigError(
             f"the TensorFlow engine needs Keras with its TensorFlow backend, but Keras is set to {name!r}: "
             f"set the environment variable KERAS_BACKEND={_BACKEND} before Keras is imported, or unset it"
         )
-        raise ConfigError(msg)
 
 
 @contextmanager

@@ -69,11 +69,10 @@ def _check_options(options: dict[str, Any]) -> tuple[keras.callbacks.Callback, .
     """The user's callbacks, once found that nothing else is asked for."""
     for name, value in options.items():
         if name == "logger" and value not in (None, False):
-            msg = (
+            raise ConfigError(
                 f"logger={type(value).__name__} is Lightning's; with TensorFlow give loggers=['tensorboard', "
                 f"'wandb'], or a Keras callback that logs, as callbacks=[...]"
             )
-            raise ConfigError(msg)
         if name not in ("callbacks", "logger"):
             said = unknown_option(name, [*inspect.signature(get_trainer).parameters][:-1])
             msg = f"{said}. Options of Lightning's Trainer need the PyTorch engine: zoobot.pytorch"
@@ -115,11 +114,10 @@ class Trainer:
         self.device, self.strategy = device, strategy
         self.shards = shards_of(strategy)
         if strategy and precision == "mixed_float16":
-            msg = (
+            raise ConfigError(
                 "precision '16-mixed' works on one device, for others would not see its overflows: use "
                 "'bf16-mixed' or '32-true'"
             )
-            raise ConfigError(msg)
         self.precision = precision
         self.progress = plan.progress
         self.accumulate_batches = plan.settings.accumulate_batches

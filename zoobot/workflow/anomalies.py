@@ -21,8 +21,6 @@ from zoobot.workflow.run_folder import table_run
 if TYPE_CHECKING:
     from zoobot.options.anomalies import AnomaliesOptions
 
-__all__ = ["AnomaliesResult", "anomalies"]
-
 logger = logging.getLogger("zoobot")
 
 _DRAWN = 30

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from zoobot.shared.schemas import Schema
     from zoobot.shared.tasks import Task
 
-__all__ = ["LabelledGalaxies", "build_galaxies", "build_model", "build_trainer", "read_labelled"]
-
 
 @dataclass(frozen=True)
 class LabelledGalaxies:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from zoobot.shared.tasks import ProbabilityTask, Task
     from zoobot.shared.training.feature_loader import FeatureLoader
 
-__all__ = ["CalibrateResult", "calibrate", "calibrate_model"]
-
 logger = logging.getLogger(__name__)
 
 _LEVEL = 0.9
@@ -101,11 +99,9 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
 
 def _check(task: Task, objective: CalibrationObjective) -> None:
     if not task.num_factors:
-        msg = f"trees, classes and labels are calibrated; this model is of a {task.kind} task"
-        raise ConfigError(msg)
+        raise ConfigError(f"trees, classes and labels are calibrated; this model is of a {task.kind} task")
     if objective == "coverage" and task.tree is None:
-        msg = f"--objective coverage is for trees; this model is of a {task.kind} task"
-        raise ConfigError(msg)
+        raise ConfigError(f"--objective coverage is for trees; this model is of a {task.kind} task")
 
 
 def calibrate_model(

@@ -14,8 +14,6 @@ from zoobot.workflow.reporting import quoted
 if TYPE_CHECKING:
     from zoobot.options.convert import ConvertOptions
 
-__all__ = ["ConvertResult", "convert"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertResult:

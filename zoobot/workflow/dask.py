@@ -44,16 +44,6 @@ if TYPE_CHECKING:
 
     from zoobot.options.predict import ClusterOptions, PredictAnywhereOptions, PredictOptions
 
-__all__ = [
-    "FolderWatch",
-    "connect",
-    "import_distributed",
-    "predict_anywhere",
-    "predict_on",
-    "predict_on_cluster",
-]
-
-
 # Dask clusters by name: processes here, jobs of a batch system, or a scheduler that runs already.
 
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
@@ -103,11 +93,10 @@ def _start_here(distributed: Any, workers: int) -> Any:
             env=dict.fromkeys(_THREADS, threads),
         )
     except (RuntimeError, OSError) as error:
-        msg = (
+        raise ConfigError(
             f"the {workers} worker processes of --cluster local do not start ({error}); above stands what "
             'Dask says. A Python script that starts them must do its work below `if __name__ == "__main__":`'
-        )
-        raise ConfigError(msg) from error
+        ) from error
 
 
 def _start_jobs(options: ClusterOptions) -> Any:
@@ -157,14 +146,12 @@ async def _wait_until_submitted(cluster: Any) -> None:
 def _client_of_scheduler(distributed: Any, place: str) -> Client:
     is_file = place.endswith(".json")
     if is_file and not Path(place).expanduser().is_file():  # Dask would wait for it, for ever
-        msg = f"--cluster {place}: there is no such scheduler file"
-        raise ConfigError(msg)
+        raise ConfigError(f"--cluster {place}: there is no such scheduler file")
     given = {"scheduler_file": str(Path(place).expanduser())} if is_file else {"address": place}
     try:
         client: Client = distributed.Client(**given)
     except (OSError, ValueError) as error:
-        msg = f"no Dask scheduler answers at --cluster {place}: {error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"no Dask scheduler answers at --cluster {place}: {error}") from error
     return client
 
 
@@ -380,11 +367,10 @@ def _raise_error_of(future: Future) -> None:
     try:
         error = future.result()
     except import_distributed().KilledWorker as death:
-        msg = (
+        raise PredictionsError(
             f"a shard was given up since its workers died, perhaps for lack of memory; Dask says: {death} "
             "The parts that are done stay: the same command goes on"
-        )
-        raise PredictionsError(msg) from death
+        ) from death
     except CancelledError as loss:
         msg = f"Dask lost a shard ({loss}). The parts that are done stay: the same command goes on"
         raise PredictionsError(msg) from loss
@@ -395,14 +381,12 @@ def _raise_error_of(future: Future) -> None:
 def _check(options: PredictOptions) -> None:
     """Raise before any work if something can't be done, or not in shards."""
     if not Destination.of(options.save_loc).is_parts:
-        msg = (
+        raise ConfigError(
             "workers share a folder of parts, a save_loc without .parquet or another ending, got "
             f"{options.save_loc!r}"
         )
-        raise ConfigError(msg)
     if options.shard is not None:
-        msg = "the workers are given shards: leave --shard out"
-        raise ConfigError(msg)
+        raise ConfigError("the workers are given shards: leave --shard out")
     for place in (options.checkpoint, *options.ensemble):
         find_model(place)
     CatalogStream(options.catalog, select=options.select, **options.catalog_arguments())

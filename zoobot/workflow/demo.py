@@ -22,8 +22,6 @@ from zoobot.workflow.run_folder import read_record
 if TYPE_CHECKING:
     from zoobot.options.demo import DemoOptions
 
-__all__ = ["DemoResult", "demo"]
-
 logger = logging.getLogger(__name__)
 
 _SCHEMA = "gz_decals_dr5"
@@ -121,8 +119,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
         command=command,
     )
     if training is None:
-        msg = "the demo runs in one process; start it without a launcher of several"
-        raise ConfigError(msg)
+        raise ConfigError("the demo runs in one process; start it without a launcher of several")
     predictions = predict(
         PredictOptions(
             catalog=str(new_catalog),

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from zoobot.shared.engine import Engine
     from zoobot.shared.training.feature_loader import FeatureLoader
 
-__all__ = ["Evaluation", "evaluate", "evaluate_models"]
-
 logger = logging.getLogger(__name__)
 
 _WORK = "evaluate"
@@ -125,15 +123,13 @@ def _strangers_to(models: Sequence[Any], galaxies: Catalog, *, exclude: bool) ->
             )
         return galaxies
     if not seen.is_known:
-        msg = (
+        raise CheckpointError(
             "--exclude-trained needs checkpoints that say which galaxies taught them, but "
             f"{sum(model.taught_by is None for model in models)} of {len(models)} do not: it was written by "
             "an earlier version, or taught by hand. Leave them out of the catalog yourself, or with --select"
         )
-        raise CheckpointError(msg)
     if seen.met.all():
-        msg = f"--exclude-trained leaves no galaxy of {galaxies.name}: {seen.sentence()}"
-        raise CatalogError(msg)
+        raise CatalogError(f"--exclude-trained leaves no galaxy of {galaxies.name}: {seen.sentence()}")
     if seen.met.any():
         logger.info("Left out: %s", seen.sentence())
     return galaxies.select(~seen.met)

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.explaining.explanations import Explanation
 
-__all__ = ["ExplainResult", "explain"]
-
 logger = logging.getLogger("zoobot")
 
 _WORK = "explain"

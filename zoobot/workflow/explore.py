@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from zoobot.options.explore import ExploreOptions
     from zoobot.workflow.explore_sources import FoundResults
 
-__all__ = ["ExploreResult", "draw_thumbnails", "explore", "find_look_alikes"]
-
-
 # How the galaxies of an explorer page look: their pictures, and which look alike.
 
 logger = logging.getLogger("zoobot")
@@ -102,8 +99,7 @@ def find_look_alikes(
     table = read_features(options.features)
     missing = len(set(ids) - set(table.ids))
     if missing == len(ids):
-        msg = f"{options.features} has features of none of the {len(ids):,} galaxies"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"{options.features} has features of none of the {len(ids):,} galaxies")
     if missing:
         logger.warning("%s galaxies have no features, and no look-alikes", f"{missing:,}")
     return find_neighbours(ids, table.ids, table.features, count=options.neighbours)
@@ -113,8 +109,7 @@ def _catalog_of(ids: Sequence[str], paths: Sequence[str | None], found: FoundRes
     """The galaxies whose images someone knows."""
     there = [(galaxy, path) for galaxy, path in zip(ids, paths, strict=True) if path is not None]
     if not there:
-        msg = f"--encode needs images, but no catalog has those of {found.table} (--catalog)"
-        raise CatalogError(msg)
+        raise CatalogError(f"--encode needs images, but no catalog has those of {found.table} (--catalog)")
     names, places = map(list, zip(*there, strict=True))
     return Catalog(names, places, None, (), pd.DataFrame(index=np.arange(len(names))), str(found.table))
 

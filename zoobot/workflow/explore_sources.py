@@ -36,18 +36,6 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.tasks import Task
 
-__all__ = [
-    "Explored",
-    "FoundResults",
-    "choose_galaxies",
-    "find_results",
-    "known_labels",
-    "list_galaxies",
-    "open_catalogs",
-    "read_chosen",
-]
-
-
 # The labels that a catalog happens to have of predicted galaxies.
 
 logger = logging.getLogger("zoobot")
@@ -156,8 +144,7 @@ def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundRe
 def _find_table(place: Path) -> tuple[Path, RunRecord | None, Path | None]:
     """The predictions, the record of the run that made them, and the run's folder, if it has its own."""
     if not place.exists():
-        msg = f"no results at {str(place)!r}"
-        raise PredictionsError(msg)
+        raise PredictionsError(f"no results at {str(place)!r}")
     if place.is_file():
         if place.name == _TABLE and (place.parent / RECORD_FILE).is_file():
             return place, read_record(place.parent), place.parent
@@ -167,11 +154,10 @@ def _find_table(place: Path) -> tuple[Path, RunRecord | None, Path | None]:
         return place, read_record_file(records[0]) if records else None, None
     if (place / _TABLE).is_file():
         return place / _TABLE, read_record(place), place
-    msg = (
+    raise PredictionsError(
         f"{place} holds neither {_TABLE}, as runs of `zoobot finetune`, `train` and `evaluate` leave it, nor "
         "parts of `zoobot predict`"
     )
-    raise PredictionsError(msg)
 
 
 def _checkpoint_of_run(folder: Path | None, options: dict[str, Any]) -> str | None:
@@ -192,8 +178,7 @@ def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, An
         given = options.get(name) or ()
         found += [given] if isinstance(given, str) else given
     if not all(isinstance(one, str) for one in found):
-        msg = f"the record of the run names catalogs that are no texts: {found!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the record of the run names catalogs that are no texts: {found!r}")
     known = {f.name for f in fields(ImagePlaceOptions)}
     places = ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known})
     return [(one, places.catalog_arguments()) for one in found]
@@ -232,8 +217,7 @@ def choose_galaxies(
     ]
     if not ids:
         selected = "" if options.select is None else f" of a galaxy with {options.select}"
-        msg = f"{found.table} holds no prediction{selected}"
-        raise CatalogError(msg)
+        raise CatalogError(f"{found.table} holds no prediction{selected}")
     if len(ids) <= options.n:
         return ids, len(ids)
     logger.warning("%s galaxies: the page has a random %s of them (--n)", f"{len(ids):,}", f"{options.n:,}")
@@ -277,11 +261,10 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
         except CatalogError as error:
             if options.catalog is not None:
                 raise
-            msg = (
+            raise CatalogError(
                 f"the catalog of the run that predicted can't be read: {error}. Start from the folder that "
                 "the run was started from, or give --catalog"
-            )
-            raise CatalogError(msg) from error
+            ) from error
         opened.append(galaxies if options.select is None else select_galaxies(galaxies, options.select))
     return opened
 
@@ -335,8 +318,7 @@ def list_galaxies(
 def _tell_missing(paths: Sequence[str | None], catalogs: Sequence[Catalog]) -> None:
     missing = paths.count(None)
     if missing == len(paths):
-        msg = f"{_names(catalogs)} has none of the {missing:,} galaxies that were predicted"
-        raise CatalogError(msg)
+        raise CatalogError(f"{_names(catalogs)} has none of the {missing:,} galaxies that were predicted")
     if missing:
         logger.warning("%s galaxies are not in %s: no pictures of them", f"{missing:,}", _names(catalogs))
 

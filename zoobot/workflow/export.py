@@ -15,8 +15,6 @@ from zoobot.workflow.reporting import quoted
 if TYPE_CHECKING:
     from zoobot.options.export import ExportOptions
 
-__all__ = ["ExportResult", "export"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.workflow.run_folder import RunRecord
 
-__all__ = ["TrainingResult", "finetune", "learn"]
-
 logger = logging.getLogger(__name__)
 
 AnyOptions: TypeAlias = FinetuneOptions | TrainOptions

@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from zoobot.shared.engine import Engine, Model
     from zoobot.shared.training.feature_loader import FeatureLoader
 
-__all__ = [
-    "LabelledPredictions",
-    "labelled_for",
-    "predict_labelled",
-    "read_classes",
-    "read_galaxies",
-    "select_galaxies",
-]
-
-
 # Predictions beside the labels of the same galaxies: what scoring and calibration begin with.
 
 
@@ -101,8 +91,7 @@ def predict_labelled(
     rows = {galaxy: row for row, galaxy in enumerate(samples[0]["id_str"])}
     scored = galaxies.select([place for place, galaxy in enumerate(galaxies.ids) if galaxy in rows])
     if scored.labels is None:
-        msg = f"{scored.name} has no labels to compare with"
-        raise CatalogError(msg)
+        raise CatalogError(f"{scored.name} has no labels to compare with")
     order = [rows[galaxy] for galaxy in scored.ids]
     columns = models[0].task.output_columns
     values = np.stack([part[columns].to_numpy(dtype=np.float64)[order] for part in samples])
@@ -167,8 +156,7 @@ def select_galaxies(galaxies: Catalog, select: str) -> Catalog:
         held = sorted(
             set(map(str, galaxies.table[column]))
         )  # empty cells are no texts, whatever pandas casts
-        msg = f"--select {select}: no galaxy has it; column {column!r} holds {held[:10]}"
-        raise CatalogError(msg)
+        raise CatalogError(f"--select {select}: no galaxy has it; column {column!r} holds {held[:10]}")
     return galaxies.select(chosen)
 
 

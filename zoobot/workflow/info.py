@@ -16,8 +16,6 @@ from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 if TYPE_CHECKING:
     from zoobot.options.info import InfoOptions
 
-__all__ = ["InfoResult", "describe_checkpoint", "info"]
-
 _MOST_COLUMNS = 12
 
 

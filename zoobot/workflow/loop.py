@@ -52,18 +52,6 @@ if TYPE_CHECKING:
     from zoobot.options.loop import LoopOptions
     from zoobot.shared.engine import Engine, Model
 
-__all__ = [
-    "KnownGalaxies",
-    "LoopResult",
-    "Round",
-    "encode_known",
-    "loop",
-    "play",
-    "read_known",
-    "split_held_out",
-]
-
-
 # Galaxies whose labels are known, encoded once, for loops that pretend not to know them yet.
 
 logger = logging.getLogger("zoobot")
@@ -102,11 +90,10 @@ def split_held_out(galaxies: Catalog, options: LoopOptions) -> NDArray[np.bool_]
         held_out[order[: max(1, round(options.held_out_fraction * len(galaxies)))]] = True
     left, wanted = int((~held_out).sum()), options.start + options.rounds * options.per_round
     if left < wanted:
-        msg = (
+        raise CatalogError(
             f"the loop would label {wanted:,} galaxies (start + rounds * per_round), but {galaxies.name} has "
             f"{left:,} that are not held out"
         )
-        raise CatalogError(msg)
     return held_out
 
 
@@ -155,11 +142,9 @@ def read_known(place: Path, known: Sequence[str]) -> tuple[list[str], NDArray[np
             arrays = [] if is_packed else [kept["ids"], kept["features"]]
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, SyntaxError) as error:
         reason = str(error) or type(error).__name__
-        msg = f"{place} is damaged ({reason}): start the run anew, with overwrite"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{place} is damaged ({reason}): start the run anew, with overwrite") from error
     if not arrays or not _are_features(arrays[0], arrays[1], known):
-        msg = f"{place} holds no features of these galaxies: start the run anew, with overwrite"
-        raise ConfigError(msg)
+        raise ConfigError(f"{place} holds no features of these galaxies: start the run anew, with overwrite")
     return arrays[0].tolist(), arrays[1]
 
 
@@ -441,8 +426,7 @@ def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
     score = options.score or KINDS[kind].main_score
     if one["scores"].get(score) is None:
         known = [name for name, value in one["scores"].items() if value is not None]
-        msg = f"--score must be a score of the held-out galaxies, one of {known}; got {score!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--score must be a score of the held-out galaxies, one of {known}; got {score!r}")
 
 
 def _leave_results(curves: pd.DataFrame, score: str, folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,6 @@ from zoobot.shared.tables.destination import Destination
 if TYPE_CHECKING:
     from zoobot.options.merge import MergeOptions
 
-__all__ = ["MergeResult", "merge"]
-
 
 class MergeResult(Merged):
     """What a merge made."""

@@ -33,17 +33,6 @@ if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 
-__all__ = [
-    "attempt_picture",
-    "draw_comparison",
-    "draw_examples",
-    "draw_galaxies",
-    "draw_sheet",
-    "draw_training_curves",
-    "find_images",
-]
-
-
 # Galaxies that have features, shown: where their images are, and pictures of some.
 
 logger = logging.getLogger("zoobot")
@@ -123,8 +112,7 @@ def _preprocessing(origin: Mapping[str, Any]) -> Preprocessing:
     if config is None:
         return Preprocessing(colour="to-rgb")
     if not isinstance(config, dict):
-        msg = f"the features say they come from the preprocessing {config!r}, which is none"
-        raise ConfigError(msg)
+        raise ConfigError(f"the features say they come from the preprocessing {config!r}, which is none")
     return Preprocessing.from_config(config)
 
 

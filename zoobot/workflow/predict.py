@@ -38,20 +38,6 @@ if TYPE_CHECKING:
     from zoobot.options.represent import RepresentOptions
     from zoobot.shared.predictions import Predictions
 
-__all__ = [
-    "PredictResult",
-    "check_tables",
-    "find_model",
-    "predict",
-    "predict_into_folder",
-    "refuse_tables_of_a_shard",
-    "result_of_parts",
-    "save_failures",
-    "tables_asked_for",
-    "write_tables",
-]
-
-
 # What a guided prediction run made.
 
 
@@ -180,11 +166,10 @@ def _forgotten_if_refused(path: Path, before: bytes | None) -> Iterator[None]:
 def refuse_tables_of_a_shard(options: PredictOptions) -> None:
     """Raise if further tables are asked for of a shard, which has not all galaxies."""
     if options.shard is not None and (options.summary or options.full_table):
-        msg = (
+        raise ConfigError(
             "--summary and --full-table are made of all parts: when every shard is done, give the same "
             "command without --shard, which then only writes them"
         )
-        raise ConfigError(msg)
 
 
 logger = logging.getLogger(__name__)
@@ -319,8 +304,7 @@ def tables_asked_for(options: PredictOptions, save_loc: Path) -> dict[Path, bool
         if place is not None
     }
     if save_loc in tables or len(tables) < sum(place is not None for _, place, _ in asked):
-        msg = "--save-loc, --summary and --full-table must be different files"
-        raise ConfigError(msg)
+        raise ConfigError("--save-loc, --summary and --full-table must be different files")
     return tables
 
 

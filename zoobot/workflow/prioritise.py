@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.tasks import Task
 
-__all__ = ["Members", "PrioritiseResult", "ask_models", "prioritise", "read_table", "represent_galaxies"]
-
-
 # What the members of an ensemble, or dropout samples, say of galaxies, and features to keep these apart.
 
 logger = logging.getLogger("zoobot")

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from zoobot.options.rate import RateOptions
 
-__all__ = ["RateResult", "rate"]
-
 logger = logging.getLogger("zoobot")
 
 _NEXT, _NEXT_PICTURE = "next.csv", "next.png"
@@ -157,10 +155,9 @@ def _open(options: RateOptions) -> RatingSession:
     folder = Path(options.session).expanduser().absolute()
     if options.features is None:
         if not is_session(folder):
-            msg = (
+            raise ConfigError(
                 f"there is no session in {folder}: start one with --features, which `zoobot represent` writes"
             )
-            raise ConfigError(msg)
         return RatingSession(folder)
     features = read_features(options.features)
     if is_session(folder):
@@ -207,8 +204,7 @@ def _from_table(path: str | None) -> dict[str, float]:
         try:
             found[galaxy] = as_rating(rating)
         except LabelError as error:
-            msg = f"{path}: galaxy {galaxy!r}: {error}"
-            raise LabelError(msg) from error
+            raise LabelError(f"{path}: galaxy {galaxy!r}: {error}") from error
     return found
 
 

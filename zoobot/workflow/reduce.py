@@ -19,8 +19,6 @@ from zoobot.workflow.run_folder import table_run
 if TYPE_CHECKING:
     from zoobot.options.reduce import ReduceOptions
 
-__all__ = ["ReduceResult", "reduce"]
-
 logger = logging.getLogger("zoobot")
 
 #: What decides whether features of two tables are the same numbers.

@@ -10,8 +10,6 @@ from zoobot.shared.engine import DEFAULT_ENGINE
 from zoobot.shared.settings import spoken
 from zoobot.shared.tables.destination import failures_of
 
-__all__ = ["backend_words", "failure_lines", "missing_lines", "quoted", "table_failure_lines"]
-
 
 def quoted(place: object) -> str:
     """A place as it can be pasted into a shell."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from zoobot.shared.engine import Engine
     from zoobot.shared.features.tables import FeatureTable
 
-__all__ = ["RepresentResult", "find_encoder", "represent"]
-
 logger = logging.getLogger("zoobot")
 
 

@@ -28,25 +28,6 @@ from zoobot.shared.training.finetune_settings import TrainerSettings
 if TYPE_CHECKING:
     from zoobot.shared.settings import Options
 
-__all__ = [
-    "RECORD_FILE",
-    "RUN_FILES",
-    "RunRecord",
-    "check_run_folder",
-    "check_same_data",
-    "describe_options",
-    "encoder_hash",
-    "loaded_versions",
-    "open_record",
-    "open_run",
-    "read_record",
-    "read_record_file",
-    "resumed_options",
-    "table_run",
-    "unfinished_run",
-]
-
-
 # Going on with a run that was killed: with its own options, on the same galaxies.
 
 logger = logging.getLogger("zoobot")
@@ -82,8 +63,7 @@ def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
     folder = Path(given.get("save_dir", "")).expanduser()
     record = read_record(folder) if "save_dir" in given else None
     if record is None:
-        msg = f"--resume needs --save-dir with an unfinished run, got {given.get('save_dir')!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--resume needs --save-dir with an unfinished run, got {given.get('save_dir')!r}")
     if record.content["work"] != work:
         msg = f"{folder} holds a run of `zoobot {record.content['work']}`: resume it with that command"
         raise ConfigError(msg)
@@ -137,11 +117,9 @@ def unfinished_run(work: str, options: Any, folder: Path) -> RunRecord:
     """
     record = read_record(folder)
     if record is None:
-        msg = f"there is no run to resume in {folder}: it has no {RECORD_FILE}"
-        raise ConfigError(msg)
+        raise ConfigError(f"there is no run to resume in {folder}: it has no {RECORD_FILE}")
     if record.content["status"] == "finished":
-        msg = f"the run in {folder} is finished: there is nothing to resume"
-        raise ConfigError(msg)
+        raise ConfigError(f"the run in {folder} is finished: there is nothing to resume")
     before = _OPTIONS[work].from_config(record.content["options"])
     free = _FREE_ON_RESUME | _PLACES
     if record.content.get("encoder_sha256") and encoder_hash(options) != record.content["encoder_sha256"]:
@@ -168,11 +146,10 @@ def check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
         old, new = before.get(part, {}), data.get(part, {})
         same = [name for name in ("fingerprint", "contents") if old.get(name) == new.get(name) is not None]
         if not same:
-            msg = (
+            raise ConfigError(
                 f"the {part} galaxies are not those the run was started with: ids, paths or labels differ; "
                 "start over with --overwrite"
             )
-            raise ConfigError(msg)
         if "fingerprint" not in same:
             logger.warning("the images of the %s galaxies are read from %s now", part, new["source"])
 
@@ -316,8 +293,7 @@ def open_run(
             lock.release()
             raise
     except OSError as error:
-        msg = f"can't write into {folder}: {error.strerror or error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"can't write into {folder}: {error.strerror or error}") from error
     record.lock = lock
     return record
 
@@ -375,8 +351,7 @@ def table_run(
     was_there = save_loc.exists()
     with locked(lock_file(save_loc)):
         if save_loc.exists() and not was_there:
-            msg = f"{save_loc} was written by another process meanwhile"
-            raise ConfigError(msg)
+            raise ConfigError(f"{save_loc} was written by another process meanwhile")
         clear_abandoned(save_loc.parent, glob.escape(save_loc.name))
         record = open_record(save_loc.with_suffix(".run.json"), work, options, command=command, **facts)
         with record.running():
@@ -429,15 +404,13 @@ def loaded_versions() -> dict[str, str]:
 def _refuse_other_content(folder: Path, old: RunRecord | None, work: str) -> None:
     """Results never mix with files that are not ours, nor with those of another kind of run."""
     if folder.exists() and not folder.is_dir():
-        msg = f"save_dir must be a folder, but {folder} is a file"
-        raise ConfigError(msg)
+        raise ConfigError(f"save_dir must be a folder, but {folder} is a file")
     if folder.is_dir():
         clear_abandoned(folder)
     others = [] if old is not None or not folder.is_dir() else sorted(p.name for p in folder.iterdir())
     if set(others) - {lock_file(folder).name}:
         some = ", ".join(others[:5])
-        msg = f"{folder} holds other files ({some}); give the run a folder of its own"
-        raise ConfigError(msg)
+        raise ConfigError(f"{folder} holds other files ({some}); give the run a folder of its own")
     if old is not None and old.content["work"] != work:
         msg = f"{folder} holds a run of `{old.content['work']}`; give `{work}` a folder of its own"
         raise ConfigError(msg)

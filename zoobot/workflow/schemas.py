@@ -10,8 +10,6 @@ from zoobot.shared.schemas import Schema, describe, get, names
 if TYPE_CHECKING:
     from zoobot.options.schemas import SchemasOptions
 
-__all__ = ["SchemasResult", "schemas"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SchemasResult:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.tasks import Task
 
-__all__ = ["Certainty", "aligned", "judge_certainty", "mean_calibration_error", "number", "score_table"]
-
-
 # Scores as a text to read: the headline numbers, then a row for each class, target or question.
 
 

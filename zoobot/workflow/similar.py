@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from zoobot.options.similar import SimilarOptions
 
-__all__ = ["SimilarResult", "encode_images", "similar"]
-
-
 # Images that are asked about: encoded by the very model that the others' features are of.
 
 
@@ -75,8 +72,7 @@ def encode_images(
     )
     if len(encoded.failures):
         first = encoded.failures.iloc[0]
-        msg = f"{first.file_loc}: {first.reason}"
-        raise ImageError(msg)
+        raise ImageError(f"{first.file_loc}: {first.reason}")
     if index.origin.get("models", encoded.origin["models"]) != encoded.origin["models"]:
         _refuse_model(model, options.features)
     return encoded.features
@@ -166,8 +162,7 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
     ids = [one for one in options.like if one not in images]
     index.find(ids)
     if images and options.together:
-        msg = f"--together is for galaxies with features, but these are images: {images}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--together is for galaxies with features, but these are images: {images}")
     names = image_ids(images)
     if set(names) & set(ids):
         names = images  # a picture of a galaxy that is asked about by its id too

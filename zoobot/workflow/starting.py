@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.shared.tasks import Task
 
-__all__ = ["tell_what_starts"]
-
 logger = logging.getLogger(__name__)
 
 _SHOWN = 6  # galaxies in the picture

@@ -19,8 +19,6 @@ from zoobot.workflow.run_folder import read_record_file
 if TYPE_CHECKING:
     from zoobot.options.status import StatusOptions
 
-__all__ = ["StatusResult", "describe_parts", "status"]
-
 logger = logging.getLogger(__name__)
 
 _REASONS = 5
@@ -66,8 +64,7 @@ def describe_parts(folder: str | Path, *, shards: int | None = None) -> str:
         PredictionsError: If the folder is no folder of parts.
     """
     if shards is not None and shards < 1:
-        msg = f"--shards must be at least 1, got {shards}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--shards must be at least 1, got {shards}")
     parts = Parts(folder)
     records = _read_records(parts)
     total = shards or _shards_of(records)

@@ -9,8 +9,6 @@ from zoobot.workflow.finetune import TrainingResult, learn
 if TYPE_CHECKING:
     from zoobot.options.train import TrainOptions
 
-__all__ = ["train"]
-
 
 def train(options: TrainOptions, *, command: str = "zoobot.workflow.train") -> TrainingResult | None:
     """Train a whole tree model on the votes of one or many campaigns, score it, and leave a results folder.

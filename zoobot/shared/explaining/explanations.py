@@ -236,8 +236,7 @@ class Explanations:
         self._batch_size = choose_batch_size(run["batch_size"], on_gpu=probe.device.on_gpu)
         make_baseline(np.zeros((3, 3, 1), np.float32), baseline)
         if steps < 1:
-            msg = f"steps must be at least 1, got {steps!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"steps must be at least 1, got {steps!r}")
         self._progress = run["progress"]
         self._loader = GalaxyLoader(
             self._galaxies,
@@ -280,8 +279,7 @@ class Explanations:
         if not done:
             first = self.failures.iloc[0]
             reason = f"the first: {first.file_loc}: {first.reason}"
-            msg = f"not one of {len(self):,} images could be read; {reason}"
-            raise ImageError(msg)
+            raise ImageError(f"not one of {len(self):,} images could be read; {reason}")
 
     def _explain(self, view: NDArray, predicted: NDArray, galaxy: str, path: str) -> Explanation:
         answer = most_likely(self.answers, predicted)
@@ -329,15 +327,13 @@ class Explanations:
 def _checked_methods(methods: Sequence[Method]) -> tuple[Method, ...]:
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not methods or len(set(methods)) < len(methods):
-        msg = f"methods must be one or more of {list(METHODS)}, each once, got {list(methods)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"methods must be one or more of {list(METHODS)}, each once, got {list(methods)}")
     return tuple(methods)
 
 
 def _refuse_non_finite(values: NDArray, galaxy: str, answer: PickedAnswer) -> None:
     if not np.isfinite(values).all():
-        msg = f"the gradient of {answer.name!r} is NaN or infinite for galaxy {galaxy!r}"
-        raise NonFiniteError(msg)
+        raise NonFiniteError(f"the gradient of {answer.name!r} is NaN or infinite for galaxy {galaxy!r}")
 
 
 def _to_unit_range(images: NDArray) -> NDArray[np.float32]:

@@ -76,8 +76,7 @@ def make_baseline(image: NDArray[np.float32], kind: Baseline, fill_value: float 
         ConfigError: If there is no such kind.
     """
     if kind not in BASELINES:
-        msg = f"the baseline must be one of {list(BASELINES)}, got {kind!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the baseline must be one of {list(BASELINES)}, got {kind!r}")
     if kind == "black":
         return np.full_like(image, fill_value)
     planes = [
@@ -118,8 +117,7 @@ def integrated_gradients(
         ([[[1.0, 1.0, 1.0]]], 3.0)
     """
     if steps < 1:
-        msg = f"steps must be at least 1, got {steps!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"steps must be at least 1, got {steps!r}")
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     # with the two ends, whose values are wanted, and whose gradients do not count
     places = np.concatenate([[0.0], (nodes + 1) / 2, [1.0]])
@@ -165,11 +163,10 @@ def _in_rows(values: NDArray) -> NDArray:
         side = math.isqrt(len(values))
         values = values[len(values) - side * side :].reshape(side, side, -1)
     if values.ndim != 3 or values.shape[0] * values.shape[1] < 2:
-        msg = (
+        raise EncoderError(
             f"Grad-CAM needs feature maps with more than one place, got {values.shape[:2]}: show this "
             "encoder larger images, or use integrated gradients"
         )
-        raise EncoderError(msg)
     return values
 
 
@@ -216,15 +213,13 @@ def find_answers(task: Task, name: str | None = None) -> tuple[PickedAnswer, ...
     known = _answers(task)
     if name is None:
         if task.predicts == "numbers" and len(known) > 1:
-            msg = f"say which target is to be explained: one of {list(known)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"say which target is to be explained: one of {list(known)}")
         return known[task.groups[0].name] if task.predicts == "votes" else _all(known)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         some = list(known)[:_SHOWN]
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {some}"
-        msg = f"no {task.noun} is called {name!r}: {hint}"
-        raise ConfigError(msg)
+        raise ConfigError(f"no {task.noun} is called {name!r}: {hint}")
     return known[name]
 
 

@@ -49,15 +49,13 @@ def check_export(save_loc: str | Path, *converters: str) -> Path:
     path = Path(save_loc).expanduser().absolute()
     if path.suffix.lower() != SUFFIX or path.is_dir():
         found = "a folder" if path.is_dir() else f"{str(save_loc)!r}"
-        msg = f"a model is exported to a file that ends in {SUFFIX}, got {found}"
-        raise ConfigError(msg)
+        raise ConfigError(f"a model is exported to a file that ends in {SUFFIX}, got {found}")
     for package in ("onnx", "onnxruntime", *converters):
         import_optional(package, needed_for="export to ONNX", package="zoobot[onnx]")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"can't make the folder of {path}: {error.strerror or error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"can't make the folder of {path}: {error.strerror or error}") from error
     return path
 
 
@@ -140,9 +138,8 @@ def _check_agreement(exported: OnnxModel, predict_images: Callable[[NDArray], ND
     for batch in (images, images[:1]):
         difference = largest_difference(exported.predict_images(batch), predict_images(batch))
         if not difference <= defaults.AGREEMENT:
-            msg = (
+            raise ExportError(
                 f"converted to ONNX, the model predicts other numbers: they differ by {difference:.1e}, and "
                 f"{defaults.AGREEMENT:.0e} is allowed; nothing was written. Another version of the converter "
                 "may do better; or predict with the checkpoint"
             )
-            raise ExportError(msg)

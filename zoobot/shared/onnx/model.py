@@ -56,8 +56,7 @@ def names_other_files(path: Path) -> bool:
 
 def _leads_outside(message: memoryview, kind: str, depth: int) -> bool:
     if depth > _MOST_DEEP:
-        msg = f"its graphs lie more than {_MOST_DEEP} deep in each other"
-        raise ValueError(msg)
+        raise ValueError(f"its graphs lie more than {_MOST_DEEP} deep in each other")
     for number, content in _fields(message):
         if kind == "tensor":
             if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and content):
@@ -85,11 +84,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
             size, place = _varint(message, place)
             content, place = message[place : place + size], place + size
         else:
-            msg = f"it has a field of the unknown form {form}"
-            raise ValueError(msg)
+            raise ValueError(f"it has a field of the unknown form {form}")
         if place > len(message):
-            msg = "it ends too early"
-            raise ValueError(msg)
+            raise ValueError("it ends too early")
         yield number, content
 
 
@@ -103,8 +100,7 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, place
-    msg = "it ends within a number, or has one of more than 64 bits"
-    raise ValueError(msg)
+    raise ValueError("it ends within a number, or has one of more than 64 bits")
 
 
 SUFFIX = ".onnx"
@@ -175,8 +171,7 @@ class OnnxModel:
         )
         if not self.path.is_file():
             found = "is a folder" if self.path.is_dir() else "does not exist"
-            msg = f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}"
-            raise CheckpointError(msg)
+            raise CheckpointError(f"an ONNX model is a file that `zoobot export` wrote; {self.path} {found}")
         _refuse_external_data(self.path)
         self._runtime, self._faults = runtime, _faults(runtime)
         self._session = _open(runtime, self.path, _ON_CPU if on_cpu else _ON_BEST_DEVICE)
@@ -273,14 +268,12 @@ def _refuse_external_data(path: Path) -> None:
     try:
         leads_outside = names_other_files(path)
     except (OSError, ValueError) as error:
-        msg = f"{path} is damaged, or no ONNX file: {error}"
-        raise CheckpointError(msg) from error
+        raise CheckpointError(f"{path} is damaged, or no ONNX file: {error}") from error
     if leads_outside:
-        msg = (
+        raise CheckpointError(
             f"{path} says that weights lie in other files, which no file makes us open; export it anew with "
             "`zoobot export`, which writes one file"
         )
-        raise CheckpointError(msg)
 
 
 def _open(runtime: Any, path: Path, providers: tuple[str, ...]) -> Any:
@@ -336,8 +329,7 @@ def limit_of(name: str, usual: float) -> float:
     except ValueError:
         number = float("nan")
     if not 0 < number < 1e9:
-        msg = f"the environment variable {name} must be a number above 0, got {text!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the environment variable {name} must be a number above 0, got {text!r}")
     return number
 
 

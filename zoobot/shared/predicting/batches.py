@@ -63,11 +63,10 @@ class FailureLimit:
             return
         first = [*self.first, *failures][:_SHOWN]
         shown = "".join(f"\n  {f.id_str}: {f.file_loc}: {f.reason}" for f in first)
-        msg = (
+        raise ImageError(
             f"{failed:,} of {self._galaxies:,} images could not be read, more than may fail "
             f"(max_failures={self._asked}); mend them, or allow more. The first:{shown}"
         )
-        raise ImageError(msg)
 
     def _most(self) -> float:
         return self._asked * self._galaxies if isinstance(self._asked, float) else self._asked or 0
@@ -213,11 +212,10 @@ def _refuse_non_finite(values: np.ndarray, ids: list[str]) -> None:
     bad = ~np.isfinite(values).all(axis=(0, 2))
     if bad.any():
         named = [ids[i] for i in np.flatnonzero(bad)[:10]]
-        msg = (
+        raise NonFiniteError(
             f"the model's predictions are not finite for {int(bad.sum())} galaxies of a batch: {named}; if "
             "it computes in 16-mixed, as GPUs do by default, precision bf16-mixed or 32-true reaches further"
         )
-        raise NonFiniteError(msg)
 
 
 # Whether a prediction run compiles its network, decided while the first batches are predicted.

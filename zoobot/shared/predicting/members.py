@@ -45,8 +45,7 @@ class FeatureTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dtype not in FEATURE_TYPES:
-            msg = f"dtype must be one of {list(FEATURE_TYPES)}, got {self.dtype!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"dtype must be one of {list(FEATURE_TYPES)}, got {self.dtype!r}")
 
     @property
     def num_label_cols(self) -> int:

@@ -302,8 +302,7 @@ class _PartRun:
         if self._hope or not self._limit.failed:
             return
         first = self._limit.first[0]
-        msg = (
+        raise ImageError(
             f"not one of {self._limit.failed:,} images could be read; the first: {first.file_loc}: "
             f"{first.reason}. Are paths relative to another folder (root)?"
         )
-        raise ImageError(msg)

@@ -73,8 +73,7 @@ def summary_table(
         (['ring_asked', 'ring_yes_fraction', 'ring_yes_fraction_lower'], 0.75)
     """
     if not 0 <= threshold <= 1:
-        msg = f"threshold must be in [0, 1], got {threshold!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"threshold must be in [0, 1], got {threshold!r}")
     alpha = as_mixture(concentrations, schema)
     fractions = expected_fractions(alpha, schema)
     lower, upper = fraction_intervals(alpha, schema, level=level, kind=kind)

@@ -121,11 +121,9 @@ def check_request(n_samples: int, precision: str = "auto", **run: Unpack[Catalog
     """
     save_loc, part_rows, shard = run["save_loc"], run["part_rows"], run["shard"]
     if n_samples < 1:
-        msg = f"n_samples must be at least 1, got {n_samples!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"n_samples must be at least 1, got {n_samples!r}")
     if precision not in PRECISIONS:
-        msg = f"precision must be one of {list(PRECISIONS)}, got {precision!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
     check_max_failures(run["max_failures"])
     place = Destination.of(save_loc)
     if place.is_parts:
@@ -141,8 +139,7 @@ def check_request(n_samples: int, precision: str = "auto", **run: Unpack[Catalog
 
 def _check_part_rows(part_rows: int | None) -> None:
     if part_rows is not None and (type(part_rows) is not int or part_rows < 1):
-        msg = f"part_rows must be a whole number of at least 1, got {part_rows!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"part_rows must be a whole number of at least 1, got {part_rows!r}")
 
 
 def choose_compile(asked: bool | None, save_loc: str | Path | None) -> bool | None:
@@ -384,8 +381,7 @@ def predict_catalog(
             progress=progress,
         )
     if isinstance(catalog, CatalogStream):
-        msg = "a CatalogStream is for predictions into a folder of parts; give the table itself"
-        raise CatalogError(msg)
+        raise CatalogError("a CatalogStream is for predictions into a folder of parts; give the table itself")
     galaxies = read_catalog(catalog, **columns)
     for reading in distinct_pixels(members):
         check_first_images(galaxies.paths, reading)
@@ -419,8 +415,7 @@ def refuse_nothing(written: int, failures: Sequence[Failure], galaxies: Catalog)
     if not written and failures:
         first = failures[0]
         reason = f"{first.file_loc}: {first.reason}"
-        msg = f"not one of {len(galaxies)} images could be read; the first: {reason}"
-        raise ImageError(msg)
+        raise ImageError(f"not one of {len(galaxies)} images could be read; the first: {reason}")
 
 
 def _in_memory(chunks: list[Chunk], columns: list[str], n_samples: int) -> pd.DataFrame:

@@ -58,8 +58,7 @@ class Destination:
             ConfigError: If it is.
         """
         if self.path is None:
-            msg = "results that stay in memory have no file: give a save_loc"
-            raise ConfigError(msg)
+            raise ConfigError("results that stay in memory have no file: give a save_loc")
         return self.path
 
     @property
@@ -114,8 +113,7 @@ def free_list(save_loc: str | Path, endings: Sequence[str], *, overwrite: bool) 
     """
     path = Path(save_loc).expanduser().absolute()
     if path.suffix.lower() not in endings:
-        msg = f"the list must end in {' or '.join(endings)}, got {str(save_loc)!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the list must end in {' or '.join(endings)}, got {str(save_loc)!r}")
     refuse_existing(path, overwrite=overwrite and not path.is_dir())
     return path
 
@@ -123,5 +121,4 @@ def free_list(save_loc: str | Path, endings: Sequence[str], *, overwrite: bool) 
 def refuse_existing(path: Path, *, overwrite: bool, flag: str = "--save-loc") -> None:
     """Raise a ConfigError if a file is there and is not to be replaced."""
     if path.exists() and not overwrite:
-        msg = f"{path} exists: choose another {flag}, or replace it with --overwrite"
-        raise ConfigError(msg)
+        raise ConfigError(f"{path} exists: choose another {flag}, or replace it with --overwrite")

@@ -134,8 +134,7 @@ def from_config(config: dict[str, Any]) -> Task:
     options = dict(config)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        msg = f"task kind must be one of {sorted(KINDS)}, got {kind!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"task kind must be one of {sorted(KINDS)}, got {kind!r}")
     return class_of(kind).from_values(options)
 
 
@@ -145,8 +144,7 @@ def _find(name: str) -> Any:
         module = import_module(f"{__name__}.{home}")
         if hasattr(module, name):
             return getattr(module, name)
-    msg = f"no task is called {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"no task is called {name!r}")
 
 
 if not TYPE_CHECKING:
@@ -154,6 +152,5 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         """A task or a check of labels, from the file that has it."""
         if name not in __all__:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return _find(name)

@@ -57,11 +57,10 @@ def refuse_bad(
         return
     row, column = np.argwhere(bad)[0]
     name = columns[column] if columns else f"label {column}"
-    msg = (
+    raise LabelError(
         f"{expected}: got {float(labels[row, column])!r} in column {name!r} of galaxy {ids[row]!r} "
         f"({int(bad.any(axis=1).sum())} galaxies have such a value)"
     )
-    raise LabelError(msg)
 
 
 class Group(NamedTuple):
@@ -136,8 +135,7 @@ class Task:
     def __post_init__(self) -> None:
         check_record(self)
         if len(set(self.label_cols)) < len(self.label_cols):
-            msg = f"label_cols must be different columns, got {list(self.label_cols)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"label_cols must be different columns, got {list(self.label_cols)}")
         if not 1 <= self.num_label_cols <= MAX_OUTPUTS:
             msg = f"a {self.kind} task has 1 to {MAX_OUTPUTS:,} label columns, got {self.num_label_cols}"
             raise ConfigError(msg)
@@ -242,8 +240,7 @@ class Task:
 
     def count_labels(self, labels: np.ndarray) -> LabelCounts:
         """How many galaxies have which class, or the yes of which label."""
-        msg = f"a {self.kind} task has no classes to count"
-        raise ConfigError(msg)
+        raise ConfigError(f"a {self.kind} task has no classes to count")
 
     def describe_labels(self, labels: np.ndarray) -> dict[str, str]:
         """What the labels of training galaxies are, in words, under one heading."""
@@ -361,10 +358,8 @@ def agreed(counts: Mapping[str, Any]) -> int:
     """
     said = {name: count for name, count in counts.items() if count}
     if not said:
-        msg = f"say how many outputs the model has: give one of {list(counts)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"say how many outputs the model has: give one of {list(counts)}")
     if len(set(said.values())) > 1:
-        msg = f"these say different numbers of outputs: {said}"
-        raise ConfigError(msg)
+        raise ConfigError(f"these say different numbers of outputs: {said}")
     number: int = next(iter(said.values()))
     return number

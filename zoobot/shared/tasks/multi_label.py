@@ -194,8 +194,7 @@ def multilabel_metrics(
     known = ~np.isnan(labels)
     if not np.isin(labels[known], (0, 1)).all():
         bad = float(labels[known & (labels != 0) & (labels != 1)][0])
-        msg = f"yes/no labels must be 1, 0 or NaN, got {bad!r}"
-        raise LabelError(msg)
+        raise LabelError(f"yes/no labels must be 1, 0 or NaN, got {bad!r}")
     rows = []
     for k in range(len(names)):
         scores, truth = probabilities[known[:, k], k], labels[known[:, k], k] == 1

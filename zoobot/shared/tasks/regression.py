@@ -131,8 +131,7 @@ def regression_metrics(
 
     predictions, targets, names = metrics.check_columns(predictions, targets, names)
     if np.isinf(targets).any():
-        msg = "targets must be finite or NaN, got inf"
-        raise LabelError(msg)
+        raise LabelError("targets must be finite or NaN, got inf")
 
     def score(defined: bool, of: Callable[..., float], *pair: np.ndarray) -> float:
         return float(of(*pair)) if defined else float("nan")

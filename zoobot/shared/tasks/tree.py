@@ -55,11 +55,10 @@ class TreeTask(Task):
     def __post_init__(self) -> None:
         check_record(self)
         if self.label_cols and list(self.label_cols) != list(self.schema.label_cols):
-            msg = (
+            raise ConfigError(
                 f"the label columns of a tree are its schema's ({self.schema.name}: "
                 f"{list(self.schema.label_cols)}), got {list(self.label_cols)}"
             )
-            raise ConfigError(msg)
         object.__setattr__(self, "label_cols", tuple(self.schema.label_cols))
 
     @classmethod
@@ -241,18 +240,16 @@ def _check(concentrations: np.ndarray, votes: np.ndarray) -> None:
     concentrations = np.asarray(concentrations, dtype=np.float64)
     votes = np.asarray(votes, dtype=np.float64)
     if concentrations.ndim != 2 or concentrations.shape != votes.shape:
-        msg = (
+        raise LabelError(
             "expected concentrations and votes, both (galaxies, answers), got the shapes "
             f"{concentrations.shape} and {votes.shape}"
         )
-        raise LabelError(msg)
     bad = np.flatnonzero(~(np.isfinite(concentrations) & (concentrations > 0)).all(axis=1))
     if len(bad):
-        msg = (
+        raise NonFiniteError(
             f"concentrations must be finite and positive, but {len(bad)} rows are not; the first: "
             f"{bad[:10].tolist()}"
         )
-        raise NonFiniteError(msg)
 
 
 def _squared_errors(concentrations: np.ndarray, votes: np.ndarray) -> np.ndarray:

@@ -68,8 +68,7 @@ def plan_training(
         ParameterPlan(lr_factor=0.5, decays=False)
     """
     if not 0 < lr_decay <= 1:
-        msg = f"lr_decay must be in (0, 1], got {lr_decay!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"lr_decay must be in (0, 1], got {lr_decay!r}")
     check_blocks(blocks, shapes)
     plan = {}
     trainable = reversed(blocks[len(blocks) - count_trainable_blocks(blocks, n_blocks) :])
@@ -106,11 +105,10 @@ def count_trainable_blocks(blocks: Sequence[Block], n_blocks: int | Literal["all
     whole = isinstance(n_blocks, int) and not isinstance(n_blocks, bool)
     if not whole or not 0 <= n_blocks <= len(blocks):
         names = ", ".join(block.name for block in blocks)
-        msg = (
+        raise ConfigError(
             f"n_blocks must be a whole number from 0 (head only) to {len(blocks)}, or 'all', "
             f"got {n_blocks!r}; this encoder's blocks, bottom to top: {names}"
         )
-        raise ConfigError(msg)
     return n_blocks
 
 
@@ -135,11 +133,10 @@ def check_blocks(blocks: Sequence[Block], names: Mapping[str, object] | Sequence
     unknown = sorted(set(held) - set(names))
     repeated = sorted({name for name in held if held.count(name) > 1}) if len(set(held)) < len(held) else []
     if missing or unknown or repeated:
-        msg = (
+        raise EncoderError(
             "an encoder's blocks must hold each of its parameters exactly once; "
             f"in no block: {missing[:10]}, not in the encoder: {unknown[:10]}, repeated: {repeated[:10]}"
         )
-        raise EncoderError(msg)
 
 
 def blocks_under(paths: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Block, ...]:

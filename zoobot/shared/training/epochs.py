@@ -20,18 +20,6 @@ from zoobot.shared.files.whole import write_safely
 if TYPE_CHECKING:
     from zoobot.shared.tasks import Task
 
-__all__ = [
-    "BestEpoch",
-    "EpochLog",
-    "EpochProgress",
-    "ValidatedBatch",
-    "mean_losses",
-    "part_groups",
-    "refuse_non_finite",
-    "validation_scores",
-]
-
-
 # Which sums of a tree's losses are logged: one for each question, one for each campaign.
 
 
@@ -127,11 +115,10 @@ def refuse_non_finite(losses: np.ndarray, ids: Sequence[str], purpose: str) -> N
     """
     bad = np.flatnonzero(~np.isfinite(losses))
     if len(bad):
-        msg = (
+        raise NonFiniteError(
             f"the {purpose} loss is not finite for {len(bad)} galaxies: "
             f"{[ids[i] for i in bad[:_IDS_SHOWN]]}; look at their images and labels, or lower learning_rate"
         )
-        raise NonFiniteError(msg)
 
 
 # Which epoch of a training run is the best so far, and whether to go on.
@@ -169,8 +156,7 @@ class BestEpoch:
             ConfigError: If the monitored number was not logged.
         """
         if self.monitor not in scores:
-            msg = f"monitor must be one of {sorted(scores)}, got {self.monitor!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"monitor must be one of {sorted(scores)}, got {self.monitor!r}")
         score = float(scores[self.monitor])
         if score < self.score:
             self.score, self.epochs_since = score, 0

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from zoobot.shared.augment import Augmentation
     from zoobot.shared.loader import Failure, GalaxyLoader
 
-__all__ = ["FeatureLoader", "FrozenPart"]
-
 
 class FrozenPart(NamedTuple):
     """The part of a network that does not learn, and how what it gives is kept.
@@ -117,12 +115,11 @@ class FeatureLoader:
         bad = np.flatnonzero(~np.isfinite(kept).all(axis=1))
         if len(bad):
             named = [ids[row] for row in bad[:10]]
-            msg = (
+            raise NonFiniteError(
                 f"what the frozen part of the encoder makes of {len(bad)} galaxies can't be kept: it "
                 f"is not finite, or too large for {np.dtype(self._part.dtype).name}: {named}; train without "
                 "keeping it (cache_features=False, or activation_views=0)"
             )
-            raise NonFiniteError(msg)
         rows = [self._rows[galaxy] for galaxy in ids]
         self.features[view, rows] = kept
         self.is_known[view, rows] = True
@@ -182,9 +179,8 @@ def _make_table(shape: tuple[int, int, int], dtype: Any, folder: str | None) -> 
         return large_array(shape, dtype, folder)
     except OSError as error:
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        msg = (
+        raise ConfigError(
             f"keeping {shape[0]} views of {shape[1]:,} galaxies needs {size / 1e9:.1f} GB in "
             f"{folder or tempfile.gettempdir()}: {error.strerror or error}; keep fewer views, or choose "
             "another folder with cache_dir"
-        )
-        raise ConfigError(msg) from error
+        ) from error

@@ -55,11 +55,10 @@ class LearningSettings(Options):
     def check(self) -> None:  # noqa: D102
         super().check()
         if self.activation_views and self.n_blocks in (0, "all"):
-            msg = (
+            raise ConfigError(
                 "activation_views is for encoders of which some blocks learn and some are frozen, got "
                 f"n_blocks={self.n_blocks!r}"
             )
-            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,8 +333,7 @@ def _in_our_names(
     """Options of ours, with those under Lightning's names taken for them, and what is left of the others."""
     ours, others = dict(ours), dict(others)
     if "default_root_dir" in others:
-        msg = "default_root_dir is save_dir here: leave it out"
-        raise ConfigError(msg)
+        raise ConfigError("default_root_dir is save_dir here: leave it out")
     for name, (our_name, default) in _OF_LIGHTNING.items():
         if name not in others:
             continue

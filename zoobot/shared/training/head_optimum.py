@@ -17,9 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from zoobot.shared import defaults
 
-__all__ = ["BestHead", "HeadLoss", "PrincipalDirections", "choose_decay", "find_best_head", "find_head"]
-
-
 # Features standardised and turned into the directions in which galaxies differ most.
 
 FloatArray: TypeAlias = NDArray[np.float64]

@@ -211,11 +211,9 @@ def check_head(num_features: int, num_outputs: int, dropout_prob: float) -> None
     """
     for name, size in (("num_features", num_features), ("number of outputs", num_outputs)):
         if size < 1:
-            msg = f"the {name} of a head must be at least 1, got {size!r}"
-            raise ConfigError(msg)
+            raise ConfigError(f"the {name} of a head must be at least 1, got {size!r}")
     if not 0 <= dropout_prob < 1:
-        msg = f"dropout_prob must be in [0, 1), got {dropout_prob!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"dropout_prob must be in [0, 1), got {dropout_prob!r}")
 
 
 def check_features_shape(shape: tuple[int, ...], num_features: int) -> None:
@@ -243,8 +241,7 @@ def checked_target_statistics(
         msg = f"need mean and std of each of {num_targets} targets, got {mean.tolist()} and {std.tolist()}"
         raise LabelError(msg)
     if not np.isfinite(mean).all() or not np.isfinite(std).all() or (std <= 0).any():
-        msg = f"targets need a finite mean and a std above 0, got {mean.tolist()}, {std.tolist()}"
-        raise LabelError(msg)
+        raise LabelError(f"targets need a finite mean and a std above 0, got {mean.tolist()}, {std.tolist()}")
     return mean, std
 
 
@@ -260,8 +257,7 @@ def checked_calibration(factors: ArrayLike, num_factors: int) -> NDArray[np.floa
     """
     given = np.asarray(factors, dtype=np.float64)
     if given.shape != (num_factors,) or not (np.isfinite(given) & (given > 0)).all():
-        msg = f"need {num_factors} finite factors above 0, got {given}"
-        raise LabelError(msg)
+        raise LabelError(f"need {num_factors} finite factors above 0, got {given}")
     return given
 
 
@@ -307,18 +303,15 @@ def check_classification_options(
     """
     _check_kind(kind, CLASSIFICATION_LOSSES)
     if not 0 <= label_smoothing < 1:
-        msg = f"label_smoothing must be in [0, 1), got {label_smoothing!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
     if not 0 <= focal_gamma < math.inf:
-        msg = f"focal_gamma must be finite and not negative, got {focal_gamma!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"focal_gamma must be finite and not negative, got {focal_gamma!r}")
     if class_weights is None:
         return
     weights = np.asarray(class_weights, dtype=np.float64)
     check_class_weights_shape(weights.shape, num_classes)
     if not np.isfinite(weights).all() or (weights <= 0).any():
-        msg = f"class_weights must be finite numbers above 0, got {weights.tolist()}"
-        raise ConfigError(msg)
+        raise ConfigError(f"class_weights must be finite numbers above 0, got {weights.tolist()}")
 
 
 def check_class_weights_shape(shape: Shape, num_classes: int) -> None:
@@ -332,44 +325,38 @@ def check_regression_options(kind: str, huber_delta: float) -> None:
     """Raise a ConfigError unless these can be the options of a `regression_loss`."""
     _check_kind(kind, REGRESSION_LOSSES)
     if not 0 < huber_delta < math.inf:
-        msg = f"huber_delta must be finite and above 0, got {huber_delta!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"huber_delta must be finite and above 0, got {huber_delta!r}")
 
 
 def check_class_labels(logits_shape: Shape, labels_shape: Shape, *, is_integer: bool) -> None:
     """Raise a LabelError unless labels are one whole number for each galaxy of (batch, classes) logits."""
     if len(logits_shape) != 2 or labels_shape != logits_shape[:1]:
-        msg = (
+        raise LabelError(
             "expected logits (batch, classes) and labels (batch,), "
             f"got shapes {logits_shape} and {labels_shape}"
         )
-        raise LabelError(msg)
     if not is_integer:
-        msg = "labels of classes must have an integer type: each is the number of a class, from 0"
-        raise LabelError(msg)
+        raise LabelError("labels of classes must have an integer type: each is the number of a class, from 0")
 
 
 def check_same_shape(predictions_shape: Shape, labels_shape: Shape) -> None:
     """Raise a LabelError unless both are (batch, columns) of the same size; nothing is broadcast."""
     if len(predictions_shape) != 2 or labels_shape != predictions_shape:
-        msg = (
+        raise LabelError(
             "expected predictions and labels of one shape (batch, columns), "
             f"got {predictions_shape} and {labels_shape}"
         )
-        raise LabelError(msg)
 
 
 def check_votes_shape(concentrations_shape: Shape, votes_shape: Shape, num_answers: int) -> None:
     """Raise a LabelError unless both are (batch, answers), with the answers of the question slices."""
     if len(votes_shape) != 2 or votes_shape[1] != num_answers or concentrations_shape != votes_shape:
-        msg = (
+        raise LabelError(
             f"expected concentrations and votes of one shape (batch, {num_answers} answers), as the question "
             f"slices say, got {concentrations_shape} and {votes_shape}"
         )
-        raise LabelError(msg)
 
 
 def _check_kind(kind: str, known: Sequence[str]) -> None:
     if kind not in known:
-        msg = f"the loss must be one of {list(known)}, got {kind!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"the loss must be one of {list(known)}, got {kind!r}")

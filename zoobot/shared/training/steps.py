@@ -58,11 +58,10 @@ def refuse_bad_batches(batches: Iterable[TrainedBatch]) -> None:
         if bad.any():
             order = np.argsort(~bad, kind="stable")
             named = [batch.ids[place] for place in order[:_IDS_SHOWN]]
-            msg = (
+            raise NonFiniteError(
                 f"the training loss is not finite for {bad.sum()} of the {len(bad)} galaxies of step "
                 f"{batch.number + 1} of epoch {batch.epoch + 1}, these first: {named}. {_ADVICE}"
             )
-            raise NonFiniteError(msg)
 
 
 def refuse_bad_weights(batch: TrainedBatch | None, *, are_finite: bool) -> None:
@@ -83,8 +82,7 @@ def refuse_bad_weights(batch: TrainedBatch | None, *, are_finite: bool) -> None:
         else f" of epoch {batch.epoch + 1}, after step {batch.number + 1}, whose galaxies are"
     )
     named = "" if batch is None else f" {list(batch.ids[:_IDS_SHOWN])}"
-    msg = f"the weights are not finite at a checkpoint{where}{named}. {_ADVICE}"
-    raise NonFiniteError(msg)
+    raise NonFiniteError(f"the weights are not finite at a checkpoint{where}{named}. {_ADVICE}")
 
 
 # A running average of the weights: how fast it follows them.

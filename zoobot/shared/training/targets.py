@@ -16,17 +16,6 @@ from zoobot.shared.tasks import Task
 from zoobot.shared.trees.tree import Schema
 from zoobot.shared.votes import fractions_from_votes
 
-__all__ = [
-    "SUSPECT_TARGETS",
-    "balanced_weights",
-    "prior_concentrations",
-    "read_class_weights",
-    "refuse_measurements",
-    "target_statistics",
-    "usable_targets",
-]
-
-
 # What a model learns from its training labels before the first step: class weights, target scales.
 
 
@@ -104,10 +93,9 @@ def target_statistics(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     empty = np.isnan(targets).all(axis=0)
     if empty.any():
-        msg = (
+        raise LabelError(
             f"target {np.flatnonzero(empty).tolist()} (counted from 0) has no value in the training galaxies"
         )
-        raise LabelError(msg)
     std = np.nanstd(targets, axis=0)
     return np.nanmean(targets, axis=0), np.where(std > 0, std, 1.0)
 
@@ -190,11 +178,9 @@ def usable_targets(
         LabelError: If targets can hardly be meant, or a catalog has none at all.
     """
     if suspect_targets not in SUSPECT_TARGETS:
-        msg = f"suspect_targets must be one of {list(SUSPECT_TARGETS)}, got {suspect_targets!r}"
-        raise ConfigError(msg)
+        raise ConfigError(f"suspect_targets must be one of {list(SUSPECT_TARGETS)}, got {suspect_targets!r}")
     if not np.isfinite(np.asarray(missing_values, float)).all():
-        msg = f"missing_values must be finite numbers, got {list(missing_values)}"
-        raise ConfigError(msg)
+        raise ConfigError(f"missing_values must be finite numbers, got {list(missing_values)}")
     known = {name: _without_values(catalog, missing_values) for name, catalog in parts.items()}
     columns = next(iter(known.values())).label_cols
     if suspect_targets == "refuse":
@@ -208,8 +194,7 @@ def usable_targets(
 
 def _labels(catalog: Catalog) -> np.ndarray:
     if catalog.labels is None:
-        msg = f"{catalog.name} was read without label columns"
-        raise LabelError(msg)
+        raise LabelError(f"{catalog.name} was read without label columns")
     return catalog.labels
 
 
@@ -247,22 +232,20 @@ def _ask(values: np.ndarray, column: str, name: str, *, ask_about_ranges: bool) 
             f"others lie from {others.min():g} to {others.max():g}" if len(others) else "there are no others"
         )
         given = tuple(int(value) if value.is_integer() else float(f"{value:.6g}") for value in suspects)
-        msg = (
+        raise LabelError(
             f"column {column!r} of {name} holds values that may stand for missing ones: {listed}; {rest}. "
             f"Say which mean that there is no value with missing_values={given!r}, or that all are meant "
             "with suspect_targets='keep'"
         )
-        raise LabelError(msg)
     decades = _decades(values) if ask_about_ranges else 0.0
     if decades:
         sizes = np.abs(values[values != 0])
-        msg = (
+        raise LabelError(
             f"the values in column {column!r} of {name} spread over {decades:.1f} decades, in size from "
             f"{sizes.min():g} to {sizes.max():g}: a model would learn the largest and hardly see the others. "
             "Give a column of their logarithms, leave out values that mean nothing with missing_values=, or "
             "learn them as they are with suspect_targets='keep'"
         )
-        raise LabelError(msg)
 
 
 def _stand_for_nothing(values: np.ndarray) -> dict[float, int]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["GALAXIES_FILE", "Acquaintance", "TaughtBy"]
-
 #: The file of a checkpoint that holds the hashes.
 GALAXIES_FILE = "galaxies.safetensors"
 

@@ -8,8 +8,6 @@ from zoobot.shared.architectures import ConvNeXt
 from zoobot.tensorflow.families.layers import GlobalResponseNorm, LayerScale
 from zoobot.tensorflow.families.pieces import Symbol, activate, convolve, drop_path, layer_norm, narrow_normal
 
-__all__ = ["convnext_features"]
-
 
 def convnext_features(images: Symbol, spec: ConvNeXt, drop_path_rate: float) -> Symbol:
     """Features, (batch, num_features), of images, (batch, height, width, channels).

@@ -14,8 +14,6 @@ from zoobot.tensorflow.families.pieces import (
     fan_out_normal,
 )
 
-__all__ = ["efficientnet_features"]
-
 
 def efficientnet_features(images: Symbol, spec: EfficientNet, drop_path_rate: float) -> Symbol:
     """Features, (batch, num_features), of images, (batch, height, width, channels).

@@ -9,18 +9,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = [
-    "ACTIVATIONS",
-    "BareParameter",
-    "BatchNorm",
-    "ClassToken",
-    "DropPath",
-    "GlobalResponseNorm",
-    "LayerScale",
-    "PositionEmbedding",
-    "SelfAttention",
-]
-
 
 @tf.custom_gradient
 def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:

@@ -8,16 +8,6 @@ import keras
 
 from zoobot.tensorflow.families.layers import ACTIVATIONS, BatchNorm, DropPath
 
-__all__ = [
-    "activate",
-    "batch_norm",
-    "convolve",
-    "drop_path",
-    "fan_out_normal",
-    "layer_norm",
-    "narrow_normal",
-]
-
 #: (batch, height, width, channels) or (batch, tokens, channels), before any batch is there.
 Symbol = Any
 

@@ -14,8 +14,6 @@ from zoobot.tensorflow.families.pieces import (
     fan_out_normal,
 )
 
-__all__ = ["resnet_features"]
-
 
 def resnet_features(images: Symbol, spec: ResNet, drop_path_rate: float) -> Symbol:
     """Features, (batch, num_features), of images, (batch, height, width, channels).

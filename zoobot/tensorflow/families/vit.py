@@ -8,8 +8,6 @@ from zoobot.shared.architectures import VisionTransformer
 from zoobot.tensorflow.families.layers import ClassToken, PositionEmbedding, SelfAttention
 from zoobot.tensorflow.families.pieces import Symbol, activate, drop_path, layer_norm, narrow_normal
 
-__all__ = ["vit_features"]
-
 
 def vit_features(images: Symbol, spec: VisionTransformer, drop_path_rate: float) -> Symbol:
     """Features, (batch, num_features), of images, (batch, height, width, channels), of one fixed size.

@@ -63,6 +63,38 @@ def test_what_is_printed_is_read_back_as_the_same_options(name, tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_choice_and_text_that_looks_like_nothing_comes_back(name, tmp_path):
+    command = COMMANDS[name]
+    for kind in kinds_of(command.options).values():
+        texts = ["none", "null", "", "~", "no"] if str in kind.types else []
+        for value in [*kind.choices, *texts]:
+            asked = kind.accept([value] * (kind.length or 1) if kind.is_list else value)
+            file = config(tmp_path, write_config(command, {kind.name: asked}))
+            if kind.name not in ("resume", "overwrite"):
+                assert kind.accept(read_config_file(file, command)[kind.name]) == asked, kind.name
+
+
+def test_what_is_left_blank_is_what_holds_without(tmp_path):
+    file = config(tmp_path, "root:\nmosaic:\nzoom: [1, 2]\nmax-epochs: ~\n")
+    assert read_config_file(file, FINETUNE) == {
+        "root": None,
+        "mosaic": (),
+        "zoom": (1.0, 2.0),
+        "max_epochs": None,
+    }
+    assert read_config_file(config(tmp_path, write_config(COMMANDS["info"], {})), COMMANDS["info"]) == {}
+
+
+def test_errors_and_usage_name_the_command_alone(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["finetune", "--batch-size", "many"])
+    assert "\nzoobot finetune: error: argument --batch-size" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--help"])
+    assert capsys.readouterr().out.startswith("usage: zoobot demo [-h]")
+
+
 def test_a_printed_file_explains_every_option_and_runs_nothing(taken, capsys):
     assert cli.main(["merge", "results/survey", "--partial", "--print-config"]) == 0
     out = capsys.readouterr().out
@@ -89,6 +121,9 @@ def test_the_record_of_another_run_is_a_config(tmp_path, taken):
         ("n-blocks: 2\nn_blocks: 3\n", "a.yaml", "says --n-blocks twice"),
         ("n-blocks: some\n", "a.yaml", "--n-blocks must be one of 'all', a whole number, got 'some'"),
         ("flip: perhaps\n", "a.yaml", "--flip must be True or False, got 'perhaps'"),
+        ("progress: [true]\n", "a.yaml", "a.yaml: progress must be True or False, got"),
+        ("patience:\n", "a.yaml", "a.yaml: patience must be a whole number, got None"),
+        ("limits: [0, nan]\n", "a.yaml", "a.yaml: limits must be a finite number"),
         ("zoom: {low: 1}\n", "a.yaml", "--zoom must be a value or a list"),
         ("labels: [{a: 1}]\n", "a.yaml", "--labels must be a value or a list"),
         (BOMB, "a.yaml", "--labels must be a value or a list of values$"),
@@ -149,6 +184,8 @@ def test_public_modules_are_found_under_their_former_names():
     code = (
         "import warnings; warnings.simplefilter('ignore'); from zoobot.shared.config import FinetuneOptions; "
         "import zoobot.shared.simulate.drawing as old; import zoobot.simulate.drawing as new; "
+        "from zoobot.shared.options.engine import EngineOptions; "
+        "from zoobot.shared.config import *; LoopOptions; "
         "from zoobot.shared import similarity; from zoobot.options.finetune import FinetuneOptions as same; "
         "assert old is new and new.__spec__.name == 'zoobot.simulate.drawing'; "
         "assert same is FinetuneOptions; "

@@ -29,6 +29,8 @@ MOVED = {
     "zoobot.shared.similarity": "zoobot.similarity",
     "zoobot.shared.simulate": "zoobot.simulate",
     "zoobot.shared.training.galaxy_data": "zoobot.shared.galaxy_data",
+    "zoobot.shared.trees.posterior_tables": "zoobot.shared.predicting.posterior_tables",
+    "zoobot.shared.trees.predictive_votes": "zoobot.shared.posteriors",
 }
 
 
@@ -42,10 +44,13 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        old = next((old for old in MOVED if fullname == old or fullname.startswith(f"{old}.")), None)
-        if old is None:
+        fitting = [old for old in MOVED if fullname == old or fullname.startswith(f"{old}.")]
+        if not fitting:
             return None
-        return ModuleSpec(fullname, _Loader(MOVED[old] + fullname[len(old) :]))
+        old = max(fitting, key=len)
+        now = MOVED[old] + fullname[len(old) :]
+        # groups of options had files of their own
+        return ModuleSpec(fullname, _Loader("zoobot.options" if old == "zoobot.shared.options" else now))
 
 
 class _Loader(Loader):
@@ -57,7 +62,12 @@ class _Loader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module by its new name."""
         warnings.warn(f"{spec.name} is {self.name} now", DeprecationWarning, stacklevel=2)
-        module = import_module(self.name)
+        try:
+            module = import_module(self.name)
+        except ModuleNotFoundError as error:
+            if error.name != self.name:
+                raise
+            raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name) from error
         self.own: dict[str, Any] = {name: getattr(module, name, None) for name in ("__spec__", "__loader__")}
         return module
 

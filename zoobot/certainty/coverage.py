@@ -165,7 +165,7 @@ def chance_inside(fewer: FloatArray, exactly: FloatArray, level: float) -> Float
     """How likely a random place within each count's step lies in the central interval, in [0, 1].
 
     Args:
-        fewer: Probability of fewer votes, as `trees.predictive_votes.vote_cdf` gives it.
+        fewer: Probability of fewer votes, as `zoobot.shared.posteriors.vote_cdf` gives it.
         exactly: Probability of exactly as many.
         level: Probability inside the interval.
     """

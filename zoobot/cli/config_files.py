@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 #: What a run was told of its folder holds for that run alone.
 _PASSING = ("resume", "overwrite")
-_NOTHING = ("", "~", "null", "none")
 
 
 def read_config_file(path: str, command: Command) -> dict[str, Any]:
@@ -36,7 +35,9 @@ def read_config_file(path: str, command: Command) -> dict[str, Any]:
     """
     written = _read_record(path) if path.endswith(".json") else None
     if written is None:
-        written = read_yaml(path, what="config", holds="options by their names", error_class=ConfigError)
+        written = read_yaml(
+            path, what="config", holds="options by their names", error_class=ConfigError, nulls=True
+        )
         return _parsed(written, command.options, path)
     if written["work"] != command.name:
         msg = f"{path} is of a run of `zoobot {written['work']}`, which has other options than {command.name}"
@@ -72,16 +73,18 @@ def _parsed(written: Mapping[str, Any], options: type[Options], path: str) -> di
 def _value(written: Any, kind: Kind, path: str) -> Any:
     import argparse
 
+    if written is None and kind.is_list and not kind.optional:
+        written = []
     items = written if isinstance(written, list) else [written]
-    if not all(isinstance(item, str) for item in items):
+    if not all(isinstance(item, str) for item in items) and written is not None:
         raise ConfigError(f"{path}: {kind.flag} must be a value or a list of values")
-    if kind.optional and isinstance(written, str) and written.lower() in _NOTHING:
-        return None
     try:
-        values = [kind.parse(item) for item in items]
+        values = [None if item is None else kind.parse(item) for item in items]
+        return kind.accept(values if isinstance(written, list) else values[0])
     except argparse.ArgumentTypeError as error:
         raise ConfigError(f"{path}: {kind.flag} {error}") from error
-    return values if isinstance(written, list) else values[0]
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def write_config(command: Command, given: Mapping[str, Any]) -> str:

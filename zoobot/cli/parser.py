@@ -53,7 +53,9 @@ def build_parser(*, for_shells: bool = False) -> argparse.ArgumentParser:
         metavar="SHELL",
         help=f"print what completes commands and options in a shell: {', '.join(SHELLS)}",
     )
-    parsers = parser.add_subparsers(metavar="COMMAND", help="what to do" if for_shells else argparse.SUPPRESS)
+    parsers = parser.add_subparsers(
+        prog="zoobot", metavar="COMMAND", help="what to do" if for_shells else argparse.SUPPRESS
+    )
     for command in COMMANDS.values():
         sub = parsers.add_parser(
             command.name,

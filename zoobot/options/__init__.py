@@ -17,8 +17,6 @@ from typing import Any
 
 from zoobot.options.command import GROUPS, Command
 
-__all__ = ["commands"]
-
 
 def commands() -> dict[str, Command]:
     """Every command of the command line by its name, in the order of the help: whatever has a file here.
@@ -46,6 +44,8 @@ def _classes() -> dict[str, type]:
 
 def __getattr__(name: str) -> Any:
     """A class of options by its name, whichever file it is in."""
+    if name == "__all__":  # of `import *`, which some wrote of `zoobot.shared.config`
+        return ["commands", *sorted(_classes())]
     if name in (found := _classes()):
         return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -93,7 +93,6 @@ class TaskOptions(TargetOptions):
         super().check()
         if self.kind == "tree" and self.schema is None:
             refuse("--task tree needs --schema: a name from `zoobot schemas`, or a .yaml file")
-        self._check_options()
         if self.kind == "tree" and self.labels:
             refuse("a tree's label columns are its schema's: leave out --labels")
         if self.kind != "tree" and not self.labels:
@@ -103,6 +102,7 @@ class TaskOptions(TargetOptions):
         several = KINDS[self.kind].for_several
         if several and len(self.labels) > 1:
             refuse(f"--task {self.kind} learns one column, got {list(self.labels)}; {several}")
+        self._check_options()
         known = list(KINDS[self.kind].losses)
         if self.loss is not None and self.loss not in known:
             refuse(f"--loss for --task {self.kind} must be one of {known}, got {self.loss!r}")

@@ -116,8 +116,8 @@ def _is_under(name: str, path: str) -> bool:
     return name == path or name.startswith(f"{path}.")
 
 
-#: timm's are made of these.
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+#: What torch's batch norms derive from, as do those of others.
+_BatchNorm: type = nn.BatchNorm2d.__mro__[1]
 
 #: What torch and timm raise for weights that don't fit, options they don't know, and images of a wrong size.
 WRONG_USE = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
@@ -187,7 +187,7 @@ class Encoder(nn.Module):
     @property
     def norms_learn(self) -> bool:
         """Whether a batch norm takes its statistics from the batches that it learns from."""
-        norms = [module for module in self.model.modules() if isinstance(module, _BATCH_NORMS)]
+        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
         return any(p.requires_grad for norm in norms for p in norm.parameters())
 
     def train(self, mode: bool = True) -> Encoder:

@@ -93,7 +93,8 @@ def predict(
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a prediction is NaN or infinite.
-        PredictionsError: If they can't be written, or a folder holds those of another run.
+        PredictionsError: If a folder holds those of another run.
+        WriteError: If they can't be written.
 
     Example:
         >>> predict("new.csv", "results/rings/checkpoint").table  # doctest: +SKIP

@@ -82,7 +82,8 @@ def represent(
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a feature is NaN, infinite, or too large for float16.
-        PredictionsError: If they can't be written, or a folder holds those of another run.
+        PredictionsError: If a folder holds those of another run.
+        WriteError: If they can't be written.
 
     Example:
         >>> represent("new.csv", "results/rings/checkpoint").features.shape  # doctest: +SKIP

@@ -3,7 +3,7 @@
 One question's fractions follow a Dirichlet distribution, so one answer's follows a beta distribution: means
 and intervals need no sampling. Concentrations are (galaxies, answers), or (samples, galaxies, answers): then
 a galaxy's posterior is the equal mixture of its samples, from MC dropout or from the members of an ensemble.
-Votes are in `trees.predictive_votes`; the engines' `posteriors` give the distributions themselves.
+What k volunteers would say is below; the engines' `posteriors` give the distributions themselves.
 
 References:
     Walmsley et al. 2022, MNRAS 509, 3966, section 4.3.

@@ -442,6 +442,8 @@ class _KindOfRecord(Kind):
         return value
 
     def _accept_one(self, item: Any, given: Any) -> Any:
+        if isinstance(item, tuple(kind for kind in self.types if kind not in _TYPE_WORDS)):
+            return item  # a schema, or a class derived from it
         return self._refuse("text", given) if isinstance(item, PurePath) else super()._accept_one(item, given)
 
     def _check_limits(self, number: float, given: Any) -> None:

@@ -126,6 +126,11 @@ class Trainer:
         self.current_epoch = self.first_batch = 0
 
     @property
+    def max_epochs(self) -> int:
+        """Most passes over the training galaxies."""
+        return self.plan.max_epochs
+
+    @property
     def world_size(self) -> int:
         """How many devices share each batch, on all machines together."""
         return self.shards[0][1]

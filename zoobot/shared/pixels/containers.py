@@ -169,7 +169,10 @@ def _find_kind(path: str) -> Kind:
     if not is_saved_dataset(path):
         with open(path, "rb") as file:
             head = file.read(512)
-    found = next((kind for kind in KINDS if kind.knows(path, head)), None) or kind_of_name(path)
+    found = next((kind for kind in KINDS if kind.knows(path, head)), None)
+    named = kind_of_name(path)
+    if found is None and named is not None and named.word == "tar":
+        return named  # the oldest have nothing at their beginning that tells them
     if found is not None:
         return found
     packed = head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))

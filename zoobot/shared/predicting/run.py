@@ -310,7 +310,8 @@ def predict_exported(
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a prediction is NaN or infinite.
-        PredictionsError: If they can't be written, or a folder holds those of another run.
+        PredictionsError: If a folder holds those of another run.
+        WriteError: If they can't be written.
 
     Example:
         >>> predict_exported("new.csv", "rings.onnx").table  # doctest: +SKIP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from zoobot.shared.trees.questions import Question
 
 # A few lines of YAML aliases can stand for gigabytes of text, so messages show the beginning of a value only.
+_NULL = "tag:yaml.org,2002:null"
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -86,6 +88,7 @@ def read_yaml(
     what: str = "schema",
     holds: str = "'name' and 'questions'",
     error_class: type[ZoobotError] = SchemaError,
+    nulls: bool = False,
 ) -> dict[str, Any]:
     """The plain values in a YAML file, every scalar as the text it was written with.
 
@@ -96,6 +99,7 @@ def read_yaml(
         what: What it should be, for messages.
         holds: What it should hold, for messages.
         error_class: What is raised.
+        nulls: Whether nothing, `~` and `null` without quotes are None, and a file without any value is empty.
 
     Raises:
         SchemaError: If the file is missing, not UTF-8, not YAML, repeats a key, or is not a mapping; or the
@@ -105,13 +109,15 @@ def read_yaml(
 
     try:
         text = Path(path).read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=_loader())  # safe: it makes only str, list and dict
+        config = yaml.load(text, Loader=_loader(nulls=nulls))  # safe: it makes only str, list and dict
     except OSError as error:
         raise error_class(f"can't read the {what} file {path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise error_class(f"{path} is not valid YAML: {error}") from error
     except RecursionError as error:
         raise error_class(f"{path} is nested too deeply to be a {what}") from error
+    if nulls and not config:
+        return {}
     if not isinstance(config, dict):
         raise error_class(f"{path} must hold {holds}, got {_shown(config)}")
     return config
@@ -185,7 +191,7 @@ def _texts(value: Any, what: str) -> list[str]:
     return value
 
 
-def _loader() -> Any:
+def _loader(*, nulls: bool) -> Any:
     """PyYAML's reader of text, lists and dicts, which refuses a key given twice instead of dropping one."""
     import yaml
 
@@ -198,4 +204,7 @@ def _loader() -> Any:
                 raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
             return mapping
 
+    if nulls:
+        Loader.add_implicit_resolver(_NULL, re.compile(r"~|null|Null|NULL|\Z"), ["~", "n", "N", ""])
+        Loader.add_constructor(_NULL, lambda loader, node: None)
     return Loader

@@ -99,9 +99,11 @@ _TURNED_AWAY = ((2, 1e-3), (1, 2e-2))
 
 _MAX_ITERATIONS = 1000
 
-#: L-BFGS ends with a step that lessens the loss by no more than this part; a choice takes less than a head.
+#: L-BFGS ends with a step that lessens the loss by no more than this part; a choice takes less than a head,
+#: and features in half the bytes.
 _PRECISION = 1e-8
 _PRECISION_OF_CHOICE = 1e-4
+_TYPE_OF_CHOICE = np.float32
 
 
 class BestHead(NamedTuple):
@@ -202,10 +204,12 @@ def choose_decay(
         on_trial: Is told how many heads were tried, and how many there are at most.
     """
     directions = PrincipalDirections.of(training[0])
-    features, labels = directions.apply(training[0]), training[1]
+    features, labels = directions.apply(training[0]).astype(_TYPE_OF_CHOICE), training[1]
     trials: list[tuple[Labelled, Labelled]] = []
     if len(validation[0]):
-        trials.append(((features, labels), (directions.apply(validation[0]), validation[1])))
+        trials.append(
+            ((features, labels), (directions.apply(validation[0]).astype(_TYPE_OF_CHOICE), validation[1]))
+        )
     if len(validation[0]) < defaults.ENOUGH_TO_VALIDATE and len(features) > 1:
         fold_of = np.random.default_rng(seed).permutation(len(features)) % min(_FOLDS, len(features))
         for fold in range(fold_of.max() + 1):
@@ -254,7 +258,7 @@ def _losses_of_others(
 ) -> FloatArray:
     """The losses of other galaxies, (galaxies,), with the best head on the training ones."""
     weight, bias = _solve(loss, *training, decay, start, _PRECISION_OF_CHOICE)
-    return loss(others[0] @ weight.T + bias, others[1])[0]
+    return loss(_outputs(others[0], weight, bias), others[1])[0]
 
 
 def _solve(
@@ -277,14 +281,20 @@ def _solve(
 
     def objective(point: FloatArray) -> tuple[float, FloatArray]:
         weight, bias = head_at(point)
-        losses, slopes = loss(features @ weight.T + bias, labels)
-        of_weight = slopes.T @ features / len(features) + decay * weight
+        losses, slopes = loss(_outputs(features, weight, bias), labels)
+        pulled = slopes.T.astype(features.dtype, copy=False) @ features
+        of_weight = pulled.astype(np.float64, copy=False) / len(features) + decay * weight
         value = losses.mean() + 0.5 * decay * np.square(weight).sum()
         return value, np.concatenate([(of_weight * units[0]).ravel(), slopes.mean(axis=0) * units[1]])
 
     begin = np.concatenate([np.zeros(outputs * width), start / units[1]])
     options = {"maxiter": _MAX_ITERATIONS, "ftol": precision, "gtol": 1e-6}
     return head_at(minimize(objective, begin, jac=True, method="L-BFGS-B", options=options).x)
+
+
+def _outputs(features: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    """What a head gives of features, (galaxies, outputs); the product in the precision of the features."""
+    return features @ weight.T.astype(features.dtype, copy=False) + bias
 
 
 def _curvatures(loss: HeadLoss, labels: NDArray, bias: FloatArray) -> FloatArray:

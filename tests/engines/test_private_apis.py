@@ -198,7 +198,7 @@ def test_timm_tells_what_a_model_was_built_with():
 
 @pytest.mark.parametrize("norm", ["BatchNormAct2d", "SyncBatchNormAct", "FrozenBatchNormAct2d"])
 def test_batch_norms_are_told_by_what_those_of_torch_derive_from(norm):
-    """`_BatchNorm` of `zoobot/pytorch/encoder.py` is what all derive from whose statistics training changes."""
+    """`_BatchNorm` of `zoobot/pytorch/encoder.py`: all whose statistics training changes derive from it."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from zoobot.pytorch import encoder

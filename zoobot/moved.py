@@ -44,6 +44,8 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if not fullname.startswith("zoobot.shared."):  # it is asked for every module that anybody imports
+            return None
         fitting = [old for old in MOVED if fullname == old or fullname.startswith(f"{old}.")]
         if not fitting:
             return None

@@ -282,9 +282,8 @@ def test_save_locs_that_cannot_be_written_are_refused_before_work(tmp_path, monk
     for save_loc in (tmp_path / "file" / "p.csv", tmp_path / "file" / "deeper" / "p.csv"):
         with pytest.raises(PredictionsError, match=r"can't write predictions into the folder .*file.*: "):
             check_save_loc(save_loc)
-    monkeypatch.setattr(
-        module.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(PermissionError(13, "Denied"))
-    )
+    denied = PermissionError(13, "Denied")
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: (_ for _ in ()).throw(denied))
     with pytest.raises(PredictionsError, match=r"can't write predictions into the folder .*: Denied"):
         check_save_loc(tmp_path / "p.csv")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import textwrap
 from pathlib import Path
@@ -71,8 +72,6 @@ def _parsed(written: Mapping[str, Any], options: type[Options], path: str) -> di
 
 
 def _value(written: Any, kind: Kind, path: str) -> Any:
-    import argparse
-
     if written is None and kind.is_list and not kind.optional:
         written = []
     items = written if isinstance(written, list) else [written]

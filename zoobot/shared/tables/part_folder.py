@@ -102,6 +102,21 @@ def intact(path: Path) -> Iterator[None]:
         ) from error
 
 
+def make_writable_folder(path: Path) -> None:
+    """Make a folder for predictions if need be, and try that it can be written; call it before work.
+
+    Raises:
+        PredictionsError: If it can't.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass  # permissions lie on network drives; a file that was made does not
+    except OSError as error:
+        msg = f"can't write predictions into the folder {str(path)!r}: {error.strerror or error}"
+        raise PredictionsError(msg) from error
+
+
 class PartFolder:
     """A folder of parts.
 
@@ -136,13 +151,7 @@ class PartFolder:
         Raises:
             PredictionsError: If it can't, or holds other files.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass  # permissions lie on network drives; a file that was made does not
-        except OSError as error:
-            msg = f"can't write predictions into the folder {str(self.path)!r}: {error.strerror or error}"
-            raise PredictionsError(msg) from error
+        make_writable_folder(self.path)
         others = [path.name for path in self.path.iterdir() if path.name[0] not in "._"]
         if others and not self.manifest.exists():  # looked for last: another process may just have made it
             some = ", ".join(sorted(others)[:5])

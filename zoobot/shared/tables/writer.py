@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from zoobot.shared.errors import NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import draft_name, publish, saying_why
 from zoobot.shared.tables.formats import find_format
 from zoobot.shared.tables.layout import TableFile, TableLayout
+from zoobot.shared.tables.part_folder import make_writable_folder
 
 _ROWS_IN_MEMORY = 65_536
 _VALUES_IN_MEMORY = 1_048_576
@@ -40,13 +40,7 @@ def check_save_loc(save_loc: str | Path) -> Path:
     find_format(path).check_installed()
     if path.is_dir():
         raise PredictionsError(f"save_loc must be a file, but {str(path)!r} is a folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass  # permissions lie on network drives; a file that was made does not
-    except OSError as error:
-        msg = f"can't write predictions into the folder {str(path.parent)!r}: {error.strerror or error}"
-        raise PredictionsError(msg) from error
+    make_writable_folder(path.parent)
     return path
 
 

@@ -33,7 +33,7 @@ def check_save_loc(save_loc: str | Path) -> Path:
         MissingPackageError: If the package that writes this format is not installed.
 
     Example:
-        >>> check_save_loc(Path(tempfile.mkdtemp()) / "new" / "rings.parquet").name
+        >>> check_save_loc("results/rings.parquet").name
         'rings.parquet'
     """
     path = Path(save_loc).expanduser().absolute()
@@ -63,10 +63,9 @@ class PredictionWriter:
         PredictionsError: If the table can't be written there, or the columns can't be told apart.
 
     Example:
-        >>> file = Path(tempfile.mkdtemp()) / "rings.csv"
-        >>> with PredictionWriter(file, ["ring_probability"]) as writer:
+        >>> with PredictionWriter("rings.csv", ["ring_probability"]) as writer:
         ...     writer.write(["007"], np.array([[0.25]]))
-        >>> print(file.read_text(), end="")
+        >>> print(Path("rings.csv").read_text(), end="")
         id_str,ring_probability
         007,0.25
     """

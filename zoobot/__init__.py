@@ -1,9 +1,38 @@
-"""Deep learning for galaxy morphology, on PyTorch or TensorFlow."""
+"""Deep learning for galaxy morphology, on PyTorch or TensorFlow.
+
+Names are looked up in `_HOMES` when they are first used, so that `import zoobot` stays quick and light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from zoobot.moved import find_moved_modules
-from zoobot.shared.engine import load_engine
 from zoobot.version import __version__
 
-__all__ = ["__version__", "load_engine"]
+if TYPE_CHECKING:
+    from zoobot.shared.engine import load_engine
+    from zoobot.shared.errors import ZoobotError
+
+__all__ = ["ZoobotError", "__version__", "load_engine"]
+
+#: Name → the module that has it; a name may also be that of a module here.
+_HOMES = {
+    "ZoobotError": "zoobot.shared.errors",
+    "load_engine": "zoobot.shared.engine",
+    "shared": "zoobot.shared",
+}
 
 find_moved_modules()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoobot' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    found = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

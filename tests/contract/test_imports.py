@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
+import zoobot
 import zoobot.shared
 import zoobot.workflow
 from zoobot.shared.engine import ENGINES
@@ -55,3 +56,12 @@ def test_an_engine_loads_no_other_framework(engine_name):
         pytest.skip(f"{ENGINES[engine_name]} is not installed")
     others = {framework for name, framework in ENGINES.items() if name != engine_name}
     assert loaded_after(f"import zoobot; zoobot.load_engine({engine_name!r})") & others == set()
+
+
+def test_every_name_of_the_package_is_found_when_it_is_asked_for():
+    assert set(zoobot._HOMES) - {"shared"} == set(zoobot.__all__) - {"__version__"}
+    for name in zoobot.__all__:
+        assert name in dir(zoobot)
+        assert getattr(zoobot, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        zoobot.no_such_name  # noqa: B018

@@ -14,6 +14,7 @@ from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, as_columns, check_columns
 from zoobot.shared.catalogs.columns import encode_labels, read_ids, read_labels
 from zoobot.shared.catalogs.cutouts import Cutouts, describe_place
+from zoobot.shared.catalogs.given import settle
 from zoobot.shared.catalogs.image_folders import FolderRows
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.splits import split_catalog
@@ -34,7 +35,8 @@ __all__ = [
     "split_catalog",
 ]
 
-CatalogSource: TypeAlias = Catalog | pd.DataFrame | str | Path
+#: Whatever `read_catalog` takes: a catalog in some form, or images.
+CatalogSource: TypeAlias = Any
 
 _SHOWN = 5
 
@@ -55,10 +57,11 @@ def read_catalog(
     In a table, an image may be a file or lie inside of one: see `zoobot.shared.pixels.locations`.
 
     Args:
-        source: A file of any format that `read_table` reads; a DataFrame; archives whose images are
-            the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", an archive, a
-            Parquet file or a Hugging Face dataset with images in its rows); a folder of images; or a
-            `Catalog`, which was checked when it was read: of it only other label columns are looked up.
+        source: A file of any format that `read_table` reads; a DataFrame, or a table of astropy; archives
+            whose images are the galaxies (`zoobot.shared.catalogs.listings.open_listing`: "shards/*.tar", an
+            archive, a Parquet file or a Hugging Face dataset with images in its rows); a folder of images;
+            images, by their paths or in memory (`zoobot.shared.catalogs.given.settle`); or a `Catalog`,
+            which was checked when it was read: of it only other label columns are looked up.
         label_cols: Columns that hold the labels: numbers, or empty where unknown.
         root: Folder that relative image paths start from. By default the folder of the table file; for a
             DataFrame, the current folder.
@@ -86,6 +89,7 @@ def read_catalog(
     """
     columns = as_columns(label_cols)
     files = galaxy_files.file_columns(file_col)
+    source = settle(source, id_col=id_col, file_col=file_col)
     if isinstance(source, Catalog):
         return _with_label_cols(source, columns)
     table, name, folder, is_listed = _read_source(source, id_col, files, image_col, cutouts)
@@ -113,15 +117,16 @@ def read_catalog(
 
 
 def _read_source(
-    source: object, id_col: str, files: tuple[str, ...], image_col: str | None, cutouts: Cutouts | None
+    source: pd.DataFrame | str | Path,
+    id_col: str,
+    files: tuple[str, ...],
+    image_col: str | None,
+    cutouts: Cutouts | None,
 ) -> tuple[pd.DataFrame, str, Path, bool]:
     """A table, its name, the folder its paths are relative to, and whether it was made of what is there."""
     if isinstance(source, pd.DataFrame):
         refuse_repeated_columns(source.columns, "the DataFrame")
-        return decoded_frame(source), "the DataFrame", Path.cwd(), False
-    if not isinstance(source, (str, Path)):
-        msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
-        raise CatalogError(msg)
+        return decoded_frame(source), str(source.attrs.get("name", "the DataFrame")), Path.cwd(), False
     if cutouts is not None and len(files) > 1:
         raise CatalogError(f"cutouts of mosaics are whole images, but file_col names several: {list(files)}")
     # with cutouts, no column says where images are, and none holds them; several columns are a table's

@@ -15,6 +15,7 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError, LabelError
 from zoobot.shared.files.table_checks import LEFT_OUT
+from zoobot.shared.pixels.in_memory import ImageInMemory
 
 _LISTED_COLUMNS = 40
 _LISTED_MISSING = 6
@@ -26,8 +27,8 @@ class Catalog:
 
     Args:
         ids: Name of each galaxy, all different, exactly as the source spells them.
-        paths: Where each galaxy's image is: an absolute path, or a location inside of a file
-            (`zoobot.shared.pixels.locations`).
+        paths: Where each galaxy's image is: an absolute path, a location inside of a file
+            (`zoobot.shared.pixels.locations`), or the image itself (`zoobot.shared.pixels.in_memory`).
         labels: (galaxies, label columns), float64, NaN where missing; None without label columns.
         label_cols: The columns that the labels were read from, in order.
         table: The rows that the catalog was read from, all columns kept.
@@ -105,7 +106,8 @@ class Catalog:
         """
         # letter by letter, then back to a folder: unlike paths, such as those of other drives, share none
         shared = os.path.commonprefix(self.paths).rpartition(os.sep)[0]  # noqa: RUF071
-        contents = replace(self, paths=[path.removeprefix(shared) for path in self.paths]).fingerprint()
+        paths = [p if isinstance(p, ImageInMemory) else p.removeprefix(shared) for p in self.paths]
+        contents = replace(self, paths=paths).fingerprint()
         return {**self.record(), "contents": contents}
 
     def fingerprint(self) -> str:
@@ -113,7 +115,8 @@ class Catalog:
         digest = hashlib.sha256()
         for part in (self.ids, self.paths, self.label_cols):
             digest.update(b"%d;" % len(part))
-            for text in part:
+            for item in part:
+                text = f"{item} {item.digest()}" if isinstance(item, ImageInMemory) else item
                 encoded = text.encode("utf-8", "surrogatepass")
                 digest.update(b"%d:" % len(encoded) + encoded)  # lengths keep "ab","c" apart from "a","bc"
         if self.labels is not None:

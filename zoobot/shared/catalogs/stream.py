@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,12 @@ from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, check_columns
 from zoobot.shared.catalogs.columns import IdHashes, both_places, exact_ids, split_selection, where_equal
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
+from zoobot.shared.catalogs.given import settle
 from zoobot.shared.catalogs.listings import open_listing
 from zoobot.shared.catalogs.tables import open_rows
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows
+from zoobot.shared.pixels.in_memory import ImageInMemory
 
 _SHOWN = 10
 
@@ -60,7 +62,8 @@ class CatalogStream:
     Args:
         source: A table of delimited text, Parquet or FITS, a folder of Parquet files, a folder of images, or
             archives of images (`zoobot.shared.catalogs.listings.open_listing`), of which one at a time is in
-            memory; or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`.
+            memory; or what is in memory anyway: a VOTable, a DataFrame, a `Catalog`, and all that
+            `zoobot.shared.catalogs.given.settle` knows.
         root: Folder that relative image paths start from. By default the folder of the table file, or the
             folder given; for a DataFrame, the current folder.
         id_col: As for `read_catalog`, and so are `file_col`, `image_col` and `cutouts`.
@@ -89,7 +92,7 @@ class CatalogStream:
 
     def __init__(
         self,
-        source: Catalog | pd.DataFrame | str | Path,
+        source: Any,
         *,
         root: str | Path | None = None,
         id_col: str = "id_str",
@@ -98,6 +101,7 @@ class CatalogStream:
         cutouts: Cutouts | None = None,
         select: str | None = None,
     ) -> None:
+        source = settle(source, id_col=id_col, file_col=file_col)
         self.select = select
         self.part_rows = defaults.PART_ROWS
         self.place = describe_place(
@@ -329,13 +333,15 @@ def _open(
 def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str]) -> tuple[Rows, str, Path]:
     if isinstance(source, Catalog):
         columns[2:] = []  # its paths were read before
+        if any(isinstance(path, ImageInMemory) for path in source.paths):
+            raise CatalogError(
+                "parts are made of what can be read again after a kill, and images in memory can't: write "
+                "these, or let save_loc be a table, whose name ends in .parquet, .csv …"
+            )
         ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
         return TableRows(pd.DataFrame({columns[0]: ids, columns[1]: paths})), source.name, Path.cwd()
     if isinstance(source, pd.DataFrame):
-        return TableRows(source), "the DataFrame", Path.cwd()
-    if not isinstance(source, (str, Path)):
-        msg = f"a catalog is a file, a folder, a DataFrame or a Catalog, got {type(source).__name__}"
-        raise CatalogError(msg)
+        return TableRows(source), str(source.attrs.get("name", "the DataFrame")), Path.cwd()
     path = Path(source).expanduser()
     folder = path.absolute() if path.is_dir() else path.absolute().parent
     # a folder of images has one file for each

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from numpy.typing import NDArray
+
 from zoobot.shared.errors import ImageError
 
 if TYPE_CHECKING:
@@ -80,6 +82,20 @@ class Band(NamedTuple):
 
     name: str
     wavelength_nm: float | None
+
+
+class ImagePlanes(NamedTuple):
+    """What a file holds, before anything is chosen or stretched.
+
+    Attributes:
+        values: (height, width, planes).
+        is_physical: Whether they are physical values, as in FITS, or a picture's.
+        bands: The band of each plane, where the file (or the catalog's columns) names them.
+    """
+
+    values: NDArray
+    is_physical: bool
+    bands: tuple[Band, ...] | None = None
 
 
 class BandChoice(NamedTuple):

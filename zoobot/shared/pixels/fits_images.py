@@ -63,19 +63,47 @@ def read_fits_bands(
         raise MissingPackageError('FITS images need astropy: pip install "zoobot[fits]"') from error
     try:
         with _open(source) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
-            chosen = choose_images(hdus, hdu)
-            shape = image_shape(chosen[0])
             size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
-            value_bytes = abs(int(chosen[0].header["BITPIX"])) // 8
-            planes = shape[0] * len(chosen)
-            check_size(*shape[1:], planes=planes, n_bytes=size, value_bytes=value_bytes)
-            values = np.concatenate([np.asarray(one.data).reshape(shape) for one in chosen])
-            bands = image_bands(chosen, hdus)
+            return planes_of_hdus(hdus, hdu, n_bytes=size)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise ImageError(f"not a readable FITS image, perhaps truncated ({error})") from error
-    return np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False), bands
+
+
+def holds_image(path: str | Path) -> bool:
+    """Whether the headers of a FITS file tell of an image, whole or not."""
+    from astropy.io import fits
+
+    try:
+        with _open(path) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
+            return any(one.is_image and len(one.shape) >= 2 for one in hdus)
+    except Exception:  # noqa: BLE001  astropy has many for damaged files, which hold none
+        return False
+
+
+def planes_of_hdus(
+    hdus: Any, hdu: int | str | None = None, *, n_bytes: int | None = None
+) -> tuple[NDArray, tuple[Band, ...] | None]:
+    """What `read_fits_bands` gives, of extensions that are open.
+
+    Args:
+        hdus: The extensions; or one alone, which is then the image.
+        hdu: Which of them.
+        n_bytes: The size of the file, where they are in one.
+
+    Raises:
+        ImageError: If there is no such image.
+    """
+    if not isinstance(hdus, list):
+        hdus, hdu = [hdus], None
+    chosen = choose_images(hdus, hdu)
+    shape = image_shape(chosen[0])
+    value_bytes = abs(int(chosen[0].header["BITPIX"])) // 8
+    check_size(*shape[1:], planes=shape[0] * len(chosen), n_bytes=n_bytes, value_bytes=value_bytes)
+    values = np.concatenate([np.asarray(one.data).reshape(shape) for one in chosen])
+    planes = np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("="), copy=False)
+    return planes, image_bands(chosen, hdus)
 
 
 class _Gunzipped(gzip.GzipFile):

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from zoobot.shared import defaults
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.errors import ImageError
-from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, choose_bands, read_band
+from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, ImagePlanes, choose_bands, read_band
 from zoobot.shared.pixels.containers import open_container
 from zoobot.shared.pixels.fits_images import read_fits_bands
+from zoobot.shared.pixels.in_memory import ImageInMemory
 from zoobot.shared.pixels.locations import split_location, split_stack
 from zoobot.shared.pixels.mosaics import Mosaic
 from zoobot.shared.pixels.picture_formats import check_size, decode_jpeg, decode_picture, find_format
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
 
 _HEAD_BYTES = 16
-
-
-class ImagePlanes(NamedTuple):
-    """What a file holds, before anything is chosen or stretched.
-
-    Attributes:
-        values: (height, width, planes).
-        is_physical: Whether they are physical values, as in FITS, or a picture's.
-        bands: The band of each plane, where the file (or the catalog's columns) names them.
-    """
-
-    values: NDArray
-    is_physical: bool
-    bands: tuple[Band, ...] | None = None
 
 
 def read_image(
@@ -57,7 +44,8 @@ def read_image(
     Colour turned to grey is luminance (Rec. 601) in pictures and the mean of the bands in FITS.
 
     Args:
-        path: The file, or where in an archive, table or mosaic it lies (`pixels.locations`).
+        path: The file, where in an archive, table or mosaic it lies (`pixels.locations`), or the image itself
+            (`pixels.in_memory`).
         preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
             come later, in `augment.make_view`.
         least_side_pix: A JPEG may come at half, a quarter or an eighth of its size, which is faster, where
@@ -104,7 +92,7 @@ def read_planes(
         ImageError: If it can't be read.
         MissingPackageError: If it is FITS and astropy is not installed.
     """
-    stack = split_stack(path)
+    stack = None if isinstance(path, ImageInMemory) else split_stack(path)
     return (
         _read_one(path, preprocessing, least_side_pix) if stack is None else _read_stack(stack, preprocessing)
     )
@@ -162,6 +150,10 @@ def _read_one(path: str | Path, preprocessing: Preprocessing, least_side_pix: fl
 
 def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path | bytes | ImagePlanes:
     """A file's own path; or what a larger file holds of the image: its bytes, or the planes of a cutout."""
+    if isinstance(path, ImageInMemory):
+        # the fourth channel of an array is transparency, unless the network looks at four, or they are chosen
+        alpha = preprocessing.channels != 4 and preprocessing.bands is None
+        return path.content(hdu=preprocessing.hdu, fill_value=preprocessing.fill_value, alpha=alpha)
     container, member = split_location(path)
     if member is None:
         return path

@@ -241,7 +241,7 @@ def _decode_with_opencv(data: bytes, fill_value: float) -> NDArray:
     if count < 3:
         return planes
     colour = planes[..., [2, 1, 0]]
-    return _composite(colour, planes[..., 3:], fill_value) if count == 4 else colour
+    return planes_over_ground(colour, planes[..., 3:], fill_value) if count == 4 else colour
 
 
 def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDArray:
@@ -250,7 +250,7 @@ def _decode_with_pillow(data: bytes, format_name: str, fill_value: float) -> NDA
         check_size(picture.height, picture.width, len(picture.getbands()), n_bytes=len(data))
         pages = _attempt(lambda: getattr(picture, "n_frames", 1))
         if pages == 1:
-            return _planes_of(picture, fill_value)
+            return planes_of_picture(picture, fill_value)
         if format_name != "tiff":
             raise ImageError(f"animated: holds {pages} frames, expected one")
         check_size(picture.height, picture.width, pages, n_bytes=len(data))
@@ -261,7 +261,7 @@ def _stack_pages(picture: Image.Image, pages: int, fill_value: float) -> NDArray
     planes = []
     for page in range(pages):
         _attempt(lambda page=page: picture.seek(page))  # type: ignore[misc]
-        planes.append(_planes_of(picture, fill_value))
+        planes.append(planes_of_picture(picture, fill_value))
     shapes = {plane.shape for plane in planes}
     if len(shapes) > 1 or planes[0].shape[-1] != 1:
         msg = f"its {pages} pages are not grey planes of one size, got the shapes {sorted(shapes)}"
@@ -269,7 +269,12 @@ def _stack_pages(picture: Image.Image, pages: int, fill_value: float) -> NDArray
     return np.concatenate(planes, axis=-1)
 
 
-def _planes_of(picture: Image.Image, fill_value: float) -> NDArray:
+def planes_of_picture(picture: Image.Image, fill_value: float) -> NDArray:
+    """Planes of one page, as `decode_picture` gives them.
+
+    Raises:
+        ImageError: If it is damaged, or in a mode that can't be read.
+    """
     _attempt(picture.load)
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return _to_unit_or_physical(np.asarray(picture)[..., None])
@@ -282,7 +287,7 @@ def _planes_of(picture: Image.Image, fill_value: float) -> NDArray:
     if mode == "L":
         return pixels[..., None]
     if mode in ("LA", "RGBA"):
-        return _composite(pixels[..., :-1], pixels[..., -1:], fill_value)
+        return planes_over_ground(pixels[..., :-1], pixels[..., -1:], fill_value)
     return pixels
 
 
@@ -295,7 +300,7 @@ def _to_unit_or_physical(planes: NDArray) -> NDArray:
         return planes.astype(np.float64)
 
 
-def _composite(planes: NDArray, alpha: NDArray, fill_value: float) -> NDArray:
+def planes_over_ground(planes: NDArray, alpha: NDArray, fill_value: float) -> NDArray:
     """Planes over a ground of `fill_value`; 8-bit in, 8-bit out."""
     scale = 255 if planes.dtype == np.uint8 else 1
     if alpha.min() == scale:

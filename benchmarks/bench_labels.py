@@ -23,7 +23,7 @@ import numpy as np
 from galaxy_tasks import TASKS, GalaxyTask, make_model, score_predictions
 from timing import write_record
 
-from zoobot.plots.style import ACCENT, GREY, MAIN, new_figure, save, tidy
+from zoobot.plots.style import ACCENT, GREY, MAIN, new_figure, save_figure, tidy
 from zoobot.shared.engine import engine_names, load_engine
 
 ENCODERS = {
@@ -175,7 +175,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         tidy(axes, title=task, x="labels", y=TASKS[task].score.replace("r2_T", "R²"))
         if place == 0:
             axes.legend(frameon=False, fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from timing import write_record
 from zoobot import workflow
 from zoobot.choosing.label_curves import savings
 from zoobot.options import LoopOptions
-from zoobot.plots import label_curves
+from zoobot.plots import label_curves, save_figure
 from zoobot.shared.engine import engine_names
 
 ENCODER = "imagenet-lite0"
@@ -118,7 +118,7 @@ def main() -> None:
                 write_record(args.json, "loop", settings, results, *PACKAGES)
     print(markdown_table(results))
     if args.plot:
-        label_curves(panels(results), args.plot)
+        save_figure(label_curves(panels(results)), args.plot)
 
 
 def panels(results: dict[str, Any]) -> dict[str, tuple[pd.DataFrame, str]]:

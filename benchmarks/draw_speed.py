@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from speed_rows import PANELS, Panel, Speed, measure_rows, read_records
 
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def draw(speeds: list[Speed], path: Path) -> None:
         draw_panel(figure.add_subplot(grid[place]), PANELS[name], rows)
     explain_marks(figure)
     figure.get_layout_engine().set(rect=(0, 0, 0.975, 1))  # room for the words beside the bars
-    save(figure, path, dpi=130, pil_kwargs={"optimize": True})
+    save_figure(figure, path, dpi=130, pil_kwargs={"optimize": True})
 
 
 def draw_panel(axes: Axes, panel: Panel, rows: list[Speed]) -> None:

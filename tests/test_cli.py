@@ -18,9 +18,13 @@ from PIL import Image
 
 import zoobot
 from zoobot import cli, workflow
+from zoobot.cli.parser import COMMANDS
+from zoobot.options.demo import DemoOptions
 from zoobot.shared import schemas
 from zoobot.shared.engine import ENGINES
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.predictions import read_predictions
+from zoobot.shared.settings import kinds_of
 
 TINY = [
     "--encoder", "resnet10t", "--image-size-pix", "32", "--max-epochs", "1", "--batch-size", "8",
@@ -495,7 +499,7 @@ import logging, sys
 from zoobot import cli, workflow
 from zoobot.shared.counting_bar import CountingBar
 from zoobot.shared.errors import CatalogError
-from zoobot.plots.style import new_figure, save
+from zoobot.plots.style import new_figure, save_figure
 
 def talk(options):
     cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
@@ -503,7 +507,7 @@ def talk(options):
     with CountingBar("Zoé \u2192 \U0001f30c", 2, unit="galaxies", shown=True) as bar:
         bar.advance()
     import matplotlib.pyplot
-    save(new_figure(1, 1), place)
+    save_figure(new_figure(1, 1), place)
     raise CatalogError("Zoé – \u2192 \udce9")
 
 workflow.schemas = talk
@@ -543,3 +547,13 @@ def test_a_polite_kill_ends_any_command_as_ctrl_c_does(monkeypatch, capsys):
         signal.signal(signal.SIGTERM, before)
     assert done == ["taken back"]
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_every_verb_that_draws_says_as_what():
+    draws = {name for name, command in COMMANDS.items() if "figures" in kinds_of(command.options)}
+    assert draws >= {"finetune", "train", "evaluate", "explain", "loop", "prioritise", "similar", "anomalies"}
+    assert {name for name, c in COMMANDS.items() if "picture" in kinds_of(c.options)} <= draws
+    with pytest.raises(ConfigError, match=r"--figures must be one or more, all different"):
+        DemoOptions(figures=("png", "png"))
+    with pytest.raises(ConfigError, match="figures must be one of 'png', 'pdf', 'svg', got 'jpg'"):
+        DemoOptions(figures="jpg")

@@ -67,11 +67,13 @@ def test_an_image_is_called_by_its_name_without_the_ending(features, survey, cat
     dotted = tmp_path / f"J000411.19+020924.0{images[0].suffix}"
     dotted.write_bytes(images[0].read_bytes())
     words = ["--like", dotted, images[1], "-k", 2, "--save-loc", tmp_path / "found.csv"]
-    assert run("similar", features, *words) == 0
+    assert run("similar", features, *words, "--figures", "pdf", "svg") == 0
     found = pd.read_csv(tmp_path / "found.csv", dtype={"id_str": str, "query": str})
     assert found["query"].unique().tolist() == ["J000411.19+020924.0", images[1].stem]
     assert found["id_str"].tolist()[::2] == catalog["id_str"].tolist()[:2]
-    assert (tmp_path / "found.png").exists()
+    assert (tmp_path / "found.pdf").read_bytes().startswith(b"%PDF")
+    assert b"<svg" in (tmp_path / "found.svg").read_bytes()
+    assert not (tmp_path / "found.png").exists()
 
 
 def test_galaxies_together_and_by_components(features, catalog, tmp_path, capsys):

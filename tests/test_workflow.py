@@ -200,7 +200,11 @@ def test_every_task_has_its_picture_and_scores(finetune, changes, picture, score
 
 
 def test_test_galaxies_are_scored_where_there_are_some(finetune):
-    result = finetune(test_fraction=0.25)
+    result = finetune(test_fraction=0.25, figures=("pdf", "svg"))
+    endings = {path.suffix for path in result.save_dir.iterdir()}
+    assert {".pdf", ".svg"} <= endings
+    assert ".png" not in endings
+    assert "*.pdf, *.svg" in result.report()
     assert record_of(result.save_dir)["data"]["test"]["galaxies"] == result.evaluation.galaxies
     assert "never seen in training" in result.evaluation.table
 
@@ -795,9 +799,9 @@ def test_galaxies_without_any_vote_are_refused_before_training(finetune, tiny_su
 
 @pytest.mark.parametrize("fault", [ValueError("no such colour"), OSError(28, "No space left on device")])
 def test_a_picture_that_can_not_be_drawn_is_a_warning(tmp_path, caplog, fault):
-    def draw_curves(path):
+    def draw_curves():
         raise fault
 
-    assert attempt_picture(draw_curves, tmp_path / "c.png") is None
-    assert "The picture of curves is left out" in caplog.text
+    assert attempt_picture(tmp_path / "loss_curves", ["png"], draw_curves) is None
+    assert "The picture of loss curves is left out" in caplog.text
     assert str(fault) in caplog.text

@@ -96,4 +96,4 @@ def test_a_picture_that_can_not_be_drawn_is_a_warning(told, monkeypatch, tmp_pat
     said = told(labels="ring", max_epochs=1)
     assert "picture" not in said
     assert not (tmp_path / "run" / "inputs.png").exists()
-    assert "inputs.png could not be drawn: no fonts here" in caplog.text
+    assert "The picture of inputs is left out: no fonts here" in caplog.text

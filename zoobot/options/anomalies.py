@@ -6,13 +6,16 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
-from zoobot.options.groups import ShownGalaxiesOptions
+from zoobot.options.groups import (
+    FigureOptions,
+    ShownGalaxiesOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnomaliesOptions(ShownGalaxiesOptions):
+class AnomaliesOptions(FigureOptions, ShownGalaxiesOptions):
     """Everything that `zoobot anomalies` can be told."""
 
     title: ClassVar[str] = "Features and list"

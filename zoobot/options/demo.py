@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
-from zoobot.options.groups import EngineOptions
+from zoobot.options.groups import (
+    EngineOptions,
+    FigureOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoOptions(EngineOptions):
+class DemoOptions(EngineOptions, FigureOptions):
     """Everything that `zoobot demo` can be told."""
 
     title: ClassVar[str] = "Demo"

@@ -6,7 +6,13 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
-from zoobot.options.groups import EngineOptions, ImagePlaceOptions, ReadingOptions, TurnOptions
+from zoobot.options.groups import (
+    EngineOptions,
+    FigureOptions,
+    ImagePlaceOptions,
+    ReadingOptions,
+    TurnOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
@@ -58,7 +64,7 @@ class ExplainingOptions(ReadingOptions, ImagePlaceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOptions(EngineOptions, TurnOptions, ExplainingOptions):
+class ExplainOptions(EngineOptions, FigureOptions, TurnOptions, ExplainingOptions):
     """Everything that `zoobot explain` can be told."""
 
     title: ClassVar[str] = "Model and results"

@@ -289,6 +289,22 @@ class EngineOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureOptions(Options):
+    """What pictures are written as."""
+
+    title: ClassVar[str] = "Pictures"
+
+    figures: tuple[defaults.FigureFormat, ...] = setting(
+        ("png",), "each picture as these: png, pdf, svg, or several of them"
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if not self.figures or len(set(self.figures)) < len(self.figures):
+            refuse(f"--figures must be one or more, all different, got {list(self.figures)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureOptions(Options):
     """How many predictions of each galaxy make one: an equal mixture of dropout samples and models."""
 
@@ -339,7 +355,7 @@ class StreamingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFolderOptions(Options):
+class RunFolderOptions(FigureOptions):
     """Where a finetuning run leaves its results, and what becomes of those that are there."""
 
     title: ClassVar[str] = "Results"

@@ -8,7 +8,13 @@ from typing import ClassVar, Literal
 from zoobot.choosing.strategy_names import SCORES, read_strategy
 from zoobot.options.command import Command
 from zoobot.options.finetune import FinetuneOptions, TaskOptions
-from zoobot.options.groups import CatalogOptions, EngineOptions, ImageOptions, TurnOptions
+from zoobot.options.groups import (
+    CatalogOptions,
+    EngineOptions,
+    FigureOptions,
+    ImageOptions,
+    TurnOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, refuse, setting
@@ -63,7 +69,9 @@ class RoundsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions(EngineOptions, RoundsOptions, TurnOptions, ImageOptions, TaskOptions, CatalogOptions):
+class LoopOptions(
+    EngineOptions, FigureOptions, RoundsOptions, TurnOptions, ImageOptions, TaskOptions, CatalogOptions
+):
     """Everything that `zoobot loop` can be told."""
 
     title: ClassVar[str] = "Model and results"

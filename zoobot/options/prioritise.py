@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 
 from zoobot.choosing.strategy_names import SCORES, ScoreName
 from zoobot.options.command import Command
-from zoobot.options.groups import CatalogOptions, EngineOptions, ReadingOptions, TurnOptions
+from zoobot.options.groups import (
+    CatalogOptions,
+    EngineOptions,
+    FigureOptions,
+    ReadingOptions,
+    TurnOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.settings import Options, refuse, setting
 
@@ -66,7 +72,9 @@ class ChoosingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrioritiseOptions(EngineOptions, ChoosingOptions, TurnOptions, ReadingOptions, CatalogOptions):
+class PrioritiseOptions(
+    EngineOptions, FigureOptions, ChoosingOptions, TurnOptions, ReadingOptions, CatalogOptions
+):
     """Everything that `zoobot prioritise` can be told."""
 
     title: ClassVar[str] = "Model and list"

@@ -6,14 +6,17 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
-from zoobot.options.groups import ShownGalaxiesOptions
+from zoobot.options.groups import (
+    FigureOptions,
+    ShownGalaxiesOptions,
+)
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateOptions(ShownGalaxiesOptions):
+class RateOptions(FigureOptions, ShownGalaxiesOptions):
     """Everything that `zoobot rate` can be told."""
 
     title: ClassVar[str] = "Session and ratings"

@@ -6,13 +6,18 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
-from zoobot.options.groups import EngineOptions, ReadingOptions, ShownGalaxiesOptions
+from zoobot.options.groups import (
+    EngineOptions,
+    FigureOptions,
+    ReadingOptions,
+    ShownGalaxiesOptions,
+)
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarOptions(EngineOptions, ReadingOptions, ShownGalaxiesOptions):
+class SimilarOptions(EngineOptions, FigureOptions, ReadingOptions, ShownGalaxiesOptions):
     """Everything that `zoobot similar` can be told."""
 
     title: ClassVar[str] = "Features and query"

@@ -1,7 +1,8 @@
-"""Pictures of a run: training curves, galaxies with their predictions, predictions against the truth.
+"""Figures of a run: training curves, galaxies with their predictions, predictions against the truth.
 
-Every function writes one PNG file. Matplotlib is imported only when a picture is drawn, through its `Figure`
-objects: no window, no global state, safe on a machine without a display.
+Every function returns a Matplotlib `Figure`, which a notebook shows; where there is one panel, it can be
+drawn into axes of your own, `ax=`. `save_figure` writes a figure as PNG, PDF or SVG. Matplotlib is imported
+only when something is drawn, and never its pyplot: no window, no global state, no display is needed.
 """
 
 from zoobot.plots.calibration import coverage_dots, reliability_panels
@@ -15,7 +16,7 @@ from zoobot.plots.comparisons import (
 from zoobot.plots.curves import label_curves, training_curves
 from zoobot.plots.examples import Bar, contact_sheet, example_galaxies
 from zoobot.plots.saliency import explained_galaxy
-from zoobot.plots.style import question_titles
+from zoobot.plots.style import question_titles, save_figure
 
 __all__ = [
     "Bar",
@@ -31,5 +32,6 @@ __all__ = [
     "question_titles",
     "regression_scatter",
     "reliability_panels",
+    "save_figure",
     "training_curves",
 ]

@@ -8,15 +8,15 @@ import numpy as np
 
 from zoobot.certainty.coverage import expected_calibration_error
 from zoobot.plots.examples import Panels
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, PALE, new_figure, save, tidy
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, PALE, figure_of, own_or_new, tidy
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Steps with fewer predictions are hollow, and no line is drawn to them.
 _FEWEST = 10
@@ -25,18 +25,22 @@ _LEVEL_COLOURS = ("#8a5aa8", "#3c8f5a", MAIN, ACCENT)
 
 
 def reliability_panels(
-    curves: Mapping[str, pd.DataFrame], path: str | Path, *, x: str = "predicted", y: str = "observed"
-) -> Path:
+    curves: Mapping[str, pd.DataFrame],
+    *,
+    x: str = "predicted",
+    y: str = "observed",
+    ax: Axes | None = None,
+) -> Figure:
     """A picture of reliability curves, a panel for each of the twelve with most predictions.
 
     Args:
         curves: By title, as `zoobot.certainty.coverage` gives them.
-        path: The PNG file to write.
         x: What was predicted.
         y: What was seen.
+        ax: Where to draw, instead of a figure of its own; for one curve.
 
     Returns:
-        The path of the picture. On the diagonal predictions come true; columns are how many there are of
+        The figure. On the diagonal predictions come true; columns are how many there are of
         each, lines how far off by chance a point may be (68 %). Points of few predictions are hollow.
 
     Raises:
@@ -45,12 +49,12 @@ def reliability_panels(
     filled = {name: curve for name, curve in curves.items() if len(curve)}
     if not filled:
         raise ConfigError("there are no predictions with labels to draw a reliability curve of")
-    panels = Panels(len(filled), side_inch=2.9, most=12)
+    panels = Panels(len(filled), side_inch=2.9, most=12, ax=ax)
     order = sorted(filled, key=lambda name: -filled[name]["n"].sum())[: len(panels.axes)]
     for axes, name in zip(panels.axes, [n for n in filled if n in order], strict=True):
         _draw_reliability(axes, filled[name])
         tidy(axes, title=name, x=x, y=y)
-    return save(panels.figure, path)
+    return panels.figure
 
 
 def _draw_reliability(axes: Axes, curve: pd.DataFrame) -> None:
@@ -77,16 +81,18 @@ def _ends(shares: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(middle - reach, 0, 1), np.clip(middle + reach, 0, 1)
 
 
-def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str, str] | None = None) -> Path:
+def coverage_dots(
+    table: pd.DataFrame, *, titles: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Figure:
     """A picture of how many votes the intervals of each level hold, a line for each question.
 
     Args:
         table: As `zoobot.certainty.coverage.coverage_table` gives it.
-        path: The PNG file to write.
         titles: What each question is called; by default its own text.
+        ax: Where to draw, instead of a figure of its own.
 
     Returns:
-        The path of the picture: filled dots should lie on the line of their colour; hollow ones, of whole
+        The figure: filled dots should lie on the line of their colour; hollow ones, of whole
         intervals, to the right of it.
 
     Raises:
@@ -97,8 +103,7 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
         raise ConfigError("no question has votes to measure coverage on")
     questions = list(dict.fromkeys(known["question"]))
     levels = sorted(set(known["level"]))
-    figure = new_figure(7.2, 1.3 + 0.3 * len(questions))
-    axes = figure.add_subplot()
+    axes = own_or_new(ax, 7.2, 1.3 + 0.3 * len(questions))
     for level, colour in zip(levels, _colours(len(levels)), strict=True):
         rows = known[known["level"] == level]
         heights = [questions.index(question) for question in rows["question"]]
@@ -115,7 +120,7 @@ def coverage_dots(table: pd.DataFrame, path: str | Path, *, titles: Mapping[str,
     axes.set_yticks(range(len(questions)), names)
     lowest = min(float(known["votes"].min()), levels[0])
     axes.set(xlim=(max(0.0, lowest - 0.05), 1.01), ylim=(len(questions) - 0.5, -0.5))
-    return save(figure, path)
+    return figure_of(axes)
 
 
 def _colours(count: int) -> list[str]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.plots.examples import Panels
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, question_titles, save, tidy
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, figure_of, own_or_new, question_titles, tidy
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from zoobot.shared.schemas import Question, Schema
 
@@ -24,17 +24,17 @@ _MOST_MATRICES = 12
 _LONGEST_NAME = 14
 
 
-def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str | Path) -> Path:
+def question_confusions(counts: Sequence[np.ndarray], schema: Schema, *, ax: Axes | None = None) -> Figure:
     """A picture of the confusion matrix of each question, up to the twelve with most galaxies.
 
     Args:
         counts: For each question, galaxies of each true answer (rows) given each answer (columns), as
             `zoobot.certainty.tree_scores.question_confusions` gives them.
         schema: The decision tree.
-        path: The PNG file to write.
+        ax: Where to draw, instead of a figure of its own; for one question.
 
     Returns:
-        The path of the picture. Colours and numbers are shares of the true answer, in percent.
+        The figure. Colours and numbers are shares of the true answer, in percent.
 
     Raises:
         ConfigError: If no question has a galaxy.
@@ -44,7 +44,7 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str 
     if not asked:
         raise ConfigError(f"no question of {schema.name} has votes to compare with")
     drawn = sorted(sorted(asked, key=lambda place: -counts[place].sum())[:_MOST_MATRICES])
-    panels = Panels(len(drawn), side_inch=3.1, most=_MOST_MATRICES)
+    panels = Panels(len(drawn), side_inch=3.1, most=_MOST_MATRICES, ax=ax)
     for axes, place in zip(panels.axes, drawn, strict=True):
         _draw_matrix(axes, counts[place], schema.questions[place])
         tidy(
@@ -57,8 +57,8 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, path: str 
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=7)
     note = "Numbers: of the galaxies of each row, the percentage that is predicted so"
-    panels.figure.supxlabel(note, fontsize=8, color=INK)
-    return save(panels.figure, path)
+    panels.note(note)
+    return panels.figure
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, question: Question) -> None:
@@ -85,23 +85,22 @@ _DENSE = 2000
 _MOST_INTERVALS = 150
 
 
-def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str | Path) -> Path:
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], *, ax: Axes | None = None) -> Figure:
     """A picture of how often each true class is taken for each class.
 
     Args:
         counts: Galaxies of each true class (rows) taken for each class (columns), as
             `zoobot.shared.metrics.confusion_matrix` gives them.
         class_names: One name for each class.
-        path: The PNG file to write.
+        ax: Where to draw, instead of a figure of its own.
 
     Returns:
-        The path of the picture. Colours are shares of the true class, numbers are galaxies.
+        The figure. Colours are shares of the true class, numbers are galaxies.
     """
     classes = len(class_names)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     side = 2.4 + 0.62 * min(classes, 16)
-    figure = new_figure(side + 0.8, side)
-    axes = figure.add_subplot()
+    axes = own_or_new(ax, side + 0.8, side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if classes <= _MOST_ANNOTATED_CLASSES:
         for row, column in np.ndindex(classes, classes):
@@ -113,24 +112,24 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str |
     axes.set_yticks(range(classes), class_names)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    return save(figure, path)
+    return figure_of(axes)
 
 
 def regression_scatter(
-    predicted: np.ndarray, targets: np.ndarray, names: Sequence[str], path: str | Path
-) -> Path:
+    predicted: np.ndarray, targets: np.ndarray, names: Sequence[str], *, ax: Axes | None = None
+) -> Figure:
     """A picture of predicted against true values, one panel for each target (the first nine).
 
     Args:
         predicted: (galaxies, targets).
         targets: (galaxies, targets), NaN where unknown.
         names: One name for each target.
-        path: The PNG file to write.
+        ax: Where to draw, instead of a figure of its own; for one target.
 
     Returns:
-        The path of the picture.
+        The figure.
     """
-    panels = Panels(len(names), side_inch=3.4, most=_MOST_PANELS)
+    panels = Panels(len(names), side_inch=3.4, most=_MOST_PANELS, ax=ax)
     for axes, name, column in zip(panels.axes, names, range(len(names)), strict=False):
         known = np.isfinite(targets[:, column])
         truth, guess = targets[known, column], predicted[known, column]
@@ -139,17 +138,17 @@ def regression_scatter(
         error = float(np.sqrt(np.mean((guess - truth) ** 2))) if len(truth) else float("nan")
         tidy(axes, title=f"{name}   RMSE {error:.3g}", x="true", y="predicted")
         axes.legend(fontsize=7, frameon=False, loc="upper left", labelcolor=INK)
-    return save(panels.figure, path)
+    return panels.figure
 
 
 def fractions_scatter(
     fractions: np.ndarray,
     votes: np.ndarray,
     schema: Schema,
-    path: str | Path,
     *,
     intervals: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Path:
+    ax: Axes | None = None,
+) -> Figure:
     """A picture of predicted vote fractions against volunteers' vote fractions, for up to nine answers.
 
     For each question the answer whose volunteers' fraction varies most is drawn, and of the questions those
@@ -159,12 +158,12 @@ def fractions_scatter(
         fractions: Expected fraction of each answer within its question, (galaxies, answers).
         votes: Volunteers' votes, (galaxies, answers), NaN where a question was not asked.
         schema: The decision tree.
-        path: The PNG file to write.
         intervals: Lower and upper ends of the fractions' 90 % intervals, (galaxies, answers) each; drawn
             where few enough galaxies are there to see them.
+        ax: Where to draw, instead of a figure of its own; for one question.
 
     Returns:
-        The path of the picture.
+        The figure.
 
     Raises:
         ConfigError: If no question has votes of two galaxies.
@@ -185,7 +184,7 @@ def fractions_scatter(
         msg = f"no question of {schema.name} has two galaxies with votes: nothing to compare with"
         raise ConfigError(msg)
     drawn = sorted(drawn, key=lambda panel: -panel[0])[:_MOST_PANELS]
-    panels = Panels(len(drawn), side_inch=2.9, most=_MOST_PANELS)
+    panels = Panels(len(drawn), side_inch=2.9, most=_MOST_PANELS, ax=ax)
     for axes, (galaxies, title, observed, expected, ends) in zip(panels.axes, drawn, strict=False):
         _draw_cloud(axes, observed, expected, (0.0, 1.0))
         if ends is not None and galaxies <= _MOST_INTERVALS:
@@ -194,28 +193,27 @@ def fractions_scatter(
         tidy(axes, title=title, x=f"volunteers' fraction ({galaxies:,} galaxies)", y="predicted fraction")
         axes.text(0.03, 0.95, f"RMSE {error:.2f}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
     note = "Thin lines: 90% intervals of the model, if galaxies are few\nOrange: median, 68% of galaxies"
-    panels.figure.supxlabel(note, fontsize=7, color=INK)
-    return save(panels.figure, path)
+    panels.note(note, fontsize=7)
+    return panels.figure
 
 
 def purity_completeness(
-    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], path: str | Path
-) -> Path:
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], *, ax: Axes | None = None
+) -> Figure:
     """A picture of the purity of a sample against its completeness as its probability threshold falls.
 
     Args:
         probabilities: (galaxies, labels).
         labels: (galaxies, labels), 1, 0 or NaN.
         names: One name for each label; the first nine are drawn.
-        path: The PNG file to write.
+        ax: Where to draw, instead of a figure of its own.
 
     Returns:
-        The path of the picture.
+        The figure.
     """
     from sklearn import metrics  # late: it takes a second
 
-    figure = new_figure(5.2, 4.0)
-    axes = figure.add_subplot()
+    axes = own_or_new(ax, 5.2, 4.0)
     for column, name in list(enumerate(names))[:_MOST_PANELS]:
         known = np.isfinite(labels[:, column])
         truth = labels[known, column]
@@ -228,7 +226,7 @@ def purity_completeness(
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
     if axes.lines:
         axes.legend(fontsize=8, frameon=False, loc="lower left", labelcolor=INK)
-    return save(figure, path)
+    return figure_of(axes)
 
 
 def _common_limits(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float]:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save, tidy
+from zoobot.plots.examples import check_one_panel
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, figure_of, new_figure, tidy
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Score against labels bought, a line for each way to choose them.
 
@@ -24,8 +25,8 @@ _MOST_COLUMNS = 3
 
 
 def label_curves(
-    panels: Mapping[str, tuple[pd.DataFrame, str]], path: str | Path, *, reference: str = "random"
-) -> Path:
+    panels: Mapping[str, tuple[pd.DataFrame, str]], *, reference: str = "random", ax: Axes | None = None
+) -> Figure:
     """A picture of the mean score of each strategy, with the range of its seeds.
 
     Where the reference is among the strategies, a dotted line stands at what it reaches in the end, and a
@@ -34,26 +35,32 @@ def label_curves(
     Args:
         panels: Title → the curves (a row for each `strategy`, `seed` and round, with `labels` and scores),
             and the score to draw.
-        path: The PNG file to write.
         reference: The strategy to compare with; grey.
+        ax: Where to draw, instead of a figure of its own; for one panel.
 
     Returns:
-        The path of the picture.
+        The figure.
 
     Raises:
         ConfigError: If there is nothing to draw.
     """
     if not panels or any(curves.empty for curves, _ in panels.values()):
         raise ConfigError("there are no curves to draw")
-    columns = min(len(panels), _MOST_COLUMNS)
-    rows = -(-len(panels) // columns)
-    figure = new_figure(4.6 * columns, 3.8 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    grid = _label_panels(len(panels), ax)
     for axes, (title, (curves, score)) in zip(grid, panels.items(), strict=False):
         _draw(axes, curves, score, title, reference)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    return save(figure, path)
+    return figure_of(grid[0])
+
+
+def _label_panels(count: int, ax: Axes | None) -> Sequence[Axes]:
+    if ax is not None:
+        check_one_panel(count)
+        return [ax]
+    columns = min(count, _MOST_COLUMNS)
+    rows = -(-count // columns)
+    return list(new_figure(4.6 * columns, 3.8 * rows).subplots(rows, columns, squeeze=False).ravel())
 
 
 def _draw(axes: Axes, curves: pd.DataFrame, score: str, title: str, reference: str) -> None:
@@ -86,7 +93,7 @@ _LOSSES = {"training": "train_loss", "validation": "val_loss"}
 _SCORE_COLOURS = (ACCENT, "#3c8f5a", "#8a5aa8", MAIN)
 
 
-def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str] = ()) -> Path:
+def training_curves(log: pd.DataFrame, *, scores: Sequence[str] = (), ax: Axes | None = None) -> Figure:
     """A picture of the training and validation loss by epoch, beside the validation scores.
 
     The epoch of the lowest validation loss, whose weights are kept, is marked.
@@ -94,25 +101,30 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
     Args:
         log: One row for each epoch: `epoch` (from 1; 0 is a head found at once), `train_loss`, `val_loss`,
             and columns `val_<score>`.
-        path: The PNG file to write.
         scores: Scores to draw, without the `val_`; those that the log lacks are left out.
+        ax: Where to draw, instead of a figure of its own; for the losses alone, without scores.
 
     Returns:
-        The path of the picture.
+        The figure.
 
     Raises:
         ConfigError: If the log has no epochs.
 
     Example:
-        >>> training_curves(pd.read_csv("metrics.csv"), "curves.png", scores=["accuracy"])  # doctest: +SKIP
+        >>> training_curves(pd.read_csv("metrics.csv"), scores=["accuracy"])  # doctest: +SKIP
     """
     if not {"epoch", "val_loss"} <= set(log.columns) or log.empty:
         raise ConfigError(
             f"the training log needs rows with epoch and val_loss, got {len(log)} rows of {list(log.columns)}"
         )
     drawn = [name for name in scores if f"val_{name}" in log and log[f"val_{name}"].notna().any()]
-    figure = new_figure(9.0 if drawn else 5.0, 3.6)
-    axes = figure.subplots(1, 2 if drawn else 1, squeeze=False)[0]
+    if ax is not None:
+        check_one_panel(2 if drawn else 1)
+    axes = (
+        [ax]
+        if ax is not None
+        else new_figure(9.0 if drawn else 5.0, 3.6).subplots(1, 2 if drawn else 1, squeeze=False)[0]
+    )
     epochs = log["epoch"].to_numpy()
     losses = {name: column for name, column in _LOSSES.items() if column in log}
     _draw_lines(
@@ -130,7 +142,7 @@ def training_curves(log: pd.DataFrame, path: str | Path, *, scores: Sequence[str
         _draw_lines(
             axes[1], log, epochs, columns, _SCORE_COLOURS, title="Scores", y="score on validation galaxies"
         )
-    return save(figure, path)
+    return figure_of(axes[0])
 
 
 def _draw_lines(

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, PALE, new_figure, save, wrap_title
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, PALE, figure_of, new_figure, wrap_title
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
     from matplotlib.axes import Axes
@@ -27,17 +26,39 @@ class Panels:
         count: How many are wanted.
         side_inch: Side of a panel.
         most: How many there may be at most.
+        ax: The one panel, if it was given to draw into.
+
+    Raises:
+        ConfigError: If one was given, and it is not one that is wanted.
     """
 
-    def __init__(self, count: int, *, side_inch: float, most: int = 9) -> None:
+    def __init__(self, count: int, *, side_inch: float, most: int = 9, ax: Axes | None = None) -> None:
         count = min(count, most)
+        self.figure: Figure
+        self.axes: list[Axes]
+        self._is_whole = ax is None
+        if ax is not None:
+            check_one_panel(count)
+            self.figure, self.axes = figure_of(ax), [ax]
+            return
         columns = min(3 if count <= 9 else 4, count)
         rows = -(-count // columns)
         self.figure = new_figure(side_inch * columns + 0.2, side_inch * rows)
         grid = self.figure.subplots(rows, columns, squeeze=False).flatten()
         for unused in grid[count:]:
             unused.remove()
-        self.axes: list[Axes] = list(grid[:count])
+        self.axes = list(grid[:count])
+
+    def note(self, text: str, *, fontsize: float = 8) -> None:
+        """A line below all panels of a figure that is ours; below one that was given there is no room."""
+        if self._is_whole:
+            self.figure.supxlabel(text, fontsize=fontsize, color=INK)
+
+
+def check_one_panel(count: int) -> None:
+    """Raise a ConfigError unless there is one panel, where one was given to draw into."""
+    if count != 1:
+        raise ConfigError(f"ax= takes one panel, but there are {count} to draw: leave it out, or draw one")
 
 
 # Many galaxies at a glance, each with a line or two above it.
@@ -48,30 +69,28 @@ _CAPTION_LETTERS = 27
 
 
 def contact_sheet(
-    path: str | Path,
     images: Sequence[np.ndarray | None],
     names: Sequence[str],
     *,
     columns: int = 6,
     marked: Sequence[int] = (),
-) -> Path:
+) -> Figure:
     """A picture of galaxies in rows, in reading order.
 
     Args:
-        path: The PNG file to write.
         images: (height, width, channels) each, uint8 or float in [0, 1]; None where it can't be read.
         names: What stands above each; a place without image and name stays empty.
         columns: Galaxies side by side.
         marked: Which of them, counted from 0, have a frame.
 
     Returns:
-        The path of the picture.
+        The figure.
 
     Raises:
         ConfigError: If there are no galaxies, or not one name for each.
 
     Example:
-        >>> contact_sheet("strange.png", [np.zeros((32, 32, 3))], ["1. J0001"])  # doctest: +SKIP
+        >>> contact_sheet([np.zeros((32, 32, 3))], ["1. J0001"])  # doctest: +SKIP
     """
     if not len(images) or len(images) != len(names):
         msg = f"expected one or more images and as many names, got {len(images)} and {len(names)}"
@@ -96,7 +115,7 @@ def contact_sheet(
             axes.text(0.5, 0.5, "no image", fontsize=8, color=GREY, ha="center", transform=axes.transAxes)
         else:
             axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
-    return save(figure, path)
+    return figure
 
 
 _MOST_ROWS = 10
@@ -122,18 +141,16 @@ class Bar(NamedTuple):
 
 
 def example_galaxies(
-    path: str | Path,
     images: Sequence[np.ndarray],
     bars: Sequence[Sequence[Bar]],
     *,
     names: Sequence[str] = (),
     columns: int = 3,
     legend: tuple[str, str] = ("model", "label"),
-) -> Path:
+) -> Figure:
     """A picture of galaxies, each beside its predictions as bars.
 
     Args:
-        path: The PNG file to write.
         images: (height, width, channels) each, uint8 or float in [0, 1].
         bars: For each galaxy, the lines beside it; only the first ten are drawn.
         names: A name for each galaxy.
@@ -141,14 +158,14 @@ def example_galaxies(
         legend: What the bars and the marks are called.
 
     Returns:
-        The path of the picture.
+        The figure.
 
     Raises:
         ConfigError: If there are no galaxies, or not one list of bars for each.
 
     Example:
         >>> images = [np.zeros((32, 32, 3))]  # doctest: +SKIP
-        >>> example_galaxies("rings.png", images, [[Bar("ring", 0.9, 1.0)]])  # doctest: +SKIP
+        >>> example_galaxies(images, [[Bar("ring", 0.9, 1.0)]])  # doctest: +SKIP
     """
     if not len(images) or len(images) != len(bars):
         msg = f"expected one or more images and as many lists of bars, got {len(images)} and {len(bars)}"
@@ -165,7 +182,7 @@ def example_galaxies(
         _draw_image(figure.add_subplot(grid[row, 2 * column]), image, titles[place])
         _draw_bars(figure.add_subplot(grid[row, 2 * column + 1]), list(lines)[:_MOST_ROWS])
     _draw_legend(figure, legend, marks=any(b.observed is not None for lines in bars for b in lines))
-    return save(figure, path)
+    return figure
 
 
 def displayable(image: np.ndarray) -> np.ndarray:

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from zoobot.plots.examples import displayable
-from zoobot.plots.style import ACCENT, INK, MAIN, new_figure, save, wrap_title
+from zoobot.plots.style import ACCENT, INK, MAIN, new_figure, wrap_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,9 +31,7 @@ _SPREAD = 0.011
 _STRONGEST = 0.995
 
 
-def explained_galaxy(
-    explanation: Explanation, path: str | Path, *, title: str, captions: Sequence[str] = ()
-) -> Path:
+def explained_galaxy(explanation: Explanation, *, title: str, captions: Sequence[str] = ()) -> Figure:
     """A picture of a galaxy's image, and of each of its maps over the same image in grey.
 
     What a model sees is framed. Integrated gradients are orange where pixels speak for the answer, and blue
@@ -42,12 +39,11 @@ def explained_galaxy(
 
     Args:
         explanation: The galaxy, its maps, and what the model sees.
-        path: The PNG file to write.
         title: What stands above everything.
         captions: What stands below each panel: the image, then the maps.
 
     Returns:
-        The path of the picture.
+        The figure.
     """
     image = displayable(explanation.image)
     grey = image if image.ndim == 2 else image.mean(axis=-1)
@@ -65,7 +61,7 @@ def explained_galaxy(
     title = wrap_title(title, _TITLE_LETTERS * len(panels))
     figure.suptitle(title, fontsize=11, color=INK, x=0.012, ha="left")
     _draw_legend(figure, list(explanation.maps))
-    return save(figure, path)
+    return figure
 
 
 def _over_grey(grey: NDArray, attributions: NDArray, side: float) -> NDArray[np.float64]:

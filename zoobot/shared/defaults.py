@@ -1,6 +1,6 @@
 """Every default that the two engines, the command line and the documentation share."""
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 SEED = 42
 
@@ -31,6 +31,10 @@ TRAIN_LEARNING_RATE = 1e-3
 TRAIN_DROPOUT_PROB = 0.2
 EMA_DECAY = 0.998
 GRADIENT_CLIP = 5.0
+
+# Pictures
+FigureFormat = Literal["png", "pdf", "svg"]
+FIGURE_FORMATS: tuple[str, ...] = get_args(FigureFormat)
 
 # Training loop
 MAX_EPOCHS = 50

@@ -55,12 +55,13 @@ class DemoResult:
     def report(self) -> str:
         """What came out, as a text to read."""
         folder, backend = self.save_dir, backend_words(self.backend)
+        training, ending = folder / "training", self.training.figures[0]
         made = {
-            f"{folder}/training/predictions.png": "galaxies, what the model expects, what volunteers said",
-            f"{folder}/training/fractions_scatter.png": "predicted against volunteers' vote fractions",
-            f"{folder}/training/training_curves.png": "how it learned",
-            f"{folder}/training/evaluation.txt": "the table above",
-            f"{folder}/training/checkpoint/": "the model",
+            f"{training}/predictions.{ending}": "galaxies, what the model expects, what volunteers said",
+            f"{training}/fractions_scatter.{ending}": "predicted against volunteers' vote fractions",
+            f"{training}/training_curves.{ending}": "how it learned",
+            f"{training}/evaluation.txt": "the table above",
+            f"{training}/checkpoint/": "the model",
             str(self.predictions.save_loc): f"predictions for {self.predictions.galaxies} new galaxies",
         }
         width = max(map(len, made))
@@ -114,6 +115,7 @@ def demo(options: DemoOptions, *, command: str = "zoobot.workflow.demo") -> Demo
             learning_rate=options.learning_rate,
             dropout_prob=_DROPOUT_PROB,
             test_fraction=0.2,
+            figures=options.figures,
             **shared,
         ),
         command=command,

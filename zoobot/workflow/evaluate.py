@@ -23,7 +23,7 @@ from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
-from zoobot.workflow.pictures import attempt_picture, draw_comparison, draw_examples
+from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
@@ -31,7 +31,8 @@ from zoobot.workflow.scores import Certainty, judge_certainty, mean_calibration_
 
 if TYPE_CHECKING:
     from zoobot.options.evaluate import EvaluateOptions
-    from zoobot.options.groups import EngineOptions
+    from zoobot.options.finetune import FinetuneOptions
+    from zoobot.options.train import TrainOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine
     from zoobot.shared.training.feature_loader import FeatureLoader
@@ -140,7 +141,7 @@ def evaluate_models(
     models: Sequence[Any],
     galaxies: Catalog,
     folder: Path,
-    options: EngineOptions,
+    options: EvaluateOptions | FinetuneOptions | TrainOptions,
     *,
     part: str,
     n_samples: int = 1,
@@ -155,7 +156,7 @@ def evaluate_models(
         models: Trained models of one task: one, or the members of an ensemble.
         galaxies: With the labels of that task.
         folder: Where everything goes.
-        options: Batch size, threads, seed, progress.
+        options: Batch size, threads, seed, progress, formats of pictures.
         part: "test", "val" or "catalog": what the galaxies are, for the reader.
         n_samples: More than 1 samples each model's dropout.
         failures: Images that failed before, in training, to be listed too.
@@ -195,10 +196,11 @@ def evaluate_models(
     )
     _write(evaluation, certainty, task.kind, part, folder, seen)
     expected = task.expect(predicted)
-    attempt_picture(draw_comparison, task, expected, labels, folder, concentrations=predicted)
-    certainty.draw(task, predicted, labels, folder)
-    path = folder / "predictions.png"
-    attempt_picture(draw_examples, models[0], scored, expected, path, seed=options.seed)
+    formats, place = options.figures, folder / COMPARISONS[task.predicts]
+    attempt_picture(place, formats, draw_comparison, task, expected, labels, concentrations=predicted)
+    certainty.draw(task, predicted, labels, folder, formats)
+    place = folder / "predictions"
+    attempt_picture(place, formats, draw_examples, models[0], scored, expected, seed=options.seed)
     return evaluation
 
 

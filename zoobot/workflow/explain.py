@@ -164,14 +164,16 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
     numbers |= {"answer": one.answer.name, "value": one.value, "seen_left_top_side": one.seen}
     if shared is not None:
         numbers |= {"baseline_value": shared.baseline_value}
-    path = folder / _FOLDER / f"{stem}.npz"
+    place = folder / _FOLDER / stem
+    path = place.with_name(f"{stem}.npz")
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **numbers)
     said = task.say(one.value)
     picture = attempt_picture(
+        place,
+        options.figures,
         plots.explained_galaxy,
         one,
-        path.with_suffix(".png"),
         title=f"{_title(one, task)}  {said}",
         captions=[one.id_str, *(_caption(method, one, task, options) for method in one.maps)],
     )

@@ -54,6 +54,7 @@ class TrainingResult:
         seconds: How long this part of the run took.
         work: "finetune" or "train".
         backend: The engine that it ran on.
+        figures: What its pictures are written as.
     """
 
     save_dir: Path
@@ -64,10 +65,12 @@ class TrainingResult:
     seconds: float
     work: str = "finetune"
     backend: str = DEFAULT_ENGINE
+    figures: tuple[str, ...] = ("png",)
 
     def report(self) -> str:
         """What came out, as a text to read."""
         folder, backend = self.save_dir, backend_words(self.backend)
+        pictures = ", ".join(f"*.{kind}" for kind in self.figures)
         trained = f"{self.epochs} epochs" if self.epochs else "The best head"
         lines = ["", self.evaluation.table, "", *failure_lines(self.failures, folder / "failures.csv")]
         lines += [
@@ -75,7 +78,7 @@ class TrainingResult:
             "  checkpoint/           the best model",
             "  evaluation.json       every score; evaluation.txt the table above",
             "  predictions.parquet   predictions for the galaxies it was scored on",
-            "  *.png                 training curves, example galaxies, predictions against labels",
+            f"  {pictures:<20}  training curves, example galaxies, predictions against labels",
             "  metrics.csv, run.json the epochs, and the record of the run",
             "",
             "Next: predict new galaxies",
@@ -167,7 +170,8 @@ def _report(
         if (calibrated.calibration.factors != 1).any():
             held_out = calibrated.held_out
     log = EpochLog(folder / "metrics.csv").read()
-    attempt_picture(draw_training_curves, log, model.task, folder)
+    place = folder / "training_curves"
+    attempt_picture(place, options.figures, draw_training_curves, log, model.task)
     part = "test" if "test" in galaxies.galaxies else "val"
     evaluation = evaluate_models(
         engine,
@@ -192,6 +196,7 @@ def _report(
         seconds=time.monotonic() - start,
         work=record.content["work"],
         backend=options.backend,
+        figures=options.figures,
     )
 
 

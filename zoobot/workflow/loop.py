@@ -277,6 +277,7 @@ class LoopResult:
         table: The same as a text to read.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         seconds: How long it took.
+        figures: What the picture of the curves is written as.
     """
 
     save_dir: Path
@@ -286,10 +287,12 @@ class LoopResult:
     table: str
     failures: pd.DataFrame
     seconds: float
+    figures: tuple[str, ...] = ("png",)
 
     def report(self) -> str:
         """What came out, as a text to read."""
         folder = self.save_dir
+        pictures = ", ".join(f"curves.{kind}" for kind in self.figures)
         return "\n".join(
             [
                 "",
@@ -297,7 +300,8 @@ class LoopResult:
                 "",
                 *failure_lines(self.failures, folder / "failures.csv"),
                 f"Done in {duration(self.seconds)}. In {folder}:",
-                "  curves.png            score against labels bought; curves.csv all scores of all rounds",
+                "  curves.csv            all scores of all rounds",
+                f"  {pictures:<20}  the score against labels bought",
                 "  savings.json          the table above",
                 "  rounds.json           which galaxies were bought when",
             ]
@@ -358,7 +362,7 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
                 plays.add(strategy, seed, one)
         score = options.score or KINDS[model.task.kind].main_score
         curves = plays.curves()
-        found = _leave_results(curves, score, folder)
+        found = _leave_results(curves, score, folder, options.figures)
         record.update(score=score, savings=found)
     return LoopResult(
         save_dir=folder,
@@ -368,6 +372,7 @@ def loop(options: LoopOptions, *, command: str = "zoobot.workflow.loop") -> Loop
         table=_table(found, curves, score),
         failures=failures,
         seconds=time.monotonic() - started,
+        figures=options.figures,
     )
 
 
@@ -429,10 +434,12 @@ def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
         raise ConfigError(f"--score must be a score of the held-out galaxies, one of {known}; got {score!r}")
 
 
-def _leave_results(curves: pd.DataFrame, score: str, folder: Path) -> dict[str, dict[str, Any]]:
+def _leave_results(
+    curves: pd.DataFrame, score: str, folder: Path, formats: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     write_safely(folder / "curves.csv", csv_text(curves))
     panels = {score.replace("_", " "): (curves, score)}
-    attempt_picture(plots.label_curves, panels, folder / "curves.png")
+    attempt_picture(folder / "curves", formats, plots.label_curves, panels)
     found = savings(curves, score) if "random" in set(curves["strategy"]) else {}
     content = {"score": score, "reference": "random", "strategies": found}
     write_safely(folder / "savings.json", json.dumps(content, indent=2) + "\n")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoobot import plots
-from zoobot.plots import Bar, contact_sheet
+from zoobot.plots import Bar, contact_sheet, save_figure
 from zoobot.shared import metrics
 from zoobot.shared.augment import make_view
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.defaults import FIGURE_FORMATS
 from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from zoobot.options.groups import ShownGalaxiesOptions
     from zoobot.shared.catalog import Catalog
@@ -64,7 +66,8 @@ def find_images(ids: Sequence[str], options: ShownGalaxiesOptions, origin: Mappi
 
 
 def draw_sheet(
-    path: Path,
+    place: Path,
+    formats: Sequence[str],
     file_locs: Sequence[str],
     names: Sequence[str],
     origin: Mapping[str, Any],
@@ -75,7 +78,8 @@ def draw_sheet(
     """A picture of galaxies, as the network saw them; None where no image is known, or it can't be drawn.
 
     Args:
-        path: The PNG file to write.
+        place: Where, without the ending of the name.
+        formats: What it is written as: the endings.
         file_locs: Their images; empty where unknown.
         names: What stands above each.
         origin: Where their features come from: its `preprocessing` says how images are read.
@@ -89,7 +93,7 @@ def draw_sheet(
         return None
     preprocessing = _preprocessing(origin)
     views = [_view(place, preprocessing) for place in file_locs]
-    return attempt_picture(contact_sheet, path, views, names, columns=columns, marked=marked)
+    return attempt_picture(place, formats, contact_sheet, views, names, columns=columns, marked=marked)
 
 
 def _open_catalog(options: ShownGalaxiesOptions, origin: Mapping[str, Any]) -> CatalogStream | None:
@@ -131,98 +135,116 @@ _MOST_BARS = 10
 _MOST_CLASSES = 6
 
 
-def attempt_picture(draw: Callable[..., Path | None], *args: Any, **options: Any) -> Path | None:
-    """The picture that is drawn so; None, and a warning, where it can't be: no run is lost for a picture.
+def attempt_picture(
+    place: Path, formats: Sequence[str], draw: Callable[..., Figure | None], *args: Any, **options: Any
+) -> Path | None:
+    """The picture that is drawn so, in its first format; None, and a warning, where it can't be.
+
+    No run is lost for a picture.
 
     Args:
-        draw: Draws and writes it.
+        place: Where it is written, without the ending of the name.
+        formats: What it is written as: the endings.
+        draw: Draws it; None where there is nothing to draw.
         args: What of.
         options: Likewise.
 
     Example:
         >>> def draw(votes):
         ...     raise ValueError("nothing to draw")
-        >>> attempt_picture(draw, [])  # and a warning says so
+        >>> attempt_picture(Path("votes"), ["png"], draw, [])  # and a warning says so
     """
     try:
-        return draw(*args, **options)
+        figure = draw(*args, **options)
+        written = [save_figure(figure, path) for path in picture_paths(place, formats) if figure is not None]
     except Exception as error:  # noqa: BLE001 - whatever it is, the numbers are there and the run goes on
-        name = draw.__name__.removeprefix("draw_").replace("_", " ")
+        name = place.name.replace("_", " ")
         logger.warning("The picture of %s is left out: %s", name, str(error) or type(error).__name__)
         return None
+    return written[0] if written else None
 
 
-def draw_training_curves(log: pd.DataFrame, task: Task, folder: Path) -> Path:
-    """training_curves.png: losses and the task's main scores by epoch."""
-    return plots.training_curves(log, folder / "training_curves.png", scores=task.scores.by_epoch)
+def picture_paths(place: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
+    """The files of one picture: its place with each ending.
+
+    Example:
+        >>> picture_paths(Path("J0001+0.5"), ["png", "pdf"])
+        [PosixPath('J0001+0.5.png'), PosixPath('J0001+0.5.pdf')]
+    """
+    return [place.with_name(f"{place.name}.{kind}") for kind in formats]
+
+
+def draw_training_curves(log: pd.DataFrame, task: Task) -> Figure:
+    """Losses and the task's main scores by epoch."""
+    return plots.training_curves(log, scores=task.scores.by_epoch)
 
 
 def draw_comparison(
-    task: Task,
-    predicted: np.ndarray,
-    labels: np.ndarray,
-    folder: Path,
-    *,
-    concentrations: np.ndarray | None = None,
-) -> Path:
+    task: Task, predicted: np.ndarray, labels: np.ndarray, *, concentrations: np.ndarray | None = None
+) -> Figure:
     """The picture of predictions against labels that fits the task.
 
     Args:
         task: What was predicted.
         predicted: (galaxies, outputs).
         labels: (galaxies, label columns).
-        folder: Where the picture goes.
         concentrations: Of a tree, for intervals of its fractions; a mixture has the samples first.
     """
-    return _COMPARISONS[task.predicts](task, predicted, labels, folder, concentrations)
+    return _COMPARISONS[task.predicts](task, predicted, labels, concentrations)
 
 
-def _compare_classes(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
+def _compare_classes(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
     counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
-    return plots.confusion_matrix(counts, task.groups[0].answers, folder / "confusion_matrix.png")
+    return plots.confusion_matrix(counts, task.groups[0].answers)
 
 
-def _compare_labels(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
-    return plots.purity_completeness(predicted, labels, task.label_cols, folder / "purity_completeness.png")
+def _compare_labels(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
+    return plots.purity_completeness(predicted, labels, task.label_cols)
 
 
-def _compare_numbers(task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, _: object) -> Path:
-    return plots.regression_scatter(predicted, labels, task.label_cols, folder / "regression_scatter.png")
+def _compare_numbers(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
+    return plots.regression_scatter(predicted, labels, task.label_cols)
 
 
 def _compare_votes(
-    task: Any, predicted: np.ndarray, labels: np.ndarray, folder: Path, concentrations: np.ndarray | None
-) -> Path:
+    task: Any, predicted: np.ndarray, labels: np.ndarray, concentrations: np.ndarray | None
+) -> Figure:
     # the mean of a Dirichlet distribution is each concentration's share of its question
     fractions = fractions_from_votes(predicted, task.tree)
     ends = None if concentrations is None else fraction_intervals(concentrations, task.tree)
-    path = folder / "fractions_scatter.png"
-    return plots.fractions_scatter(fractions, labels, task.tree, path, intervals=ends)
+    return plots.fractions_scatter(fractions, labels, task.tree, intervals=ends)
 
 
-_COMPARISONS: dict[str, Callable[..., Path]] = {
+_COMPARISONS: dict[str, Callable[..., Figure]] = {
     "classes": _compare_classes,
     "labels": _compare_labels,
     "numbers": _compare_numbers,
     "votes": _compare_votes,
 }
 
+#: What the picture of predictions against labels is called.
+COMPARISONS = {
+    "classes": "confusion_matrix",
+    "labels": "purity_completeness",
+    "numbers": "regression_scatter",
+    "votes": "fractions_scatter",
+}
+
 
 def draw_examples(
-    model: Model, galaxies: Catalog, predicted: np.ndarray, path: Path, *, seed: int, count: int = _EXAMPLES
-) -> Path:
+    model: Model, galaxies: Catalog, predicted: np.ndarray, *, seed: int, count: int = _EXAMPLES
+) -> Figure:
     """A picture of random galaxies, as the network sees them, beside their predictions and labels.
 
     Args:
         model: Says what was predicted, and how images are read.
         galaxies: The galaxies, with labels or without.
         predicted: (galaxies, outputs).
-        path: The PNG file to write.
         seed: Chooses the galaxies.
         count: Most galaxies to draw.
     """
     order = np.random.default_rng(seed).permutation(len(galaxies))[:count]
-    return draw_galaxies(model.task, model.preprocessing, galaxies.select(order), predicted[order], path)
+    return draw_galaxies(model.task, model.preprocessing, galaxies.select(order), predicted[order])
 
 
 def draw_galaxies(
@@ -230,10 +252,9 @@ def draw_galaxies(
     preprocessing: Preprocessing,
     galaxies: Catalog,
     predicted: np.ndarray,
-    path: Path,
     *,
     names: Sequence[str] | None = None,
-) -> Path:
+) -> Figure:
     """A picture of these galaxies, as a network sees them, beside their predictions and labels.
 
     Args:
@@ -241,7 +262,6 @@ def draw_galaxies(
         preprocessing: How images are read.
         galaxies: The galaxies, with labels or without.
         predicted: (galaxies, outputs).
-        path: The PNG file to write.
         names: What stands above each; None is its id.
     """
     labels = (
@@ -258,7 +278,7 @@ def draw_galaxies(
         lines.append(bars(place))
         titles.append(galaxies.ids[place] if names is None else names[place])
     legend = ("model", "label") if task.tree is None else ("expected vote fraction", "volunteers")
-    return plots.example_galaxies(path, images, lines, names=titles, legend=legend)
+    return plots.example_galaxies(images, lines, names=titles, legend=legend)
 
 
 _BarsOfGalaxy = Callable[[int], list[Bar]]

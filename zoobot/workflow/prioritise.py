@@ -33,6 +33,7 @@ from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from zoobot.options.groups import EngineOptions
@@ -274,7 +275,8 @@ def prioritise(
         failures = save_failures(members.failures, failures_of(save_loc))
         picture = None
         if options.picture:
-            picture = attempt_picture(_draw_first, members, shown, chosen, table, save_loc)
+            place = save_loc.with_suffix("")
+            picture = attempt_picture(place, options.figures, _draw_first, members, shown, chosen, table)
         record.update(score=score, chosen=len(table), cost=chosen.cost)
     counts = table["reason"].value_counts()
     return PrioritiseResult(
@@ -363,9 +365,7 @@ def _list(
     return table, worth_asking(members.task, own, predicted), shown
 
 
-def _draw_first(
-    members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame, save_loc: Path
-) -> Path | None:
+def _draw_first(members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame) -> Figure | None:
     """The first galaxies beside what is expected of them; none where nobody knows how to read images."""
     if members.preprocessing is None:
         logger.warning("The predictions do not say how images are read: no picture")
@@ -375,6 +375,4 @@ def _draw_first(
     mean = members.task.expect(members.task.mix(predicted))
     names = [f"{row.rank}. {row.id_str}\n{row.reason}: {row.expected}" for row in first.itertuples()]
     galaxies = shown.select(np.arange(len(first)))
-    return draw_galaxies(
-        members.task, members.preprocessing, galaxies, mean, save_loc.with_suffix(".png"), names=names
-    )
+    return draw_galaxies(members.task, members.preprocessing, galaxies, mean, names=names)

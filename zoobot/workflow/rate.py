@@ -20,19 +20,20 @@ from zoobot.shared.features.tables import read_features
 from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
-from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.workflow.pictures import draw_sheet, find_images, picture_paths
 from zoobot.workflow.reporting import quoted
 from zoobot.workflow.run_folder import RECORD_FILE, open_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from zoobot.options.rate import RateOptions
 
 logger = logging.getLogger("zoobot")
 
-_NEXT, _NEXT_PICTURE = "next.csv", "next.png"
-_RANKING, _RANKING_PICTURE = "ranking.csv", "ranking.png"
+_NEXT, _RANKING = "next.csv", "ranking.csv"
 _DRAWN = 30
 
 
@@ -106,9 +107,10 @@ def _rate_once(options: RateOptions, command: str) -> RateResult:
             write_csv(ranking, draft)
         with replacing(session.folder / _NEXT) as draft:
             write_csv(_with_empty_ratings(to_rate), draft)
-        for name in (_RANKING_PICTURE, _NEXT_PICTURE):
-            (session.folder / name).unlink(missing_ok=True)  # it would be out of date
-        picture = _draw(session, to_rate, ranking) if options.picture else None
+        for name in ("ranking", "next"):
+            for path in picture_paths(session.folder / name):
+                path.unlink(missing_ok=True)  # it would be out of date
+        picture = _draw(session, to_rate, ranking, options.figures) if options.picture else None
         record.update(new=new, ratings=len(session.ratings))
     return RateResult(
         session=session,
@@ -219,14 +221,16 @@ def _with_empty_ratings(to_rate: pd.DataFrame) -> pd.DataFrame:
     return table[["id_str", "rating", "expected", "anomaly", "file_loc"]]
 
 
-def _draw(session: RatingSession, to_rate: pd.DataFrame, ranking: pd.DataFrame) -> Path | None:
+def _draw(
+    session: RatingSession, to_rate: pd.DataFrame, ranking: pd.DataFrame, formats: Sequence[str]
+) -> Path | None:
     """Both pictures anew: that of the galaxies to rate is returned."""
     asked = [f"{row.id_str}\n{_told(math.nan, row.expected)}" for row in to_rate.itertuples()]
     best = ranking.head(_DRAWN)
     told = [f"{row.rank}. {row.id_str}\n{_told(row.rating, row.expected)}" for row in best.itertuples()]
     origin = session.settings["origin"]
-    draw_sheet(session.folder / _RANKING_PICTURE, best["file_loc"].tolist(), told, origin)
-    return draw_sheet(session.folder / _NEXT_PICTURE, to_rate["file_loc"].tolist(), asked, origin)
+    draw_sheet(session.folder / "ranking", formats, best["file_loc"].tolist(), told, origin)
+    return draw_sheet(session.folder / "next", formats, to_rate["file_loc"].tolist(), asked, origin)
 
 
 def _told(rating: float, expected: float) -> str:

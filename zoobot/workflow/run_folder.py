@@ -19,6 +19,7 @@ from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.loop import LoopOptions
 from zoobot.options.train import TrainOptions
 from zoobot.shared.checkpoint import ENCODER_FILE
+from zoobot.shared.defaults import FIGURE_FORMATS
 from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.files.locks import Lock, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, write_safely
@@ -40,6 +41,7 @@ _FREE_ON_RESUME = {
     "num_workers",
     "progress",
     "accelerator",
+    "figures",
     "resume",
     "overwrite",
 }
@@ -156,34 +158,38 @@ def check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
 
 RECORD_FILE = "run.json"
 
+_PICTURES = (
+    "inputs",
+    "training_curves",
+    "predictions",
+    "confusion_matrix",
+    "purity_completeness",
+    "regression_scatter",
+    "fractions_scatter",
+    "question_confusions",
+    "reliability",
+    "coverage",
+    "curves",
+)
+
 #: Everything that runs write into their folder: what --overwrite may delete, and nothing else.
 RUN_FILES = (
     "checkpoint",
     "last.ckpt",
     "metrics.csv",
     "split.parquet",
-    "inputs.png",
     "evaluation.json",
     "evaluation.txt",
     "predictions.parquet",
     "failures.csv",
-    "training_curves.png",
-    "predictions.png",
-    "confusion_matrix.png",
-    "purity_completeness.png",
-    "regression_scatter.png",
-    "fractions_scatter.png",
-    "question_confusions.png",
-    "reliability.png",
-    "coverage.png",
     "features.npz",
     "rounds.json",
     "curves.csv",
-    "curves.png",
     "savings.json",
     "explanations.csv",
     "explanations",
     RECORD_FILE,
+    *(f"{picture}.{kind}" for picture in _PICTURES for kind in FIGURE_FORMATS),
 )
 
 

@@ -99,14 +99,17 @@ class Certainty:
             tables["coverage"] = self.coverage
         return {name: _records(table) for name, table in tables.items()}
 
-    def draw(self, task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path) -> None:
-        """Write reliability.png, and of a tree coverage.png and question_confusions.png.
+    def draw(
+        self, task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, formats: Sequence[str]
+    ) -> None:
+        """Write the picture reliability, and of a tree coverage and question_confusions.
 
         Args:
             task: What was predicted.
             predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
             labels: (galaxies, label columns).
             folder: Where the pictures go.
+            formats: What they are written as: the endings of their names.
         """
         names = {name: name for name in self.curves}
         words = ("predicted probability", "share that is so")
@@ -115,13 +118,14 @@ class Certainty:
             words = ("predicted fraction", "volunteers' fraction")
         if any(len(curve) for curve in self.curves.values()):
             titled = {names[name]: curve for name, curve in self.curves.items()}
-            path = folder / "reliability.png"
-            attempt_picture(plots.reliability_panels, titled, path, x=words[0], y=words[1])
+            options = {"x": words[0], "y": words[1]}
+            attempt_picture(folder / "reliability", formats, plots.reliability_panels, titled, **options)
         if task.tree is not None and self.coverage is not None and self.coverage["votes"].notna().any():
-            attempt_picture(plots.coverage_dots, self.coverage, folder / "coverage.png", titles=names)
+            place = folder / "coverage"
+            attempt_picture(place, formats, plots.coverage_dots, self.coverage, titles=names)
             counts = question_confusions(predicted, labels, task.tree)
-            path = folder / "question_confusions.png"
-            attempt_picture(plots.question_confusions, counts, task.tree, path)
+            place = folder / "question_confusions"
+            attempt_picture(place, formats, plots.question_confusions, counts, task.tree)
 
 
 def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Certainty:

@@ -184,9 +184,8 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
         if options.picture:
             asked = [ids] if options.together else [[one] for one in [*ids, *names]]
             asked_locs = file_locs | dict(zip(names, images, strict=True))
-            picture = _draw(
-                save_loc.with_suffix(".png"), table, asked, asked_locs=asked_locs, origin=index.origin
-            )
+            place = save_loc.with_suffix("")
+            picture = _draw(place, options.figures, table, asked, asked_locs=asked_locs, origin=index.origin)
     return SimilarResult(
         table=table, looked_at=len(index), exact=index.is_exact, save_loc=save_loc, picture=picture
     )
@@ -202,7 +201,8 @@ def _places(ids: list[str], index: SimilarityIndex, options: SimilarOptions) -> 
 
 
 def _draw(
-    path: Path,
+    place: Path,
+    formats: Sequence[str],
     table: pd.DataFrame,
     asked: list[list[str]],
     *,
@@ -212,22 +212,22 @@ def _draw(
     """Each list in rows of its own: what was asked about, marked, and the galaxies most like it."""
     several = len(asked) > 1
     columns = 1 + _DRAWN_OF_SEVERAL if several else _COLUMNS
-    places: list[str] = []
+    shown: list[str] = []
     names: list[str] = []
     marked: list[int] = []
     for galaxies in asked[:_LISTS_DRAWN]:
         found = table[table["query"] == ", ".join(galaxies)]
         found = found.head(_DRAWN_OF_SEVERAL if several else _DRAWN)
-        marked += range(len(places), len(places) + len(galaxies))
-        places += [asked_locs[galaxy] for galaxy in galaxies] + found["file_loc"].tolist()
+        marked += range(len(shown), len(shown) + len(galaxies))
+        shown += [asked_locs[galaxy] for galaxy in galaxies] + found["file_loc"].tolist()
         names += [f"like this\n{_short(galaxy)}" for galaxy in galaxies]
         names += [
             f"{row.rank}. {_short(str(row.id_str))}\n{row.similarity:.3f}" for row in found.itertuples()
         ]
-        missing = -len(places) % columns if several else 0
-        places += [""] * missing
+        missing = -len(shown) % columns if several else 0
+        shown += [""] * missing
         names += [""] * missing
-    picture = draw_sheet(path, places, names, origin, columns=columns, marked=marked)
+    picture = draw_sheet(place, formats, shown, names, origin, columns=columns, marked=marked)
     if picture is None:
         logger.warning("No picture: the features do not say where their images are; give --catalog")
     return picture

@@ -19,8 +19,11 @@ from zoobot.shared.galaxy_data import labels_of
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.preprocessing import describe_pixels
 from zoobot.shared.training.blocks import count_trainable_blocks
+from zoobot.workflow.pictures import attempt_picture
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from zoobot.options.finetune import FinetuneOptions
     from zoobot.shared.augment import Augmentation
     from zoobot.shared.engine import Model, Trainer
@@ -42,7 +45,7 @@ def tell_what_starts(
     galaxies: GalaxyData,
     folder: Path,
 ) -> list[str]:
-    """Say what a run will do, in a few lines that are returned too, and leave inputs.png in its folder.
+    """Say what a run will do, in a few lines that are returned too, and draw what it looks at.
 
     Nothing here can fail a run: what can't be read, drawn or measured is said to be so.
 
@@ -64,7 +67,7 @@ def tell_what_starts(
         "epochs": _epochs_in_words(options, trainer, model),
         "time": _time_in_words(options, trainer, model, galaxies, views, seconds_to_read),
     }
-    picture = _draw(views, folder / "inputs.png")
+    picture = attempt_picture(folder / "inputs", options.figures, _draw, views)
     if picture is not None:
         facts["picture"] = f"{picture}: what the network looks at"
     origin = getattr(model.encoder, "origin", None)
@@ -187,7 +190,7 @@ def _read_views(
     return views, seconds / max(1, len(views.ids))
 
 
-def _draw(views: _Views, path: Path) -> Path | None:
+def _draw(views: _Views) -> Figure | None:
     """Each galaxy as in evaluation, and beside it as in the first epochs of training."""
     images, names = [], []
     for galaxy, plain, varied in zip(views.ids, views.plain, views.varied, strict=True):
@@ -197,11 +200,7 @@ def _draw(views: _Views, path: Path) -> Path | None:
     if not images:
         return None
     columns = 1 + _VIEWS if views.varied[0] else len(views.ids) // 2 or 1
-    try:
-        return plots.contact_sheet(path, images, names, columns=columns)
-    except Exception as error:  # noqa: BLE001  a picture is no reason to lose a run
-        logger.warning("%s could not be drawn: %s", path, error)
-        return None
+    return plots.contact_sheet(images, names, columns=columns)
 
 
 def _seconds_to_look(model: Model, images: np.ndarray) -> float:

@@ -4,8 +4,10 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import zoobot
+from zoobot.options.export import ExportOptions
+from zoobot.options.groups import EngineOptions
 from zoobot.shared import engine as engines
-from zoobot.shared.engine import MIRRORED, engine_names, load_engine
+from zoobot.shared.engine import MIRRORED, choose_engine, engine_names, load_engine, usual_engine
 from zoobot.shared.errors import EngineNotInstalledError, UnknownEngineError, ZoobotError
 
 
@@ -78,3 +80,36 @@ def test_a_fault_inside_an_engine_is_not_called_a_missing_framework(announce, tm
     with pytest.raises(ModuleNotFoundError) as caught:
         load_engine("fake")
     assert not isinstance(caught.value, ZoobotError)
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed", "chosen", "why"),
+    [
+        (None, {"torch", "tensorflow"}, "pytorch", ""),
+        (None, {"tensorflow"}, "tensorflow", "the one that is installed"),
+        (None, set(), "pytorch", ""),
+        (" tensorflow ", {"torch"}, "tensorflow", "as the environment variable ZOOBOT_BACKEND says"),
+        ("", {"torch"}, "pytorch", ""),
+    ],
+)
+def test_the_usual_engine_is_the_environments_or_the_one_that_is_there(
+    asked, installed, chosen, why, monkeypatch, caplog
+):
+    monkeypatch.delenv("ZOOBOT_BACKEND", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("ZOOBOT_BACKEND", asked)
+    monkeypatch.setattr(engines, "find_spec", lambda name: name in installed)
+    assert usual_engine() == (chosen, why)
+    with caplog.at_level("INFO", "zoobot"):
+        assert (
+            choose_engine() == EngineOptions().backend == ExportOptions(checkpoint="a", save_loc="b").backend
+        )
+    assert (f"Engine: {chosen}, {why}" in caplog.messages) == bool(why)
+    assert choose_engine("pytorch") == EngineOptions(backend="pytorch").backend == "pytorch"
+
+
+def test_an_engine_that_the_environment_makes_up_is_refused(monkeypatch):
+    monkeypatch.setenv("ZOOBOT_BACKEND", "jax")
+    for choose in (load_engine, EngineOptions):
+        with pytest.raises(UnknownEngineError, match="ZOOBOT_BACKEND must be one of .*got 'jax'"):
+            choose()

@@ -6,9 +6,9 @@ from dataclasses import MISSING, dataclass
 from typing import ClassVar
 
 from zoobot.options.command import Command
-from zoobot.options.groups import TurnOptions
-from zoobot.shared.engine import DEFAULT_ENGINE
-from zoobot.shared.settings import setting
+from zoobot.options.groups import EngineOptions, TurnOptions
+from zoobot.shared.engine import choose_engine
+from zoobot.shared.settings import setting, with_default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,12 @@ class ExportOptions(TurnOptions):
         MISSING, "a trained model: the checkpoint folder, or the run's folder", metavar="FOLDER"
     )
     save_loc: str = setting(MISSING, "the file to write: .onnx", metavar="FILE")
-    backend: str = setting(
-        DEFAULT_ENGINE, "engine that converts: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
-    )
+    backend: str = with_default(EngineOptions, "backend", None)
     overwrite: bool = setting(False, "replace the file if it exists")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backend", choose_engine(self.backend))
+        super().__post_init__()
 
 
 COMMAND = Command(

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from zoobot.shared import defaults
-from zoobot.shared.engine import DEFAULT_ENGINE
+from zoobot.shared.engine import choose_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.containers import catalog_kinds
 from zoobot.shared.pixels.turned import check_views
@@ -276,7 +276,10 @@ class EngineOptions(Options):
     title: ClassVar[str] = "Engine"
 
     backend: str = setting(
-        DEFAULT_ENGINE, "deep-learning engine: pytorch, tensorflow, or an installed plug-in", metavar="NAME"
+        None,
+        "deep-learning engine: pytorch, tensorflow, or an installed plug-in; without a word, that of the "
+        "environment variable ZOOBOT_BACKEND, or else pytorch if it is installed",
+        metavar="NAME",
     )
     batch_size: int = setting(defaults.BATCH_SIZE, "galaxies in one step; less needs less memory", at_least=1)
     num_workers: int = setting(
@@ -286,6 +289,10 @@ class EngineOptions(Options):
         defaults.SEED, "seeds weights, split, order and augmentation: same seed, same run", at_least=0
     )
     progress: bool = setting(True, "draw progress bars")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backend", choose_engine(self.backend))  # so that records tell which it was
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,10 @@ is the engine's and whose value is the package.
 
 from __future__ import annotations
 
+import logging
+import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from zoobot.shared.errors import EngineNotInstalledError, UnknownEngineError
@@ -34,23 +37,31 @@ if TYPE_CHECKING:
     from zoobot.shared.training.finetune_settings import FinetuneSettings
     from zoobot.shared.training.taught import TaughtBy
 
+logger = logging.getLogger("zoobot")
+
 __all__ = [
     "DEFAULT_ENGINE",
     "ENGINES",
+    "ENGINE_VARIABLE",
     "ENTRY_POINT_GROUP",
     "MIRRORED",
     "Engine",
     "Model",
     "Trainer",
+    "choose_engine",
     "engine_names",
     "load_engine",
+    "usual_engine",
 ]
 
 #: Engine name → the framework that it needs.
 ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
 
-#: The engine where the user names none.
+#: The engine where the user names none, the environment neither, and both are installed.
 DEFAULT_ENGINE = "pytorch"
+
+#: The environment variable that names the engine to use where the user does not.
+ENGINE_VARIABLE = "ZOOBOT_BACKEND"
 
 #: The modules that each engine has, under the same name, with the same `__all__` and signatures.
 MIRRORED = (
@@ -238,11 +249,55 @@ def engine_names() -> list[str]:
     return [*ENGINES, *sorted(set(_announced()) - set(ENGINES))]
 
 
-def load_engine(name: str) -> Engine:
+def usual_engine() -> tuple[str, str]:
+    """The engine that is used where the user names none, and why in words, empty where that is the default.
+
+    Raises:
+        UnknownEngineError: If the environment variable `ZOOBOT_BACKEND` names none that there is.
+
+    Example:
+        >>> usual_engine()[0] in engine_names()
+        True
+    """
+    asked = os.environ.get(ENGINE_VARIABLE, "").strip()
+    if asked:
+        if asked not in engine_names():
+            msg = f"the environment variable {ENGINE_VARIABLE} must be one of {engine_names()}, got {asked!r}"
+            raise UnknownEngineError(msg)
+        return asked, f"as the environment variable {ENGINE_VARIABLE} says"
+    installed = [name for name, framework in ENGINES.items() if find_spec(framework)]
+    if not installed or DEFAULT_ENGINE in installed:
+        return DEFAULT_ENGINE, ""
+    return installed[0], "the one that is installed"
+
+
+def choose_engine(name: str | None = None) -> str:
+    """The engine asked for, or else the usual one, which is said where it is not the default.
+
+    Args:
+        name: What the user asked for; None if for nothing.
+
+    Raises:
+        UnknownEngineError: If the environment variable `ZOOBOT_BACKEND` names none that there is.
+
+    Example:
+        >>> choose_engine("tensorflow")
+        'tensorflow'
+    """
+    if name is not None:
+        return name
+    usual, why = usual_engine()
+    if why:
+        logger.info("Engine: %s, %s", usual, why)
+    return usual
+
+
+def load_engine(name: str | None = None) -> Engine:
     """The engine package called `name`, imported, with the `MIRRORED` modules as its attributes.
 
     Args:
-        name: "pytorch", "tensorflow", or the name of an engine that another package brings.
+        name: "pytorch", "tensorflow", or the name of an engine that another package brings; None is what
+            `choose_engine` takes.
 
     Returns:
         The package. Only now is its framework imported; nothing else in Zoobot imports one.
@@ -256,6 +311,7 @@ def load_engine(name: str) -> Engine:
         >>> engine.finetune.get_trainer.__name__
         'get_trainer'
     """
+    name = choose_engine(name)
     package, install = _locate(name)
     try:
         engine = import_module(package)

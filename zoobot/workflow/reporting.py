@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from zoobot.shared.engine import DEFAULT_ENGINE
+from zoobot.shared.engine import usual_engine
 from zoobot.shared.settings import spoken
 from zoobot.shared.tables.destination import failures_of
 
@@ -18,7 +18,7 @@ def quoted(place: object) -> str:
 
 def backend_words(backend: str) -> str:
     """What a command that goes on with a run must add to work with the same engine: nothing by default."""
-    return "" if backend == DEFAULT_ENGINE else f" --backend {quoted(backend)}"
+    return "" if backend == usual_engine()[0] else f" --backend {quoted(backend)}"
 
 
 def failure_lines(failures: Any, path: Any, *, count: int | None = None) -> list[str]:

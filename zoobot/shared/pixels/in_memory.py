@@ -222,7 +222,7 @@ def _of_nddata(image: Any) -> ImagePlanes:
     if mask is not None and np.any(mask):
         values = np.where(np.broadcast_to(np.asarray(mask, dtype=bool), values.shape), np.nan, values)
     planes = values[None] if values.ndim == 2 else values
-    check_size(*planes.shape[1:], planes=planes.shape[0])
+    check_size(planes.shape[1], planes.shape[2], planes=len(planes))
     header = {str(key).upper(): value for key, value in dict(getattr(image, "meta", None) or {}).items()}
     bands = plane_bands(header, len(planes))
     return ImagePlanes(np.moveaxis(planes, 0, -1).astype(values.dtype.newbyteorder("=")), True, bands)

@@ -32,9 +32,16 @@ from zoobot.shared.schemas import Schema
 if find_spec("tensorflow") and find_spec("triton"):
     import triton  # noqa: F401  TensorFlow loaded before it would end the process
 
-_spec = spec_from_file_location("forks", Path(__file__).with_name("forks.py"))
-forks = module_from_spec(_spec)
-_spec.loader.exec_module(forks)
+
+def load_beside(name):
+    """A module of helpers that lies beside this file."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+forks = load_beside("forks")
 
 
 def pytest_addoption(parser):
@@ -294,6 +301,25 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path / "hub"
+
+
+@pytest.fixture
+def loopback_hub(tmp_path, monkeypatch):
+    """A Hub on the loopback that the Hugging Face client asks, with a token and an empty cache of its own."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    helpers = load_beside("loopback_hub")
+    with helpers.LoopbackHub().running() as there:
+        endpoint = there.endpoint
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("HF_TOKEN", helpers.TOKEN)
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield there
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_without_a_command_it_explains_itself(run):
     assert "zoobot demo" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "finetune", "predict", "evaluate", "schemas", "info"])
+@pytest.mark.parametrize("command", ["demo", "finetune", "predict", "evaluate", "schemas", "info", "push"])
 def test_every_command_has_help(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -357,6 +357,18 @@ print(code, {{'torch', 'tensorflow', 'keras', 'onnx'}} & set(sys.modules))"""
     assert alone.stdout.splitlines()[-1] == "0 set()", alone.stderr
     first, second = (read_predictions(tmp_path / name) for name in ("a.csv", "b.csv"))
     pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-4)
+
+
+def test_push_shows_what_it_would_send(run, finished, engine_name):
+    code, out, err = run("push", finished, "me/shapes", "--dry-run")
+    assert code == 0, err
+    for words in ("Nothing was sent", "model.safetensors", "library_name: zoobot", "# shapes", "## Scores"):
+        assert words in out
+    assert str(finished) not in out.partition("Nothing was sent")[2]
+    code, _, err = run("push", finished, "shapes", "--dry-run")
+    assert code == 2
+    assert "owner/name" in err
+    assert "given twice" in run("push", finished, "me/shapes", "--to", "me/rings")[2]
 
 
 def test_one_galaxy_and_a_broken_one(run, finished, engine_name, tiny_survey, tmp_path):

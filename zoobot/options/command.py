@@ -38,6 +38,7 @@ class Command:
         epilog: The help below them: examples.
         usage: The first line of the help; without it, made from all options.
         place: An option that may also be given by place, first, and how help calls it.
+        second_place: Another that may be given by place, after that.
         function: That of `zoobot.workflow`, where it is not called as the command.
     """
 
@@ -49,13 +50,13 @@ class Command:
     epilog: str = ""
     usage: str | None = None
     place: tuple[str, str] | None = None
+    second_place: tuple[str, str] | None = None
     function: str = ""
 
     def fill(self, parser: argparse.ArgumentParser) -> None:
         """Give the command's parser its arguments."""
-        if self.place is not None:
-            option, called = self.place
-            parser.add_argument(_PLACE, metavar=called, nargs="?", help=f"the same as --{option}")
+        for slot, (option, called) in self._places().items():
+            parser.add_argument(slot, metavar=called, nargs="?", help=f"the same as --{option}")
         add_arguments(parser, self.options)
         files = parser.add_argument_group("Options in a file")
         files.add_argument(
@@ -78,11 +79,15 @@ class Command:
             ConfigError: If an option was given by place and by name.
         """
         given = dict(given)
-        value = given.pop(_PLACE, None)
-        if self.place is None or value is None:
-            return given
-        option, called = self.place
-        if option in given:
-            msg = f"the {called.lower()} was given twice: {value!r} and --{option} {given[option]!r}"
-            raise ConfigError(msg)
-        return {**given, option: value}
+        for slot, (option, called) in self._places().items():
+            value = given.pop(slot, None)
+            if value is not None and option in given:
+                msg = f"the {called.lower()} was given twice: {value!r} and --{option} {given[option]!r}"
+                raise ConfigError(msg)
+            given |= {} if value is None else {option: value}
+        return given
+
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """The options that may be given by place, each with how help calls it, by the slots of the parser."""
+        slots = ((_PLACE, self.place), (f"{_PLACE}_second", self.second_place))
+        return {slot: place for slot, place in slots if place is not None}

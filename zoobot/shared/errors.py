@@ -11,6 +11,7 @@ __all__ = [
     "EncoderError",
     "EngineNotInstalledError",
     "ExportError",
+    "HubError",
     "ImageError",
     "LabelError",
     "MissingPackageError",
@@ -73,6 +74,10 @@ class WriteError(ZoobotError, OSError):
 
 class BusyError(ZoobotError, RuntimeError):
     """Another process works in the same place; the message says which, where, and since when."""
+
+
+class HubError(ZoobotError, OSError):
+    """The Hugging Face Hub can't be reached, or refuses what was asked; the message says what to do."""
 
 
 class UnknownEngineError(ZoobotError, ValueError):

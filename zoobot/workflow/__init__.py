@@ -27,6 +27,7 @@ from zoobot.options.loop import LoopOptions
 from zoobot.options.merge import MergeOptions
 from zoobot.options.predict import ClusterOptions, PredictAnywhereOptions, PredictOptions
 from zoobot.options.prioritise import PrioritiseOptions
+from zoobot.options.push import PushOptions
 from zoobot.options.rate import RateOptions
 from zoobot.options.reduce import ReduceOptions
 from zoobot.options.represent import RepresentOptions
@@ -49,6 +50,7 @@ from zoobot.workflow.loop import LoopResult, loop
 from zoobot.workflow.merge import MergeResult, merge
 from zoobot.workflow.predict import PredictResult, predict
 from zoobot.workflow.prioritise import PrioritiseResult, prioritise
+from zoobot.workflow.push import PushResult, push
 from zoobot.workflow.rate import RateResult, rate
 from zoobot.workflow.reduce import ReduceResult, reduce
 from zoobot.workflow.represent import RepresentResult, represent
@@ -88,6 +90,8 @@ __all__ = [
     "PredictResult",
     "PrioritiseOptions",
     "PrioritiseResult",
+    "PushOptions",
+    "PushResult",
     "RateOptions",
     "RateResult",
     "ReduceOptions",
@@ -119,6 +123,7 @@ __all__ = [
     "predict_on",
     "predict_on_cluster",
     "prioritise",
+    "push",
     "rate",
     "reduce",
     "represent",

@@ -1,0 +1,280 @@
+"""What a run did, in sentences with its numbers and whom to cite: for a paper, from its records alone."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from zoobot.shared.errors import ZoobotError
+from zoobot.shared.files.whole import write_safely
+from zoobot.shared.references import bibtex
+from zoobot.workflow.account import TEACHING, Account, read_account
+from zoobot.workflow.scores import number
+from zoobot.workflow.sentences import (
+    calibration_sentences,
+    cite,
+    cited,
+    code,
+    joined,
+    model_sentences,
+    pixel_sentences,
+    plain,
+    training_sentences,
+)
+
+logger = logging.getLogger("zoobot")
+
+METHODS_FILE = "methods.md"
+REFERENCES_FILE = "references.bib"
+
+#: What galaxies were to a model that was scored on them.
+PARTS = {
+    "test": "test galaxies, which had no part in training",
+    "val": "validation galaxies, which also chose the model, so that the scores may flatter it",
+    "catalog": "galaxies",
+}
+_SPLITS = {
+    "random": "at random",
+    "stratified": "at random, with the same mix of classes in each part",
+    "sky": "by patches of sky, each of which went to one part",
+    "group": "by groups of galaxies, each of which went to one part",
+}
+#: Packages as a paper calls them, for each engine, with whom to cite; by the names of modules.
+_PACKAGES = {
+    "pytorch": {
+        "torch": ("PyTorch", "paszke2019pytorch"),
+        "timm": ("timm", "wightman2019timm"),
+        "lightning": ("PyTorch Lightning", "falcon2019lightning"),
+        "pytorch_lightning": ("PyTorch Lightning", "falcon2019lightning"),
+    },
+    "tensorflow": {
+        "tensorflow": ("TensorFlow", "abadi2016tensorflow"),
+        "keras": ("Keras", "chollet2015keras"),
+    },
+    "": {"numpy": ("NumPy", "harris2020numpy")},
+}
+
+
+def write_methods(folder: Path) -> None:
+    """Write methods.md and references.bib into a run's folder, from its record.
+
+    The run's results are there by then: where this fails, it is said, and they stay.
+    """
+    try:
+        account = read_account(folder)
+        text = methods_text(account)
+        write_safely(folder / METHODS_FILE, text)
+        write_safely(folder / REFERENCES_FILE, bibtex(cited(text)) + "\n")
+    except (ZoobotError, OSError) as error:
+        logger.warning("%s was not written: %s", folder / METHODS_FILE, error)
+
+
+def methods_text(account: Account) -> str:
+    """What was done, as Markdown; citations are `[@key]`, as in references.bib."""
+    parts = {
+        "Data": data_sentences(account),
+        "Images": pixel_sentences(account),
+        "Model": model_sentences(account),
+        "Training": training_sentences(account),
+        "Calibration": calibration_sentences(account),
+        "Scores": score_sentences(account),
+        "Predictions": prediction_sentences(account),
+        "Software": software_sentences(account),
+    }
+    sections = [f"**{title}.** {' '.join(sentences)}" for title, sentences in parts.items() if sentences]
+    unsaid = unsaid_by(account)
+    if unsaid:
+        sections.append(f"*The records do not say: {'; '.join(unsaid)}.*")
+    return "\n\n".join(["# Methods", *sections]) + "\n"
+
+
+def data_sentences(account: Account) -> list[str]:
+    """Which galaxies, how they were split, what became of them."""
+    data = account.record.get("data") or {}
+    if not data:
+        return _taught_by_numbers(account)
+    if account.work not in TEACHING:
+        return _catalog_sentences(account, data)
+    counts = {part: facts.get("galaxies") for part, facts in data.items()}
+    uses = {"train": "to train on", "val": "to validate on", "test": "to test on"}
+    parts = [
+        f"{counts[part]:,} {use}{_source(account, data, part)}"
+        for part, use in uses.items()
+        if counts.get(part)
+    ]
+    total = sum(n for n in counts.values() if n)
+    sentences = [f"{total:,} labelled galaxies{_source(account, data)} were used: {joined(parts)}."]
+    split = (data.get("train") or {}).get("split")
+    if split is not None:
+        sentences.append(_split_sentence(account, str(split)))
+    elif counts.get("train"):
+        sentences.append("Each part came from a catalog of its own.")
+    without = sum(int(facts.get("without_target") or 0) for facts in data.values())
+    if without:
+        sentences.append(f"{without:,} further galaxies had no value to learn and were left out.")
+    if account.failures is not None:
+        sentences.append(_failure_sentence(account.failures))
+    counted = account.told("classes") or account.told("labels")
+    if counted:
+        sentences.append(f"The training galaxies by label: {plain(counted.partition(';')[0])}.")
+    return sentences
+
+
+def _taught_by_numbers(account: Account) -> list[str]:
+    """How many galaxies taught a model that has no record of a run beside it."""
+    counts = account.model.training.get("galaxies") if account.model else None
+    if not isinstance(counts, dict) or account.work != "model":
+        return []
+    return [
+        f"It was trained on {counts.get('train', 0):,} galaxies and validated on {counts.get('val', 0):,}."
+    ]
+
+
+def _catalog_sentences(account: Account, data: dict[str, Any]) -> list[str]:
+    count, source = (data.get("catalog") or {}).get("galaxies"), _source(account, data)
+    if count is None and not source:
+        return []
+    told = [
+        f"{'The' if count is None else f'{count:,}'} "
+        f"galaxies{' came' * bool(source)}{source or ' were used'}."
+    ]
+    return told if account.failures is None else [*told, _failure_sentence(account.failures)]
+
+
+def _source(account: Account, data: dict[str, Any], part: str | None = None) -> str:
+    """The file of all galaxies, by name, where it is one; of a part, its file where it is not."""
+    sources = {name: str(facts["source"]) for name, facts in data.items() if facts.get("source")}
+    of_all = len(set(sources.values())) == 1
+    if account.is_public or of_all != (part is None) or (part or "") not in ("", *sources):
+        return ""
+    return f" from {code(Path(sources[part or next(iter(sources))]).name)}"
+
+
+def _split_sentence(account: Account, split: str) -> str:
+    method, _, column = split.partition(", by column ")
+    column = column or split.removeprefix("column ") * split.startswith("column ")
+    by = f" (column {code(column.strip(chr(39)))})" if column else ""
+    if split.startswith("column "):
+        return f"They were split as the catalog says{by}."
+    seed = account.options.get("seed")
+    drawn = "" if seed is None else f" with seed {seed}"
+    return f"They were split {_SPLITS.get(method, code(method))}{by}{drawn}."
+
+
+def _failure_sentence(failures: int) -> str:
+    if not failures:
+        return "Every image could be read."
+    were = "image could not be read and was" if failures == 1 else "images could not be read and were"
+    return f"{failures:,} {were} left out."
+
+
+def score_sentences(account: Account) -> list[str]:
+    """How well galaxies were predicted, with the intervals of the scores."""
+    evaluation = account.evaluation
+    scores, model = evaluation.get("scores") or account.record.get("scores") or {}, account.model
+    task = model.task if model else None
+    if not scores or task is None:
+        return []
+    shown = [
+        f"{words} {score_text(evaluation, name)}"
+        for name, words in task.scores.headline
+        if scores.get(name) is not None
+    ]
+    count, part = evaluation.get("galaxies"), str(evaluation.get("part", ""))
+    who = f"On {count:,} {PARTS.get(part, 'galaxies')}" if count else "On the galaxies that it was scored on"
+    sentences = [f"{who}: {'; '.join(shown)}."]
+    for key, words in (
+        ("trained_on", "had been trained on"),
+        ("validated_on", "had chosen its epoch and calibration"),
+    ):
+        if evaluation.get(key):
+            sentences.append(f"{evaluation[key]:,} of them {words}.")
+    if any(interval_of(evaluation, name) for name, _ in task.scores.headline):
+        sentences.append(interval_sentence(evaluation))
+    return sentences
+
+
+def interval_of(evaluation: dict[str, Any], name: str) -> tuple[float, float] | None:
+    """The interval of a score, as evaluation.json has it; None where there is none."""
+    found = (evaluation.get("intervals") or {}).get(name)
+    if isinstance(found, (list, tuple)) and len(found) == 2 and None not in found:
+        return float(found[0]), float(found[1])
+    return None
+
+
+def interval_sentence(evaluation: dict[str, Any]) -> str:
+    """What the intervals of an evaluation are."""
+    level = evaluation.get("interval_level")
+    at = f"{100 * level:.3g} % intervals" if isinstance(level, (int, float)) else "intervals"
+    return f"In brackets stand {at}, by a bootstrap over galaxies [@efron1979bootstrap]."
+
+
+def score_text(evaluation: dict[str, Any], name: str) -> str:
+    """A score with its interval, where it has one."""
+    interval = interval_of(evaluation, name)
+    value = number((evaluation.get("scores") or {}).get(name))
+    return value if interval is None else f"{value} [{number(interval[0])}, {number(interval[1])}]"
+
+
+def prediction_sentences(account: Account) -> list[str]:
+    """How predictions were made, where more than a model decides."""
+    options = account.options
+    if account.work in (*TEACHING, "model"):
+        return []
+    sentences = []
+    if (options.get("n_samples") or 1) > 1:
+        sentences.append(
+            f"Each prediction is the mixture of {options['n_samples']} samples of the model's dropout."
+        )
+    members = 1 + len(options.get("ensemble") or [])
+    if members > 1 and len(account.models) < 2:
+        sentences.append(f"Each prediction is the equal mixture of {members} models.")
+    if options.get("summary") or options.get("full_table"):
+        level = options.get("level")
+        kind = options.get("interval", "")
+        sentences.append(f"Intervals of vote fractions are {kind} at {100 * level:.3g} %." if level else "")
+    return [sentence for sentence in sentences if sentence]
+
+
+def software_sentences(account: Account) -> list[str]:
+    """What it was done with, and the seed."""
+    model = account.model
+    versions = account.record.get("versions") or (model.facts.get("versions") if model else None) or {}
+    if not versions:
+        return []
+    zoobot = f" {versions['zoobot']}" if versions.get("zoobot") else ""
+    backend = account.options.get("backend") or next(
+        (name for name, module in (("pytorch", "torch"), ("tensorflow", "tensorflow")) if module in versions),
+        "",
+    )
+    packages = {**_PACKAGES.get(backend, {}), **_PACKAGES[""]}
+    told = {
+        name: f"{name} {versions[module]}{cite(key)}"
+        for module, (name, key) in packages.items()
+        if versions.get(module)
+    }
+    python = [f"Python {versions['python']}"] if versions.get("python") else []
+    with_ = f", {joined([*told.values(), *python])}" if told or python else ""
+    seed = account.options.get("seed")
+    drawn = f" The seed was {seed}." if seed is not None and account.work != "model" else ""
+    return [f"All was done with Zoobot{zoobot} [@walmsley2023zoobot]{with_}.{drawn}"]
+
+
+def unsaid_by(account: Account) -> list[str]:
+    """What a reader would ask, and the records don't tell."""
+    model = account.model
+    learned = account.work in (*TEACHING, "model")
+    lacking = {
+        "which galaxies": not data_sentences(account),
+        "which model": model is None,
+        "what the model predicts": model is not None
+        and account.work != "model"
+        and not model.facts.get("task"),
+        "how it looks at images": model is not None and not model.facts.get("preprocessing"),
+        "what its encoder started from": model is not None and not model.facts.get("origin"),
+        "how it was trained": learned and model is not None and not training_sentences(account),
+        "how it was scored": account.work == "evaluate" and not score_sentences(account),
+        "versions": not software_sentences(account),
+    }
+    return [words for words, missing in lacking.items() if missing]

@@ -83,6 +83,35 @@ def test_an_ensemble_with_dropout_is_scored_as_the_mixture_that_predict_gives(
         assert "Share of votes inside predicted intervals" in found.table
 
 
+def test_scores_have_intervals_of_galaxies_or_of_groups(make_checkpoint, engine_name, catalog, tmp_path):
+    table = pd.read_csv(catalog).assign(field=np.arange(20) // 4, empty=[None, *range(19)])
+    table["file_loc"] = [str(catalog.parent / name) for name in table["file_loc"]]
+    table.to_csv(tmp_path / "fields.csv", index=False)
+    asked = {"catalog": tmp_path / "fields.csv", "backend": engine_name, **COMMON}
+    asked["checkpoint"] = make_checkpoint("classification", 1)
+    found = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", interval=68, **asked))
+    ends = found.intervals.ends["log_loss"]
+    assert ends.low < found.scores["log_loss"] < ends.high
+    assert f"{found.scores['log_loss']:.3f}  ({ends.low:.3f}–{ends.high:.3f})" in found.table
+    assert "In brackets: 68% intervals, from 1,000 resamples of galaxies" in found.table
+    for file in ("evaluation.json", "run.json"):
+        content = json.loads((tmp_path / "e" / file).read_text())
+        assert content["scores"]["log_loss"] == found.scores["log_loss"]
+        assert content["intervals"]["scores"]["log_loss"] == list(ends)
+        assert content["intervals"]["percent"] == 68
+    fields = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "f", group_col="field", **asked))
+    assert "of the 5 groups of column field (few: the intervals are too narrow)" in fields.table
+    assert fields.intervals.to_config()["groups"] == {"field": 5}
+    plain = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "p", bootstrap=0, **asked))
+    assert plain.scores_for_json() == found.scores_for_json()
+    assert plain.intervals.ends == {}
+    assert "In brackets" not in plain.table
+    for column, words in (("nowhere", "no column 'nowhere'"), ("empty", "1 have none in column 'empty'")):
+        with pytest.raises(CatalogError, match=words):
+            workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "x", group_col=column, **asked))
+    assert not (tmp_path / "x").exists()
+
+
 def test_models_of_other_tasks_are_refused(make_checkpoint, engine_name, catalog, tmp_path):
     with pytest.raises(ConfigError, match="must share one task"):
         workflow.evaluate(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.metrics import by_name, mean_of_defined, ratio
 from zoobot.shared.posteriors import check_level, marginal_betas, vote_cdf
 from zoobot.shared.trees.beta_intervals import mixture_cdf
 from zoobot.shared.votes import check_votes, sum_by_question
@@ -17,8 +18,9 @@ from zoobot.shared.votes import check_votes, sum_by_question
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
     from zoobot.shared.trees.tree import Schema
     from zoobot.shared.votes import FloatArray
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 # Guo et al. 2017, ICML (arXiv:1706.04599): reliability diagrams and the expected calibration error.
 
 _BINS = 10
+_LEVEL = 0.9
 
 
 def reliability_curve(predicted: ArrayLike, observed: ArrayLike, *, bins: int = _BINS) -> pd.DataFrame:
@@ -65,12 +68,17 @@ def reliability_curve(predicted: ArrayLike, observed: ArrayLike, *, bins: int = 
     if not ((guess >= 0) & (guess <= 1 + 1e-5)).all():
         msg = f"probabilities must lie in [0, 1], got {float(guess[(guess < 0) | ~(guess <= 1 + 1e-5)][0])!r}"
         raise LabelError(msg)
-    place = np.minimum((guess * bins).astype(np.int64), bins - 1)
+    place = _steps(guess, bins)
     n = np.bincount(place, minlength=bins)
     filled = n > 0
     sums = (np.bincount(place, weights=values, minlength=bins)[filled] for values in (guess, truth))
     means = [total / n[filled] for total in sums]
     return pd.DataFrame({"predicted": means[0], "observed": means[1], "n": n[filled]})
+
+
+def _steps(guess: FloatArray, bins: int) -> NDArray[np.int64]:
+    """In which of equal steps of [0, 1] each prediction is."""
+    return np.minimum((guess * bins).astype(np.int64), bins - 1)
 
 
 def expected_calibration_error(curve: pd.DataFrame) -> float:
@@ -105,6 +113,41 @@ def reliability_curves(
     return {name: reliability_curve(guess, truth, bins=bins) for name, (guess, truth) in pairs.items()}
 
 
+def calibration_scorer(task: Task, predicted: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) -> Scorer:
+    """What gives calibration errors of weighted galaxies: `ece`, the mean, and of several each `ece_NAME`.
+
+    Args:
+        task: What was predicted.
+        predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers).
+        labels: (galaxies, label columns).
+        bins: How many steps.
+    """
+    pairs = task.reliability(predicted, labels)
+    gaps: dict[str, FloatArray] = {}
+    for name, (guess, truth) in pairs.items():
+        known, galaxy = (
+            np.isfinite(truth),
+            np.repeat(np.arange(len(labels)), len(guess) // max(1, len(labels))),
+        )
+        missed = np.where(known, np.asarray(guess, float) - np.where(known, truth, 0.0), 0.0)
+        cells, shape = galaxy * bins + _steps(np.asarray(guess, float), bins), (len(labels), bins)
+        of_steps = np.bincount(cells, weights=missed, minlength=len(labels) * bins).reshape(shape)
+        n = np.bincount(galaxy, weights=known, minlength=len(labels))
+        if n.any():
+            gaps[name] = np.column_stack([of_steps, n])
+
+    def score(weights: FloatArray) -> dict[str, FloatArray]:
+        sums = {name: weights @ own for name, own in gaps.items()}
+        errors = {name: ratio(np.abs(own[:, :-1]).sum(axis=1), own[:, -1]) for name, own in sums.items()}
+        scores = {"ece": mean_of_defined(np.stack(list(errors.values()), axis=1))} if errors else {}
+        if len(pairs) > 1:
+            absent = np.full(len(weights), np.nan)
+            scores |= {f"ece_{name}": errors.get(name, absent) for name in pairs}
+        return scores
+
+    return score
+
+
 # A sum of probabilities that should be the tail may miss it by so much, as in `vote_intervals`.
 _ROUNDING = 1e-12
 
@@ -132,6 +175,46 @@ def coverage_table(
         ConfigError: If a level is not in (0, 1).
         LabelError: If the shapes do not fit, or these are no votes.
     """
+    asked, held = _shares_held(concentrations, votes, schema, levels)
+    rows = []
+    for level, shares in held.items():
+        for position, question in enumerate(schema.questions):
+            of_question = asked[:, position]
+            row = {"question": question.text, "level": level, "n": int(of_question.sum())}
+            known = of_question.any() and len(question.answers) > 1
+            rows.append(
+                row
+                | {
+                    name: float(of_galaxies[of_question, position].mean()) if known else float("nan")
+                    for name, of_galaxies in shares.items()
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def coverage_scorer(concentrations: ArrayLike, votes: ArrayLike, schema: Schema) -> Scorer:
+    """What gives the coverage of 90 % intervals, told as for `coverage_table`, of weighted galaxies.
+
+    Its scores are `coverage_90_QUESTION` (randomised) and `coverage_90_plain_QUESTION` (whole intervals).
+    """
+    asked, held = _shares_held(concentrations, votes, schema, (_LEVEL,))
+    names = [question.text for question in schema.questions]
+    of_one = np.array([len(question.answers) == 1 for question in schema.questions])
+    endings = {"coverage_90": "votes", "coverage_90_plain": "votes_plain"}
+    columns = np.hstack([asked, *(np.where(asked, held[_LEVEL][column], 0.0) for column in endings.values())])
+
+    def score(weights: FloatArray) -> dict[str, FloatArray]:
+        n, *sums = np.split(weights @ columns, 1 + len(endings), axis=1)
+        shares = [np.where(of_one, np.nan, ratio(own, n)) for own in sums]
+        return by_name(dict(zip(endings, shares, strict=True)), names)
+
+    return score
+
+
+def _shares_held(
+    concentrations: ArrayLike, votes: ArrayLike, schema: Schema, levels: Sequence[float]
+) -> tuple[NDArray[np.bool_], dict[float, dict[str, FloatArray]]]:
+    """Who was asked what, (galaxies, questions); by level and kind of interval, shares of answers inside."""
     for level in levels:
         check_level(level)
     counts, asked = whole_votes(votes, schema)
@@ -139,26 +222,21 @@ def coverage_table(
     with np.errstate(invalid="ignore"):
         observed = counts / np.repeat(asked, _sizes(schema), axis=1)
     alpha, others = marginal_betas(concentrations, schema)
-    others = np.where(others == 0, 1.0, others)  # a question with one answer, which is left out below
+    others = np.where(others == 0, 1.0, others)  # a question with one answer, of which no coverage is told
     below = mixture_cdf(alpha, others, np.nan_to_num(observed))
-    rows = []
+    held: dict[float, dict[str, FloatArray]] = {}
     for level in levels:
         tail = (1 - level) / 2
-        held = {
+        inside = {
             "votes": chance_inside(fewer, exactly, level),
             "votes_plain": (fewer + exactly >= tail - _ROUNDING) & (fewer < 1 - tail - _ROUNDING),
             "fractions": (below >= tail) & (below <= 1 - tail),
         }
-        for position, question in enumerate(schema.questions):
-            rows_asked = asked[:, position] > 0
-            row = {"question": question.text, "level": level, "n": int(rows_asked.sum())}
-            known = rows_asked.any() and len(question.answers) > 1
-            shares = {
-                name: float(inside[rows_asked, question.slice].mean()) if known else float("nan")
-                for name, inside in held.items()
-            }
-            rows.append(row | shares)
-    return pd.DataFrame(rows)
+        held[level] = {
+            name: sum_by_question(of_answers.astype(float), schema.question_slices) / _sizes(schema)
+            for name, of_answers in inside.items()
+        }
+    return asked > 0, held
 
 
 def chance_inside(fewer: FloatArray, exactly: FloatArray, level: float) -> FloatArray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import LabelError, SchemaError
-from zoobot.shared.metrics import confusion_matrix
+from zoobot.shared.metrics import by_name, ratio, score_once
 from zoobot.shared.posteriors import as_mixture, expected_fractions
 from zoobot.shared.tasks.tree import CONFIDENT_FRACTION
 from zoobot.shared.votes import check_votes, fractions_from_votes, sum_by_question
@@ -16,7 +17,8 @@ from zoobot.shared.votes import check_votes, fractions_from_votes, sum_by_questi
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from zoobot.shared.trees.tree import Schema
+    from zoobot.shared.metrics import Scorer
+    from zoobot.shared.trees.tree import Question, Schema
     from zoobot.shared.votes import FloatArray
 
 # How often a tree model picks the answer that most volunteers picked: question by question, as published.
@@ -44,19 +46,35 @@ def question_confusions(
     Raises:
         LabelError: If the shapes do not fit, or these are no votes.
     """
+    matrices = []
+    for choice in _choices(concentrations, votes, schema, confident=confident):
+        size = len(choice.question.answers)
+        cells = choice.truth[choice.rows] * size + choice.guess[choice.rows]
+        matrices.append(np.bincount(cells, minlength=size**2).reshape(size, size))
+    return matrices
+
+
+class _Choice(NamedTuple):
+    """Who was asked a question, (galaxies,), which answer volunteers chose, and which the model."""
+
+    question: Question
+    rows: NDArray[np.bool_]
+    truth: NDArray[np.int64]
+    guess: NDArray[np.int64]
+
+
+def _choices(
+    concentrations: ArrayLike, votes: ArrayLike, schema: Schema, *, confident: bool
+) -> Iterator[_Choice]:
     expected = expected_fractions(concentrations, schema)
     counted = np.nan_to_num(check_votes(votes, schema))
-    matrices = []
     for question in schema.questions:
         given, total = counted[:, question.slice], counted[:, question.slice].sum(axis=1)
         share = CONFIDENT_FRACTION if confident else 0.0
         rows = (total > 0) & (given.max(axis=1) > share * total)
-        predicted, given = expected[rows, question.slice], given[rows]
-        guess = predicted.argmax(axis=1)
+        guess = expected[:, question.slice].argmax(axis=1)
         right = given[np.arange(len(given)), guess] == given.max(axis=1)
-        truth = np.where(right, guess, given.argmax(axis=1))
-        matrices.append(confusion_matrix(predicted, truth))
-    return matrices
+        yield _Choice(question, rows, np.where(right, guess, given.argmax(axis=1)), guess)
 
 
 def question_table(
@@ -76,26 +94,61 @@ def question_table(
     Raises:
         LabelError: If the shapes do not fit, or these are no votes.
     """
-    rows = []
-    matrices = question_confusions(concentrations, votes, schema, confident=confident)
-    for question, counts in zip(schema.questions, matrices, strict=True):
-        rows.append({"question": question.text, "n": int(counts.sum())} | _weighted_scores(counts))
-    return pd.DataFrame(rows)
+    scorer = _choice_scorer(concentrations, votes, schema, confident=confident)
+    scores = {name: values[0] for name, values in scorer(np.ones((1, len(np.asarray(votes))))).items()}
+    questions = [question.text for question in schema.questions]
+    table = pd.DataFrame({"question": questions} | scores)
+    return table.astype({"n": int})
 
 
-def _weighted_scores(counts: NDArray[np.int64]) -> dict[str, float]:
-    """Scores from a confusion matrix; an answer that is never given has no precision and no F1: 0."""
-    names = ("accuracy", "precision", "recall", "f1")
-    if not counts.sum():
-        return dict.fromkeys(names, float("nan"))
-    right, true, given = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    each = {
-        "precision": right / np.maximum(given, 1),
-        "recall": right / np.maximum(true, 1),
-        "f1": 2 * right / np.maximum(true + given, 1),
+def question_scorer(concentrations: ArrayLike, votes: ArrayLike, schema: Schema) -> Scorer:
+    """What gives the scores of `question_table` of weighted galaxies.
+
+    They are `precision_QUESTION`, `recall_QUESTION` and `f1_QUESTION`, and of galaxies on which volunteers
+    agree `precision_confident_QUESTION` and so on.
+    """
+    names = [question.text for question in schema.questions]
+    scorers = {
+        ending: _choice_scorer(concentrations, votes, schema, confident=bool(ending))
+        for ending in ("", "_confident")
     }
-    weighted = {name: float(np.average(values, weights=true)) for name, values in each.items()}
-    return {"accuracy": float(right.sum() / counts.sum())} | weighted
+
+    def score(weights: FloatArray) -> dict[str, FloatArray]:
+        scores: dict[str, FloatArray] = {}
+        for ending, scorer in scorers.items():
+            found = scorer(weights)
+            kept = {f"{metric}{ending}": found[metric] for metric in ("precision", "recall", "f1")}
+            scores |= by_name(kept, names)
+        return scores
+
+    return score
+
+
+def _choice_scorer(concentrations: ArrayLike, votes: ArrayLike, schema: Schema, *, confident: bool) -> Scorer:
+    """What gives `n`, `accuracy`, `precision`, `recall` and `f1`, (resamples, questions) each.
+
+    An answer that is never given has no precision and no F1: 0.
+    """
+    columns: list[NDArray[np.bool_]] = []
+    for choice in _choices(concentrations, votes, schema, confident=confident):
+        answers = np.arange(len(choice.question.answers))
+        true, given = (chosen[:, None] == answers for chosen in (choice.truth, choice.guess))
+        columns.append(choice.rows[:, None] & np.hstack([true, given, true & given]))
+
+    def score(weights: FloatArray) -> dict[str, FloatArray]:
+        found: dict[str, list[FloatArray]] = {}
+        for of_question in columns:
+            true, given, right = np.split(weights @ of_question.astype(float), 3, axis=1)
+            n = true.sum(axis=1)
+            precision = ratio((true * np.nan_to_num(ratio(right, given))).sum(axis=1), n)
+            f1 = ratio((true * np.nan_to_num(ratio(2 * right, true + given))).sum(axis=1), n)
+            recall = ratio(right.sum(axis=1), n)  # weighted so, it is how many are right
+            row = {"n": n, "accuracy": recall, "precision": precision, "recall": recall, "f1": f1}
+            for name, values in row.items():
+                found.setdefault(name, []).append(values)
+        return {name: np.stack(values, axis=1) for name, values in found.items()}
+
+    return score
 
 
 class _ChallengeQuestion(NamedTuple):
@@ -234,10 +287,20 @@ def challenge_rmse(predicted: ArrayLike, published: ArrayLike) -> float:
     ):
         shapes = f"{predicted.shape} and {published.shape}"
         raise LabelError(f"expected two arrays (galaxies, {len(CHALLENGE_COLUMNS)}), got the shapes {shapes}")
-    known = np.all(np.isfinite(published), axis=1)
-    if not known.any():
-        return float("nan")
-    return float(np.sqrt(np.mean((predicted[known] - published[known]) ** 2)))
+    return score_once(_challenge_scorer(predicted, published), len(predicted))["challenge_rmse"]
+
+
+def challenge_scorer(concentrations: ArrayLike, votes: ArrayLike, schema: Schema) -> Scorer:
+    """What gives `challenge_rmse` of weighted galaxies, from predictions and votes of a tree."""
+    return _challenge_scorer(
+        challenge_from_concentrations(concentrations, schema), challenge_from_votes(votes, schema)
+    )
+
+
+def _challenge_scorer(predicted: FloatArray, published: FloatArray) -> Scorer:
+    known: NDArray[np.bool_] = np.isfinite(published).all(axis=1)
+    squares = np.where(known, ((predicted - np.where(known[:, None], published, 0.0)) ** 2).mean(axis=1), 0.0)
+    return lambda weights: {"challenge_rmse": ratio(weights @ squares, weights @ known.astype(float)) ** 0.5}
 
 
 def _label_cols() -> list[str]:

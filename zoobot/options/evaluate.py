@@ -7,20 +7,13 @@ from typing import ClassVar
 
 from zoobot.options.command import Command
 from zoobot.options.finetune import TargetOptions
-from zoobot.options.groups import (
-    CatalogOptions,
-    EngineOptions,
-    FigureOptions,
-    MixtureOptions,
-    ReadingOptions,
-    TurnOptions,
-)
+from zoobot.options.groups import CatalogOptions, MixtureOptions, ReadingOptions, ScoreOptions, TurnOptions
 from zoobot.shared.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(
-    EngineOptions, FigureOptions, MixtureOptions, TurnOptions, TargetOptions, ReadingOptions, CatalogOptions
+    ScoreOptions, MixtureOptions, TurnOptions, TargetOptions, ReadingOptions, CatalogOptions
 ):
     """Everything that `zoobot evaluate` can be told."""
 

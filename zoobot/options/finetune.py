@@ -9,9 +9,9 @@ from zoobot.options.command import Command
 from zoobot.options.groups import (
     AugmentationOptions,
     CatalogOptions,
-    EngineOptions,
     ImageOptions,
     RunFolderOptions,
+    ScoreOptions,
     SplitOptions,
     TurnOptions,
 )
@@ -161,7 +161,7 @@ class CalibrationOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(
-    EngineOptions,
+    ScoreOptions,
     CalibrationOptions,
     LearningOptions,
     AugmentationOptions,

@@ -312,6 +312,27 @@ class FigureOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreOptions(EngineOptions, FigureOptions):
+    """How far scores can be trusted."""
+
+    title: ClassVar[str] = "Intervals of scores"
+
+    bootstrap: int = setting(
+        1000,
+        "draw the scored galaxies so many times, and give each score the interval in which it then lies; 0: "
+        "no intervals",
+        at_least=0,
+    )
+    interval: float = setting(95, "percentage inside the intervals, such as 68 or 95", above=0, below=100)
+    group_col: str | None = setting(
+        None,
+        "column of galaxies that belong together, such as those of a field, or one object seen twice: whole "
+        "groups are drawn",
+        metavar="COLUMN",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureOptions(Options):
     """How many predictions of each galaxy make one: an equal mixture of dropout samples and models."""
 

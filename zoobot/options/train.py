@@ -9,10 +9,10 @@ from zoobot.options.command import Command
 from zoobot.options.finetune import CalibrationOptions, LearningOptions
 from zoobot.options.groups import (
     AugmentationOptions,
-    EngineOptions,
     ImageOptions,
     ImagePlaceOptions,
     RunFolderOptions,
+    ScoreOptions,
     SplitOptions,
 )
 from zoobot.shared import defaults
@@ -53,7 +53,7 @@ class CampaignOptions(ImagePlaceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(
-    EngineOptions,
+    ScoreOptions,
     CalibrationOptions,
     WholeModelOptions,
     AugmentationOptions,

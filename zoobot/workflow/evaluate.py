@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from zoobot.certainty.bootstrap import Intervals, find_intervals, replicate
+from zoobot.certainty.coverage import calibration_scorer
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.whole import write_safely
+from zoobot.shared.metrics import join_scorers, score_once
 from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
@@ -27,12 +30,11 @@ from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparis
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
-from zoobot.workflow.scores import Certainty, judge_certainty, mean_calibration_error, score_table
+from zoobot.workflow.scores import Certainty, draws_for, judge_certainty, score_table
 
 if TYPE_CHECKING:
     from zoobot.options.evaluate import EvaluateOptions
-    from zoobot.options.finetune import FinetuneOptions
-    from zoobot.options.train import TrainOptions
+    from zoobot.options.groups import ScoreOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine
     from zoobot.shared.training.feature_loader import FeatureLoader
@@ -54,6 +56,7 @@ class Evaluation:
 
     Args:
         scores: Every score by name; NaN where the galaxies can't tell.
+        intervals: Those of the scores that have one, and how they were found.
         table: The scores as a text to read.
         galaxies: How many were scored.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
@@ -61,6 +64,7 @@ class Evaluation:
     """
 
     scores: dict[str, float]
+    intervals: Intervals
     table: str
     galaxies: int
     failures: pd.DataFrame
@@ -98,6 +102,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
         read_otherwise(model, options.image_changes())
     galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
     galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
+    draws_for(galaxies, options)
     tell_pixels(*models)
     record = open_run(folder, _WORK, options, command=command)
     with record.running():
@@ -105,7 +110,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
         evaluation = evaluate_models(
             engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
         )
-        record.update(scores=evaluation.scores_for_json())
+        record.update(scores=evaluation.scores_for_json(), intervals=evaluation.intervals.to_config())
     return evaluation
 
 
@@ -141,7 +146,7 @@ def evaluate_models(
     models: Sequence[Any],
     galaxies: Catalog,
     folder: Path,
-    options: EvaluateOptions | FinetuneOptions | TrainOptions,
+    options: ScoreOptions,
     *,
     part: str,
     n_samples: int = 1,
@@ -156,7 +161,7 @@ def evaluate_models(
         models: Trained models of one task: one, or the members of an ensemble.
         galaxies: With the labels of that task.
         folder: Where everything goes.
-        options: Batch size, threads, seed, progress, formats of pictures.
+        options: Batch size, threads, seed, progress; formats of pictures; how intervals are found.
         part: "test", "val" or "catalog": what the galaxies are, for the reader.
         n_samples: More than 1 samples each model's dropout.
         failures: Images that failed before, in training, to be listed too.
@@ -175,10 +180,14 @@ def evaluate_models(
         rows = zip(scored.ids, predicted, strict=True)
         predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
     certainty = judge_certainty(task, predicted, labels)
-    scores = task.metrics(predicted, labels) | certainty.scores
+    scorers = [task.scorer(predicted, labels), certainty.scorer]
     uncalibrated = _without_calibration(models, found.samples)
     if uncalibrated is not None:
-        scores["ece_uncalibrated"] = mean_calibration_error(task, uncalibrated, labels)
+        before = calibration_scorer(task, uncalibrated, labels)
+        scorers.append(lambda weights: {"ece_uncalibrated": before(weights)["ece"]})
+    scorer, draws = join_scorers(scorers), draws_for(scored, options)
+    scores = score_once(scorer, len(scored))
+    intervals = find_intervals(scores, replicate(scorer, draws), draws, group_name=options.group_col)
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
     heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
     heading += _viewed([model.preprocessing.views for model in models])
@@ -186,10 +195,12 @@ def evaluate_models(
     if seen is not None:
         heading += f"\n{seen.sentence()}"
     heading += "" if held_out is None else ";\neach is scored by the calibration of the others"
-    table = score_table(task, scores, heading=heading)
+    heading += f"\n{intervals.sentence()}" if intervals.ends else ""
+    table = score_table(task, scores, heading=heading, intervals=intervals.ends)
     evaluation = Evaluation(
         scores=scores,
-        table="\n\n".join([table, *certainty.sections]),
+        intervals=intervals,
+        table="\n\n".join([table, *(text(intervals.ends) for text in certainty.tables)]),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,
@@ -250,6 +261,7 @@ def _write(
         "galaxies": evaluation.galaxies,
         "failures": len(evaluation.failures),
         "scores": evaluation.scores_for_json(),
+        "intervals": evaluation.intervals.to_config(),
         "tables": certainty.to_config(),
     }
     if seen is not None:

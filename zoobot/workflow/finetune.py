@@ -29,6 +29,7 @@ from zoobot.workflow.run_folder import (
     open_run,
     unfinished_run,
 )
+from zoobot.workflow.scores import draws_for
 from zoobot.workflow.starting import tell_what_starts
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def learn(work: str, options: AnyOptions, command: str) -> TrainingResult | None
     if not is_first:
         _help_to_train(trainer, options, model, galaxies)
         return None
+    draws_for(galaxies.galaxies[_scored_part(galaxies)], options)
     if before is not None:
         check_same_data(before, galaxies.record())
     record = open_run(
@@ -172,7 +174,7 @@ def _report(
     log = EpochLog(folder / "metrics.csv").read()
     place = folder / "training_curves"
     attempt_picture(place, options.figures, draw_training_curves, log, model.task)
-    part = "test" if "test" in galaxies.galaxies else "val"
+    part = _scored_part(galaxies)
     evaluation = evaluate_models(
         engine,
         [model],
@@ -186,7 +188,11 @@ def _report(
     )
     galaxies.keep_split(folder, evaluation.failures)
     epochs = int((log["step"] > 0).sum())
-    record.update(epochs=epochs, scores=evaluation.scores_for_json())
+    record.update(
+        epochs=epochs,
+        scores=evaluation.scores_for_json(),
+        intervals=evaluation.intervals.to_config(),
+    )
     return TrainingResult(
         save_dir=folder,
         checkpoint=folder / "checkpoint",
@@ -198,6 +204,11 @@ def _report(
         backend=options.backend,
         figures=options.figures,
     )
+
+
+def _scored_part(galaxies: GalaxyData) -> str:
+    """Which galaxies are scored: those kept for it, or else those that validate."""
+    return "test" if "test" in galaxies.galaxies else "val"
 
 
 def _train(

@@ -10,49 +10,90 @@ import numpy as np
 import pandas as pd
 
 from zoobot import plots
-from zoobot.certainty.coverage import coverage_table, expected_calibration_error, reliability_curves
+from zoobot.certainty.bootstrap import Interval, Resamples
+from zoobot.certainty.coverage import (
+    calibration_scorer,
+    coverage_scorer,
+    coverage_table,
+    expected_calibration_error,
+    reliability_curves,
+)
 from zoobot.certainty.tree_scores import (
-    challenge_from_concentrations,
-    challenge_from_votes,
-    challenge_rmse,
+    challenge_scorer,
     has_challenge_questions,
     question_confusions,
+    question_scorer,
     question_table,
 )
+from zoobot.shared.errors import CatalogError
+from zoobot.shared.metrics import join_scorers
 from zoobot.workflow.pictures import attempt_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from zoobot.options.groups import ScoreOptions
+    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
 
 # Scores as a text to read: the headline numbers, then a row for each class, target or question.
 
 
-def score_table(task: Task, scores: Mapping[str, float], *, heading: str) -> str:
+def score_table(
+    task: Task, scores: Mapping[str, float], *, heading: str, intervals: Mapping[str, Interval] | None = None
+) -> str:
     """The scores of a task as lines of text, columns aligned.
 
     Args:
         task: What was predicted; says which scores matter.
         scores: As `task.metrics` gives them; a dash stands for NaN. What no galaxy has is left out.
         heading: The first line.
+        intervals: Of those scores that have one.
     """
-    layout = task.scores
+    layout, ends = task.scores, intervals or {}
     names = [name for name in task.score_rows if scores.get(f"n_{name}") != 0]
-    headline = [[words, number(scores[name])] for name, words in layout.headline if name in scores]
+    headline = [
+        [words, *with_interval(scores[name], ends.get(name))]
+        for name, words in layout.headline
+        if name in scores
+    ]
     lines = [heading, "", *aligned(headline)]
     if names:
-        rows = [[layout.rows, *(words for _, words in layout.columns)]]
-        rows += [
-            [name, *(_cell(key, scores.get(f"{key}_{name}")) for key, _ in layout.columns)] for name in names
-        ]
+        rows = [_heads(layout.rows, [words for _, words in layout.columns])]
+        for name in names:
+            keys = [f"{key}_{name}" for key, _ in layout.columns]
+            rows.append([name, *(cell for key in keys for cell in _cells(key, scores.get(key), ends))])
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
 
 
-def _cell(key: str, value: float | None) -> str:
-    """A score, or how many galaxies there are, which is a whole number however few."""
-    return f"{value:,.0f}" if key == "n" and value is not None and value == value else number(value)
+def _heads(first: str, columns: Sequence[str]) -> list[str]:
+    """The heads of columns, each of which but the first has another beside it, for intervals."""
+    return [first, *(head for words in columns for head in (words, ""))]
+
+
+def _cells(key: str, value: float | None, ends: Mapping[str, Interval]) -> list[str]:
+    """A score and its interval; or how many galaxies there are, which is a whole number however few."""
+    if key.startswith("n_") and value is not None and value == value:
+        return [f"{value:,.0f}", ""]
+    return with_interval(value, ends.get(key))
+
+
+def with_interval(value: float | None, ends: Interval | None) -> list[str]:
+    """A score as text, and its interval in brackets; nothing where it has none.
+
+    Example:
+        >>> with_interval(0.87, Interval(0.84, 0.9))
+        ['0.870', '(0.840–0.900)']
+    """
+    return [number(value), "" if ends is None else in_brackets(ends)]
+
+
+def in_brackets(ends: Interval) -> str:
+    """An interval as text."""
+    low, high = (f"{end:.3f}" for end in ends)
+    return f"({low} to {high})" if low.startswith("-") else f"({low}–{high})"
 
 
 def number(value: float | None) -> str:
@@ -63,13 +104,14 @@ def number(value: float | None) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right, two spaces apart."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    """The first column to the left, the others to the right, two spaces apart; empty columns are left out."""
+    kept = [column for column in zip(*rows, strict=True) if any(column)]
+    widths = [max(len(cell) for cell in column) for column in kept]
     return [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
+        ).rstrip()
+        for row in zip(*kept, strict=True)
     ]
 
 
@@ -78,17 +120,17 @@ class Certainty:
     """Scores of how sure a model is, and the tables behind them.
 
     Args:
-        scores: By name: `ece` (expected calibration error) and `ece_NAME`; of a tree also
-            `precision_QUESTION`, `recall_…`, `f1_…` and the same of confident galaxies,
+        scorer: Gives scores of weighted galaxies by name: `ece` (expected calibration error) and `ece_NAME`;
+            of a tree also `precision_QUESTION`, `recall_…`, `f1_…` and the same of confident galaxies,
             `coverage_90_QUESTION` (randomised), `coverage_90_plain_QUESTION`, and `challenge_rmse` where the
             tree holds Galaxy Zoo 2's.
-        sections: Texts to read below the table of scores.
+        tables: Texts to read below the table of scores, from the intervals of scores.
         curves: Reliability curves by name.
         coverage: A tree's coverage table.
     """
 
-    scores: dict[str, float]
-    sections: tuple[str, ...] = ()
+    scorer: Scorer
+    tables: tuple[Callable[[Mapping[str, Interval]], str], ...] = ()
     curves: dict[str, pd.DataFrame] = field(default_factory=dict)
     coverage: pd.DataFrame | None = None
 
@@ -137,62 +179,80 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
         labels: (galaxies, label columns).
     """
     curves = reliability_curves(task, predicted, labels)
-    errors = {name: expected_calibration_error(curve) for name, curve in curves.items()}
-    mean = _mean_known(errors)
-    scores = {} if np.isnan(mean) else {"ece": mean}
-    if len(errors) > 1:
-        scores |= {f"ece_{name}": error for name, error in errors.items()}
+    scorers = [calibration_scorer(task, predicted, labels)]
     if task.tree is None:
-        return Certainty(scores=scores, curves=curves)
-    tables = {
-        ending: question_table(predicted, labels, task.tree, confident=bool(ending))
-        for ending in ("", "_confident")
-    }
-    for ending, table in tables.items():
-        for metric in ("precision", "recall", "f1"):
-            scores |= {
-                f"{metric}{ending}_{q}": v for q, v in zip(table["question"], table[metric], strict=True)
-            }
-    coverage = coverage_table(predicted, labels, task.tree)
-    for ending, column in (("", "votes"), ("_plain", "votes_plain")):
-        at = coverage[coverage["level"] == _LEVEL]
-        scores |= {f"coverage_90{ending}_{q}": v for q, v in zip(at["question"], at[column], strict=True)}
+        return Certainty(scorer=join_scorers(scorers), curves=curves)
+    scorers += [
+        question_scorer(predicted, labels, task.tree),
+        coverage_scorer(predicted, labels, task.tree),
+    ]
     if has_challenge_questions(task.tree):
-        expected = challenge_from_concentrations(predicted, task.tree)
-        scores["challenge_rmse"] = challenge_rmse(expected, challenge_from_votes(labels, task.tree))
-    sections = (
-        _question_section("Every galaxy that was asked", tables[""]),
-        _question_section("Galaxies on which more than 80% of the volunteers agree", tables["_confident"]),
-        _coverage_section(coverage, errors),
+        scorers.append(challenge_scorer(predicted, labels, task.tree))
+    errors = {name: expected_calibration_error(curve) for name, curve in curves.items()}
+    coverage = coverage_table(predicted, labels, task.tree)
+    every, agreed = (
+        question_table(predicted, labels, task.tree, confident=confident) for confident in (False, True)
     )
-    return Certainty(scores=scores, sections=sections, curves=curves, coverage=coverage)
+    tables = (
+        lambda ends: _question_section("Every galaxy that was asked", every, ends),
+        lambda ends: _question_section(
+            "Galaxies on which more than 80% of the volunteers agree", agreed, ends, ending="_confident"
+        ),
+        lambda _: _coverage_section(coverage, errors),
+    )
+    return Certainty(scorer=join_scorers(scorers), tables=tables, curves=curves, coverage=coverage)
 
 
-def mean_calibration_error(task: Task, predicted: np.ndarray, labels: np.ndarray) -> float:
-    """The expected calibration error, as a mean over labels or questions; NaN without any.
+def draws_for(galaxies: Catalog, options: ScoreOptions) -> Resamples:
+    """How labelled galaxies are drawn for the intervals of their scores.
 
     Args:
-        task: What was predicted.
-        predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
-        labels: (galaxies, label columns).
+        galaxies: Those that are scored.
+        options: How many times, and what is drawn together.
+
+    Raises:
+        CatalogError: If the column of groups is absent, or a galaxy has none.
+        ConfigError: If all galaxies are of one group.
     """
-    curves = reliability_curves(task, predicted, labels)
-    return _mean_known({name: expected_calibration_error(curve) for name, curve in curves.items()})
-
-
-def _mean_known(errors: dict[str, float]) -> float:
-    known = [error for error in errors.values() if not np.isnan(error)]
-    return float(np.mean(known)) if known else float("nan")
+    groups = None
+    if options.group_col is not None:
+        if options.group_col not in galaxies.table:
+            there = list(map(str, galaxies.table))
+            raise CatalogError(
+                f"--group-col: {galaxies.name} has no column {options.group_col!r}; it has {there}"
+            )
+        values = galaxies.table[options.group_col]
+        if values.isna().any():
+            first = [galaxies.ids[row] for row in np.flatnonzero(values.isna())[:5]]
+            raise CatalogError(
+                f"--group-col: every galaxy needs a group, but {int(values.isna().sum()):,} have none in "
+                f"column {options.group_col!r} of {galaxies.name}; the first: {first}"
+            )
+        groups = values.astype(str).to_numpy(dtype=str)
+    return Resamples(
+        galaxies=len(galaxies),
+        count=options.bootstrap,
+        percent=options.interval,
+        groups=groups,
+        seed=options.seed,
+    )
 
 
 _LEVEL = 0.9
 
 
-def _question_section(heading: str, table: pd.DataFrame) -> str:
+def _question_section(
+    heading: str, table: pd.DataFrame, ends: Mapping[str, Interval], *, ending: str = ""
+) -> str:
     metrics = ("accuracy", "precision", "recall", "f1")
-    rows = [["question", "galaxies", *metrics[:3], "F1"]]
+    rows = [_heads("question", ["galaxies", *metrics[:3], "F1"])]
     for row in table[table["n"] > 0].itertuples():
-        rows.append([row.question, f"{row.n:,}", *(number(getattr(row, metric)) for metric in metrics)])
+        cells = [
+            cell
+            for metric in metrics
+            for cell in with_interval(getattr(row, metric), ends.get(f"{metric}{ending}_{row.question}"))
+        ]
+        rows.append([row.question, f"{row.n:,}", "", *cells])
     return "\n".join([heading, "", *aligned(rows)])
 
 

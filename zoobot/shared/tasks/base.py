@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from zoobot.shared.errors import ConfigError, LabelError
+from zoobot.shared.metrics import score_once
 from zoobot.shared.settings import check_record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.shared.metrics import Scorer
     from zoobot.shared.trees.tree import Schema
 
 
@@ -274,6 +276,10 @@ class Task:
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores by name of `predictions`, as `mix` gives them, against (galaxies, label columns)."""
+        return score_once(self.scorer(predictions, labels), len(labels))
+
+    def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
+        """What gives the `metrics` of weighted galaxies."""
         raise NotImplementedError
 
     @property

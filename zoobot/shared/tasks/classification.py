@@ -27,6 +27,8 @@ from zoobot.shared.tasks.base import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.shared.metrics import Scorer
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationTask(ProbabilityTask):
@@ -129,9 +131,9 @@ class ClassificationTask(ProbabilityTask):
         right = predicted.argmax(axis=1) == labels[:, 0]
         return {self.factor_names[0]: (predicted.max(axis=1), right)}
 
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Scores by name: see `classification_metrics`."""
-        return classification_metrics(predictions, labels[:, 0].astype(int), self.class_names)
+    def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
+        """What gives the scores of `classification_metrics` of weighted galaxies."""
+        return classification_scorer(predictions, labels[:, 0].astype(int), self.class_names)
 
     @property
     def score_rows(self) -> tuple[str, ...]:
@@ -197,27 +199,40 @@ def classification_metrics(
         >>> scores["accuracy"], scores["recall_ring"]
         (1.0, 1.0)
     """
-    from sklearn.metrics import precision_recall_fscore_support
+    return metrics.score_once(classification_scorer(probabilities, labels, class_names), len(labels))
 
+
+def classification_scorer(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str] = ()
+) -> Scorer:
+    """What gives the scores of `classification_metrics`, told the same, of weighted galaxies."""
     probabilities, labels = metrics.check_classes(probabilities, labels)
-    n_classes = probabilities.shape[1]
-    names = metrics.check_names(class_names, n_classes)
-    predicted = probabilities.argmax(axis=1)
-    found: tuple[np.ndarray, ...] = (*np.full((3, n_classes), np.nan), np.zeros(n_classes))  # of no galaxy
-    if len(labels):
-        classes = np.arange(n_classes)
-        found = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=np.nan)
-    per_class = dict(zip(("precision", "recall", "f1", "n"), found, strict=True))
-    ranked = [metrics.ranking_metrics(probabilities[:, k], labels == k) for k in range(n_classes)]
-    per_class |= {metric: np.array([scores[metric] for scores in ranked]) for metric in ranked[0]}
+    classes = np.arange(probabilities.shape[1])
+    names = metrics.check_names(class_names, len(classes))
+    true = labels[:, None] == classes
+    taken = probabilities.argmax(axis=1)[:, None] == classes
     given = probabilities[np.arange(len(labels)), labels]
-    scores = {
-        "accuracy": metrics.mean_of_defined(predicted == labels),
-        "balanced_accuracy": metrics.mean_of_defined(per_class["recall"]),
-        "f1_macro": metrics.mean_of_defined(per_class["f1"]),
-        # scikit-learn's takes a probability of 0 for 2e-16, ours for the least there is
-        "log_loss": metrics.mean_of_defined(-np.log(np.maximum(given, np.finfo(np.float64).tiny))),
-        "n": float(len(labels)),
-    }
-    whole = {metric: metrics.mean_of_defined(per_class[metric]) for metric in ranked[0]}
-    return scores | (ranked[1] if n_classes == 2 else whole) | metrics.by_name(per_class, names)
+    # scikit-learn's takes a probability of 0 for 2e-16, ours for the least there is
+    losses = -np.log(np.maximum(given, np.finfo(np.float64).tiny))
+    counted = np.hstack([true, taken, true & taken, losses[:, None]]).astype(np.float64)
+    rankings = [metrics.ranking_scorer(probabilities[:, k], true[:, k]) for k in classes]
+
+    def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        sums = weights @ counted
+        n, chosen, right = np.split(sums[:, :-1], 3, axis=1)
+        per_class = {"precision": metrics.ratio(right, chosen), "recall": metrics.ratio(right, n)}
+        per_class |= {"f1": metrics.ratio(2 * right, n + chosen), "n": n}
+        ranked = [ranking(weights) for ranking in rankings]
+        per_class |= {metric: np.stack([each[metric] for each in ranked], axis=1) for metric in ranked[0]}
+        galaxies = weights.sum(axis=1)
+        scores = {
+            "accuracy": metrics.ratio(right.sum(axis=1), galaxies),
+            "balanced_accuracy": metrics.mean_of_defined(per_class["recall"]),
+            "f1_macro": metrics.mean_of_defined(per_class["f1"]),
+            "log_loss": metrics.ratio(sums[:, -1], galaxies),
+            "n": galaxies,
+        }
+        whole = {metric: metrics.mean_of_defined(per_class[metric]) for metric in ranked[0]}
+        return scores | (ranked[1] if len(names) == 2 else whole) | metrics.by_name(per_class, names)
+
+    return score

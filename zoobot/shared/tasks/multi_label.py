@@ -29,6 +29,8 @@ from zoobot.shared.tasks.classification import ClassificationTask
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.shared.metrics import Scorer
+
 _THRESHOLD = 0.5
 
 
@@ -106,9 +108,9 @@ class MultiLabelTask(ProbabilityTask):
         columns = zip(self.factor_names, predicted.T, labels.T, strict=True)
         return {name: (guess, truth) for name, guess, truth in columns}
 
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Scores by name: see `multilabel_metrics`."""
-        return multilabel_metrics(predictions, labels, self.label_cols)
+    def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
+        """What gives the scores of `multilabel_metrics` of weighted galaxies."""
+        return multilabel_scorer(predictions, labels, self.label_cols)
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -188,27 +190,32 @@ def multilabel_metrics(
         LabelError: If the shapes do not fit, or a label is another number.
         NonFiniteError: If a probability is not finite.
     """
-    from sklearn.metrics import f1_score
+    return metrics.score_once(multilabel_scorer(probabilities, labels, names), len(labels))
 
+
+def multilabel_scorer(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str] = ()) -> Scorer:
+    """What gives the scores of `multilabel_metrics`, told the same, of weighted galaxies."""
     probabilities, labels, names = metrics.check_columns(probabilities, labels, names)
     known = ~np.isnan(labels)
     if not np.isin(labels[known], (0, 1)).all():
         bad = float(labels[known & (labels != 0) & (labels != 1)][0])
         raise LabelError(f"yes/no labels must be 1, 0 or NaN, got {bad!r}")
-    rows = []
-    for k in range(len(names)):
-        scores, truth = probabilities[known[:, k], k], labels[known[:, k], k] == 1
-        guess = scores > _THRESHOLD
-        row = {
-            "accuracy": metrics.mean_of_defined(guess == truth),
-            "f1": float(f1_score(truth, guess, zero_division=np.nan)) if len(truth) else np.nan,
-            "n": float(len(truth)),
+    truth, guess = labels == 1, probabilities > _THRESHOLD
+    right, said_or_true = known & (guess == truth), truth.astype(float) + (guess & known)
+    counted = np.hstack([known, right, truth & guess, said_or_true]).astype(np.float64)
+    rows = [np.flatnonzero(column) for column in known.T]
+    rankings = [metrics.ranking_scorer(probabilities[own, k], truth[own, k]) for k, own in enumerate(rows)]
+
+    def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        n, agreed_on, both, either = np.split(weights @ counted, 4, axis=1)
+        ranked = [ranking(weights.take(own, axis=1)) for ranking, own in zip(rankings, rows, strict=True)]
+        per_label = {"accuracy": metrics.ratio(agreed_on, n), "f1": metrics.ratio(2 * both, either), "n": n}
+        per_label |= {metric: np.stack([each[metric] for each in ranked], axis=1) for metric in ranked[0]}
+        means = {
+            "f1_macro" if metric == "f1" else metric: metrics.mean_of_defined(values)
+            for metric, values in per_label.items()
+            if metric != "n"
         }
-        rows.append(row | metrics.ranking_metrics(scores, truth))
-    per_label = {metric: np.array([row[metric] for row in rows]) for metric in rows[0]}
-    means = {
-        "f1_macro" if metric == "f1" else metric: metrics.mean_of_defined(values)
-        for metric, values in per_label.items()
-        if metric != "n"
-    }
-    return means | metrics.by_name(per_label, names)
+        return means | metrics.by_name(per_label, names)
+
+    return score

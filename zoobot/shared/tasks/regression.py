@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from zoobot.shared import metrics
 from zoobot.shared.errors import LabelError
 from zoobot.shared.tasks.base import ScoresToRead, Task, agreed, refuse_bad, refuse_unlabelled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.metrics import Scorer
 
 _MOST_TARGETS = 6  # of which the range is told
 
@@ -79,9 +84,9 @@ class RegressionTask(Task):
         shown = [f"{name} from {low:.4g} to {high:.4g}" for name, low, high in spans]
         return {"values": "; ".join(shown[:_MOST_TARGETS])}
 
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Scores by name: see `regression_metrics`."""
-        return regression_metrics(predictions, labels, self.label_cols)
+    def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
+        """What gives the scores of `regression_metrics` of weighted galaxies."""
+        return regression_scorer(predictions, labels, self.label_cols)
 
     def say(self, value: float) -> str:
         """A predicted number in words."""
@@ -127,24 +132,31 @@ def regression_metrics(
         >>> regression_metrics(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]), ["T"])["mae_T"]
         0.5
     """
-    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+    return metrics.score_once(regression_scorer(predictions, targets, names), len(targets))
 
+
+#: Targets whose scatter is so small a share of their size do not vary but for rounding.
+_ROUNDING = 1e-12
+
+
+def regression_scorer(predictions: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()) -> Scorer:
+    """What gives the scores of `regression_metrics`, told the same, of weighted galaxies."""
     predictions, targets, names = metrics.check_columns(predictions, targets, names)
     if np.isinf(targets).any():
         raise LabelError("targets must be finite or NaN, got inf")
+    known = ~np.isnan(targets)
+    truth = np.where(known, targets, 0.0)
+    truth = np.where(known, truth - metrics.ratio(truth.sum(axis=0), known.sum(axis=0)), 0.0)
+    errors = np.where(known, predictions - targets, 0.0)
+    counted = np.hstack([known, errors**2, np.abs(errors), truth, truth**2])
 
-    def score(defined: bool, of: Callable[..., float], *pair: np.ndarray) -> float:
-        return float(of(*pair)) if defined else float("nan")
+    def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        n, squares, sizes, firsts, seconds = np.split(weights @ counted, 5, axis=1)
+        scatter = seconds - np.nan_to_num(metrics.ratio(firsts**2, n))
+        scatter = np.where(scatter > _ROUNDING * seconds, scatter, 0.0)
+        per_target = {"rmse": metrics.ratio(squares, n) ** 0.5, "mae": metrics.ratio(sizes, n)}
+        per_target |= {"r2": 1 - metrics.ratio(squares, scatter), "n": n}
+        means = {name: metrics.mean_of_defined(per_target[name]) for name in ("rmse", "mae", "r2")}
+        return means | metrics.by_name(per_target, names)
 
-    per_target: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": [], "n": []}
-    for k in range(len(names)):
-        known = ~np.isnan(targets[:, k])
-        pair = targets[known, k], predictions[known, k]
-        some, vary = bool(known.any()), len(np.unique(pair[0])) > 1
-        per_target["rmse"].append(score(some, mean_squared_error, *pair) ** 0.5)
-        per_target["mae"].append(score(some, mean_absolute_error, *pair))
-        per_target["r2"].append(score(vary, r2_score, *pair))
-        per_target["n"].append(float(known.sum()))
-    arrays = {metric: np.array(values) for metric, values in per_target.items()}
-    means = {metric: metrics.mean_of_defined(arrays[metric]) for metric in ("rmse", "mae", "r2")}
-    return means | metrics.by_name(arrays, names)
+    return score

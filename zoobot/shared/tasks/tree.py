@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from zoobot.shared.schemas import Schema, get
 from zoobot.shared.settings import check_record
 from zoobot.shared.tasks.base import CALIBRATION_ERROR, Group, ScoresToRead, Task, refuse_voteless
 from zoobot.shared.votes import check_votes, fractions_from_votes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zoobot.shared.metrics import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +147,9 @@ class TreeTask(Task):
             for group in self.groups
         }
 
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Scores by name: see `tree_metrics`."""
-        return tree_metrics(predictions, labels, self.schema)
+    def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
+        """What gives the scores of `tree_metrics` of weighted galaxies."""
+        return tree_scorer(predictions, labels, self.schema)
 
     @property
     def score_rows(self) -> tuple[str, ...]:
@@ -195,6 +200,11 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
     References:
         Walmsley et al. 2022, MNRAS 509, 3966: accuracy on galaxies whose volunteers agree.
     """
+    return metrics.score_once(tree_scorer(concentrations, votes, schema), len(votes))
+
+
+def tree_scorer(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) -> Scorer:
+    """What gives the scores of `tree_metrics`, told the same, of weighted galaxies."""
     samples = np.asarray(concentrations, dtype=np.float64)
     samples = samples if samples.ndim == 3 else samples[None]
     for sample in samples:
@@ -205,35 +215,49 @@ def tree_metrics(concentrations: np.ndarray, votes: np.ndarray, schema: Schema) 
         raise LabelError(msg)
     nll = mixture_nll(samples, votes, schema.question_slices)
     expected = expected_fractions(samples, schema)
-    scores = {"nll": _mean(nll.sum(axis=1)), "n": float(len(votes))}
-    squared, accuracies, confident_accuracies = [], [], []
-    per_question: dict[str, float] = {}
-    for position, (question, part) in enumerate(zip(schema.questions, schema.question_slices, strict=True)):
+    parts = schema.question_slices
+    names = [question.text for question in schema.questions]
+    asked, confident, right, squares = (np.zeros((len(votes), len(parts))) for _ in range(4))
+    for place, part in enumerate(parts):
         predicted, counted = expected[:, part], np.nan_to_num(votes[:, part])
         total, most = counted.sum(axis=1), counted.max(axis=1)
-        asked = total > 0
-        confident = asked & (most > CONFIDENT_FRACTION * total)
-        right = counted[np.arange(len(counted)), predicted.argmax(axis=1)] == most
-        squared.append(_squared_errors(predicted, counted).ravel())
-        accuracies.append(_mean(right[asked]))
-        confident_accuracies.append(_mean(right[confident]))
-        per_question |= {
-            f"nll_{question.text}": _mean(nll[asked, position]),
-            f"fraction_rmse_{question.text}": _root_mean(squared[-1]),
-            f"accuracy_{question.text}": accuracies[-1],
-            f"accuracy_confident_{question.text}": confident_accuracies[-1],
-            f"n_{question.text}": float(asked.sum()),
-            f"n_confident_{question.text}": float(confident.sum()),
+        asked[:, place] = total > 0
+        confident[:, place] = asked[:, place] * (most > CONFIDENT_FRACTION * total)
+        right[:, place] = counted[np.arange(len(counted)), predicted.argmax(axis=1)] == most
+        observed = counted / np.where(total > 0, total, 1.0)[:, None]
+        squares[:, place] = asked[:, place] * ((predicted - observed) ** 2).sum(axis=1)
+    columns = np.hstack([asked, confident, asked * right, confident * right, squares, asked * nll])
+    campaigns = {
+        name: (asked[:, list(places)].any(axis=1), nll[:, list(places)].sum(axis=1))
+        for name, places in schema.campaigns.items()
+    }
+    answers = np.array([part.stop - part.start for part in parts])
+
+    def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        n, agreed, hits, agreed_hits, squared, losses = np.split(weights @ columns, 6, axis=1)
+        galaxies = weights.sum(axis=1)
+        per_question = {
+            "nll": metrics.ratio(losses, n),
+            "fraction_rmse": metrics.ratio(squared, n * answers) ** 0.5,
+            "accuracy": metrics.ratio(hits, n),
+            "accuracy_confident": metrics.ratio(agreed_hits, agreed),
+            "n": n,
+            "n_confident": agreed,
         }
-    for campaign, places in schema.campaigns.items():
-        parts = [schema.question_slices[place] for place in places]
-        answers = [place for part in parts for place in range(part.start, part.stop)]
-        asked = np.nan_to_num(votes[:, answers]).any(axis=1)
-        per_question[f"nll_campaign_{campaign}"] = _mean(nll[asked][:, places].sum(axis=1))
-    scores["fraction_rmse"] = _root_mean(np.concatenate(squared))
-    scores["accuracy"] = metrics.mean_of_defined(np.array(accuracies))
-    scores["accuracy_confident"] = metrics.mean_of_defined(np.array(confident_accuracies))
-    return scores | per_question
+        scores = {
+            "nll": metrics.ratio(losses.sum(axis=1), galaxies),
+            "n": galaxies,
+            "fraction_rmse": metrics.ratio(squared.sum(axis=1), (n * answers).sum(axis=1)) ** 0.5,
+            "accuracy": metrics.mean_of_defined(per_question["accuracy"]),
+            "accuracy_confident": metrics.mean_of_defined(per_question["accuracy_confident"]),
+        }
+        for name, (own, loss) in campaigns.items():
+            scores[f"nll_campaign_{name}"] = metrics.ratio(
+                weights @ (own * loss), weights @ own.astype(float)
+            )
+        return scores | metrics.by_name(per_question, names)
+
+    return score
 
 
 def _check(concentrations: np.ndarray, votes: np.ndarray) -> None:
@@ -250,20 +274,3 @@ def _check(concentrations: np.ndarray, votes: np.ndarray) -> None:
             f"concentrations must be finite and positive, but {len(bad)} rows are not; the first: "
             f"{bad[:10].tolist()}"
         )
-
-
-def _squared_errors(concentrations: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    """(galaxies asked, answers of one question)."""
-    counted = np.nan_to_num(votes)
-    total = counted.sum(axis=1, keepdims=True)
-    asked = total[:, 0] > 0
-    expected = concentrations[asked] / concentrations[asked].sum(axis=1, keepdims=True)
-    return (expected - counted[asked] / total[asked]) ** 2
-
-
-def _root_mean(squared_errors: np.ndarray) -> float:
-    return _mean(squared_errors) ** 0.5
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")

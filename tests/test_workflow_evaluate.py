@@ -14,6 +14,7 @@ from zoobot.certainty.temperature import fit_temperature
 from zoobot.options import CalibrateOptions, EvaluateOptions, FinetuneOptions, PredictOptions
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.errors import CatalogError, CheckpointError, ConfigError
+from zoobot.shared.pixels.degraded import Degradation
 from zoobot.shared.predictions import read_predictions, read_samples
 from zoobot.shared.schemas import Schema
 
@@ -170,6 +171,35 @@ def test_numbers_have_no_calibration(engine, engine_name, catalog, tmp_path):
         )
     with pytest.raises(ConfigError, match="coverage is for --task tree"):
         FinetuneOptions(catalog="a.csv", labels=("ring",), save_dir="r", calibration_objective="coverage")
+
+
+def test_a_model_is_scored_again_on_worse_images(
+    make_checkpoint, engine, engine_name, catalog, tmp_path, caplog
+):
+    folder = make_checkpoint("tree", 1)
+    asked = {"catalog": catalog, "checkpoint": folder, "backend": engine_name, "save_dir": tmp_path / "e"}
+    with caplog.at_level("INFO"):
+        found = workflow.evaluate(EvaluateOptions(degrade="psf", degrade_steps=9, **asked, **COMMON))
+    assert "(psf 9): 2 predictions, 40 images" in caplog.text
+    table = pd.read_csv(tmp_path / "e" / "degradation.csv")
+    assert table.columns.tolist() == ["kind", "step", "name", "score", "low", "high", "n"]
+    assert table["kind"].tolist() == ["none"] * 2 + ["psf"] * 2
+    assert table["name"].tolist() == ["accuracy", "coverage_90"] * 2
+    assert table["n"].eq(20).all()
+    model = engine.checkpoint.load(folder)
+    model.preprocessing = model.preprocessing.with_changes(degraded=Degradation(kind="psf", step=9))
+    predicted = engine.predict.predict(catalog, model, progress=False).table[model.task.output_columns]
+    votes = np.array([[18, 2, 0, 0] if k % 2 else [1, 19, 5, 14] for k in range(20)], float)
+    expected = model.task.metrics(predicted.to_numpy(float), votes)["accuracy"]
+    assert table["score"][2] == pytest.approx(expected)
+    assert table["score"][0] == pytest.approx(found.scores["accuracy"])
+    plain = read_predictions(tmp_path / "e" / "predictions.parquet")[model.task.output_columns]
+    assert np.abs(plain.to_numpy() - predicted.to_numpy()).max() > 1e-4
+    assert "psf 9" in found.report()
+    content = json.loads((tmp_path / "e" / "degradation.json").read_text())
+    assert content["kinds"]["psf"]["step"] == "FWHM of the blur, in pixels"
+    assert len(content["rows"]) == 4
+    assert all((tmp_path / "e" / f"{n}.png").exists() for n in ("degradation", "degraded_examples"))
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_what_cannot_work_together_is_refused(changes, message):
 def test_image_options_are_those_of_preprocessing():
     names = {f.name for kind in (ImageOptions, TurnOptions) for f in fields(kind)}
     known = {f.name for f in fields(Preprocessing)}
-    assert (names - {"normalisation"}) | {"band_numbers"} == known  # it stands for mean and std
+    assert (names - {"normalisation"}) | {"band_numbers", "degraded"} == known  # it stands for mean and std
     assert ImageOptions(image_size_pix=64, hdu=1).image_changes() == {"image_size_pix": 64, "hdu": 1}
     pixels = Preprocessing(channels=1, mean=(0.1,), std=(0.2,)).with_changes(normalisation="imagenet")
     assert (pixels.mean, pixels.std) == (pytest.approx((0.449,)), pytest.approx((0.226,)))

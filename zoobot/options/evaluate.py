@@ -8,12 +8,50 @@ from typing import ClassVar
 from zoobot.options.command import Command
 from zoobot.options.finetune import TargetOptions
 from zoobot.options.groups import CatalogOptions, MixtureOptions, ReadingOptions, ScoreOptions, TurnOptions
-from zoobot.shared.settings import setting
+from zoobot.shared.pixels.degraded import OWN_REDSHIFT, Degradation, DegradationKind, plan_degradations
+from zoobot.shared.settings import Options, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegradeOptions(Options):
+    """How images are made worse, to see how far a model holds."""
+
+    title: ClassVar[str] = "How far the model holds"
+
+    degrade: tuple[DegradationKind, ...] = setting(
+        (),
+        "score the galaxies again with images made worse, and draw the curves. noise: until the sky scatters "
+        "N times as much as it does; psf: blurred to a FWHM of N pixels, the sky as noisy as before; "
+        "redshift: moved from --own-redshift to N: smaller, and fainter by (1+z)^4 for each area, under the "
+        "same sky (pixel values stand for light; no change of colour, nor evolution); jpeg: of quality N; "
+        "rotation: turned by N degrees. All as the images are read, before crop and size; each step costs "
+        "another prediction of all galaxies",
+    )
+    degrade_steps: tuple[float, ...] = setting(
+        (), "the steps N of --degrade, of one kind; without it, four of each kind"
+    )
+    own_redshift: float = setting(
+        OWN_REDSHIFT, "--degrade redshift: the redshift that the galaxies are taken to have", above=0
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        self.degradations(0)
+
+    def degradations(self, seed: int) -> list[Degradation]:
+        """What is done to the images, one after the other."""
+        return plan_degradations(self.degrade, self.degrade_steps, seed=seed, own_redshift=self.own_redshift)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(
-    ScoreOptions, MixtureOptions, TurnOptions, TargetOptions, ReadingOptions, CatalogOptions
+    ScoreOptions,
+    MixtureOptions,
+    TurnOptions,
+    TargetOptions,
+    ReadingOptions,
+    DegradeOptions,
+    CatalogOptions,
 ):
     """Everything that `zoobot evaluate` can be told."""
 
@@ -46,6 +84,9 @@ examples:
   several models, or dropout samples, as one equal mixture
     zoobot evaluate results/a --ensemble results/b --catalog rings.csv --save-dir results/both_test
     zoobot evaluate results/a --n-samples 10 --catalog rings.csv --save-dir results/dropout_test
+  how far the model holds where images are worse
+    zoobot evaluate results/rings --catalog rings.csv --save-dir results/worse --degrade noise psf redshift
+    zoobot evaluate results/rings --catalog rings.csv --save-dir worse --degrade psf --degrade-steps 1 2 3
 """,
     usage="zoobot evaluate CHECKPOINT --catalog FILE --save-dir FOLDER [options]",
     place=("checkpoint", "CHECKPOINT"),

@@ -13,7 +13,7 @@ from zoobot.plots.comparisons import (
     question_confusions,
     regression_scatter,
 )
-from zoobot.plots.curves import label_curves, training_curves
+from zoobot.plots.curves import degradation_curves, label_curves, training_curves
 from zoobot.plots.examples import Bar, contact_sheet, example_galaxies
 from zoobot.plots.saliency import explained_galaxy
 from zoobot.plots.style import question_titles, save_figure
@@ -23,6 +23,7 @@ __all__ = [
     "confusion_matrix",
     "contact_sheet",
     "coverage_dots",
+    "degradation_curves",
     "example_galaxies",
     "explained_galaxy",
     "fractions_scatter",

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoobot.choosing.label_curves import labels_to_match, lower_is_better, mean_curve, without_relapses
 from zoobot.plots.examples import check_one_panel
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, figure_of, new_figure, tidy
+from zoobot.plots.style import ACCENT, GREY, INK, MAIN, PALE, figure_of, new_figure, tidy
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -201,3 +201,53 @@ def _mark_best(axes: Axes, log: pd.DataFrame, epochs: np.ndarray) -> None:
         ha="right" if best else "left",
         va="top",
     )
+
+
+# A score against how much worse images are, a column for each way and a row for each score.
+
+
+def degradation_curves(
+    table: pd.DataFrame, *, names: Mapping[str, str], axes: Mapping[str, str], ax: Axes | None = None
+) -> Figure:
+    """A picture of each score against the steps of each kind, from mild to severe, beside plain images.
+
+    Args:
+        table: Rows of `kind` ("none": images as they are), `step`, `name` of the score, `score`, `low`,
+            `high`.
+        names: The scores to draw, in words by name, a row for each.
+        axes: The kinds to draw, and what their steps are, a column for each.
+        ax: Where to draw, instead of a figure of its own; for one score and one kind.
+
+    Returns:
+        The figure. The broken line, in its band, is the score of images as they are.
+
+    Raises:
+        ConfigError: If there is nothing to draw.
+    """
+    if not names or not axes or table.empty:
+        raise ConfigError("there are no degradations to draw")
+    if ax is None:
+        figure = new_figure(2.9 * len(axes) + 0.6, 2.6 * len(names))
+        grid = figure.subplots(len(names), len(axes), squeeze=False, sharey="row")
+    else:
+        check_one_panel(len(names) * len(axes))
+        grid = np.array([[ax]])
+    for row, (name, words) in zip(grid, names.items(), strict=True):
+        scores = table[table["name"] == name]
+        for own, (kind, what) in zip(row, axes.items(), strict=True):
+            _draw_degradation(own, scores[scores["kind"] == "none"], scores[scores["kind"] == kind])
+            first_row, first_column = name == next(iter(names)), kind == next(iter(axes))
+            tidy(own, title=kind if first_row else "", x=what, y=words if first_column else "")
+    return figure_of(grid[0, 0])
+
+
+def _draw_degradation(axes: Axes, plain: pd.DataFrame, steps: pd.DataFrame) -> None:
+    places = np.arange(len(steps))
+    axes.axhline(float(plain["score"].iloc[0]), color=GREY, linewidth=1.2, linestyle="--")
+    if plain["low"].notna().all():
+        axes.axhspan(float(plain["low"].iloc[0]), float(plain["high"].iloc[0]), color=PALE, linewidth=0)
+    score, low, high = (steps[column].to_numpy(dtype=float) for column in ("score", "low", "high"))
+    axes.plot(places, score, "o-", color=MAIN, linewidth=1.6, markersize=4)
+    axes.vlines(places, low, high, color=MAIN, linewidth=1.2)
+    axes.set_xticks(places, [f"{step:g}" for step in steps["step"]])
+    axes.set_xlim(-0.4, len(steps) - 0.6)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from zoobot.shared import defaults
+from zoobot.shared.degrading import degrade
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def draw_warp(
         scale /= zoom
         reach = augmentation.shift * size_pix
         shift_x, shift_y = reach * (2 * next(draws) - 1), reach * (2 * next(draws) - 1)
+    if preprocessing.degraded is not None and preprocessing.degraded.angle:
+        linear = _turn_further(linear, preprocessing.degraded.angle)
     xx, xy, yx, yy = (scale * number for number in linear)
     x, y = (size_pix - 1) / 2 + shift_x, (size_pix - 1) / 2 + shift_y
     return np.array(
@@ -192,7 +195,7 @@ def make_view(
 
     Args:
         image: Pixels, (height, width, channels), uint8 or float32 in [0, 1].
-        preprocessing: Its image_size_pix, crop_fraction and fill_value apply.
+        preprocessing: Its image_size_pix, crop_fraction, fill_value and degraded apply.
         augmentation: None for evaluation and prediction.
         seed: Seed of the run.
         epoch: Number of the epoch.
@@ -210,6 +213,8 @@ def make_view(
     """
     key: dict[str, Any] = {"seed": seed, "epoch": epoch, "galaxy_id": galaxy_id}
     height, width = frame or image.shape[:2]
+    if preprocessing.degraded is not None:
+        image = degrade(image, preprocessing.degraded, galaxy_id)
     matrix = draw_warp(augmentation, preprocessing, (height, width), **key)
     if (height, width) != image.shape[:2]:
         matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
@@ -233,6 +238,15 @@ def _draw_linear(
     low, high = augmentation.zoom
     zoom = math.exp(_between((math.log(low), math.log(high)), magnify))
     return (cos * flip_x, -sin * flip_y, sin * flip_x, cos * flip_y), zoom
+
+
+def _turn_further(
+    linear: tuple[float, float, float, float], angle: float
+) -> tuple[float, float, float, float]:
+    """The image turned by an angle, in radians, before what `linear`, by rows, does to it."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    xx, xy, yx, yy = linear
+    return cos * xx - sin * yx, cos * xy - sin * yy, sin * xx + cos * yx, sin * xy + cos * yy
 
 
 def _uniform_draws(purpose: str, seed: int, epoch: int, galaxy_id: str) -> Iterator[float]:

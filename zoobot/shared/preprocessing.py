@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.pixels.degraded import KINDS, Degradation
 from zoobot.shared.pixels.turned import check_views
 from zoobot.shared.settings import check_record
 
@@ -78,6 +79,7 @@ class Preprocessing:
         views: In how many turned copies the network looks at each image: its features are their mean. 2 is
             the image and it upside down, 4 it turned by right angles, 8 these and their mirror images (not
             for what tells clockwise from anticlockwise). Each costs as much as the first.
+        degraded: How images are made worse first, to see how far a model holds (`zoobot evaluate --degrade`).
 
     Raises:
         ConfigError: If a value can't work.
@@ -104,6 +106,7 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     pixel_scale_arcsec: float | None = None
     views: int = 1
+    degraded: Degradation | None = None
 
     def __post_init__(self) -> None:
         check_record(self)
@@ -177,11 +180,14 @@ class Preprocessing:
     def to_config(self) -> dict[str, Any]:
         """The record as JSON-ready values.
 
-        A single view is not told of: such records, and hashes of models, are those of earlier versions.
+        A single view, and images left as they are, are not told of: such records, and hashes of models, are
+        those of earlier versions.
         """
         values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
         if self.views == 1:
             del values["views"]
+        if self.degraded is None:
+            del values["degraded"]
         return values
 
     @classmethod
@@ -192,6 +198,9 @@ class Preprocessing:
             ConfigError: If a name is unknown or a value can't work.
         """
         _refuse_unknown(config)
+        degraded = config.get("degraded")
+        if isinstance(degraded, dict):
+            config = {**config, "degraded": Degradation.from_config(degraded)}
         return cls(**config)
 
 
@@ -219,6 +228,7 @@ def describe_pixels(preprocessing: Preprocessing, why: str = "") -> str:
         "FITS": _stretch_in_words(preprocessing),
         "normalisation": _normalisation_in_words(preprocessing),
         "views": _views_in_words(preprocessing.views),
+        "made worse": _degraded_in_words(preprocessing.degraded),
         "because": why,
     }
     told = [f"  {name:<13}  {words}" for name, words in lines.items() if words]
@@ -284,6 +294,10 @@ def _views_in_words(views: int) -> str:
         8: "the image turned by right angles, and mirrored",
     }
     return ways[views] and f"{views} views: the mean of their features ({ways[views]})"
+
+
+def _degraded_in_words(degraded: Degradation | None) -> str:
+    return "" if degraded is None else f"{degraded.kind} {degraded.step:g}: {KINDS[degraded.kind].meaning}"
 
 
 def _listed(values: tuple[Any, ...]) -> str:

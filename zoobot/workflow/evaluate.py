@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
+from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.predict import save_failures
@@ -61,6 +62,7 @@ class Evaluation:
         galaxies: How many were scored.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         save_dir: Where evaluation.json, evaluation.txt, predictions.parquet and the pictures are.
+        holding: How far the model holds where images are worse, if that was asked.
     """
 
     scores: dict[str, float]
@@ -69,6 +71,7 @@ class Evaluation:
     galaxies: int
     failures: pd.DataFrame
     save_dir: Path
+    holding: Holding | None = None
 
     def scores_for_json(self) -> dict[str, float | None]:
         """The scores with None for NaN, which JSON does not have."""
@@ -77,8 +80,9 @@ class Evaluation:
     def report(self) -> str:
         """What came out, as a text to read."""
         failed = failure_lines(self.failures, self.save_dir / "failures.csv")
+        held = [] if self.holding is None else [self.holding.report(), ""]
         return "\n".join(
-            ["", self.table, "", *failed, f"Scores, predictions and pictures are in {self.save_dir}"]
+            ["", self.table, "", *held, *failed, f"Scores, predictions and pictures are in {self.save_dir}"]
         )
 
 
@@ -111,6 +115,8 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
             engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
         )
         record.update(scores=evaluation.scores_for_json(), intervals=evaluation.intervals.to_config())
+        if options.degrade:
+            evaluation = replace(evaluation, holding=hold_against(engine, models, galaxies, folder, options))
     return evaluation
 
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.images import SourcePixels, ViewNeeds, read_source
-from zoobot.shared.pixels.in_memory import WholeFile
 from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
 
 if TYPE_CHECKING:
@@ -178,7 +177,15 @@ _KEEP_FREE_BYTES = 2**30
 """A cache never fills the disk: checkpoints and results need room, too."""
 
 #: What of a preprocessing record comes after decoding, and so does not decide what is kept.
-_AFTER_DECODING = ("image_size_pix", "crop_fraction", "mean", "std", "pixel_scale_arcsec", "views")
+_AFTER_DECODING = (
+    "image_size_pix",
+    "crop_fraction",
+    "mean",
+    "std",
+    "pixel_scale_arcsec",
+    "views",
+    "degraded",
+)
 _DECODERS = ("simplejpeg", "pillow", "opencv-python-headless", "opencv-python", "astropy")
 
 
@@ -299,7 +306,6 @@ def _key_of(path: str | Path) -> bytes | None:
     stack = split_stack(path)
     places = [path] if stack is None else [place for _, place in stack]
     text = os.fspath(path) if stack else os.path.abspath(path)
-    text += "|whole" if isinstance(path, WholeFile) else ""
     try:
         for place in places:
             status = os.stat(watched_file(split_location(place).container))

@@ -104,20 +104,31 @@ def _set_record(model: Any, record: Preprocessing) -> None:
 
 
 @contextmanager
+def with_reading(model: Any, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Have a model, or an encoder, read images in another way for a while, as by `read_otherwise`.
+
+    Raises:
+        ConfigError: If a value can't work.
+    """
+    before = model.preprocessing
+    read_otherwise(model, changes)
+    try:
+        yield
+    finally:
+        _set_record(model, before)
+
+
+@contextmanager
 def with_views(model: Any, views: int | None) -> Iterator[None]:
     """Have a model, or an encoder, look at so many views of each image for a while; None changes nothing.
 
     Raises:
         ConfigError: If there can't be so many.
     """
-    before = model.preprocessing
     if views is not None:
         check_views(views)
-        read_otherwise(model, {"views": views})
-    try:
+    with with_reading(model, {} if views is None else {"views": views}):
         yield
-    finally:
-        _set_record(model, before)
 
 
 def say_grey(grey: int, total: int) -> None:

@@ -113,6 +113,48 @@ def test_scores_have_intervals_of_galaxies_or_of_groups(make_checkpoint, engine_
     assert not (tmp_path / "x").exists()
 
 
+def test_models_are_compared_on_the_same_galaxies(
+    make_checkpoint, engine_name, catalog, tmp_path, monkeypatch
+):
+    first, second = (make_checkpoint("classification", seed) for seed in (1, 2))
+    asked = {"catalog": catalog, "backend": engine_name, "checkpoint": first, **COMMON}
+    own = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "own", **asked))
+    other = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "o", **{**asked, "checkpoint": second}))
+    draw = importlib.import_module("zoobot.workflow.comparing").draw_differences
+    figures = []
+    monkeypatch.setattr(
+        "zoobot.workflow.comparing.draw_differences", lambda *args: figures.append(draw(*args))
+    )
+    compare = (second, make_checkpoint("classification", 1))
+    found = workflow.evaluate(
+        EvaluateOptions(save_dir=tmp_path / "e", compare=compare, group_col="round", **asked)
+    )
+    different, same = found.comparisons
+    for name in ("accuracy", "log_loss", "ece"):
+        assert different.scores[name] == pytest.approx((own.scores[name], other.scores[name]), rel=1e-5)
+    assert different.intervals.draws.units == 2
+    assert same.verdict("log_loss") == "the same"
+    assert same.differences["log_loss"] == 0
+    text = (tmp_path / "e" / "comparison.txt").read_text()
+    assert text.startswith(f"Compared on the same 20 galaxies\nA  {first}\nB  {second}\n")
+    assert "Of B: the checkpoint does not say which galaxies it was trained on" in text
+    assert text.strip() in found.report()
+    content = json.loads((tmp_path / "e" / "comparison.json").read_text())
+    assert content[1]["differences"]["log_loss"]["verdict"] == "the same"
+    assert json.loads((tmp_path / "e" / "run.json").read_text())["comparisons"] == content
+    assert figures[0].axes
+    tree = make_checkpoint("tree", 1)
+    for rivals, words in (
+        ((tree,), "the models of a comparison must share one task"),
+        ((second,) * 2, "diff"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "x", compare=rivals, **asked))
+    with pytest.raises(ConfigError, match="leave out --bootstrap 0"):
+        EvaluateOptions(save_dir=tmp_path / "x", compare=(tree,), bootstrap=0, **asked)
+    assert not (tmp_path / "x").exists()
+
+
 def test_models_of_other_tasks_are_refused(make_checkpoint, engine_name, catalog, tmp_path):
     with pytest.raises(ConfigError, match="must share one task"):
         workflow.evaluate(

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from zoobot.certainty.bootstrap import Resamples, find_intervals, replicate
+from zoobot.certainty.bootstrap import Interval, Intervals, Resamples, find_intervals, replicate
 from zoobot.certainty.coverage import calibration_scorer, coverage_scorer
 from zoobot.certainty.tree_scores import challenge_scorer, question_scorer
 from zoobot.shared import schemas
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.metrics import join_scorers, score_once
 from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
+from zoobot.workflow.comparing import Comparison
 
 RNG = np.random.default_rng(5)
 GALAXIES = 60
@@ -121,7 +122,7 @@ def test_a_class_that_resamples_lack_is_left_out_and_said():
     )
     assert found.untold["roc_auc_b"] == pytest.approx((39 / 40) ** 40, abs=0.1)
     assert "precision_b" not in found.ends  # no galaxy is ever taken for it
-    assert "can't be told by over 5%" in found.sentence()
+    assert "Over 5% of the resamples can't tell some scores" in found.sentence()
     assert "n_a" not in found.ends
     assert 0 <= found.ends["accuracy"].low < found.ends["accuracy"].high <= 1
 
@@ -152,3 +153,27 @@ def test_intervals_hold_the_truth_as_often_as_they_say(percent, by_chance):
         held += [found["accuracy"].low <= 0.8 <= found["accuracy"].high]
         held += [found["rmse"].low <= 1 <= found["rmse"].high]
     assert np.mean(held) == pytest.approx(percent / 100, abs=by_chance)
+
+
+def test_a_difference_is_better_worse_the_same_or_cannot_be_told():
+    draws = Resamples(galaxies=100)
+    differences = {"accuracy": 0.1, "log_loss": 0.1, "f1": 0.1, "ece": 0.0, "recall": 0.1}
+    ends = {"accuracy": Interval(0.05, 0.2), "log_loss": Interval(0.05, 0.2), "f1": Interval(0.0, 0.2)}
+    comparison = Comparison(
+        name="a",
+        rival="b",
+        galaxies=100,
+        scores=dict.fromkeys(differences, (0.5, 0.4)),
+        differences=differences,
+        intervals=Intervals(ends=ends, untold={}, draws=draws),
+    )
+    verdicts = [comparison.verdict(name) for name in differences]
+    assert verdicts == ["better", "worse", "can't be told", "the same", "can't be told"]
+    assert comparison.said("accuracy") == ("+0.100", "(+0.050 to +0.200)")
+
+
+def test_one_galaxy_more_does_not_make_a_model_better():
+    score = lambda weights: {"accuracy": weights @ (np.arange(50) == 45) / weights.sum(axis=1)}  # noqa: E731
+    draws = Resamples(galaxies=50)
+    ends = find_intervals({"accuracy": 1 / 50}, replicate(score, draws), draws).ends["accuracy"]
+    assert ends.low == 0

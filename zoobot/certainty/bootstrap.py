@@ -29,6 +29,9 @@ _AT_ONCE = 400_000
 #: Where fewer resamples tell a score, there is no interval; where fewer than nearly all, it is said.
 _FEWEST_TOLD, _NEARLY_ALL = 0.5, 0.95
 
+#: A smaller share of the scatter is no bias worth correcting for (Efron & Tibshirani, section 10.4).
+_LEAST_BIAS = 0.25
+
 #: Of fewer groups, an interval is too narrow: their own scatter is hardly known.
 FEW_GROUPS = 20
 
@@ -133,8 +136,8 @@ class Intervals:
         if self.untold:
             worst = max(self.untold, key=lambda name: self.untold[name])
             text += (
-                f".\n{len(self.untold)} scores can't be told by over 5% of the resamples, in which a class "
-                f"or its predictions are absent: at most {100 * self.untold[worst]:.0f}% ({worst})"
+                f".\nOver 5% of the resamples can't tell some scores, as they lack a class or its "
+                f"predictions ({len(self.untold)}; {100 * self.untold[worst]:.0f}% can't tell {worst})"
             )
         return text
 
@@ -165,8 +168,9 @@ def find_intervals(
 ) -> Intervals:
     """The intervals of scores, or of their differences.
 
-    They are the resamples' percentiles, less the resamples' bias, that is, how far their mean is from the
-    score: a calibration error, which scatter can only raise, is raised once more by each resample.
+    They are the resamples' percentiles, less the resamples' bias (how far their mean is from the score) where
+    it is more than a quarter of their scatter: a calibration error, which scatter can only raise, is raised
+    once more by each resample.
 
     Args:
         scores: On all galaxies.
@@ -197,7 +201,10 @@ def find_intervals(
 
 def _interval(score: float, told: NDArray[np.float64], percent: float) -> Interval:
     tail = (100 - percent) / 2
-    low, high = np.percentile(told, (tail, 100 - tail)) - (told.mean() - score)
+    low, high = np.percentile(told, (tail, 100 - tail))
+    bias = told.mean() - score
+    if abs(bias) > _LEAST_BIAS * told.std():
+        low, high = low - bias, high - bias
     possible = np.append(told, score)
     if possible.min() >= 0:
         low = max(low, 0.0)

@@ -298,7 +298,7 @@ def challenge_scorer(concentrations: ArrayLike, votes: ArrayLike, schema: Schema
 
 
 def _challenge_scorer(predicted: FloatArray, published: FloatArray) -> Scorer:
-    known: NDArray[np.bool_] = np.isfinite(published).all(axis=1)
+    known = np.all(np.isfinite(published), axis=1)
     squares = np.where(known, ((predicted - np.where(known[:, None], published, 0.0)) ** 2).mean(axis=1), 0.0)
     return lambda weights: {"challenge_rmse": ratio(weights @ squares, weights @ known.astype(float)) ** 0.5}
 

@@ -66,7 +66,7 @@ def next_galaxies(
     )
 
 
-_LOWER = ("nll", "log_loss", "rmse", "mae", "fraction_rmse")
+_LOWER = ("nll", "log_loss", "rmse", "mae", "fraction_rmse", "challenge_rmse", "ece")
 
 
 def lower_is_better(score: str) -> bool:

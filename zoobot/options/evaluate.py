@@ -9,7 +9,7 @@ from zoobot.options.command import Command
 from zoobot.options.finetune import TargetOptions
 from zoobot.options.groups import CatalogOptions, MixtureOptions, ReadingOptions, ScoreOptions, TurnOptions
 from zoobot.shared.pixels.degraded import OWN_REDSHIFT, Degradation, DegradationKind, plan_degradations
-from zoobot.shared.settings import Options, setting
+from zoobot.shared.settings import Options, refuse, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,20 @@ class EvaluateOptions(
         "leave out galaxies that taught the model: those it was trained on, and those that chose its best "
         "epoch and its calibration; its checkpoint knows them by their ids",
     )
+    compare: tuple[str, ...] = setting(
+        (),
+        "other models of the same task: by how much the scores differ on the same galaxies, and whether that "
+        "can be told",
+        metavar="MODEL",
+    )
     overwrite: bool = setting(False, "replace the evaluation in --save-dir")
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if self.compare and not self.bootstrap:
+            refuse("--compare needs resamples to tell a difference from chance: leave out --bootstrap 0")
+        if len(set(self.compare)) < len(self.compare):
+            refuse(f"--compare must name different models, got {list(self.compare)}")
 
 
 COMMAND = Command(
@@ -87,6 +100,8 @@ examples:
   how far the model holds where images are worse
     zoobot evaluate results/rings --catalog rings.csv --save-dir results/worse --degrade noise psf redshift
     zoobot evaluate results/rings --catalog rings.csv --save-dir worse --degrade psf --degrade-steps 1 2 3
+  is one model better than another?
+    zoobot evaluate results/a --compare results/b --catalog rings.csv --save-dir results/a_and_b
 """,
     usage="zoobot evaluate CHECKPOINT --catalog FILE --save-dir FOLDER [options]",
     place=("checkpoint", "CHECKPOINT"),

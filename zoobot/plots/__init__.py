@@ -7,11 +7,13 @@ only when something is drawn, and never its pyplot: no window, no global state, 
 
 from zoobot.plots.calibration import coverage_dots, reliability_panels
 from zoobot.plots.comparisons import (
+    Difference,
     confusion_matrix,
     fractions_scatter,
     purity_completeness,
     question_confusions,
     regression_scatter,
+    score_differences,
 )
 from zoobot.plots.curves import degradation_curves, label_curves, training_curves
 from zoobot.plots.examples import Bar, contact_sheet, example_galaxies
@@ -20,6 +22,7 @@ from zoobot.plots.style import question_titles, save_figure
 
 __all__ = [
     "Bar",
+    "Difference",
     "confusion_matrix",
     "contact_sheet",
     "coverage_dots",
@@ -34,5 +37,6 @@ __all__ = [
     "regression_scatter",
     "reliability_panels",
     "save_figure",
+    "score_differences",
     "training_curves",
 ]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoobot.plots.examples import Panels
-from zoobot.plots.style import ACCENT, GREY, INK, MAIN, figure_of, own_or_new, question_titles, tidy
+from zoobot.plots.style import (
+    ACCENT,
+    GREY,
+    INK,
+    MAIN,
+    figure_of,
+    new_figure,
+    own_or_new,
+    question_titles,
+    tidy,
+    wrap_title,
+)
 from zoobot.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -271,3 +282,81 @@ def _draw_running_median(axes: Axes, truth: np.ndarray, guess: np.ndarray) -> No
     axes.fill_between(x, low, high, color=ACCENT, alpha=0.18, linewidth=0, zorder=1.5)
     label = "median, and 68% of galaxies"
     axes.plot(x, y, color=ACCENT, linewidth=1.6, marker="o", markersize=3.5, zorder=3, label=label)
+
+
+# One model against others, score by score.
+
+
+class Difference(NamedTuple):
+    """By how much a score differs from another model's.
+
+    Args:
+        score: Which one, in words.
+        rival: The other model, as a letter.
+        value: The difference.
+        ends: Its interval, if it has one.
+        text: What is written beside it.
+        lower_is_better: Whether a negative difference is good.
+    """
+
+    score: str
+    rival: str
+    value: float
+    ends: tuple[float, float] | None
+    text: str
+    lower_is_better: bool = False
+
+
+_ROW_INCH = 0.42
+
+
+def score_differences(rows: Sequence[Difference], *, names: Mapping[str, str]) -> Figure:
+    """A picture of how a model's scores differ from those of others: right of the line it is better.
+
+    Args:
+        rows: The differences; those of one score follow each other, and have one scale.
+        names: What each letter stands for; the first is the model.
+
+    Returns:
+        The figure: points with their intervals, coloured where these do not reach the line.
+
+    Raises:
+        ConfigError: If there is nothing to draw.
+    """
+    if not rows:
+        raise ConfigError("there are no differences of scores to draw")
+    scores = list(dict.fromkeys(row.score for row in rows))
+    heights = [sum(row.score == score for row in rows) for score in scores]
+    title = wrap_title("\n".join(f"{letter}  {name}" for letter, name in names.items()), 90)
+    figure = new_figure(7.6, 0.8 + 0.16 * title.count("\n") + _ROW_INCH * (len(rows) + 0.4 * len(scores)))
+    grid = figure.subplots(len(scores), 1, squeeze=False, height_ratios=[n + 0.4 for n in heights])[:, 0]
+    for axes, score in zip(grid, scores, strict=True):
+        _draw_score(axes, [row for row in rows if row.score == score], with_rivals=len(names) > 2)
+    figure.suptitle(title, fontsize=9, color=INK, x=0.012, ha="left")
+    figure.supxlabel(
+        "A is worse  ←  difference of scores, each on a scale of its own  →  A is better",
+        fontsize=8,
+        color=INK,
+    )
+    return figure
+
+
+def _draw_score(axes: Axes, rows: Sequence[Difference], *, with_rivals: bool) -> None:
+    reach = 1.1 * max(abs(end) for row in rows for end in (row.value, *(row.ends or ()))) or 1.0
+    axes.axvline(0, color=GREY, linewidth=1)
+    for height, row in enumerate(rows):
+        is_told = row.ends is not None and not row.ends[0] <= 0 <= row.ends[1]
+        is_better = (row.value > 0) != row.lower_is_better
+        colour = (MAIN if is_better else ACCENT) if is_told else GREY
+        if row.ends is not None:
+            axes.hlines(height, *row.ends, color=colour, linewidth=2)
+        axes.scatter([row.value], [height], s=28, color=colour, zorder=3)
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+        text = f"{row.rival}  {row.text}" if with_rivals else row.text
+        axes.annotate(text, (1.02, height), color=INK, annotation_clip=False, **place)
+    first, last = (reach, -reach) if rows[0].lower_is_better else (-reach, reach)
+    axes.set(xlim=(first, last), ylim=(len(rows) - 0.4, -0.6))
+    axes.set_yticks([(len(rows) - 1) / 2], [rows[0].score])
+    axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    axes.spines[:].set_visible(False)

@@ -25,13 +25,14 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
+from zoobot.workflow.comparing import Comparison, Contest, compare_models
 from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
-from zoobot.workflow.scores import Certainty, draws_for, judge_certainty, score_table
+from zoobot.workflow.scores import Certainty, draws_for, every_scorer, judge_certainty, score_table
 
 if TYPE_CHECKING:
     from zoobot.options.evaluate import EvaluateOptions
@@ -63,6 +64,7 @@ class Evaluation:
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
         save_dir: Where evaluation.json, evaluation.txt, predictions.parquet and the pictures are.
         holding: How far the model holds where images are worse, if that was asked.
+        comparisons: With other models, where these were asked for.
     """
 
     scores: dict[str, float]
@@ -72,6 +74,7 @@ class Evaluation:
     failures: pd.DataFrame
     save_dir: Path
     holding: Holding | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
     def scores_for_json(self) -> dict[str, float | None]:
         """The scores with None for NaN, which JSON does not have."""
@@ -99,24 +102,38 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     folder = Path(options.save_dir).expanduser()
     check_run_folder(folder, _WORK, overwrite=options.overwrite)
     places = [find_checkpoint(place) for place in (options.checkpoint, *options.ensemble)]
+    rival_places = {place: find_checkpoint(place) for place in options.compare}
     galaxies = read_galaxies(options.catalog, options, select=options.select)
     engine = load_engine(options.backend)
     models = [engine.checkpoint.load(place) for place in places]
-    for model in models:
+    rivals = {name: engine.checkpoint.load(place) for name, place in rival_places.items()}
+    every = [*models, *rivals.values()]
+    for model in every:
         read_otherwise(model, options.image_changes())
-    galaxies = labelled_for(shared_task([model.task for model in models]), galaxies, options)
-    galaxies = _strangers_to(models, galaxies, exclude=options.exclude_trained)
+    task = shared_task([model.task for model in models])
+    shared_task([task, *(rival.task for rival in rivals.values())], of="a comparison")
+    galaxies = labelled_for(task, galaxies, options)
+    galaxies = _strangers_to(every, galaxies, exclude=options.exclude_trained)
     draws_for(galaxies, options)
-    tell_pixels(*models)
+    tell_pixels(*every)
     record = open_run(folder, _WORK, options, command=command)
     with record.running():
         record.update(data={"catalog": galaxies.record()})
         evaluation = evaluate_models(
-            engine, models, galaxies, folder, options, part="catalog", n_samples=options.n_samples
+            engine,
+            models,
+            galaxies,
+            folder,
+            options,
+            part="catalog",
+            n_samples=options.n_samples,
+            contest=Contest(" + ".join((options.checkpoint, *options.ensemble)), rivals) if rivals else None,
         )
         record.update(scores=evaluation.scores_for_json(), intervals=evaluation.intervals.to_config())
         if options.degrade:
             evaluation = replace(evaluation, holding=hold_against(engine, models, galaxies, folder, options))
+        if evaluation.comparisons:
+            record.update(comparisons=[each.to_config() for each in evaluation.comparisons])
     return evaluation
 
 
@@ -159,6 +176,7 @@ def evaluate_models(
     failures: pd.DataFrame | None = None,
     held_out: Mapping[str, np.ndarray] | None = None,
     encoded: FeatureLoader | None = None,
+    contest: Contest | None = None,
 ) -> Evaluation:
     """Predict labelled galaxies, score the predictions, and write both with pictures into `folder`.
 
@@ -174,6 +192,7 @@ def evaluate_models(
         held_out: Where one model was calibrated on these galaxies: what it predicts for each, by id,
             calibrated by the others alone. These are scored; what is written are the model's own predictions.
         encoded: The galaxies' features, where training has them, for one model and one sample.
+        contest: Other models of the task, to compare with.
     """
     logger.info("Evaluating on %s %s", f"{len(galaxies):,}", _PART_NAMES[part])
     save_loc = folder / "predictions.parquet"
@@ -186,7 +205,7 @@ def evaluate_models(
         rows = zip(scored.ids, predicted, strict=True)
         predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
     certainty = judge_certainty(task, predicted, labels)
-    scorers = [task.scorer(predicted, labels), certainty.scorer]
+    scorers = [every_scorer(task, predicted, labels)]
     uncalibrated = _without_calibration(models, found.samples)
     if uncalibrated is not None:
         before = calibration_scorer(task, uncalibrated, labels)
@@ -218,7 +237,11 @@ def evaluate_models(
     certainty.draw(task, predicted, labels, folder, formats)
     place = folder / "predictions"
     attempt_picture(place, formats, draw_examples, models[0], scored, expected, seed=options.seed)
-    return evaluation
+    if contest is None:
+        return evaluation
+    compared = compare_models(engine, contest, predicted, scored, folder, options, n_samples)
+    texts = [evaluation.table, *(comparison.text(task) for comparison in compared)]
+    return replace(evaluation, comparisons=compared, table="\n\n".join(texts))
 
 
 def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarray | None:

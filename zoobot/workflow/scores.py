@@ -117,19 +117,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Certainty:
-    """Scores of how sure a model is, and the tables behind them.
+    """How far a model's certainty can be trusted: tables and curves.
 
     Args:
-        scorer: Gives scores of weighted galaxies by name: `ece` (expected calibration error) and `ece_NAME`;
-            of a tree also `precision_QUESTION`, `recall_…`, `f1_…` and the same of confident galaxies,
-            `coverage_90_QUESTION` (randomised), `coverage_90_plain_QUESTION`, and `challenge_rmse` where the
-            tree holds Galaxy Zoo 2's.
         tables: Texts to read below the table of scores, from the intervals of scores.
         curves: Reliability curves by name.
         coverage: A tree's coverage table.
     """
 
-    scorer: Scorer
     tables: tuple[Callable[[Mapping[str, Interval]], str], ...] = ()
     curves: dict[str, pd.DataFrame] = field(default_factory=dict)
     coverage: pd.DataFrame | None = None
@@ -179,15 +174,8 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
         labels: (galaxies, label columns).
     """
     curves = reliability_curves(task, predicted, labels)
-    scorers = [calibration_scorer(task, predicted, labels)]
     if task.tree is None:
-        return Certainty(scorer=join_scorers(scorers), curves=curves)
-    scorers += [
-        question_scorer(predicted, labels, task.tree),
-        coverage_scorer(predicted, labels, task.tree),
-    ]
-    if has_challenge_questions(task.tree):
-        scorers.append(challenge_scorer(predicted, labels, task.tree))
+        return Certainty(curves=curves)
     errors = {name: expected_calibration_error(curve) for name, curve in curves.items()}
     coverage = coverage_table(predicted, labels, task.tree)
     every, agreed = (
@@ -200,7 +188,27 @@ def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Ce
         ),
         lambda _: _coverage_section(coverage, errors),
     )
-    return Certainty(scorer=join_scorers(scorers), tables=tables, curves=curves, coverage=coverage)
+    return Certainty(tables=tables, curves=curves, coverage=coverage)
+
+
+def every_scorer(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Scorer:
+    """What gives all scores of weighted galaxies: those of the task, and how sure a model may be.
+
+    The latter are `ece` (expected calibration error) and `ece_NAME`; of a tree also `precision_QUESTION`,
+    `recall_…`, `f1_…` and the same of confident galaxies, `coverage_90_QUESTION` (randomised),
+    `coverage_90_plain_QUESTION`, and `challenge_rmse` where the tree holds Galaxy Zoo 2's.
+
+    Args:
+        task: What was predicted.
+        predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
+        labels: (galaxies, label columns).
+    """
+    scorers = [task.scorer(predicted, labels), calibration_scorer(task, predicted, labels)]
+    if task.tree is not None:
+        scorers += [kind(predicted, labels, task.tree) for kind in (question_scorer, coverage_scorer)]
+        if has_challenge_questions(task.tree):
+            scorers.append(challenge_scorer(predicted, labels, task.tree))
+    return join_scorers(scorers)
 
 
 def draws_for(galaxies: Catalog, options: ScoreOptions) -> Resamples:

@@ -135,8 +135,12 @@ def onnx_member(model: Any, n_samples: int, views: int | None = None) -> Member:
     return Member(exported, start, "onnxruntime", lambda: hash_file(exported.path))
 
 
-def shared_task(tasks: Sequence[Task]) -> Task:
+def shared_task(tasks: Sequence[Task], *, of: str = "an ensemble") -> Task:
     """What the members of an ensemble predict, from what each does.
+
+    Args:
+        tasks: Of each.
+        of: What needs them to be the same, for the message.
 
     Raises:
         ConfigError: If it is not the same, naming the first member that differs and how.
@@ -144,14 +148,14 @@ def shared_task(tasks: Sequence[Task]) -> Task:
     first, *others = tasks
     for number, task in enumerate(others, start=2):
         if task.kind != first.kind:
-            msg = f"the models of an ensemble must share one task: the first predicts a {first.kind}, "
+            msg = f"the models of {of} must share one task: the first predicts a {first.kind}, "
             msg += f"model {number} a {task.kind}"
             raise ConfigError(msg)
         if task.output_columns != first.output_columns:
             missing = [name for name in first.output_columns if name not in task.output_columns][:5]
             other = [name for name in task.output_columns if name not in first.output_columns][:5]
             differ = f"it lacks {missing} and has {other}" if missing or other else "their order differs"
-            msg = f"the models of an ensemble must predict the same columns; of model {number} {differ}"
+            msg = f"the models of {of} must predict the same columns; of model {number} {differ}"
             raise ConfigError(msg)
     return first
 

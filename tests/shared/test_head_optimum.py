@@ -161,3 +161,42 @@ def test_an_answer_that_few_galaxies_get_is_learned_for_these():
     concentrations = 1 + 100 * expit(features @ found.weight.T + found.bias)
     fractions = concentrations[:, 0] / concentrations.sum(axis=1)
     assert fractions[rare].mean() > 3 * fractions[~rare].mean()
+
+
+def noisy_classes(n_galaxies):
+    """Classes told by directions in which galaxies hardly differ, as features of an encoder often do."""
+    rng = np.random.default_rng(0)
+    scatter = 1 / np.arange(1, 101)
+    along = rng.normal(size=(n_galaxies, 100)) * scatter
+    score = along @ (rng.normal(size=100) / np.sqrt(scatter))
+    score = score / score.std() + rng.normal(0, 0.3, n_galaxies)
+    turned = along @ np.linalg.qr(rng.normal(size=(100, 100)))[0]
+    return turned.astype(np.float32), np.digitize(score, [-0.5, 0.5])[:, None].astype(np.float32)
+
+
+def test_a_factor_of_logits_is_chosen_with_the_decay_and_foretells_better():
+    features, labels = noisy_classes(3000)
+    known, others, new = ((features[part], labels[part]) for part in np.split(np.arange(3000), [200, 500]))
+    losses = {}
+    for is_logits in (False, True):
+        found = find_best_head(logistic, known, others, start=np.zeros(3), is_logits=is_logits)
+        losses[is_logits] = logistic(new[0] @ found.weight.T + found.bias, new[1])[0].mean()
+        judged = logistic(others[0] @ found.weight.T + found.bias, others[1])[0].mean()
+        assert found.score == pytest.approx(judged, rel=3e-3)
+    assert abs(np.log(found.factor)) > 0.05
+    plain = head_optimum.find_head(logistic, known, found.decay, start=np.zeros(3))
+    np.testing.assert_allclose(found.weight, found.factor * plain[0])
+    np.testing.assert_allclose(found.bias, found.factor * plain[1])
+    assert losses[True] < losses[False]
+
+
+def test_few_galaxies_choose_no_factor():
+    features, labels = noisy_classes(150)
+    nobody = features[:0], labels[:0]
+    assert find_best_head(logistic, (features, labels), nobody, start=np.zeros(3), is_logits=True).factor == 1
+
+
+def test_what_is_no_logit_has_no_factor():
+    features, _ = noisy_classes(500)
+    targets = features[:, :1] * 3 + 5
+    assert find_best_head(squares, (features, targets), (features, targets), start=np.zeros(1)).factor == 1

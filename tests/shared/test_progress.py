@@ -46,7 +46,7 @@ def test_long_work_says_a_line_every_half_minute_and_one_at_the_end(clock, lines
 
 
 def test_a_rate_counts_what_was_done_here_and_not_what_was_there_before(clock, lines):
-    with PartProgress("galaxies", 100_000, done=90_000, shown=True) as bar:
+    with PartProgress("Predicting galaxies", 100_000, done=90_000, shown=True) as bar:
         clock.now += 40.0
         bar.show(400)
         clock.now += 60.0

@@ -207,7 +207,7 @@ def _choose_precision(precision: str, accelerator: str) -> str:
 
 def _check_options(options: dict[str, Any]) -> None:
     """Find what Lightning's Trainer does not know, or what leaves nothing to choose the best epoch by."""
-    known = inspect.signature(pl.Trainer.__init__).parameters
+    known = inspect.signature(pl.Trainer).parameters
     for name in options:
         if name not in known:
             own = inspect.signature(get_trainer).parameters

@@ -207,7 +207,7 @@ class FolderWatch:
         if self._bar is None:
             self._failed = self._folder.count_failures(sorted(self._seen))
             before = manifest.count(sorted(self._seen))
-            bar = PartProgress("galaxies", manifest.galaxies, done=before, shown=self._shown)
+            bar = PartProgress("Predicting galaxies", manifest.galaxies, done=before, shown=self._shown)
             self._bar = self._open.enter_context(bar)
         self._seen |= new
         self._failed += self._folder.count_failures(sorted(new))

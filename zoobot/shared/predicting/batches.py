@@ -125,6 +125,11 @@ class CatalogPrediction:
         self._looked_at = [0] * len(self._loaders)
 
     @property
+    def doing(self) -> str:
+        """What is done with the galaxies, on a progress bar."""
+        return self._members[0].model.task.doing
+
+    @property
     def failures(self) -> list[Failure]:
         """Every galaxy that could not be read in one way or another, once."""
         for place, loader in enumerate(self._loaders):

@@ -38,6 +38,7 @@ class FeatureTask(Task):
     """
 
     kind: ClassVar[str] = "features"
+    doing: ClassVar[str] = "Encoding"
     width: int
     block: str
     dtype: str = "float32"

@@ -118,7 +118,7 @@ class PartProgress:
     """Shows progress over all parts of a process, those included that were done before.
 
     Args:
-        what: What is predicted, in a word.
+        what: What is done, such as "Predicting galaxies".
         total: Galaxies of all its parts.
         done: Those of the parts that were done before.
         shown: Whether anything is shown.
@@ -126,7 +126,7 @@ class PartProgress:
 
     def __init__(self, what: str, total: int, *, done: int, shown: bool) -> None:
         self._done = done
-        self._bar = CountingBar(f"Predicting {what}", total, done=done, unit="galaxies", shown=shown)
+        self._bar = CountingBar(what, total, done=done, unit="galaxies", shown=shown)
 
     def __enter__(self) -> PartProgress:
         self._bar.__enter__()
@@ -204,7 +204,7 @@ def predict_parts(
         limit.check()
         run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
         missing = set(mine) - set(done)
-        what = f"shard {shard}" if shard.total > 1 else "galaxies"
+        what = f"{members[0].model.task.doing} {f'shard {shard}' if shard.total > 1 else 'galaxies'}"
         with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
             for part in stream.parts(part_rows, wanted=missing.__contains__) if missing else ():
                 run.predict(part, bar)

@@ -404,7 +404,7 @@ def predict_catalog(
 
 def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:
     """What a run makes, with a progress bar."""
-    with CountingBar("Predicting galaxies", total, unit="galaxies", shown=progress) as bar:
+    with CountingBar(f"{run.doing} galaxies", total, unit="galaxies", shown=progress) as bar:
         for chunk in run:
             yield chunk
             bar.reach(chunk.done)

@@ -117,6 +117,7 @@ class Task:
     Attributes:
         predicts: What its groups are, by which others choose how they draw, explain and compare them.
         noun: What an `--answer` of it is called.
+        doing: What a model does with galaxies, on progress bars.
         model: The class in an engine's `finetune` that learns it.
         head: The class in an engine's `heads` that predicts it.
         loss: The function in an engine's `losses` that it is learned by.
@@ -127,6 +128,7 @@ class Task:
     kind: ClassVar[str] = ""
     predicts: ClassVar[Literal["classes", "labels", "numbers", "votes"]]
     noun: ClassVar[str]
+    doing: ClassVar[str] = "Predicting"
     model: ClassVar[str]
     head: ClassVar[str]
     loss: ClassVar[str]

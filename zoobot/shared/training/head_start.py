@@ -106,6 +106,7 @@ def _find_head(
             (features, labels),
             start=np.asarray(head.bias, np.float64),
             views=len(training.features),
+            is_logits=model.task.predicts in ("classes", "labels"),
             seed=model.settings.seed,
             on_trial=on_trial,
         )
@@ -114,9 +115,10 @@ def _find_head(
     ids = validation.known_ids()
     scores = validation_scores(model.task, [ValidatedBatch(losses, predictions, labels, ids)])
     logger.info(
-        "The best head on fixed features: val_loss %.4f (weight decay %.2g)",
+        "The best head on fixed features: val_loss %.4f (weight decay %.2g%s)",
         scores["val_loss"],
         found.decay,
+        "" if found.factor == 1 else f", logits then times {found.factor:.3g}",
     )
     of_training, _ = head.validate(*training.labelled())
     return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}

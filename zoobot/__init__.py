@@ -10,10 +10,60 @@ from zoobot.moved import find_moved_modules
 from zoobot.version import __version__
 
 if TYPE_CHECKING:
+    from zoobot.front.verbs import (
+        anomalies,
+        calibrate,
+        convert,
+        demo,
+        evaluate,
+        explain,
+        explore,
+        export,
+        finetune,
+        info,
+        loop,
+        merge,
+        predict,
+        prioritise,
+        push,
+        rate,
+        reduce,
+        represent,
+        schemas,
+        similar,
+        status,
+        train,
+    )
     from zoobot.shared.engine import load_engine
     from zoobot.shared.errors import ZoobotError
 
-__all__ = ["ZoobotError", "__version__", "load_engine"]
+__all__ = [
+    "ZoobotError",
+    "__version__",
+    "anomalies",
+    "calibrate",
+    "convert",
+    "demo",
+    "evaluate",
+    "explain",
+    "explore",
+    "export",
+    "finetune",
+    "info",
+    "load_engine",
+    "loop",
+    "merge",
+    "predict",
+    "prioritise",
+    "push",
+    "rate",
+    "reduce",
+    "represent",
+    "schemas",
+    "similar",
+    "status",
+    "train",
+]
 
 #: Name → the module that has it; a name may also be that of a module here.
 _HOMES = {
@@ -21,6 +71,33 @@ _HOMES = {
     "load_engine": "zoobot.shared.engine",
     "shared": "zoobot.shared",
 }
+
+#: The commands of the command line, each a function with the same options.
+_VERBS = (
+    "anomalies",
+    "calibrate",
+    "convert",
+    "demo",
+    "evaluate",
+    "explain",
+    "explore",
+    "export",
+    "finetune",
+    "info",
+    "loop",
+    "merge",
+    "predict",
+    "prioritise",
+    "push",
+    "rate",
+    "reduce",
+    "represent",
+    "schemas",
+    "similar",
+    "status",
+    "train",
+)
+_HOMES |= dict.fromkeys(_VERBS, "zoobot.front.verbs")
 
 find_moved_modules()
 

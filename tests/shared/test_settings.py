@@ -10,7 +10,8 @@ import pytest
 
 from zoobot import options as config
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.settings import Options, add_arguments, check_record, in_flags, setting
+from zoobot.shared.settings import Options, add_arguments, check_record, setting
+from zoobot.shared.speech import in_flags
 
 
 @dataclass(frozen=True, kw_only=True)

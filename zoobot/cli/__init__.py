@@ -6,9 +6,7 @@ is one line and exit code 2; any other keeps its traceback.
 
 from __future__ import annotations
 
-import inspect
 import io
-import logging
 import os
 import shlex
 import signal
@@ -20,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from zoobot.cli.config_files import read_config_file, write_config
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.shared.errors import ZoobotError
-from zoobot.shared.settings import kinds_of, speak_of, spoken
+from zoobot.shared.settings import kinds_of
+from zoobot.shared.speech import hear_progress, speak_of, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name is None:
         parser.print_help()
         return 0
-    _tell_progress()
+    hear_progress()
     command = COMMANDS[name]
     speak_of(command.options)
     before = _hear_polite_kills()
@@ -95,14 +94,9 @@ def _run(command: Command, given: dict[str, Any], typed: str) -> None:
     if prints:
         say(write_config(command, chosen))
         return
-    resumes = chosen.get("resume", False)
-    options = None if resumes else command.options.from_config(chosen)
-    from zoobot import workflow  # late: help and refusals need not wait for it
+    from zoobot.front.verbs import work_of  # late: help need not wait for it
 
-    options = workflow.resumed_options(command.name, chosen) if resumes else options
-    work = getattr(workflow, command.function or command.name)
-    records = "command" in inspect.signature(work).parameters
-    result = work(options, command=typed) if records else work(options)
+    result = work_of(command, chosen, typed)
     if result is not None:  # of a run on many devices, the first process speaks
         say(result.report())
 
@@ -126,33 +120,6 @@ def _hear_polite_kills() -> Any:
 
 def _leave(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
-
-
-def _tell_progress() -> None:
-    """Let what the library logs appear on stderr, plainly."""
-    logger = logging.getLogger("zoobot")
-    if not logger.handlers:
-        handler = _ToStderr()
-        handler.setFormatter(_PlainFormatter())
-        logger.addHandler(handler)
-        logger.propagate = False
-    logger.setLevel(logging.INFO)
-
-
-class _ToStderr(logging.StreamHandler):
-    """Writes to what stderr is by then: notebooks and tests replace it, and close the former one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-class _PlainFormatter(logging.Formatter):
-    """Progress as it is; anything worse with its level in front."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return f"{prefix}{spoken(record.getMessage())}"
 
 
 def _exit_code(ending: KeyboardInterrupt | SystemExit) -> int:

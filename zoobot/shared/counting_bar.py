@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,6 +22,7 @@ logger = logging.getLogger("zoobot")
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_FOR_A_RATE = 0.5
+_SECONDS_BETWEEN_DRAWINGS = 0.2  # in a notebook
 
 
 class CountingBar:
@@ -63,7 +68,7 @@ class CountingBar:
         self.what, self.total, self.done, self.note = what, total, done, ""
         self._unit, self._shown, self._says_end, self._says_left = unit, shown, says_end, says_left
         self._before, self._noun = done, noun
-        self._bar = _drawn_bar(unit, says_left=says_left) if shown else None
+        self._bar: Any = _drawn_bar(unit, says_left=says_left) if shown else None
         self.draws = self._bar is not None
         self._work: Any = None
         self._began = self._said = time.monotonic()
@@ -142,7 +147,26 @@ def tell(line: str) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", line)
     else:
-        sys.stderr.write(f"{line}\n")
+        progress_stream().write(f"{line}\n")
+
+
+def progress_stream() -> TextIO:
+    """Where progress is said: to stderr, which a notebook would show as an error."""
+    return sys.stdout if in_notebook() else sys.stderr
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def quieten_other_bars() -> None:
+    """Let tqdm, where others draw with it, meet a notebook without a word about packages that it misses."""
+    if in_notebook() and find_spec("tqdm") is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module("tqdm.auto")  # it warns when it is imported first, and not again
 
 
 def duration(seconds: float) -> str:
@@ -160,8 +184,55 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _drawn_bar(unit: str | None, *, says_left: bool) -> Progress | None:
+class _NotebookBar:
+    """The bar as HTML that a notebook redraws: Rich's own needs ipywidgets, and warns without them."""
+
+    def __init__(self, *, says_left: bool) -> None:
+        self._says_left = says_left
+        self._facts: dict[str, Any] = {}
+        self._began = self._drawn = time.monotonic()
+        self._before, self._place = 0, None
+
+    def add_task(self, description: str, **facts: Any) -> None:
+        self.reset(None, description=description, **facts)
+
+    def reset(self, _: object, **facts: Any) -> None:
+        self._began, self._before = time.monotonic(), facts["completed"]
+        self.update(None, **facts)
+
+    def start(self) -> None:
+        from IPython.display import display
+
+        self._place = display(self, display_id=True)
+
+    def update(self, _: object, **facts: Any) -> None:
+        self._facts |= facts
+        if time.monotonic() - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
+            self.stop()
+
+    def stop(self) -> None:
+        self._drawn = time.monotonic()
+        if self._place is not None:
+            self._place.update(self)
+
+    def __repr__(self) -> str:
+        done, total = self._facts["completed"], self._facts["total"]
+        parts = [f"{self._facts['description']} {done:,}/{total:,}", self._facts.get("rate") or ""]
+        here = done - self._before
+        if self._says_left and here > 0 and done < total:
+            left = (time.monotonic() - self._began) / here * (total - done)
+            parts.append(f"{duration(left)} left")
+        return ", ".join(filter(None, parts))
+
+    def _repr_html_(self) -> str:
+        done, total = self._facts["completed"], self._facts["total"]
+        return f'<progress value="{done}" max="{max(1, total)}"></progress> {html.escape(repr(self))}'
+
+
+def _drawn_bar(unit: str | None, *, says_left: bool) -> Progress | _NotebookBar | None:
     """A bar, where there is something to draw on."""
+    if in_notebook():
+        return _NotebookBar(says_left=says_left)
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -175,7 +246,7 @@ def _drawn_bar(unit: str | None, *, says_left: bool) -> Progress | None:
     from rich.text import Text
 
     console = Console()
-    if not (console.is_terminal or console.is_jupyter):
+    if not console.is_terminal:
         return None
 
     class Rate(ProgressColumn):

@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from zoobot.shared.counting_bar import quieten_other_bars
 from zoobot.shared.errors import EngineNotInstalledError, UnknownEngineError
 
 if TYPE_CHECKING:
@@ -313,6 +314,7 @@ def load_engine(name: str | None = None) -> Engine:
     """
     name = choose_engine(name)
     package, install = _locate(name)
+    quieten_other_bars()
     try:
         engine = import_module(package)
         for module in MIRRORED:

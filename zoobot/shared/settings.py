@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import ast
-import functools
 import math
 import operator
 import os
-import re
 import reprlib
 import shlex
 import types
@@ -39,16 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
+    "InMemory",
     "Kind",
     "Options",
     "add_arguments",
     "check_record",
-    "in_flags",
     "kinds_of",
     "refuse",
     "setting",
-    "speak_of",
-    "spoken",
     "with_default",
 ]
 
@@ -114,6 +110,29 @@ def with_default(options: type[Options], name: str, default: Any) -> Any:
     return field(default=default, metadata=declared.metadata)
 
 
+class InMemory(str):
+    """What stands for something in memory where an option names a file: a text for messages and records.
+
+    Args:
+        text: What it is, in angle brackets, which no path begins with.
+        thing: The thing itself.
+
+    Example:
+        >>> InMemory("<a table in memory of 3 rows>", [1, 2, 3]).thing
+        [1, 2, 3]
+    """
+
+    thing: Any
+
+    def __new__(cls, text: str, thing: Any) -> InMemory:  # noqa: D102
+        new = super().__new__(cls, text)
+        new.thing = thing
+        return new
+
+    def __getnewargs__(self) -> tuple[str, Any]:  # type: ignore[override]
+        return str(self), self.thing
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Base of all option dataclasses: checks its values when made, and goes to JSON and back.
@@ -146,7 +165,7 @@ class Options:
         for kind in kinds_of(type(self)).values():
             value = getattr(self, kind.name)
             if kind.is_path or (kind.may_be_path and value):
-                paths = [_absolute(item, must_exist=not kind.is_path) for item in _listed(value)]
+                paths = [_absolute(item, must_exist=not kind.is_path) for item in listed(value)]
                 if paths and None not in paths:
                     found[kind.name] = paths if kind.is_list else paths[0]
         return found
@@ -193,81 +212,6 @@ def add_arguments(parser: argparse.ArgumentParser, options: type[Options]) -> No
         action: Any = group.add_argument(*words, dest=kind.name, default=argparse.SUPPRESS, **kind.argument())
         if kind.is_path or kind.may_be_path:
             action.complete = _FILES  # which shtab looks at
-
-
-#: What functions call by another name than the options of the command line.
-_OTHER_NAMES = {
-    "mosaics": "mosaic",
-    "arcsec": "cutout_arcsec",
-    "pix": "cutout_pix",
-    "method": "split",
-    "column": "split_column",
-    "label_cols": "labels",
-}
-
-_VALUE = r"""'[^'\n]*'|"[^"\n]*"|\([^()\n]*\)|\[[^][\n]*\]|[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+"""
-
-#: A flag, with or without a value, followed by itself in brackets.
-_SAID_TWICE = re.compile(r"(--[a-z][^()\n]*?) \(\1\)")
-
-
-def in_flags(message: str, options: type[Options]) -> str:
-    """A message in the words of the command line: `--id-col` where Python says `id_col=`.
-
-    Errors and notes come from functions that Python and the command line share, and speak of arguments:
-    `split='random'`, `root=`, `image_col`. What stands in quotes (values, files, columns) stays as it is.
-
-    Args:
-        message: The message.
-        options: The options of the command; names that it does not have stay as they are.
-
-    Example:
-        >>> @dataclass(frozen=True, kw_only=True)
-        ... class Columns(Options):
-        ...     id_col: str = setting("id_str", "column of the ids")
-        >>> in_flags("'a=1' lacks it: choose it with id_col=, or say id_col='name'", Columns)
-        "'a=1' lacks it: choose it with --id-col, or say --id-col name"
-    """
-    # mypy takes the hash of a dataclass for that of its instances
-    pattern, kinds = _spoken_names(options)  # type: ignore[arg-type]
-
-    def say(found: re.Match[str]) -> str:
-        name = found["name"] or found["first"] or found["word"]
-        return found[0] if name is None else kinds[name].given(found["value"])
-
-    # a message for Python and the command line that names both says the same twice now
-    return _SAID_TWICE.sub(r"\1", pattern.sub(say, message))
-
-
-_SPOKEN_OF: type[Options] | None = None
-"""The options of the command that runs."""
-
-
-def speak_of(options: type[Options] | None) -> None:
-    """Let `spoken` name the options of a command by its flags from now on; of None, as Python names them."""
-    global _SPOKEN_OF  # noqa: PLW0603  one command runs at a time
-    _SPOKEN_OF = options
-
-
-def spoken(message: str) -> str:
-    """A message as the user reads it: where a command runs, `--id-col` and not `id_col=`."""
-    return message if _SPOKEN_OF is None else in_flags(message, _SPOKEN_OF)
-
-
-@functools.lru_cache
-def _spoken_names(options: type[Options]) -> tuple[re.Pattern[str], dict[str, Kind]]:
-    """What finds the names of options in a message, and the option of each name."""
-    own = kinds_of(options)
-    known = {**{other: own[name] for other, name in _OTHER_NAMES.items() if name in own}, **own}
-    names = "|".join(sorted(known, key=len, reverse=True))
-    words = "|".join(sorted((name for name in known if "_" in name), key=len, reverse=True)) or "(?!)"
-    pattern = (
-        rf"(?<![\w.'\"/=-])(?P<name>{names})=(?!=)(?P<value>{_VALUE})?"  # with its value, or alone
-        r"|(?<!\w)(?:'[^'\n]*'|\"[^\"\n]*\")"  # quoted: not ours
-        rf"|^(?P<first>{names})(?= must be [^:]*, got )"
-        rf"|(?<![\w.'\"/=-])(?P<word>{words})(?![\w'\"/=(-]|\.\w)"
-    )
-    return re.compile(pattern), known
 
 
 def kinds_of(options: type[Options]) -> dict[str, Kind]:
@@ -322,7 +266,7 @@ class Kind:
             return f"no {self.flag}" if value is None or not self.default else f"--no-{self.flag[2:]}"
         if value is True:
             return self.flag
-        return " ".join([self.flag, *(shlex.quote(str(item)) for item in _listed(value))])
+        return " ".join([self.flag, *(shlex.quote(str(item)) for item in listed(value))])
 
     def accept(self, value: Any) -> Any:
         """The value in its own type, lists as tuples and paths as text, or a ConfigError."""
@@ -330,12 +274,14 @@ class Kind:
             return None
         if not self.is_list:
             return self._accept_one(value, value)
-        items = tuple(self._accept_one(item, value) for item in _listed(value))
+        items = tuple(self._accept_one(item, value) for item in listed(value))
         if self.length is not None and len(items) != self.length:
             self._refuse(f"{self.length} values", value)
         return items
 
     def _accept_one(self, item: Any, given: Any) -> Any:
+        if isinstance(item, InMemory) and self.metavar == "FILE":
+            return item
         if isinstance(item, (str, PurePath)):
             item = str(item)  # a text of NumPy's is one, too
         if isinstance(item, Real) and type(item) not in _OWN:
@@ -385,7 +331,7 @@ class Kind:
             return ""
         if self.default is True:
             return " (default: yes)"
-        return f" (default: {' '.join(map(str, _listed(self.default)))})"
+        return f" (default: {' '.join(map(str, listed(self.default)))})"
 
     def parse(self, text: str) -> Any:
         """One value from the text of the command line, or of a file."""
@@ -464,6 +410,8 @@ class _KindOfRecord(Kind):
 
 def _absolute(place: str, *, must_exist: bool) -> str | None:
     """A path from the root; None of what is none."""
+    if isinstance(place, InMemory):
+        return None
     path = os.path.abspath(os.path.expanduser(place))
     return None if "://" in place or (must_exist and not os.path.exists(path)) else path
 
@@ -480,7 +428,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _listed(value: Any) -> Iterable[Any]:
+def listed(value: Any) -> Iterable[Any]:
     """A single value stands for a list of one."""
     if value is None or value is MISSING:
         return ()

@@ -23,6 +23,7 @@ from zoobot.shared.predicting.batches import FailureLimit
 from zoobot.shared.predicting.part_run import PartProgress
 from zoobot.shared.predicting.run import check_request
 from zoobot.shared.predictions import Parts
+from zoobot.shared.settings import InMemory
 from zoobot.shared.tables.destination import Destination
 from zoobot.shared.tables.manifest import read_manifest
 from zoobot.shared.tables.part_folder import PartFolder
@@ -385,6 +386,9 @@ def _check(options: PredictOptions) -> None:
             "workers share a folder of parts, a save_loc without .parquet or another ending, got "
             f"{options.save_loc!r}"
         )
+    if isinstance(options.catalog, InMemory):
+        msg = f"the workers read the catalog themselves, and can't read {options.catalog}: write it to a file"
+        raise ConfigError(msg)
     if options.shard is not None:
         raise ConfigError("the workers are given shards: leave --shard out")
     for place in (options.checkpoint, *options.ensemble):

@@ -179,6 +179,7 @@ def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, An
         found += [given] if isinstance(given, str) else given
     if not all(isinstance(one, str) for one in found):
         raise ConfigError(f"the record of the run names catalogs that are no texts: {found!r}")
+    found = [one for one in found if not one.startswith("<")]  # in memory, and gone
     known = {f.name for f in fields(ImagePlaceOptions)}
     places = ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known})
     return [(one, places.catalog_arguments()) for one in found]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.shared.engine import usual_engine
-from zoobot.shared.settings import spoken
+from zoobot.shared.speech import spoken
 from zoobot.shared.tables.destination import failures_of
 
 

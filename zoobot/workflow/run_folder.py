@@ -24,6 +24,7 @@ from zoobot.shared.errors import ConfigError, WriteError
 from zoobot.shared.files.locks import Lock, lock_file, locked, refuse_busy
 from zoobot.shared.files.whole import clear_abandoned, write_safely
 from zoobot.shared.models.weights import hash_file
+from zoobot.shared.settings import InMemory, listed
 from zoobot.shared.training.finetune_settings import TrainerSettings
 
 if TYPE_CHECKING:
@@ -71,7 +72,13 @@ def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
         raise ConfigError(msg)
     before = record.content["options"]
     places = {name: _found_again(before[name], path) for name, path in _places(record).items()}
-    return _OPTIONS[work].from_config({**before, **places, **given, "resume": True})
+    asked = {**before, **places, **given, "resume": True}
+    for name in _PLACES & set(asked):
+        for one in listed(asked[name]):
+            if str(one).startswith("<") and not isinstance(one, InMemory):
+                msg = f"the run in {folder} began with {one}, which no file holds: give it again, {name}="
+                raise ConfigError(msg)
+    return _OPTIONS[work].from_config(asked)
 
 
 def _places(record: RunRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from zoobot.shared.pixels.fits_images import holds_image
 from zoobot.shared.pixels.in_memory import ImageInMemory, as_image_array, is_picture
 from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.pixels.picture_formats import find_format
+from zoobot.shared.settings import InMemory
 
 logger = logging.getLogger("zoobot")
 
@@ -61,6 +63,8 @@ def settle(
         >>> settle("galaxies.csv")
         'galaxies.csv'
     """
+    if isinstance(source, InMemory):
+        source = source.thing
     if isinstance(source, (Catalog, pd.DataFrame)):
         return source
     columns = (id_col, file_col) if isinstance(file_col, str) else (id_col, "file_loc")
@@ -80,6 +84,41 @@ def settle(
     return _in_memory([str(number) for number in range(len(images))], images)
 
 
+def as_option(source: Any, **columns: Any) -> str:
+    """What stands in options and records for a catalog in memory; a path stays as it is.
+
+    Args:
+        source: Whatever `settle` takes.
+        **columns: `id_col` and `file_col`, where they have other names.
+
+    Example:
+        >>> as_option(pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["a.jpg", "b.jpg"]}))
+        '<a table in memory of 2 rows, SHA-256 62c63e60…>'
+    """
+    found = source if isinstance(source, InMemory) else settle(source, **columns)
+    if isinstance(found, (str, os.PathLike)):
+        return found if isinstance(found, str) else os.fspath(found)
+    if isinstance(found, Catalog):
+        count = f"{len(found):,} galaxies" if len(found) > 1 else "a galaxy"
+        return InMemory(f"<{count} in memory, SHA-256 {found.fingerprint()[:8]}…>", found)
+    rows = "row" if len(found) == 1 else "rows"
+    text = f"<a table in memory of {len(found):,} {rows}, SHA-256 {_digest(found)[:8]}…>"
+    return InMemory(text, found)
+
+
+def _digest(table: pd.DataFrame) -> str:
+    """A SHA-256 of names and values."""
+    digest = hashlib.sha256()
+    for name in table.columns:
+        column = table[name]
+        try:
+            hashes = pd.util.hash_pandas_object(column, index=False)
+        except TypeError:  # lists and the like
+            hashes = pd.util.hash_pandas_object(column.astype(str), index=False)
+        digest.update(str(name).encode("utf-8", "surrogatepass") + hashes.to_numpy().tobytes())
+    return digest.hexdigest()
+
+
 def frame_of(table: Any) -> pd.DataFrame:
     """A table of astropy as a DataFrame; columns that hold no number or text in each row are left out.
 
@@ -97,6 +136,11 @@ def frame_of(table: Any) -> pd.DataFrame:
         logger.info(words, ", ".join(left_out))
     found: pd.DataFrame = table[flat].to_pandas()
     return found
+
+
+def is_table(source: object) -> bool:
+    """Whether something is a table of galaxies, in memory."""
+    return isinstance(source, (Catalog, pd.DataFrame)) or _is_astropy_table(source)
 
 
 def _is_astropy_table(source: object) -> bool:

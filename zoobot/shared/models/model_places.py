@@ -20,6 +20,7 @@ from zoobot.shared.checkpoint import (
     read_config,
     recover_checkpoint,
 )
+from zoobot.shared.counting_bar import quieten_other_bars
 from zoobot.shared.errors import CheckpointError, EncoderError, MissingPackageError
 from zoobot.shared.files.torch_pickle import read_torch_pickle
 from zoobot.shared.models.encoder_source import EncoderSource, source_from_folder
@@ -189,6 +190,7 @@ def _hub_repository(place: str | Path) -> str | None:
 
 def _from_hub(repository: str) -> Path:
     """The folder of a whole model in the Hub's cache, downloaded if it is not there."""
+    quieten_other_bars()
     import huggingface_hub as hub  # late: few models come from there
 
     name, _, revision = repository.partition("@")
@@ -345,6 +347,7 @@ def _encoder_from_hub(repository: str) -> EncoderSource:
 
     The cache is asked first: a node without network would wait half a minute before it is.
     """
+    quieten_other_bars()
     import huggingface_hub as hub  # late: few models come from there
 
     owner_and_name, _, revision = repository.partition("@")

@@ -1,0 +1,222 @@
+"""Every command is a function with the same options, on what is in memory too, in words of Python."""
+
+import contextlib
+import inspect
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table
+
+import zoobot
+from zoobot import cli
+from zoobot.front import verbs
+from zoobot.options import commands
+from zoobot.options.finetune import FinetuneOptions
+from zoobot.options.predict import PredictAnywhereOptions
+from zoobot.shared.catalogs.given import as_option
+from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.settings import InMemory, kinds_of
+from zoobot.shared.speech import in_keywords
+
+pytestmark = pytest.mark.usefixtures("all_undrawn")
+
+TINY = {
+    "encoder": "resnet10t",
+    "image_size_pix": 32,
+    "batch_size": 8,
+    "num_workers": 1,
+    "accelerator": "cpu",
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def table(tiny_survey):
+    """The galaxies, with absolute paths, in memory."""
+    rows = pd.read_csv(tiny_survey, dtype={"id_str": str})
+    return rows.assign(file_loc=[str(tiny_survey.parent / place) for place in rows["file_loc"]])
+
+
+@pytest.fixture(scope="module")
+def runs(table, tmp_path_factory):
+    """By engine, a model finetuned on a table in memory, what was said, and where."""
+    made = {}
+
+    def run(engine_name):
+        if engine_name not in made:
+            folder, said = tmp_path_factory.mktemp("run") / engine_name, io.StringIO()
+            with contextlib.redirect_stdout(said):
+                result = zoobot.finetune(
+                    table, labels="label_name", save_dir=folder, backend=engine_name, **TINY
+                )
+            made[engine_name] = result, said.getvalue()
+        return made[engine_name]
+
+    return run
+
+
+@pytest.fixture
+def finished(runs, engine_name):
+    return runs(engine_name)
+
+
+def test_every_command_is_a_function():
+    assert set(zoobot._VERBS) == set(commands()) <= set(dir(zoobot)) & set(zoobot.__all__)
+    for name, command in commands().items():
+        verb = getattr(zoobot, name)
+        parameters = inspect.signature(verb).parameters
+        kinds = kinds_of(command.options)
+        assert set(parameters) == set(kinds)
+        for one in kinds.values():
+            default = inspect.Parameter.empty if one.required else one.default
+            assert parameters[one.name].default == default
+            assert f"    {one.name}: " in verb.__doc__
+        by_place = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        assert by_place == (
+            [command.place[0]] if command.place else ["catalog"] if "catalog" in kinds else []
+        )
+        assert not [one.flag for one in kinds.values() if re.search(rf"{one.flag}\b", verb.__doc__)]
+
+
+def test_a_function_prints_what_the_command_prints(capsys):
+    result = zoobot.schemas("gz_rings")
+    by_function = capsys.readouterr()
+    assert cli.main(["schemas", "gz_rings"]) == 0
+    assert by_function == capsys.readouterr()
+    assert by_function.out == f"{result.report()}\n"
+
+
+def test_a_table_in_memory_is_learned_from(finished, table, engine_name):
+    result, said = finished
+    record = json.loads((result.save_dir / "run.json").read_text())
+    assert record["options"]["catalog"] == str(as_option(table))
+    assert record["options"]["catalog"].startswith("<a table in memory of 24 rows, SHA-256 ")
+    assert "catalog" not in record["paths"]
+    assert record["options"]["labels"] == ["label_name"]
+    assert record["command"].startswith("zoobot.finetune(catalog='<a table in memory of 24 rows")
+    assert f"backend='{engine_name}'" in record["command"]
+    assert result.report() in said
+    with pytest.raises(ConfigError, match=r"began with <a table in memory.*give it again, catalog="):
+        zoobot.finetune(resume=True, save_dir=result.save_dir)
+    with pytest.raises(ConfigError, match="is finished"):
+        zoobot.finetune(table, resume=True, save_dir=result.save_dir)
+
+
+def test_what_is_in_memory_gives_what_a_file_gives(finished, table, tiny_survey, tmp_path, engine_name):
+    checkpoint = finished[0].save_dir
+    given = {"file": tiny_survey, "table": Table.from_pandas(table), "paths": table["file_loc"].tolist()}
+    how = {"batch_size": 8, "num_workers": 1, "progress": False, "backend": engine_name}
+    for name, catalog in given.items():
+        zoobot.predict(checkpoint, catalog=catalog, save_loc=tmp_path / f"{name}.csv", **how)
+    file, memory, paths = (pd.read_csv(tmp_path / f"{name}.csv") for name in given)
+    pd.testing.assert_frame_equal(file, memory)
+    np.testing.assert_array_equal(file.iloc[:, 1:], paths.iloc[:, 1:])
+    record = json.loads((tmp_path / "table.run.json").read_text())
+    assert record["options"]["catalog"] == str(as_option(table))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"split": "group", "labels": "ring"}, "split='group' needs split_column="),
+        ({"lables": "ring"}, "unknown option 'lables': did you mean 'labels'?"),
+        ({"labels": "ring", "n_blocks": -1}, "n_blocks must be at least 0, got -1"),
+        ({"labels": "ring", "task": "sorting"}, "task must be one of"),
+        ({"labels": "ring", "mosaic": "a.fits"}, "mosaic= needs either cutout_arcsec= or cutout_pix="),
+        ({"resume": True}, "resume=True needs save_dir= with an unfinished run, got"),
+        ({"labels": "ring", "id_col": "name"}, "choose it with id_col="),
+        ({"labels": "rong"}, "lacks 'rong' (did you mean 'ring'?)"),
+    ],
+)
+def test_refusals_name_keywords(table, tmp_path, given, said):
+    with pytest.raises((ConfigError, CatalogError)) as refused:
+        zoobot.finetune(table, save_dir=tmp_path / "run", **given)
+    assert said in str(refused.value)
+    assert "--" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_is_named_as_a_keyword():
+    with pytest.raises(ConfigError, match=r"^missing: catalog=, save_loc=$"):
+        zoobot.predict("zoobot-mini")
+    with pytest.raises(ConfigError, match="predict takes checkpoint by place, and the rest by name; got 'b'"):
+        zoobot.predict("zoobot-mini", "b")
+    with pytest.raises(ConfigError, match="checkpoint was given twice: 'a' and checkpoint='b'"):
+        zoobot.predict("a", checkpoint="b")
+    with pytest.raises(ConfigError, match="demo takes all options by name"):
+        zoobot.demo("results")
+
+
+def test_workers_elsewhere_have_no_table_in_memory(table, tmp_path):
+    place = tmp_path / "parts"
+    with pytest.raises(ConfigError, match=r"can't read <a table in memory of 24 rows.*write it to a file"):
+        zoobot.predict("zoobot-mini", catalog=table, save_loc=place, cluster="local", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "choose another --save-dir, or replace it with --overwrite",
+            "choose another save_dir=, or replace it with overwrite=True",
+        ),
+        ("--no-augment, or --overwrite.", "augment=False, or overwrite=True."),
+        ("--split group needs --split-column", "split='group' needs split_column="),
+        ("--n-blocks 0; thousands", "n_blocks=0; thousands"),
+        ("--max-epochs N trains on", "max_epochs=N trains on"),
+        ("With --save-dir a.csv they", "With save_dir='a.csv' they"),
+        ("choose it with --id-col (--id-col). Its", "choose it with id_col=. Its"),
+        ("split with method='random'", "split with split='random'"),
+        ("as in `zoobot finetune --resume`, or", "as in `zoobot finetune --resume`, or"),
+        ("next:\n  zoobot predict a --catalog b", "next:\n  zoobot predict a --catalog b"),
+        ("its column '--id-col'", "its column '--id-col'"),
+        ("an option --not-ours", "an option --not-ours"),
+        ("of --encoder old.pt", "of encoder='old.pt'"),
+    ],
+)
+def test_messages_in_keywords(message, said):
+    assert in_keywords(message, FinetuneOptions, {"encoder": "old.pt"}) == said
+
+
+def test_a_value_that_was_given_is_known_again():
+    assert in_keywords("--cluster pbs:x needs --workers", PredictAnywhereOptions, {"cluster": "pbs:x"}) == (
+        "cluster='pbs:x' needs workers="
+    )
+
+
+def test_what_stands_for_a_table_differs_with_it():
+    frame = pd.DataFrame({"id_str": ["a", "b"], "ring": [0, 1]})
+    texts = {str(as_option(one)) for one in (frame, frame[::-1], frame.assign(ring=0), frame[["id_str"]])}
+    assert len(texts) == 4
+    assert as_option(frame) == as_option(Table.from_pandas(frame))
+    assert as_option(Path("a.csv")) == "a.csv"
+    assert not isinstance(as_option("a.csv"), InMemory)
+    lists = pd.DataFrame({"id_str": ["a"], "box": [[1, 2]]})
+    assert as_option(lists).startswith("<a table in memory of 1 row,")
+    assert as_option(np.zeros((2, 8, 8, 3), np.uint8)).startswith("<2 galaxies in memory, SHA-256 ")
+
+
+def test_who_listens_to_the_log_hears_it_once(table, tmp_path, capsys):
+    logger = logging.getLogger("zoobot")
+    before = logger.handlers[:], logger.level, logger.propagate
+    with pytest.raises(ConfigError):
+        zoobot.finetune(table, labels="ring")
+    assert (logger.handlers, logger.level, logger.propagate) == before
+
+
+def test_the_front_is_light():
+    code = (
+        "import sys, zoobot; zoobot.finetune.__doc__\n"
+        "heavy = {'pandas', 'torch', 'tensorflow', 'matplotlib', 'zoobot.workflow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert verbs.finetune is zoobot.finetune

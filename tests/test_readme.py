@@ -96,6 +96,8 @@ def test_every_import_and_call_of_a_python_block_exists(block):
     names = {}
     calls = 0
     for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name: importlib.import_module(alias.name) for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 try:

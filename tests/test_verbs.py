@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,10 @@ from zoobot.options import commands
 from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.predict import PredictAnywhereOptions
 from zoobot.shared.catalogs.given import as_option
+from zoobot.shared.counting_bar import CountingBar, tell
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.settings import InMemory, kinds_of
-from zoobot.shared.speech import in_keywords
+from zoobot.shared.speech import heard, in_keywords
 
 pytestmark = pytest.mark.usefixtures("all_undrawn")
 
@@ -220,3 +222,72 @@ def test_the_front_is_light():
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert verbs.finetune is zoobot.finetune
+
+
+class Notebook(ModuleType):
+    """Stands for IPython in a notebook without ipywidgets."""
+
+    def __init__(self):
+        super().__init__("IPython")
+        self.display = ModuleType("IPython.display")
+        self.display.display = self.show
+        self.shown = []
+
+    def get_ipython(self):
+        return SimpleNamespace(kernel=object())
+
+    def show(self, what, *, display_id):
+        assert display_id
+        self.update(what)
+        return self
+
+    def update(self, what):
+        self.shown.append((what._repr_html_(), repr(what)))
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    stands = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", stands)
+    monkeypatch.setitem(sys.modules, "IPython.display", stands.display)
+    return stands
+
+
+def test_a_bar_in_a_notebook_is_html_that_is_redrawn(notebook, capsys, recwarn):
+    with CountingBar("Predicting <galaxies>", 3, unit="galaxies", shown=True) as bar:
+        assert bar.draws
+        for _ in range(3):
+            bar.advance()
+        bar.begin("more", 2, done=1)
+        bar.reach(2)
+    first, last = notebook.shown[0], notebook.shown[-1]
+    assert first == (
+        '<progress value="0" max="3"></progress> Predicting &lt;galaxies&gt; 0/3',
+        "Predicting <galaxies> 0/3",
+    )
+    assert last[1] == "more 2/2"
+    assert capsys.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+def test_what_runs_say_in_a_notebook_is_no_error(notebook, capsys):
+    with heard():
+        tell("Epoch 1 of 3")
+    tell("Epoch 2 of 3")
+    assert capsys.readouterr() == ("Epoch 1 of 3\nEpoch 2 of 3\n", "")
+
+
+def test_bars_of_others_do_not_ask_for_widgets_in_a_notebook():
+    code = (
+        "import sys, warnings; from types import ModuleType, SimpleNamespace\n"
+        "warnings.simplefilter('error')\n"
+        "ipython = sys.modules['IPython'] = ModuleType('IPython')\n"
+        "sys.modules['ipykernel.zmqshell'] = ModuleType('ipykernel.zmqshell')\n"
+        "ipython.get_ipython = lambda: SimpleNamespace(kernel=1)\n"
+        "from zoobot.shared.counting_bar import quieten_other_bars\n"
+        "quieten_other_bars()\n"
+        "import tqdm.auto, tqdm.std, tqdm.notebook\n"
+        "assert tqdm.notebook.IProgress is None\n"
+        "assert issubclass(tqdm.auto.tqdm, tqdm.std.tqdm)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -82,7 +82,7 @@ def _chosen(command: Command, places: tuple[Any, ...], given: Mapping[str, Any])
     if len(places) > (first is not None):
         taken = f"{first} by place, and the rest by name" if first else "all options by name"
         raise ConfigError(f"{name} takes {taken}; got {places[-1]!r} by place")
-    if places and first in given:
+    if places and first is not None and first in given:
         raise ConfigError(f"{first} was given twice: {places[0]!r} and {first}={given[first]!r}")
     chosen = {**dict.fromkeys([first] if places and first else [], *places), **given}
     kinds = kinds_of(command.options)

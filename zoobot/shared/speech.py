@@ -44,10 +44,8 @@ def in_flags(message: str, options: type[Options]) -> str:
         options: The options of the command; names that it does not have stay as they are.
 
     Example:
-        >>> @dataclass(frozen=True, kw_only=True)
-        ... class Columns(Options):
-        ...     id_col: str = setting("id_str", "column of the ids")
-        >>> in_flags("'a=1' lacks it: choose it with id_col=, or say id_col='name'", Columns)
+        >>> from zoobot.options import SimilarOptions
+        >>> in_flags("'a=1' lacks it: choose it with id_col=, or say id_col='name'", SimilarOptions)
         "'a=1' lacks it: choose it with --id-col, or say --id-col name"
     """
     # mypy takes the hash of a dataclass for that of its instances
@@ -72,11 +70,8 @@ def in_keywords(message: str, options: type[Options], given: Mapping[str, Any] |
         given: What was given, by name: values that messages repeat.
 
     Example:
-        >>> @dataclass(frozen=True, kw_only=True)
-        ... class Columns(Options):
-        ...     id_col: str = setting("id_str", "column of the ids")
-        ...     overwrite: bool = setting(False, "replace what is there")
-        >>> in_keywords("choose another --id-col, or give --overwrite", Columns)
+        >>> from zoobot.options import SimilarOptions
+        >>> in_keywords("choose another --id-col, or give --overwrite", SimilarOptions)
         'choose another id_col=, or give overwrite=True'
     """
     kinds = kinds_of(options)

@@ -92,8 +92,8 @@ def as_option(source: Any, **columns: Any) -> str:
         **columns: `id_col` and `file_col`, where they have other names.
 
     Example:
-        >>> as_option(pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["a.jpg", "b.jpg"]}))
-        '<a table in memory of 2 rows, SHA-256 62c63e60…>'
+        >>> as_option(pd.DataFrame({"id_str": ["a", "b"], "file_loc": ["a.jpg", "b.jpg"]}))[:37]
+        '<a table in memory of 2 rows, SHA-256'
     """
     found = source if isinstance(source, InMemory) else settle(source, **columns)
     if isinstance(found, (str, os.PathLike)):

@@ -35,6 +35,7 @@ from zoobot.shared.tasks import tree_task
 from zoobot.workflow.galaxies import labelled_for, read_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.run_folder import RUN_FILES, check_run_folder, unfinished_run
+from zoobot.workflow.sentences import cited
 
 training = importlib.import_module("zoobot.workflow.finetune")  # the package has a function of that name
 
@@ -57,6 +58,8 @@ ALWAYS = {
     "predictions.png",
     "training_curves.png",
     "run.json",
+    "methods.md",
+    "references.bib",
 }
 
 
@@ -111,6 +114,13 @@ def test_a_run_leaves_its_results(finished):
     assert scores["scores"]["accuracy"] == finished.evaluation.scores["accuracy"]
     assert finished.evaluation.table in (finished.save_dir / "evaluation.txt").read_text()
     assert finished.epochs == 1
+    methods = (finished.save_dir / "methods.md").read_text()
+    for words in ("19 to train on and 5 to validate on", "for 1 epoch by AdamW", "On 5 validation galaxies"):
+        assert words in methods
+    assert "records do not say" not in methods
+    references = (finished.save_dir / "references.bib").read_text()
+    assert references.count("@") == len(cited(methods))
+    assert all(f"{{{key},\n" in references for key in cited(methods))
     for name in ("training_curves.png", "predictions.png", "confusion_matrix.png"):
         assert (np.asarray(Image.open(finished.save_dir / name).convert("L")) < 250).mean() > 0.01
 
@@ -532,6 +542,13 @@ def test_evaluating_chosen_galaxies(finished, tiny_survey, engine_name, tmp_path
     assert {"evaluation.json", "predictions.png", "confusion_matrix.png", "run.json"} <= {
         path.name for path in (tmp_path / "e").iterdir()
     }
+    methods = (tmp_path / "e" / "methods.md").read_text()
+    for words in (
+        f"The model is `{finished.save_dir.name}`",
+        f"{result.galaxies} galaxies came from",
+        "trained",
+    ):
+        assert words in methods
     with pytest.raises(ConfigError, match="holds a finished run"):
         workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", **options))
     with pytest.raises(ConfigError, match=r"holds a run of `finetune`"):
@@ -639,7 +656,8 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
     few = functools.partial(fit_calibration, min_galaxies=5)
     monkeypatch.setattr(importlib.import_module("zoobot.workflow.calibrate"), "fit_calibration", few)
     monkeypatch.setattr("zoobot.certainty.calibration.foretells_better", lambda _: True)
-    shutil.copytree(tree_run.checkpoint, tmp_path / "model")
+    shutil.copytree(tree_run.save_dir, tmp_path / "model")
+    told = (tmp_path / "model" / "methods.md").read_text()
     common = {"catalog": tiny_survey, "backend": engine_name, **PREDICTING}
     before = workflow.predict(
         PredictOptions(checkpoint=tmp_path / "model", save_loc=tmp_path / "a.parquet", **common)
@@ -650,6 +668,7 @@ def test_calibrating_a_checkpoint_changes_its_certainty_alone(
     factors = result.calibration.factors
     assert (factors != 1).any()
     assert "before" in result.table
+    assert told != (tmp_path / "model" / "methods.md").read_text()
     after = workflow.predict(
         PredictOptions(checkpoint=tmp_path / "model", save_loc=tmp_path / "b.parquet", **common)
     )

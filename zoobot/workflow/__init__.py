@@ -15,6 +15,7 @@ Example:
 
 from zoobot.options.anomalies import AnomaliesOptions
 from zoobot.options.calibrate import CalibrateOptions
+from zoobot.options.cite import CiteOptions
 from zoobot.options.convert import ConvertOptions
 from zoobot.options.demo import DemoOptions
 from zoobot.options.evaluate import EvaluateOptions
@@ -37,6 +38,7 @@ from zoobot.options.status import StatusOptions
 from zoobot.options.train import TrainOptions
 from zoobot.workflow.anomalies import AnomaliesResult, anomalies
 from zoobot.workflow.calibrate import CalibrateResult, calibrate
+from zoobot.workflow.cite import CiteResult, cite
 from zoobot.workflow.convert import ConvertResult, convert
 from zoobot.workflow.dask import predict_anywhere, predict_on, predict_on_cluster
 from zoobot.workflow.demo import DemoResult, demo
@@ -65,6 +67,8 @@ __all__ = [
     "AnomaliesResult",
     "CalibrateOptions",
     "CalibrateResult",
+    "CiteOptions",
+    "CiteResult",
     "ClusterOptions",
     "ConvertOptions",
     "ConvertResult",
@@ -108,6 +112,7 @@ __all__ = [
     "TrainingResult",
     "anomalies",
     "calibrate",
+    "cite",
     "convert",
     "demo",
     "evaluate",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.errors import ConfigError, PredictionsError, ZoobotError
+from zoobot.shared.errors import ConfigError, PredictionsError
 from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.models.model_places import bundled_checkpoint, find_checkpoint
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
+from zoobot.shared.predicting.members import FeatureTask
 from zoobot.shared.predictions import Parts, read_prediction_metadata
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.workflow.run_folder import read_record, read_record_file
@@ -69,7 +70,7 @@ class ModelFacts:
     def task(self) -> Task | None:
         """What it predicts; None of an encoder alone, and where it is not known."""
         said = self.facts.get("task")
-        return tasks.from_config(said) if said else None
+        return tasks.from_config(said) if said and said.get("kind") != FeatureTask.kind else None
 
     @property
     def pixels(self) -> Preprocessing | None:
@@ -168,13 +169,20 @@ def _without_places(value: Any) -> Any:
     return None if isinstance(value, str) and _IS_PLACE.search(value) else value
 
 
-def facts_of_models(places: Iterable[str | Path]) -> list[dict[str, Any]]:
+def facts_of_models(places: Sequence[str | Path], models: Sequence[Any]) -> list[dict[str, Any]]:
     """What a run's record keeps of the models that it uses, JSON-ready.
 
     Args:
-        places: Checkpoints, or exported files.
+        places: Their checkpoints, or exported files.
+        models: What was loaded from each; how they look at images the run may have changed.
     """
-    return [_model_at(place).to_config() for place in places]
+    kept = []
+    for place, model in zip(places, models, strict=True):
+        exported = isinstance(model, OnnxModel)
+        told = _exported(Path(place).name, model) if exported else _model_at(place)
+        pixels = {"preprocessing": model.preprocessing.to_config()}
+        kept.append(replace(told, facts={**told.facts, **pixels}).to_config())
+    return kept
 
 
 def read_account(place: str | Path) -> Account:
@@ -206,11 +214,14 @@ def read_account(place: str | Path) -> Account:
 
 def _model_at(place: str | Path) -> ModelFacts:
     if is_onnx_file(place):
-        model = OnnxModel(Path(place).expanduser())
-        said = {"task": model.task.to_config(), "preprocessing": model.preprocessing.to_config()}
-        return ModelFacts(name=Path(place).name, facts={**said, "versions": model.versions})
+        return _exported(Path(place).name, OnnxModel(place))
     folder = find_checkpoint(place)
     return ModelFacts.of_config(_called(place, folder), read_config(folder))
+
+
+def _exported(name: str, model: OnnxModel) -> ModelFacts:
+    said = {"task": model.task.to_config(), "preprocessing": model.preprocessing.to_config()}
+    return ModelFacts(name=name, facts={**said, "versions": model.versions})
 
 
 def _called(place: str | Path, folder: Path) -> str:
@@ -261,13 +272,14 @@ def _account_of_table(path: Path) -> Account:
 
 
 def _account_of_parts(folder: Path) -> Account:
+    parts = Parts(folder)
     records = sorted((folder / "_runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
     record = read_record_file(records[-1]) if records else None
-    try:
-        metadata = Parts(folder).read_metadata()
-    except ZoobotError:  # no part is there yet
-        metadata = {}
-    return _account_of_predictions({} if record is None else record.content, metadata)
+    content = {} if record is None else record.content
+    failures, metadata = parts.count_failures(), parts.read_metadata()
+    catalog = {"source": metadata.get("catalog"), "galaxies": parts.manifest.count(parts.done)}
+    told = {"data": {"catalog": catalog}, "failures": failures}
+    return _account_of_predictions({**content, **told}, metadata)
 
 
 def _account_of_predictions(record: dict[str, Any], metadata: dict[str, Any]) -> Account:

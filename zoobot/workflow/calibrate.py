@@ -21,6 +21,7 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
+from zoobot.workflow.methods import METHODS_FILE, write_methods
 from zoobot.workflow.scores import aligned, number
 
 if TYPE_CHECKING:
@@ -92,9 +93,12 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
     if seen.trained.any():
         logger.warning("%s: on those it is surer than on new ones", seen.sentence())
     facts = {"catalog": galaxies.name, "fingerprint": galaxies.fingerprint(), "command": command}
-    return calibrate_model(
+    result = calibrate_model(
         engine, model, galaxies, checkpoint, options, objective=options.objective, facts=facts
     )
+    if (checkpoint.parent / METHODS_FILE).is_file() and checkpoint.name == "checkpoint":
+        write_methods(checkpoint.parent)  # they tell of the calibration
+    return result
 
 
 def _check(task: Task, objective: CalibrationObjective) -> None:

@@ -137,8 +137,10 @@ def _predicts(model: ModelFacts) -> str:
 
 
 def _data(account: Account) -> str:
-    task = _model_of(account).task
-    said = methods.data_sentences(account) or ["The records do not say which galaxies taught it."]
+    model = _model_of(account)
+    task = model.task
+    said = methods.data_sentences(account) or sentences.taught_sentences(account, model)
+    said = said or ["The records do not say which galaxies taught it."]
     parts = [" ".join(said)]
     if task is not None:
         campaigns = sentences.campaigns_of(task)

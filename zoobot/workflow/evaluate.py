@@ -25,9 +25,11 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
+from zoobot.workflow.account import facts_of_models
 from zoobot.workflow.comparing import Comparison, Contest, compare_models
 from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
+from zoobot.workflow.methods import write_methods
 from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import failure_lines
@@ -118,7 +120,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
     tell_pixels(*every)
     record = open_run(folder, _WORK, options, command=command)
     with record.running():
-        record.update(data={"catalog": galaxies.record()})
+        record.update(data={"catalog": galaxies.record()}, models=facts_of_models(places, models))
         evaluation = evaluate_models(
             engine,
             models,
@@ -134,6 +136,7 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
             evaluation = replace(evaluation, holding=hold_against(engine, models, galaxies, folder, options))
         if evaluation.comparisons:
             record.update(comparisons=[each.to_config() for each in evaluation.comparisons])
+    write_methods(folder)
     return evaluation
 
 

@@ -20,6 +20,7 @@ from zoobot.shared.training.epochs import EpochLog
 from zoobot.workflow.building import build_galaxies, build_model, build_trainer, read_labelled
 from zoobot.workflow.calibrate import calibrate_model
 from zoobot.workflow.evaluate import Evaluation, evaluate_models
+from zoobot.workflow.methods import write_methods
 from zoobot.workflow.pictures import attempt_picture, draw_training_curves
 from zoobot.workflow.reporting import backend_words, failure_lines, quoted
 from zoobot.workflow.run_folder import (
@@ -81,6 +82,7 @@ class TrainingResult:
             "  predictions.parquet   predictions for the galaxies it was scored on",
             f"  {pictures:<20}  training curves, example galaxies, predictions against labels",
             "  metrics.csv, run.json the epochs, and the record of the run",
+            "  methods.md            what was done, for a paper; references.bib whom to cite",
             "",
             "Next: predict new galaxies",
             f"  zoobot predict {quoted(folder)} --catalog NEW.csv --save-loc {quoted(folder / 'new.parquet')}"
@@ -98,7 +100,8 @@ def finetune(options: FinetuneOptions, *, command: str = "zoobot.workflow.finetu
     """Finetune a pretrained encoder on labelled galaxies, score it, and leave a folder of results.
 
     The folder holds `checkpoint/` (the best model), `metrics.csv` (by epoch), `evaluation.json` and
-    `evaluation.txt`, `predictions.parquet`, pictures, `failures.csv` if an image failed, and `run.json`.
+    `evaluation.txt`, `predictions.parquet`, pictures, `failures.csv` if an image failed, `run.json`, and, for
+    a paper, `methods.md` and `references.bib`.
 
     Args:
         options: Everything that can be chosen. With `resume`, an unfinished run in `save_dir` goes on.
@@ -149,7 +152,9 @@ def learn(work: str, options: AnyOptions, command: str) -> TrainingResult | None
         if not record.content.get("trained"):
             record.update(told=tell_what_starts(options, trainer, model, galaxies, folder))
         model = _train(engine, trainer, options, model, galaxies, record)
-        return _report(engine, options, model, galaxies, record, start)
+        result = _report(engine, options, model, galaxies, record, start)
+    write_methods(folder)
+    return result
 
 
 def _report(

@@ -6,11 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from zoobot.certainty.bootstrap import Interval
 from zoobot.shared.errors import ZoobotError
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.references import bibtex
 from zoobot.workflow.account import TEACHING, Account, read_account
-from zoobot.workflow.scores import number
+from zoobot.workflow.scores import in_brackets, number
 from zoobot.workflow.sentences import (
     calibration_sentences,
     cite,
@@ -93,7 +94,7 @@ def data_sentences(account: Account) -> list[str]:
     """Which galaxies, how they were split, what became of them."""
     data = account.record.get("data") or {}
     if not data:
-        return _taught_by_numbers(account)
+        return []
     if account.work not in TEACHING:
         return _catalog_sentences(account, data)
     counts = {part: facts.get("galaxies") for part, facts in data.items()}
@@ -119,16 +120,6 @@ def data_sentences(account: Account) -> list[str]:
     if counted:
         sentences.append(f"The training galaxies by label: {plain(counted.partition(';')[0])}.")
     return sentences
-
-
-def _taught_by_numbers(account: Account) -> list[str]:
-    """How many galaxies taught a model that has no record of a run beside it."""
-    counts = account.model.training.get("galaxies") if account.model else None
-    if not isinstance(counts, dict) or account.work != "model":
-        return []
-    return [
-        f"It was trained on {counts.get('train', 0):,} galaxies and validated on {counts.get('val', 0):,}."
-    ]
 
 
 def _catalog_sentences(account: Account, data: dict[str, Any]) -> list[str]:
@@ -195,26 +186,32 @@ def score_sentences(account: Account) -> list[str]:
     return sentences
 
 
-def interval_of(evaluation: dict[str, Any], name: str) -> tuple[float, float] | None:
+def interval_of(evaluation: dict[str, Any], name: str) -> Interval | None:
     """The interval of a score, as evaluation.json has it; None where there is none."""
-    found = (evaluation.get("intervals") or {}).get(name)
-    if isinstance(found, (list, tuple)) and len(found) == 2 and None not in found:
-        return float(found[0]), float(found[1])
-    return None
+    found = ((evaluation.get("intervals") or {}).get("scores") or {}).get(name)
+    if not isinstance(found, list) or len(found) != 2 or None in found:
+        return None
+    return Interval(*map(float, found))
 
 
 def interval_sentence(evaluation: dict[str, Any]) -> str:
     """What the intervals of an evaluation are."""
-    level = evaluation.get("interval_level")
-    at = f"{100 * level:.3g} % intervals" if isinstance(level, (int, float)) else "intervals"
-    return f"In brackets stand {at}, by a bootstrap over galaxies [@efron1979bootstrap]."
+    told = evaluation.get("intervals") or {}
+    percent, resamples, groups = (told.get(name) for name in ("percent", "resamples", "groups"))
+    at = f"{percent:g} % intervals" if isinstance(percent, (int, float)) else "intervals"
+    drawn = f"{resamples:,} bootstrap resamples" if isinstance(resamples, int) else "bootstrap resamples"
+    units = "galaxies"
+    if isinstance(groups, dict) and groups:
+        name, number_of = next(iter(groups.items()))
+        units = f"the {number_of:,} groups of the column {code(name)}"
+    return f"In brackets stand {at}, from {drawn} of {units}{cite('efron1979bootstrap')}."
 
 
 def score_text(evaluation: dict[str, Any], name: str) -> str:
     """A score with its interval, where it has one."""
     interval = interval_of(evaluation, name)
     value = number((evaluation.get("scores") or {}).get(name))
-    return value if interval is None else f"{value} [{number(interval[0])}, {number(interval[1])}]"
+    return value if interval is None else f"{value} {in_brackets(interval)}"
 
 
 def prediction_sentences(account: Account) -> list[str]:
@@ -224,9 +221,9 @@ def prediction_sentences(account: Account) -> list[str]:
         return []
     sentences = []
     if (options.get("n_samples") or 1) > 1:
-        sentences.append(
-            f"Each prediction is the mixture of {options['n_samples']} samples of the model's dropout."
-        )
+        whose = "each model's" if len(account.models) > 1 else "the model's"
+        mixed = f"the mixture of {options['n_samples']} samples of {whose} dropout"
+        sentences.append(f"Each prediction is {mixed}.")
     members = 1 + len(options.get("ensemble") or [])
     if members > 1 and len(account.models) < 2:
         sentences.append(f"Each prediction is the equal mixture of {members} models.")
@@ -266,7 +263,7 @@ def unsaid_by(account: Account) -> list[str]:
     model = account.model
     learned = account.work in (*TEACHING, "model")
     lacking = {
-        "which galaxies": not data_sentences(account),
+        "which galaxies": not data_sentences(account) and not (model and model.training.get("galaxies")),
         "which model": model is None,
         "what the model predicts": model is not None
         and account.work != "model"

@@ -27,6 +27,7 @@ from zoobot.shared.predictions import Parts, failure_table
 from zoobot.shared.tables.destination import Destination, failures_of
 from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
+from zoobot.workflow.account import facts_of_models
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.reporting import missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import open_record, table_run
@@ -101,6 +102,7 @@ def predict_into_folder(
     command: str,
     work: str = "predict",
     tables: Callable[[Path], None] = lambda _: None,
+    facts: dict[str, Any] | None = None,
 ) -> Parts:
     """Predict the parts that are missing, and give the folder as it then is.
 
@@ -113,6 +115,7 @@ def predict_into_folder(
         command: How the run was started, for its record.
         work: What it does, in a word, for its record.
         tables: Writes further tables from the whole folder.
+        facts: What else its record says, JSON-ready.
 
     Raises:
         ZoobotError: If the catalog can't be used, the folder holds another run's predictions, or another
@@ -127,7 +130,7 @@ def predict_into_folder(
     with folder.at_work(shard):
         path = folder.record(shard)
         before = path.read_bytes() if path.exists() else None
-        record = open_record(path, work, options, command=command)
+        record = open_record(path, work, options, command=command, **(facts or {}))
         _let_be_last(path)
         with _forgotten_if_refused(path, before), record.running():
             predict_with(
@@ -209,9 +212,11 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     tell_pixels(*models)
     data = {"catalog": galaxies.record()}
-    with table_run(save_loc, "predict", options, command=command, data=data):
+    facts: dict[str, Any] = {"data": data, "models": facts_of_models(places, models)}
+    with table_run(save_loc, "predict", options, command=command, **facts) as record:
         predictions = predict_with(galaxies, models, save_loc=save_loc)
         failures = save_failures(predictions.failures, failures_of(save_loc))
+        record.update(failures=len(failures))
         write_tables(tables, save_loc, task, options)
     return PredictResult(
         save_loc=save_loc,
@@ -226,7 +231,8 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
 def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult:
     refuse_tables_of_a_shard(options)
     tables = tables_asked_for(options, Path(options.save_loc))
-    models, predict_with = _load([find_model(p) for p in (options.checkpoint, *options.ensemble)], options)
+    places = [find_model(place) for place in (options.checkpoint, *options.ensemble)]
+    models, predict_with = _load(places, options)
     task = models[0].task
     check_tables(tables, task)
     tell_pixels(*models)
@@ -236,6 +242,7 @@ def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult
         predict_with,
         command=command,
         tables=lambda folder: write_tables(tables, folder, task, options),
+        facts={"models": facts_of_models(places, models)},
     )
     return result_of_parts(parts, tables)
 

@@ -193,6 +193,8 @@ RUN_FILES = (
     "rounds.json",
     "curves.csv",
     "savings.json",
+    "methods.md",
+    "references.bib",
     "explanations.csv",
     "explanations",
     RECORD_FILE,

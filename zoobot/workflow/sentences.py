@@ -126,22 +126,33 @@ def _normalisation(pixels: Preprocessing) -> str:
 
 def model_sentences(account: Account) -> list[str]:
     """What the model is: task, encoder, and what it started from."""
-    if len(account.models) > 1:
-        named = "" if account.is_public else f": {listed(model.name for model in account.models)}"
-        first = [f"Predictions are the equal mixture of {len(account.models)} models{named}."]
-        return [
-            *first,
-            *task_sentences(account.models[0].task),
-            *(s for m in account.models for s in encoder_sentences(m)),
-        ]
-    model = account.model
-    if model is None:
+    models = account.models
+    if not models:
         return []
-    named = "" if account.work in TEACHING or account.is_public or not model.name else f" {code(model.name)}"
-    encoder = encoder_sentences(model)
-    papers = cite(*keys_of_parent(model.name))
-    first = [f"The model is{named}{papers}."] if named else []
-    return [*first, *task_sentences(model.task), *encoder]
+    named = [] if account.is_public or account.work in TEACHING else [m for m in models if m.name]
+    names = (
+        joined([f"{code(model.name)}{cite(*keys_of_parent(model.name))}" for model in named]) if named else ""
+    )
+    if len(models) > 1:
+        first = [f"Predictions are the equal mixture of {len(models)} models{names and ': '}{names}."]
+    else:
+        first = [f"The model is {names}."] if names else []
+    encoders = [
+        sentence
+        for model in models
+        for sentence in (*encoder_sentences(model), *taught_sentences(account, model))
+    ]
+    return [*first, *task_sentences(models[0].task), *dict.fromkeys(encoders)]
+
+
+def taught_sentences(account: Account, model: ModelFacts) -> list[str]:
+    """By how many galaxies a model was taught that has no record of a run beside it."""
+    counts = model.training.get("galaxies")
+    if not isinstance(counts, dict) or account.work in TEACHING:
+        return []
+    return [
+        f"It was trained on {counts.get('train', 0):,} galaxies and validated on {counts.get('val', 0):,}."
+    ]
 
 
 def task_sentences(task: Task | None) -> list[str]:
@@ -255,7 +266,7 @@ def training_sentences(account: Account) -> list[str]:
 
 
 def _began_with_best_head(account: Account, training: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Whether the best head on fixed features was looked for first; it is kept, or epochs go on from there."""
+    """Whether the best head on fixed features was found first, to be kept or for epochs to go on from."""
     if training.get("head_start") == "optimum" and not training.get("epoch"):
         return True
     alone = {account.options.get(name) for name in ("devices", "num_nodes")} == {1}

@@ -82,6 +82,7 @@ EVALUATION = {
     "part": "test",
     "galaxies": 205,
     "scores": {"accuracy": 0.876, "roc_auc": 0.912, "log_loss": None},
+    "intervals": {"percent": 95.0, "resamples": 2000, "groups": None, "scores": {"accuracy": [0.851, 0.899]}},
 }
 
 
@@ -154,6 +155,17 @@ CHANGES = [
     ("evaluation", "galaxies", 206, "On 205 test galaxies", "On 206 test galaxies"),
     ("evaluation", "part", "val", "had no part in training", "may flatter it"),
     ("evaluation", "scores.accuracy", 0.877, "accuracy 0.876", "accuracy 0.877"),
+    ("evaluation", "intervals.scores.accuracy", [0.8, 0.9], "0.876 (0.851–0.899)", "0.876 (0.800–0.900)"),
+    ("evaluation", "intervals.percent", 68.0, "95 % intervals", "68 % intervals"),
+    ("evaluation", "intervals.resamples", 500, "2,000 bootstrap resamples of galaxies [@", "from 500"),
+    (
+        "evaluation",
+        "intervals.groups",
+        {"host": 40},
+        "of galaxies [@efron",
+        "of the 40 groups of the column `host`",
+    ),
+    ("evaluation", "intervals", {}, "0.876 (0.851–0.899)", "accuracy 0.876;"),
     ("evaluation", "trained_on", 9, "ROC AUC 0.912. In", "9 of them had been trained on"),
 ]
 

@@ -37,7 +37,7 @@ whose votes it learned, the methods it used. Both come from the records alone; w
 examples:
   zoobot cite results/rings
   zoobot cite results/new.parquet
-  zoobot cite zoobot-mini --bibtex > references.bib
+  zoobot cite zoobot-mini --bibtex
 
 Runs of finetune, train and evaluate leave the same in their folder: methods.md and references.bib. Citations
 are written [@key], as Pandoc and Quarto take them. Read it before you print it: it is your paper.

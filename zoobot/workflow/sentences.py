@@ -12,6 +12,7 @@ from zoobot.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessi
 from zoobot.shared.references import REFERENCES, key_of, key_of_architecture, keys_of_parent
 from zoobot.shared.tasks import KINDS
 from zoobot.shared.trees.surveys import CAMPAIGNS, find_campaign
+from zoobot.shared.training.finetune_settings import IN_WORDS
 from zoobot.workflow.account import TEACHING, UNNAMED, Account, ModelFacts, is_public_name
 from zoobot.workflow.scores import number
 
@@ -294,18 +295,12 @@ def _epoch_sentences(
     account: Account, training: dict[str, Any], settings: dict[str, Any], loss: str
 ) -> list[str]:
     options, epochs = account.options, account.record.get("epochs")
-    words = {
-        "learning_rate": "learning rate {:g}",
-        "weight_decay": "weight decay {:g}",
-        "lr_decay": "a factor of {:g} in the learning rate for each block further down",
-        "dropout_prob": "dropout {:g}",
-    }
-    if settings.get("n_blocks") == 0:
-        del words["lr_decay"]
+    known = {**options, **settings}
     told = [
-        form.format(settings[name])
-        for name, form in words.items()
-        if isinstance(settings.get(name), (int, float))
+        form.format(known[name])
+        for name, (form, silent) in IN_WORDS.items()
+        if isinstance(known.get(name), (int, float)) and known[name] != silent
+        if name != "lr_decay" or settings.get("n_blocks") != 0
     ]
     if options.get("batch_size"):
         told.append(f"batches of {options['batch_size']}")
@@ -313,8 +308,6 @@ def _epoch_sentences(
         warm = settings.get("warmup_epochs")
         rise = f" after a rise over {count(warm, 'epoch')}" if warm else ""
         told.append(f"a {settings['schedule']} schedule{rise}")
-    if options.get("ema_decay"):
-        told.append(f"a running average of the weights with decay {options['ema_decay']:g}")
     run = f"for {count(epochs, 'epoch')}" if epochs else "by gradient steps"
     start = "From there it" if _began_with_best_head(account, training, settings) else "It"
     minimised = f", to minimise {loss}" if loss else ""

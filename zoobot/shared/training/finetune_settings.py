@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from zoobot.shared.training.epochs import BestEpoch, EpochLog
     from zoobot.shared.training.steps import SaveTimes
 
+#: How a paper tells of a number that changes what is learned, and the value of which it says nothing.
+IN_WORDS: dict[str, tuple[str, float | None]] = {
+    "learning_rate": ("learning rate {:g}", None),
+    "weight_decay": ("weight decay {:g}", None),
+    "lr_decay": ("a factor of {:g} in the learning rate for each block further down", 1),
+    "dropout_prob": ("dropout {:g}", None),
+    "gradient_clip": ("gradients no longer than {:g}", None),
+    "accumulate_batches": ("the gradients of {:g} batches averaged for each step", 1),
+    "ema_decay": ("a running average of the weights with decay {:g}", 0),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearningSettings(Options):

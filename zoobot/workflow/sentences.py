@@ -11,8 +11,8 @@ from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from zoobot.shared.references import REFERENCES, key_of, key_of_architecture, keys_of_parent
 from zoobot.shared.tasks import KINDS
-from zoobot.shared.trees.surveys import CAMPAIGNS, find_campaign
 from zoobot.shared.training.finetune_settings import IN_WORDS
+from zoobot.shared.trees.surveys import CAMPAIGNS, find_campaign
 from zoobot.workflow.account import TEACHING, UNNAMED, Account, ModelFacts, is_public_name
 from zoobot.workflow.scores import number
 

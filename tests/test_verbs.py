@@ -82,9 +82,8 @@ def test_every_command_is_a_function():
             assert parameters[one.name].default == default
             assert f"    {one.name}: " in verb.__doc__
         by_place = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        assert by_place == (
-            [command.place[0]] if command.place else ["catalog"] if "catalog" in kinds else []
-        )
+        places = [place[0] for place in (command.place, command.second_place) if place]
+        assert by_place == (places or (["catalog"] if "catalog" in kinds else []))
         assert not [one.flag for one in kinds.values() if re.search(rf"{one.flag}\b", verb.__doc__)]
 
 
@@ -153,6 +152,10 @@ def test_what_is_missing_is_named_as_a_keyword():
         zoobot.predict("zoobot-mini", "b")
     with pytest.raises(ConfigError, match="checkpoint was given twice: 'a' and checkpoint='b'"):
         zoobot.predict("a", checkpoint="b")
+    with pytest.raises(ConfigError, match="push takes checkpoint and to by place, and the rest by name"):
+        zoobot.push("a", "me/b", "c")
+    with pytest.raises(ConfigError, match="to was given twice: 'me/b' and to='me/c'"):
+        zoobot.push("a", "me/b", to="me/c")
     with pytest.raises(ConfigError, match="demo takes all options by name"):
         zoobot.demo("results")
 

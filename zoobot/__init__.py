@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoobot.front.verbs import (
         anomalies,
         calibrate,
+        cite,
         convert,
         demo,
         evaluate,
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "anomalies",
     "calibrate",
+    "cite",
     "convert",
     "demo",
     "evaluate",
@@ -76,6 +78,7 @@ _HOMES = {
 _VERBS = (
     "anomalies",
     "calibrate",
+    "cite",
     "convert",
     "demo",
     "evaluate",

@@ -53,7 +53,7 @@ def work_of(command: Command, chosen: Mapping[str, Any], told: str) -> Any:
 def _verb(name: str) -> Callable[..., Any]:
     """The function of a command."""
     command = _COMMANDS[name]
-    first = _first(command)
+    first = _given_by_place(command)
 
     def verb(*places: Any, **given: Any) -> Any:
         with speaking_python(command.options, given), heard():
@@ -69,22 +69,24 @@ def _verb(name: str) -> Callable[..., Any]:
     return verb
 
 
-def _first(command: Command) -> str | None:
-    """The option that is given by place."""
+def _given_by_place(command: Command) -> list[str]:
+    """The options that are given by place, in their order."""
     if command.place is not None:
-        return command.place[0]
-    return "catalog" if "catalog" in kinds_of(command.options) else None
+        return [place[0] for place in (command.place, command.second_place) if place is not None]
+    return ["catalog"] if "catalog" in kinds_of(command.options) else []
 
 
 def _chosen(command: Command, places: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, by name, as the dataclass of options takes it."""
-    first, name = _first(command), command.name
-    if len(places) > (first is not None):
-        taken = f"{first} by place, and the rest by name" if first else "all options by name"
+    first, name = _given_by_place(command), command.name
+    if len(places) > len(first):
+        taken = f"{' and '.join(first)} by place, and the rest by name" if first else "all options by name"
         raise ConfigError(f"{name} takes {taken}; got {places[-1]!r} by place")
-    if places and first is not None and first in given:
-        raise ConfigError(f"{first} was given twice: {places[0]!r} and {first}={given[first]!r}")
-    chosen = {**dict.fromkeys([first] if places and first else [], *places), **given}
+    placed = dict(zip(first, places, strict=False))
+    for option in placed:
+        if option in given:
+            raise ConfigError(f"{option} was given twice: {placed[option]!r} and {option}={given[option]!r}")
+    chosen = {**placed, **given}
     kinds = kinds_of(command.options)
     return {name: _as_option(name, value, kinds.get(name), chosen) for name, value in chosen.items()}
 
@@ -112,26 +114,26 @@ def _told(command: Command, chosen: Mapping[str, Any]) -> str:
     return f"zoobot.{command.name}({words})"
 
 
-def _signature(command: Command, first: str | None) -> inspect.Signature:
+def _signature(command: Command, first: list[str]) -> inspect.Signature:
     """What is given by place first, then what must be given, then the rest in the order of the help."""
     hints = get_type_hints(command.options)
     kinds = kinds_of(command.options)
-    order = sorted(kinds.values(), key=lambda kind: (kind.name != first, not kind.required))
+    order = sorted(kinds.values(), key=lambda kind: (kind.name not in first, not kind.required))
     parameters = []
     for kind in order:
-        by = inspect.Parameter.POSITIONAL_OR_KEYWORD if kind.name == first else inspect.Parameter.KEYWORD_ONLY
+        by = inspect.Parameter.POSITIONAL_OR_KEYWORD if kind.name in first else inspect.Parameter.KEYWORD_ONLY
         default = inspect.Parameter.empty if kind.required else kind.default
         hint = _CATALOG_TYPE if kind.name in _CATALOGS else hints[kind.name]
         parameters.append(inspect.Parameter(kind.name, by, default=default, annotation=hint))
     return inspect.Signature(parameters)
 
 
-def _docstring(command: Command, first: str | None) -> str:
+def _docstring(command: Command, first: list[str]) -> str:
     """The command's help as a docstring."""
     described = command.description.strip() or f"{command.meaning[0].upper()}{command.meaning[1:]}."
     lines = [in_keywords(described, command.options), "", "Args:"]
     kinds = kinds_of(command.options)
-    for kind in sorted(kinds.values(), key=lambda kind: (kind.name != first, not kind.required)):
+    for kind in sorted(kinds.values(), key=lambda kind: (kind.name not in first, not kind.required)):
         said = in_keywords(kind.help, command.options)
         if kind.name in _CATALOGS:
             said += "; or a DataFrame, a table of astropy, or images in memory"
@@ -151,6 +153,7 @@ def _docstring(command: Command, first: str | None) -> str:
 
 anomalies = _verb("anomalies")
 calibrate = _verb("calibrate")
+cite = _verb("cite")
 convert = _verb("convert")
 demo = _verb("demo")
 evaluate = _verb("evaluate")

@@ -10,6 +10,8 @@ from zoobot.moved import find_moved_modules
 from zoobot.version import __version__
 
 if TYPE_CHECKING:
+    from zoobot.front.listing import models
+    from zoobot.front.model import load
     from zoobot.front.verbs import (
         anomalies,
         calibrate,
@@ -52,9 +54,11 @@ __all__ = [
     "export",
     "finetune",
     "info",
+    "load",
     "load_engine",
     "loop",
     "merge",
+    "models",
     "predict",
     "prioritise",
     "push",
@@ -70,7 +74,9 @@ __all__ = [
 #: Name → the module that has it; a name may also be that of a module here.
 _HOMES = {
     "ZoobotError": "zoobot.shared.errors",
+    "load": "zoobot.front.model",
     "load_engine": "zoobot.shared.engine",
+    "models": "zoobot.front.listing",
     "shared": "zoobot.shared",
 }
 

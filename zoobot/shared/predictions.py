@@ -278,6 +278,23 @@ class Predictions(Results):
             self._table = read_predictions(str(self.save_loc))
         return self._table
 
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as `table`."""
+        return self.table
+
+    def __len__(self) -> int:
+        """How many rows the table has."""
+        return len(self.table)
+
+    def __getitem__(self, column: str) -> pd.Series:
+        """A column of the table."""
+        return self.table[column]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows of the table, each by the names of the columns."""
+        names = list(map(str, self.table.columns))
+        return (dict(zip(names, row, strict=True)) for row in self.table.itertuples(index=False, name=None))
+
     def __repr__(self) -> str:
         if self._failures is None and self._in_parts:
             return f"Predictions(in the folder {str(self.save_loc)!r})"

@@ -31,6 +31,8 @@ from zoobot.workflow.reporting import failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from zoobot.options.explain import ExplainOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.explaining.explanations import Explanation
@@ -168,15 +170,7 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
     path = place.with_name(f"{stem}.npz")
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **numbers)
-    said = task.say(one.value)
-    picture = attempt_picture(
-        place,
-        options.figures,
-        plots.explained_galaxy,
-        one,
-        title=f"{_title(one, task)}  {said}",
-        captions=[one.id_str, *(_caption(method, one, task, options) for method in one.maps)],
-    )
+    picture = attempt_picture(place, options.figures, draw_explanation, one, task, options.baseline)
     return {
         "id_str": one.id_str,
         "file_loc": one.file_loc,
@@ -189,6 +183,21 @@ def _keep(one: Explanation, folder: Path, stem: str, task: Task, options: Explai
     }
 
 
+def draw_explanation(one: Explanation, task: Task, baseline: str) -> Figure:
+    """The picture of an explained galaxy, with its words.
+
+    Args:
+        one: The explanation.
+        task: What the model predicts.
+        baseline: What its integrated gradients begin with.
+    """
+    return plots.explained_galaxy(
+        one,
+        title=f"{_title(one, task)}  {task.say(one.value)}",
+        captions=[one.id_str, *(_caption(method, one, task, baseline) for method in one.maps)],
+    )
+
+
 def _title(one: Explanation, task: Task) -> str:
     schema = task.tree
     if schema is None:
@@ -198,11 +207,11 @@ def _title(one: Explanation, task: Task) -> str:
     return f"{titles[question]}: {schema.answers[one.answer.column].pretty.lower()}"
 
 
-def _caption(method: str, one: Explanation, task: Task, options: ExplainOptions) -> str:
+def _caption(method: str, one: Explanation, task: Task, baseline: str) -> str:
     if method == "grad-cam" or one.shared is None:
         if not one.maps.get("grad-cam", np.ones(1)).any():
             return "Grad-CAM is empty: nothing that it\nsees here speaks for this answer"
         return "Grad-CAM: where there is something\nthat speaks for it"
-    begins = {"black": "an empty sky", "blurred": "the blurred image"}[options.baseline]
+    begins = {"black": "an empty sky", "blurred": "the blurred image"}[baseline]
     start, end = (task.say(value) for value in (one.shared.baseline_value, one.shared.value))
     return f"Integrated gradients: what leads from {start}\n({begins}) to {end}"

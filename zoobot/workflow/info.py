@@ -29,6 +29,9 @@ class InfoResult:
 
     text: str
 
+    def __repr__(self) -> str:
+        return self.text
+
     def report(self) -> str:
         """The text."""
         return self.text

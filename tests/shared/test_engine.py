@@ -111,5 +111,5 @@ def test_the_usual_engine_is_the_environments_or_the_one_that_is_there(
 def test_an_engine_that_the_environment_makes_up_is_refused(monkeypatch):
     monkeypatch.setenv("ZOOBOT_BACKEND", "jax")
     for choose in (load_engine, EngineOptions):
-        with pytest.raises(UnknownEngineError, match="ZOOBOT_BACKEND must be one of .*got 'jax'"):
+        with pytest.raises(UnknownEngineError, match=r"ZOOBOT_BACKEND must be one of .*got 'jax'"):
             choose()

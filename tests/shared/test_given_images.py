@@ -61,13 +61,30 @@ def test_a_picture_gives_what_its_file_gives(tmp_path, picture):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_picture_that_is_still_in_its_file_is_decoded_as_the_file_is(tmp_path):
+def test_a_picture_that_is_still_in_its_file_is_not_used_up(tmp_path):
     Image.fromarray(noise(64, 64, 3)).save(tmp_path / "galaxy.jpg")
-    file = read_image(tmp_path / "galaxy.jpg", COLOUR, least_side_pix=16)
-    assert file.shape == (16, 16, 3)
     (place,) = read_catalog(Image.open(tmp_path / "galaxy.jpg")).paths
-    for _ in range(2):  # it is not used up
-        np.testing.assert_array_equal(read_image(place, COLOUR, least_side_pix=16), file)
+    for _ in range(2):
+        np.testing.assert_array_equal(read_image(place, COLOUR), read_image(tmp_path / "galaxy.jpg", COLOUR))
+
+
+def test_a_large_jpeg_is_an_array_where_it_is_decoded_whole(tmp_path):
+    file = tmp_path / "galaxy.jpg"
+    Image.fromarray(noise(64, 64, 3)).save(file)
+    array = np.asarray(Image.open(file))
+    catalogs = [read_catalog(given) for given in (file, array, Image.open(file), file.read_bytes())]
+    sides = [read_image(one.paths[0], COLOUR, least_side_pix=16).shape[0] for one in catalogs]
+    assert sides == [16, 64, 64, 64]  # a file is decoded no finer than is needed
+    views = [next(iter(GalaxyLoader(one.decoded_whole(), COLOUR))).images for one in catalogs]
+    for view in views[1:]:
+        np.testing.assert_array_equal(view, views[0])
+    caches = [
+        GalaxyLoader(catalog, COLOUR, cache_dir=tmp_path / "cache")
+        for catalog in (catalogs[0], catalogs[0].decoded_whole())
+    ]
+    kept = [[next(iter(loader)).images for loader in caches] for _ in range(2)][1]
+    assert (kept[0] != kept[1]).any()
+    np.testing.assert_array_equal(kept[1], views[0])
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])

@@ -1,1 +1,1 @@
-"""The front door in Python: what stands at the top of the package, `zoobot.load`, `zoobot.finetune` and others."""
+"""The front door in Python: `zoobot.load`, `zoobot.finetune`, and all that stands at the top."""

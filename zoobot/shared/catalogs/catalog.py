@@ -15,7 +15,7 @@ import pandas as pd
 
 from zoobot.shared.errors import CatalogError, LabelError
 from zoobot.shared.files.table_checks import LEFT_OUT
-from zoobot.shared.pixels.in_memory import ImageInMemory
+from zoobot.shared.pixels.in_memory import ImageInMemory, WholeFile
 
 _LISTED_COLUMNS = 40
 _LISTED_MISSING = 6
@@ -76,6 +76,11 @@ class Catalog:
             labels=None if self.labels is None else self.labels[rows],
             table=self.table.iloc[rows],
         )
+
+    def decoded_whole(self) -> Catalog:
+        """The same galaxies, whose JPEG files give the very pixels that an array of the whole image has."""
+        paths: list[str] = [p if isinstance(p, ImageInMemory) else WholeFile(p) for p in self.paths]
+        return replace(self, paths=paths)
 
     def with_labels(self, labels: np.ndarray, label_cols: Sequence[str]) -> Catalog:
         """The same galaxies with other labels, such as those of `encode_labels`.

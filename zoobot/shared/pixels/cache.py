@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.images import SourcePixels, ViewNeeds, read_source
+from zoobot.shared.pixels.in_memory import WholeFile
 from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
 
 if TYPE_CHECKING:
@@ -306,6 +307,7 @@ def _key_of(path: str | Path) -> bytes | None:
     stack = split_stack(path)
     places = [path] if stack is None else [place for _, place in stack]
     text = os.fspath(path) if stack else os.path.abspath(path)
+    text += "|whole" if isinstance(path, WholeFile) else ""
     try:
         for place in places:
             status = os.stat(watched_file(split_location(place).container))

@@ -20,7 +20,7 @@ from zoobot.shared.errors import ImageError
 from zoobot.shared.pixels.bands import Band, BandChoice, ChannelError, ImagePlanes, choose_bands, read_band
 from zoobot.shared.pixels.containers import open_container
 from zoobot.shared.pixels.fits_images import read_fits_bands
-from zoobot.shared.pixels.in_memory import ImageInMemory
+from zoobot.shared.pixels.in_memory import ImageInMemory, WholeFile
 from zoobot.shared.pixels.locations import split_location, split_stack
 from zoobot.shared.pixels.mosaics import Mosaic
 from zoobot.shared.pixels.picture_formats import check_size, decode_jpeg, decode_picture, find_format
@@ -92,6 +92,8 @@ def read_planes(
         ImageError: If it can't be read.
         MissingPackageError: If it is FITS and astropy is not installed.
     """
+    if isinstance(path, (ImageInMemory, WholeFile)):
+        least_side_pix = None
     stack = None if isinstance(path, ImageInMemory) else split_stack(path)
     return (
         _read_one(path, preprocessing, least_side_pix) if stack is None else _read_stack(stack, preprocessing)

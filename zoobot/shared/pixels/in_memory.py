@@ -90,6 +90,14 @@ class ImageInMemory(str):
         return ImagePlanes(values, False)
 
 
+class WholeFile(str):
+    """The location of an image whose JPEG is decoded at its full size, however little of it is looked at.
+
+    Files are else decoded at a half, a quarter or an eighth, where that will do: quicker, and not quite what
+    reducing the whole image gives. So a file and the array of its pixels are the same image.
+    """
+
+
 def is_picture(thing: object) -> bool:
     """Whether something is one image by its type, though no array."""
     return isinstance(thing, (Image.Image, bytes, bytearray, memoryview)) or is_hdu(thing) or is_nddata(thing)

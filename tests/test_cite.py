@@ -138,6 +138,13 @@ CHANGES = [
         "[@walmsley2024scaling]",
     ),
     ("facts", "origin.encoder", "convnext_nano with random weights", "folder `old`", "from random weights"),
+    (
+        "facts",
+        "origin.encoder",
+        "convnext_nano with random weights",
+        "encoder had met the galaxies",
+        "random weights.",
+    ),
     ("facts", "training.epoch", 27, "weights of epoch 26", "weights of epoch 27"),
     ("facts", "training.val_loss", 0.4, "lowest (0.321)", "lowest (0.400)"),
     ("facts", "training.settings.learning_rate", 1e-3, "learning rate 0.0003", "learning rate 0.001"),
@@ -168,6 +175,38 @@ CHANGES = [
     ("evaluation", "intervals", {}, "0.876 (0.851–0.899)", "accuracy 0.876;"),
     ("evaluation", "trained_on", 9, "ROC AUC 0.912. In", "9 of them had been trained on"),
 ]
+
+
+def test_comparisons_and_worse_images_are_told():
+    row = {
+        "difference": -0.0234,
+        "interval": [-0.05, 0.01],
+        "scores": [0.8, 0.82],
+        "verdict": "can't be told",
+    }
+    compared = [{"model": "a", "with": "results/other", "galaxies": 205, "differences": {"accuracy": row}}]
+    worse = {
+        "kinds": {"noise": {"step": "scatter of the sky, in its own"}},
+        "scores": {"accuracy": "accuracy"},
+        "rows": [
+            {"kind": kind, "step": step, "name": "accuracy", "score": score}
+            for kind, step, score in (
+                ("none", None, 0.95),
+                ("noise", 1.5, 0.9),
+                ("noise", 4, 0.7),
+                ("noise", 8, 0.5),
+            )
+        ],
+    }
+    text = methods_text(account(record=RECORD | {"comparisons": compared}, degradation=worse))
+    assert (
+        "On the same 205 galaxies the scores differ from those of `other` by: accuracy −0.023 (-0.050 to"
+        in text
+    )
+    assert (
+        "by `noise` (scatter of the sky, in its own), accuracy goes from 0.950 to 0.900 at 1.5 and 0.500 at 8"
+        in text
+    )
 
 
 @pytest.mark.parametrize(("part", "place", "value", "before", "after"), CHANGES)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import zoobot
 from zoobot import workflow
 from zoobot.options import PushOptions
 from zoobot.shared.checkpoint import read_config
@@ -32,6 +33,12 @@ def test_what_was_sent_loads_by_name(
         wanted = network(torch.from_numpy(planes)).numpy()
     features = apply(encoder, planes if engine_name == "pytorch" else images)
     assert np.abs(features - wanted).max() <= 1e-6 * np.abs(wanted).max()
+    found = zoobot.load("hf_hub:me/shapes", backend=engine_name)
+    assert found.columns == list(expected.columns[1:])
+    assert found.push_to_hub("me/again", private=True).name == "hf_hub:me/again"
+    files = loopback_hub.files("me/again")
+    for name in ("config.json", "model.safetensors", "head.safetensors"):
+        assert files[name] == loopback_hub.files("me/shapes")[name]
     child = make_model("classification", name="hf_hub:me/shapes")
     saved = read_config(child.save(tmp_path / "child"))["zoobot"]
     assert saved["origin"]["encoder"] == "hf_hub:me/shapes"

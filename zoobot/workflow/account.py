@@ -93,6 +93,7 @@ class Account:
         models: The models that it taught or used; none where the records don't say.
         record: The content of its run.json; empty without one.
         evaluation: The content of its evaluation.json, likewise.
+        degradation: The content of its degradation.json, likewise.
         split: How many galaxies went where, as split.parquet has it, `failed` among them; None without it.
         failures: How many images could not be read; None where nothing says.
         is_public: Whether it goes to others: names of files are left out then.
@@ -102,6 +103,7 @@ class Account:
     models: tuple[ModelFacts, ...] = ()
     record: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    degradation: dict[str, Any] = field(default_factory=dict)
     split: dict[str, int] | None = None
     failures: int | None = None
     is_public: bool = False
@@ -250,6 +252,7 @@ def _account_of_run(folder: Path, record: dict[str, Any]) -> Account:
         models=models or _kept_models(record),
         record=record,
         evaluation=evaluation,
+        degradation=_read_json(folder / "degradation.json"),
         split=split,
         failures=failures,
     )

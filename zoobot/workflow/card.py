@@ -253,17 +253,22 @@ def _usage(account: Account, repository: str) -> str:
         "```",
         "",
     ]
-    if model.task is not None:
-        lines += [
-            "In Python:",
-            "",
-            "```python",
-            "from zoobot.pytorch import predict  # or: from zoobot.tensorflow import predict",
-            "",
-            f'predict.predict("new.csv", "{name}", save_loc="predictions.parquet")',
-            "```",
-            "",
-        ]
+    does = (
+        'model.predict("my_images/*.jpg").table'
+        if model.task is not None
+        else 'model.represent("my_images/*.jpg")'
+    )
+    lines += [
+        "In Python:",
+        "",
+        "```python",
+        "import zoobot",
+        "",
+        f'model = zoobot.load("{name}")  # or with backend="tensorflow"',
+        does,
+        "```",
+        "",
+    ]
     lines += [
         "Its encoder in timm, from normalised images of the size above to features:",
         "",

@@ -9,10 +9,12 @@ from typing import Any
 from zoobot.certainty.bootstrap import Interval
 from zoobot.shared.errors import ZoobotError
 from zoobot.shared.files.whole import write_safely
+from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.references import bibtex
 from zoobot.workflow.account import TEACHING, Account, read_account
 from zoobot.workflow.scores import in_brackets, number
 from zoobot.workflow.sentences import (
+    RANDOM,
     calibration_sentences,
     cite,
     cited,
@@ -79,7 +81,7 @@ def methods_text(account: Account) -> str:
         "Model": model_sentences(account),
         "Training": training_sentences(account),
         "Calibration": calibration_sentences(account),
-        "Scores": score_sentences(account),
+        "Scores": score_sentences(account) + comparison_sentences(account),
         "Predictions": prediction_sentences(account),
         "Software": software_sentences(account),
     }
@@ -186,6 +188,50 @@ def score_sentences(account: Account) -> list[str]:
     return sentences
 
 
+def comparison_sentences(account: Account) -> list[str]:
+    """How the scores differ from those of other models, and how they fall on images made worse."""
+    task = account.model.task if account.model else None
+    sentences = []
+    for each in account.record.get("comparisons") or [] if task else []:
+        told = [(words, each["differences"].get(name) or {}) for name, words in task.scores.headline if task]
+        shown = [f"{words} {_difference(row)}" for words, row in told if row.get("difference") is not None]
+        other = Path(str(each.get("with"))).name
+        sentences.append(
+            f"On the same {each.get('galaxies', 0):,} galaxies the scores differ from those of {code(other)} "
+            f"by: {'; '.join(shown)}."
+        )
+    if sentences and any("(" in sentence for sentence in sentences):
+        sentences.append(f"Each resample drew the same galaxies for both{cite('efron1979bootstrap')}.")
+    return sentences + _degradation_sentences(account.degradation)
+
+
+def _difference(row: dict[str, Any]) -> str:
+    """A difference of scores with its sign, and its interval."""
+    value = f"{row['difference']:+.3f}".replace("-", "−")
+    return value if not row.get("interval") else f"{value} {in_brackets(Interval(*row['interval']))}"
+
+
+def _degradation_sentences(told: dict[str, Any]) -> list[str]:
+    """The first score at the mildest and the hardest step of each kind of worse images."""
+    rows, scores = told.get("rows") or [], told.get("scores") or {}
+    name = next(iter(scores), None)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row.get("name") == name and row.get("score") is not None:
+            found.setdefault(str(row.get("kind")), []).append(row)
+    (own, *_) = found.pop("none", [{}])
+    sentences = []
+    for kind, steps in found.items():
+        means = ((told.get("kinds") or {}).get(kind) or {}).get("step", "")
+        ends = [f"{number(row['score'])} at {row['step']:g}" for row in (steps[0], *steps[1:][-1:])]
+        from_own = f" from {number(own['score'])}" if own else ""
+        unit = f" ({means})" if means else ""
+        sentences.append(
+            f"With images made worse by {code(kind)}{unit}, {scores[name]} goes{from_own} to {joined(ends)}."
+        )
+    return sentences
+
+
 def interval_of(evaluation: dict[str, Any], name: str) -> Interval | None:
     """The interval of a score, as evaluation.json has it; None where there is none."""
     found = ((evaluation.get("intervals") or {}).get("scores") or {}).get(name)
@@ -262,6 +308,7 @@ def unsaid_by(account: Account) -> list[str]:
     """What a reader would ask, and the records don't tell."""
     model = account.model
     learned = account.work in (*TEACHING, "model")
+    parent = Origin.from_config(model.facts.get("origin")) if model else None
     lacking = {
         "which galaxies": not data_sentences(account) and not (model and model.training.get("galaxies")),
         "which model": model is None,
@@ -270,6 +317,10 @@ def unsaid_by(account: Account) -> list[str]:
         and not model.facts.get("task"),
         "how it looks at images": model is not None and not model.facts.get("preprocessing"),
         "what its encoder started from": model is not None and not model.facts.get("origin"),
+        "whether the encoder had met the galaxies of the scores": learned
+        and bool(score_sentences(account))
+        and parent is not None
+        and not parent.encoder.endswith(RANDOM),
         "how it was trained": learned and model is not None and not training_sentences(account),
         "how it was scored": account.work == "evaluate" and not score_sentences(account),
         "versions": not software_sentences(account),

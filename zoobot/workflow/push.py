@@ -248,8 +248,8 @@ def _hub_errors(hub: Any, repository: str, endpoint: str) -> Iterator[None]:
         raise HubError(_refused(error, repository)) from error
     except Exception as error:  # those of the client, of its HTTP library, of the network
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        msg = f"can't send {repository} to {endpoint}: {reason}. Files appear there all together or not at all; try again"
-        raise HubError(msg) from error
+        whole = "Files appear there all together or not at all; try again"
+        raise HubError(f"can't send {repository} to {endpoint}: {reason}. {whole}") from error
 
 
 def _refused(error: Any, repository: str) -> str:

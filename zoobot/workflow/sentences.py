@@ -28,6 +28,9 @@ _LOSSES = {
 }
 _MOST_NAMES = 20
 
+#: How the origin of an encoder ends that had learned nothing yet.
+RANDOM = " with random weights"
+
 
 def cited(text: str) -> list[str]:
     """The keys of the works that a text cites, sorted."""
@@ -206,7 +209,7 @@ def encoder_sentences(model: ModelFacts) -> list[str]:
         sentences.append(f"Its encoder is of the architecture {code(model.architecture)}{paper}.")
     if origin is None:
         return sentences
-    if origin.encoder.endswith(" with random weights"):
+    if origin.encoder.endswith(RANDOM):
         return [*sentences, "Training started from random weights."]
     sha = f" (SHA-256 of its weights {origin.sha256[:12]}…)" if origin.sha256 else ""
     return [

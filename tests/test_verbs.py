@@ -1,6 +1,7 @@
 """Every command is a function with the same options, on what is in memory too, in words of Python."""
 
 import contextlib
+import html
 import inspect
 import io
 import json
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 import zoobot
 from zoobot import cli
@@ -24,7 +26,9 @@ from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.predict import PredictAnywhereOptions
 from zoobot.shared.catalogs.given import as_option
 from zoobot.shared.counting_bar import CountingBar, tell
+from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.schemas import Schema
 from zoobot.shared.settings import InMemory, kinds_of
 from zoobot.shared.speech import heard, in_keywords
 
@@ -294,3 +298,76 @@ def test_bars_of_others_do_not_ask_for_widgets_in_a_notebook():
         "assert issubclass(tqdm.auto.tqdm, tqdm.std.tqdm)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_result_holds_what_there_is_to_look_at(finished, engine_name):
+    result, _ = finished
+    assert {"model", "evaluation", "table", "plot", "save_dir", "report", "failures"} <= set(dir(result))
+    assert repr(result).startswith("<zoobot.finetune: ")
+    assert "\n" not in repr(result) + repr(result.made) + repr(result.evaluation)
+    assert result.table["id_str"].is_unique
+    assert len(result.table) == result.evaluation.galaxies
+    assert dir(result.plot) == ["calibration", "confusion", "curves", "examples"]
+    assert repr(result.plot) == "<figures: calibration(), confusion(), curves(), examples()>"
+    for name in dir(result.plot):
+        assert isinstance(getattr(result.plot, name)(), Figure)
+    mine = Figure()
+    assert result.plot.confusion(ax=mine.add_subplot()) is mine
+    assert len(result.plot.confusion_matrix().axes) == 1
+    with pytest.raises(
+        AttributeError, match=r"no figure 'roc' of this result; there are: calibration\(\), conf"
+    ):
+        result.plot.roc  # noqa: B018
+    with pytest.raises(ConfigError, match="examples is a figure of several panels"):
+        result.plot.examples(ax=mine.add_subplot())
+    with pytest.raises(
+        AttributeError, match=r"zoobot\.finetune makes no 'ranking'; its result has \['backend', "
+    ):
+        result.ranking  # noqa: B018
+
+
+def test_a_notebook_shows_a_result(finished):
+    shown = finished[0]._repr_html_()
+    assert html.escape(finished[0].evaluation.table) in shown
+    assert shown.count("data:image/png;base64,") == 2
+
+
+def test_other_results_have_a_table_and_no_scores(capsys):
+    result = zoobot.schemas("gz_rings")
+    assert not {"model", "evaluation", "table"} & set(dir(result))
+    with pytest.raises(AttributeError, match=r"zoobot\.schemas makes no 'model'"):
+        result.model  # noqa: B018
+    assert "▸ ring: yes" in result._repr_html_()
+    assert repr(result) == "<zoobot.schemas: gz_rings (1 question, 2 answers)>"
+    assert not hasattr(result, "evaluation")
+
+
+def test_a_table_of_predictions_is_shown_escaped(finished, table, tmp_path, engine_name):
+    named = table[:3].assign(id_str=["<b>a</b>", "b", "c"])
+    result = zoobot.predict(
+        finished[0].save_dir, catalog=named, save_loc=tmp_path / "p.csv", backend=engine_name, progress=False
+    )
+    assert result.table["id_str"].tolist() == named["id_str"].tolist()
+    assert "&lt;b&gt;a&lt;/b&gt;" in result._repr_html_()
+    assert "<b>a</b>" not in result._repr_html_()
+    assert "3 rows, " in result._repr_html_()
+    assert repr(result).startswith("<zoobot.predict: 3 galaxies, ")
+
+
+def test_trees_and_data_show_in_notebooks(tiny_survey, engine_name):
+    tree = Schema.from_pairs(
+        {"a<b": ["x", "y"], "c": ["1", "2"], "d": ["3", "4"]}, {"c": "a<b_x", "d": ["a<b_x", "c_1"]}
+    )
+    shown = tree._repr_html_()
+    assert repr(tree) == f"<Schema {tree.name}: 3 questions, 6 answers>"
+    assert "a&lt;b" in shown
+    assert "(as above)" in shown
+    ends = re.findall(r"</?(ul|li|details|summary|b)>", shown.replace(" open", ""))
+    assert all(ends.count(tag) % 2 == 0 for tag in set(ends))
+    data = load_engine(engine_name).data.GalaxyDataModule(tiny_survey, label_cols=["ring"], batch_size=8)
+    assert repr(data) == str(data) == "<GalaxyDataModule: not read yet>"
+    page = data._repr_html_()
+    assert page.count("data:image/jpeg;base64,") == 6
+    assert "ring" in page
+    assert re.fullmatch(r"<GalaxyDataModule: 19 train, 5 val of .*>", repr(data))
+    assert "nowhere.csv" in load_engine(engine_name).data.GalaxyDataModule("nowhere.csv")._repr_html_()

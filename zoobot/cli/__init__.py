@@ -96,7 +96,7 @@ def _run(command: Command, given: dict[str, Any], typed: str) -> None:
         return
     from zoobot.front.verbs import work_of  # late: help need not wait for it
 
-    result = work_of(command, chosen, typed)
+    _, result = work_of(command, chosen, typed)
     if result is not None:  # of a run on many devices, the first process speaks
         say(result.report())
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from zoobot.front.results import Result
 from zoobot.options import commands
 from zoobot.options.command import Command
 from zoobot.shared.errors import ConfigError
@@ -29,8 +30,8 @@ _CATALOG_TYPE = "str | PathLike | DataFrame | Table | images"
 _COMMANDS = commands()
 
 
-def work_of(command: Command, chosen: Mapping[str, Any], told: str) -> Any:
-    """What a command's function in `zoobot.workflow` returns for some options.
+def work_of(command: Command, chosen: Mapping[str, Any], told: str) -> tuple[Options, Any]:
+    """The options, and what a command's function in `zoobot.workflow` returns for them.
 
     Args:
         command: The command.
@@ -41,13 +42,13 @@ def work_of(command: Command, chosen: Mapping[str, Any], told: str) -> Any:
         ZoobotError: If an option can't work, or whatever the function raises.
     """
     resumes = chosen.get("resume", False)
-    options: Options | None = None if resumes else command.options.from_config(chosen)
+    fresh = None if resumes else command.options.from_config(chosen)
     from zoobot import workflow  # late: refusals need not wait for it
 
-    options = workflow.resumed_options(command.name, chosen) if resumes else options
+    options: Options = fresh or workflow.resumed_options(command.name, chosen)
     work = getattr(workflow, command.function or command.name)
     records = "command" in inspect.signature(work).parameters
-    return work(options, command=told) if records else work(options)
+    return options, work(options, command=told) if records else work(options)
 
 
 def _verb(name: str) -> Callable[..., Any]:
@@ -58,10 +59,11 @@ def _verb(name: str) -> Callable[..., Any]:
     def verb(*places: Any, **given: Any) -> Any:
         with speaking_python(command.options, given), heard():
             chosen = _chosen(command, places, given)
-            result = work_of(command, chosen, _told(command, chosen))
-            if result is not None:  # of a run on many devices, the first process speaks
-                sys.stdout.write(f"{result.report()}\n")
-        return result
+            options, made = work_of(command, chosen, _told(command, chosen))
+            if made is None:  # of a run on many devices, the first process speaks
+                return None
+            sys.stdout.write(f"{made.report()}\n")
+        return Result(name, options, made)
 
     verb.__name__ = verb.__qualname__ = name
     setattr(verb, "__signature__", _signature(command, first))  # noqa: B010
@@ -143,7 +145,7 @@ def _docstring(command: Command, first: list[str]) -> str:
     lines += [
         "",
         "Returns:",
-        "    What it made, which can `report()` what is printed.",
+        "    What it made: a `zoobot.front.results.Result`, which can `report()` what is printed.",
         "",
         "Raises:",
         "    ZoobotError: Before work starts, for anything that can be known before.",

@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared import defaults
-from zoobot.shared.augment import Augmentation
+from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.catalog import Catalog, CatalogSource, read_catalog
 from zoobot.shared.catalogs.splits import describe_split, own_split_column, split_catalog
-from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, ZoobotError
 from zoobot.shared.files.whole import replacing
+from zoobot.shared.html import escape, facts_html, image_html
 from zoobot.shared.loader import GalaxyLoader
 from zoobot.shared.pixels.first_images import check_first_images, settle_bands
+from zoobot.shared.pixels.images import read_image
 from zoobot.shared.pixels.turned import several_views_need_head
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.public_names import advise
@@ -27,6 +29,8 @@ from zoobot.shared.training.feature_loader import FeatureLoader, FrozenPart
 from zoobot.shared.training.targets import usable_targets
 
 logger = logging.getLogger(__name__)
+
+_THUMBNAILS = 6
 
 
 @advise
@@ -422,6 +426,34 @@ class GalaxyData:
             if self._left_out.get(name):
                 parts[name]["without_target"] = self._left_out[name]
         return parts
+
+    def __repr__(self) -> str:
+        if not self.galaxies:
+            return f"<{type(self).__name__}: not read yet>"
+        sizes = ", ".join(f"{len(part):,} {name}" for name, part in self.galaxies.items())
+        return f"<{type(self).__name__}: {sizes} of {self.train_galaxies.name}>"
+
+    __str__ = __repr__  # Lightning's would make every loader to describe it
+
+    def _repr_html_(self) -> str:
+        """The parts, the labels, and a few galaxies as a network sees them."""
+        try:
+            self.setup()
+        except ZoobotError as error:
+            return f"<p>{escape(error)}</p>"
+        train = self.train_galaxies
+        facts = {name: f"{len(part):,} galaxies of {part.name}" for name, part in self.galaxies.items()}
+        facts |= {"split": self._split_by or "", "labels": ", ".join(train.label_cols)}
+        pixels = self.preprocessing or Preprocessing(colour="to-rgb")
+        shown = "".join(_thumbnail(place, pixels) for place in train.paths[:_THUMBNAILS])
+        return facts_html(type(self).__name__, facts) + f"<div>{shown}</div>"
+
+
+def _thumbnail(place: str, pixels: Preprocessing) -> str:
+    try:
+        return image_html(make_view(read_image(place, pixels), pixels), side_pix=96)
+    except ImageError as error:
+        return f"<p>{escape(error)}</p>"
 
 
 def labels_of(catalog: Catalog) -> np.ndarray:

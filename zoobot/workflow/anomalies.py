@@ -16,6 +16,7 @@ from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.tables.destination import free_list
 from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ logger = logging.getLogger("zoobot")
 _DRAWN = 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnomaliesResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AnomaliesResult(Reported):
     """The strangest galaxies.
 
     Args:

@@ -22,6 +22,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.methods import METHODS_FILE, write_methods
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.scores import aligned, number
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ logger = logging.getLogger(__name__)
 _LEVEL = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrateResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CalibrateResult(Reported):
     """What a calibration made.
 
     Args:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from zoobot.shared.references import bibtex
 from zoobot.workflow.account import read_account
 from zoobot.workflow.methods import methods_text
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.sentences import cited
 
 if TYPE_CHECKING:
     from zoobot.options.cite import CiteOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class CiteResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CiteResult(Reported):
     """What to write of a run.
 
     Args:

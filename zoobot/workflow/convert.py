@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from zoobot.shared.checkpoint import CONFIG_FILE, write_checkpoint
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.public_checkpoint import convert_checkpoint
-from zoobot.workflow.reporting import quoted
+from zoobot.workflow.reporting import Reported, quoted
 
 if TYPE_CHECKING:
     from zoobot.options.convert import ConvertOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvertResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ConvertResult(Reported):
     """What a conversion made.
 
     Args:

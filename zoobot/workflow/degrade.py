@@ -28,6 +28,7 @@ from zoobot.shared.pixels.first_images import with_reading
 from zoobot.shared.pixels.images import read_image
 from zoobot.workflow.galaxies import LabelledPredictions, predict_labelled
 from zoobot.workflow.pictures import attempt_picture
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.scores import aligned, draws_for, with_interval
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ _COVERAGE = "coverage_90"
 _EXAMPLES = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holding:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Holding(Reported):
     """How far a model holds where images are worse.
 
     Args:

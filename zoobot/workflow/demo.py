@@ -16,7 +16,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.simulate import simulate_survey
 from zoobot.workflow.finetune import TrainingResult, finetune
 from zoobot.workflow.predict import PredictResult, predict
-from zoobot.workflow.reporting import backend_words, quoted
+from zoobot.workflow.reporting import Reported, backend_words, quoted
 from zoobot.workflow.run_folder import read_record
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ _VOLUNTEERS = 40
 _DROPOUT_PROB = 0.2  # a thousand galaxies and a dozen epochs leave little to overfit with
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DemoResult(Reported):
     """What the demo made.
 
     Args:

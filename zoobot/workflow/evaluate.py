@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from zoobot.certainty.coverage import calibration_scorer
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.whole import write_safely
+from zoobot.shared.html import escape
 from zoobot.shared.metrics import join_scorers, score_once
 from zoobot.shared.models.encoder_source import tell_pixels
 from zoobot.shared.models.model_places import find_checkpoint
@@ -30,13 +32,15 @@ from zoobot.workflow.comparing import Comparison, Contest, compare_models
 from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.methods import write_methods
-from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples
+from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples, figure_html
 from zoobot.workflow.predict import save_failures
-from zoobot.workflow.reporting import failure_lines
+from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
 from zoobot.workflow.scores import Certainty, draws_for, every_scorer, judge_certainty, score_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from zoobot.options.evaluate import EvaluateOptions
     from zoobot.options.groups import ScoreOptions
     from zoobot.shared.catalog import Catalog
@@ -54,8 +58,8 @@ _PART_NAMES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Reported):
     """How well a model predicts labelled galaxies.
 
     Args:
@@ -67,6 +71,7 @@ class Evaluation:
         save_dir: Where evaluation.json, evaluation.txt, predictions.parquet and the pictures are.
         holding: How far the model holds where images are worse, if that was asked.
         comparisons: With other models, where these were asked for.
+        pictures: What draws each picture, by the name of its file.
     """
 
     scores: dict[str, float]
@@ -77,10 +82,16 @@ class Evaluation:
     save_dir: Path
     holding: Holding | None = None
     comparisons: tuple[Comparison, ...] = ()
+    pictures: Mapping[str, Callable[..., Figure]] = field(default_factory=dict, compare=False)
 
     def scores_for_json(self) -> dict[str, float | None]:
         """The scores with None for NaN, which JSON does not have."""
         return {name: None if math.isnan(value) else value for name, value in self.scores.items()}
+
+    def _repr_html_(self) -> str:
+        shown = [name for name in self.pictures if name in (*COMPARISONS.values(), "predictions")]
+        drawn = (figure_html(self.pictures[name]) for name in shown)
+        return f"<pre>{escape(self.table)}</pre>{''.join(drawn)}"
 
     def report(self) -> str:
         """What came out, as a text to read."""
@@ -235,11 +246,17 @@ def evaluate_models(
     )
     _write(evaluation, certainty, task.kind, part, folder, seen)
     expected = task.expect(predicted)
-    formats, place = options.figures, folder / COMPARISONS[task.predicts]
-    attempt_picture(place, formats, draw_comparison, task, expected, labels, concentrations=predicted)
-    certainty.draw(task, predicted, labels, folder, formats)
-    place = folder / "predictions"
-    attempt_picture(place, formats, draw_examples, models[0], scored, expected, seed=options.seed)
+    seen_as = models[0].preprocessing
+    pictures: dict[str, Callable[..., Figure]] = {
+        COMPARISONS[task.predicts]: partial(
+            draw_comparison, task, expected, labels, concentrations=predicted
+        ),
+        **certainty.pictures(task, predicted, labels),
+        "predictions": partial(draw_examples, task, seen_as, scored, expected, seed=options.seed),
+    }
+    for name, draw in pictures.items():
+        attempt_picture(folder / name, options.figures, draw)
+    evaluation = replace(evaluation, pictures=pictures)
     if contest is None:
         return evaluation
     compared = compare_models(engine, contest, predicted, scored, folder, options, n_samples)

@@ -27,7 +27,7 @@ from zoobot.shared.tasks import Task
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
-from zoobot.workflow.reporting import failure_lines
+from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ _WORK = "explain"
 _FOLDER = "explanations"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExplainResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ExplainResult(Reported):
     """What an explanation made.
 
     Args:

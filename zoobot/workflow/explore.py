@@ -38,7 +38,7 @@ from zoobot.workflow.explore_sources import (
 )
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.prioritise import represent_galaxies
-from zoobot.workflow.reporting import failure_lines
+from zoobot.workflow.reporting import Reported, failure_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,8 +114,8 @@ def _catalog_of(ids: Sequence[str], paths: Sequence[str | None], found: FoundRes
     return Catalog(names, places, None, (), pd.DataFrame(index=np.arange(len(names))), str(found.table))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExploreResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ExploreResult(Reported):
     """A page.
 
     Args:

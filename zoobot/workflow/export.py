@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoobot.shared.engine import load_engine
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.tables.destination import refuse_existing
-from zoobot.workflow.reporting import quoted
+from zoobot.workflow.reporting import Reported, quoted
 
 if TYPE_CHECKING:
     from zoobot.options.export import ExportOptions
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ExportResult(Reported):
     """What an export made.
 
     Args:

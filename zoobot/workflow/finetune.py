@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,7 +24,7 @@ from zoobot.workflow.calibrate import calibrate_model
 from zoobot.workflow.evaluate import Evaluation, evaluate_models
 from zoobot.workflow.methods import write_methods
 from zoobot.workflow.pictures import attempt_picture, draw_training_curves
-from zoobot.workflow.reporting import backend_words, failure_lines, quoted
+from zoobot.workflow.reporting import Reported, backend_words, failure_lines, quoted
 from zoobot.workflow.run_folder import (
     check_run_folder,
     check_same_data,
@@ -34,6 +36,8 @@ from zoobot.workflow.scores import draws_for
 from zoobot.workflow.starting import tell_what_starts
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from zoobot.shared.engine import Engine, Model, Trainer
     from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.workflow.run_folder import RunRecord
@@ -43,8 +47,8 @@ logger = logging.getLogger(__name__)
 AnyOptions: TypeAlias = FinetuneOptions | TrainOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainingResult(Reported):
     """What a run of `finetune` or `train` made.
 
     Args:
@@ -57,6 +61,7 @@ class TrainingResult:
         work: "finetune" or "train".
         backend: The engine that it ran on.
         figures: What its pictures are written as.
+        pictures: What draws each picture, by the name of its file.
     """
 
     save_dir: Path
@@ -68,6 +73,7 @@ class TrainingResult:
     work: str = "finetune"
     backend: str = DEFAULT_ENGINE
     figures: tuple[str, ...] = ("png",)
+    pictures: Mapping[str, Callable[..., Figure]] = field(default_factory=dict, compare=False)
 
     def report(self) -> str:
         """What came out, as a text to read."""
@@ -177,8 +183,8 @@ def _report(
         if (calibrated.calibration.factors != 1).any():
             held_out = calibrated.held_out
     log = EpochLog(folder / "metrics.csv").read()
-    place = folder / "training_curves"
-    attempt_picture(place, options.figures, draw_training_curves, log, model.task)
+    draw_curves = partial(draw_training_curves, log, model.task)
+    attempt_picture(folder / "training_curves", options.figures, draw_curves)
     part = _scored_part(galaxies)
     evaluation = evaluate_models(
         engine,
@@ -208,6 +214,7 @@ def _report(
         work=record.content["work"],
         backend=options.backend,
         figures=options.figures,
+        pictures={"training_curves": draw_curves, **evaluation.pictures},
     )
 
 

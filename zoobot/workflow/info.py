@@ -12,6 +12,7 @@ from zoobot.shared.models.encoder_source import Origin, source_from_folder
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
+from zoobot.workflow.reporting import Reported
 
 if TYPE_CHECKING:
     from zoobot.options.info import InfoOptions
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class InfoResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class InfoResult(Reported):
     """What a checkpoint holds.
 
     Args:

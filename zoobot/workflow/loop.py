@@ -11,8 +11,9 @@ import json
 import logging
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +37,7 @@ from zoobot.workflow.galaxies import select_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.prioritise import represent_galaxies
-from zoobot.workflow.reporting import failure_lines
+from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import (
     check_run_folder,
     check_same_data,
@@ -47,6 +48,7 @@ from zoobot.workflow.run_folder import (
 from zoobot.workflow.scores import aligned
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from zoobot.options.loop import LoopOptions
@@ -264,8 +266,8 @@ def _members(
     return np.stack(predicted)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LoopResult(Reported):
     """What a simulated loop found.
 
     Args:
@@ -288,6 +290,11 @@ class LoopResult:
     failures: pd.DataFrame
     seconds: float
     figures: tuple[str, ...] = ("png",)
+
+    @property
+    def pictures(self) -> dict[str, Callable[..., Figure]]:
+        """What draws each picture, by the name of its file."""
+        return {"curves": partial(plots.label_curves, _panels(self.curves, self.score))}
 
     def report(self) -> str:
         """What came out, as a text to read."""
@@ -434,12 +441,15 @@ def _check_score(options: LoopOptions, kind: str, one: Round) -> None:
         raise ConfigError(f"--score must be a score of the held-out galaxies, one of {known}; got {score!r}")
 
 
+def _panels(curves: pd.DataFrame, score: str) -> dict[str, tuple[pd.DataFrame, str]]:
+    return {score.replace("_", " "): (curves, score)}
+
+
 def _leave_results(
     curves: pd.DataFrame, score: str, folder: Path, formats: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     write_safely(folder / "curves.csv", csv_text(curves))
-    panels = {score.replace("_", " "): (curves, score)}
-    attempt_picture(folder / "curves", formats, plots.label_curves, panels)
+    attempt_picture(folder / "curves", formats, plots.label_curves, _panels(curves, score))
     found = savings(curves, score) if "random" in set(curves["strategy"]) else {}
     content = {"score": score, "reference": "random", "strategies": found}
     write_safely(folder / "savings.json", json.dumps(content, indent=2) + "\n")

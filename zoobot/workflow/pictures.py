@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.defaults import FIGURE_FORMATS
-from zoobot.shared.errors import CatalogError, ConfigError, ImageError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, ZoobotError
+from zoobot.shared.html import escape, png_html
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
 from zoobot.shared.preprocessing import Preprocessing
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from zoobot.options.groups import ShownGalaxiesOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Model
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
 
@@ -164,6 +166,20 @@ def attempt_picture(
     return written[0] if written else None
 
 
+def figure_html(draw: Callable[..., Figure]) -> str:
+    """A picture for a notebook; why there is none, where it can't be drawn.
+
+    Args:
+        draw: Draws it.
+    """
+    try:
+        file = io.BytesIO()
+        draw().savefig(file, format="png", dpi=100)
+    except (ZoobotError, OSError) as error:  # the numbers are there
+        return f"<p>{escape(error)}</p>"
+    return f"<div>{png_html(file.getvalue())}</div>"
+
+
 def picture_paths(place: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
     """The files of one picture: its place with each ending.
 
@@ -174,13 +190,18 @@ def picture_paths(place: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[
     return [place.with_name(f"{place.name}.{kind}") for kind in formats]
 
 
-def draw_training_curves(log: pd.DataFrame, task: Task) -> Figure:
-    """Losses and the task's main scores by epoch."""
-    return plots.training_curves(log, scores=task.scores.by_epoch)
+def draw_training_curves(log: pd.DataFrame, task: Task, *, ax: Axes | None = None) -> Figure:
+    """Losses and the task's main scores by epoch; into axes that are given, the losses alone."""
+    return plots.training_curves(log, scores=() if ax is not None else task.scores.by_epoch, ax=ax)
 
 
 def draw_comparison(
-    task: Task, predicted: np.ndarray, labels: np.ndarray, *, concentrations: np.ndarray | None = None
+    task: Task,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    *,
+    concentrations: np.ndarray | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """The picture of predictions against labels that fits the task.
 
@@ -189,30 +210,41 @@ def draw_comparison(
         predicted: (galaxies, outputs).
         labels: (galaxies, label columns).
         concentrations: Of a tree, for intervals of its fractions; a mixture has the samples first.
+        ax: Where to draw, instead of a figure of its own.
     """
-    return _COMPARISONS[task.predicts](task, predicted, labels, concentrations)
+    return _COMPARISONS[task.predicts](task, predicted, labels, concentrations, ax)
 
 
-def _compare_classes(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
+def _compare_classes(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+) -> Figure:
     counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
-    return plots.confusion_matrix(counts, task.groups[0].answers)
+    return plots.confusion_matrix(counts, task.groups[0].answers, ax=ax)
 
 
-def _compare_labels(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
-    return plots.purity_completeness(predicted, labels, task.label_cols)
+def _compare_labels(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+) -> Figure:
+    return plots.purity_completeness(predicted, labels, task.label_cols, ax=ax)
 
 
-def _compare_numbers(task: Task, predicted: np.ndarray, labels: np.ndarray, _: object) -> Figure:
-    return plots.regression_scatter(predicted, labels, task.label_cols)
+def _compare_numbers(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+) -> Figure:
+    return plots.regression_scatter(predicted, labels, task.label_cols, ax=ax)
 
 
 def _compare_votes(
-    task: Any, predicted: np.ndarray, labels: np.ndarray, concentrations: np.ndarray | None
+    task: Any,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    concentrations: np.ndarray | None,
+    ax: Axes | None,
 ) -> Figure:
     # the mean of a Dirichlet distribution is each concentration's share of its question
     fractions = fractions_from_votes(predicted, task.tree)
     ends = None if concentrations is None else fraction_intervals(concentrations, task.tree)
-    return plots.fractions_scatter(fractions, labels, task.tree, intervals=ends)
+    return plots.fractions_scatter(fractions, labels, task.tree, intervals=ends, ax=ax)
 
 
 _COMPARISONS: dict[str, Callable[..., Figure]] = {
@@ -232,19 +264,26 @@ COMPARISONS = {
 
 
 def draw_examples(
-    model: Model, galaxies: Catalog, predicted: np.ndarray, *, seed: int, count: int = _EXAMPLES
+    task: Task,
+    preprocessing: Preprocessing,
+    galaxies: Catalog,
+    predicted: np.ndarray,
+    *,
+    seed: int,
+    count: int = _EXAMPLES,
 ) -> Figure:
     """A picture of random galaxies, as the network sees them, beside their predictions and labels.
 
     Args:
-        model: Says what was predicted, and how images are read.
+        task: What was predicted.
+        preprocessing: How images are read.
         galaxies: The galaxies, with labels or without.
         predicted: (galaxies, outputs).
         seed: Chooses the galaxies.
         count: Most galaxies to draw.
     """
     order = np.random.default_rng(seed).permutation(len(galaxies))[:count]
-    return draw_galaxies(model.task, model.preprocessing, galaxies.select(order), predicted[order])
+    return draw_galaxies(task, preprocessing, galaxies.select(order), predicted[order])
 
 
 def draw_galaxies(

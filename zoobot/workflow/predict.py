@@ -29,7 +29,7 @@ from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
 from zoobot.workflow.account import facts_of_models
 from zoobot.workflow.galaxies import read_galaxies
-from zoobot.workflow.reporting import missing_lines, quoted, table_failure_lines
+from zoobot.workflow.reporting import Reported, missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import open_record, table_run
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 # What a guided prediction run made.
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PredictResult(Reported):
     """What a prediction run made.
 
     Args:

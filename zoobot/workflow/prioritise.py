@@ -29,7 +29,7 @@ from zoobot.shared.tables.destination import failures_of
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
-from zoobot.workflow.reporting import failure_lines
+from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
@@ -199,8 +199,8 @@ _DRAWN = 12
 _REASONS_SHOWN = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrioritiseResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PrioritiseResult(Reported):
     """The galaxies to label next.
 
     Args:

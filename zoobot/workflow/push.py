@@ -26,7 +26,7 @@ from zoobot.shared.models.encoder_source import MODULE_PREFIX
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.workflow.account import facts_for_others, read_account
 from zoobot.workflow.card import write_card
-from zoobot.workflow.reporting import quoted
+from zoobot.workflow.reporting import Reported, quoted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -40,8 +40,8 @@ _MAIN = "main"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PushResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PushResult(Reported):
     """What was sent to the Hub, or would be.
 
     Args:

@@ -21,7 +21,7 @@ from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
 from zoobot.workflow.pictures import draw_sheet, find_images, picture_paths
-from zoobot.workflow.reporting import quoted
+from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.run_folder import RECORD_FILE, open_record
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ _NEXT, _RANKING = "next.csv", "ranking.csv"
 _DRAWN = 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class RateResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RateResult(Reported):
     """Where a session stands.
 
     Args:

@@ -13,7 +13,7 @@ from zoobot.shared.features.tables import read_feature_chunks, read_features
 from zoobot.shared.predictions import read_prediction_metadata
 from zoobot.shared.tables.destination import Destination
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.workflow.reporting import quoted
+from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ logger = logging.getLogger("zoobot")
 _DECISIVE = ("models", "task", "preprocessing")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReduceResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ReduceResult(Reported):
     """Features reduced.
 
     Args:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from zoobot.shared.engine import usual_engine
 from zoobot.shared.speech import spoken
 from zoobot.shared.tables.destination import failures_of
+
+_LONGEST_LINE = 100
+
+
+class Reported:
+    """A result, which says what came out as a text; in a line where it is looked at beside other things."""
+
+    def report(self) -> str:
+        """What came out, as a text to read."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        lines = [line.strip() for line in self.report().splitlines() if line.strip()]
+        told = shorten(lines[0], _LONGEST_LINE, placeholder=" …") if lines else "nothing"
+        return f"<{type(self).__name__}: {told}>"
 
 
 def quoted(place: object) -> str:

@@ -19,7 +19,7 @@ from zoobot.shared.predictions import failure_table
 from zoobot.shared.tables.destination import Destination, failures_of
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.predict import predict_into_folder, save_failures
-from zoobot.workflow.reporting import missing_lines, table_failure_lines
+from zoobot.workflow.reporting import Reported, missing_lines, table_failure_lines
 from zoobot.workflow.run_folder import table_run
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("zoobot")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RepresentResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RepresentResult(Reported):
     """What a run that encodes made.
 
     Args:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoobot.shared.schemas import Schema, describe, get, names
+from zoobot.workflow.reporting import Reported
 
 if TYPE_CHECKING:
     from zoobot.options.schemas import SchemasOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class SchemasResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SchemasResult(Reported):
     """Trees to read.
 
     Args:

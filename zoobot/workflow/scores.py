@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +27,11 @@ from zoobot.certainty.tree_scores import (
 )
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.metrics import join_scorers
-from zoobot.workflow.pictures import attempt_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
 
     from zoobot.options.groups import ScoreOptions
     from zoobot.shared.catalog import Catalog
@@ -136,18 +137,17 @@ class Certainty:
             tables["coverage"] = self.coverage
         return {name: _records(table) for name, table in tables.items()}
 
-    def draw(
-        self, task: Task, predicted: np.ndarray, labels: np.ndarray, folder: Path, formats: Sequence[str]
-    ) -> None:
-        """Write the picture reliability, and of a tree coverage and question_confusions.
+    def pictures(
+        self, task: Task, predicted: np.ndarray, labels: np.ndarray
+    ) -> dict[str, Callable[..., Figure]]:
+        """What draws the picture reliability, and of a tree coverage and question_confusions.
 
         Args:
             task: What was predicted.
             predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
             labels: (galaxies, label columns).
-            folder: Where the pictures go.
-            formats: What they are written as: the endings of their names.
         """
+        found: dict[str, Callable[..., Figure]] = {}
         names = {name: name for name in self.curves}
         words = ("predicted probability", "share that is so")
         if task.tree is not None:
@@ -155,14 +155,12 @@ class Certainty:
             words = ("predicted fraction", "volunteers' fraction")
         if any(len(curve) for curve in self.curves.values()):
             titled = {names[name]: curve for name, curve in self.curves.items()}
-            options = {"x": words[0], "y": words[1]}
-            attempt_picture(folder / "reliability", formats, plots.reliability_panels, titled, **options)
+            found["reliability"] = partial(plots.reliability_panels, titled, x=words[0], y=words[1])
         if task.tree is not None and self.coverage is not None and self.coverage["votes"].notna().any():
-            place = folder / "coverage"
-            attempt_picture(place, formats, plots.coverage_dots, self.coverage, titles=names)
+            found["coverage"] = partial(plots.coverage_dots, self.coverage, titles=names)
             counts = question_confusions(predicted, labels, task.tree)
-            place = folder / "question_confusions"
-            attempt_picture(place, formats, plots.question_confusions, counts, task.tree)
+            found["question_confusions"] = partial(plots.question_confusions, counts, task.tree)
+        return found
 
 
 def judge_certainty(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Certainty:

@@ -22,6 +22,7 @@ from zoobot.shared.tables.destination import free_list
 from zoobot.shared.tables.part_folder import PartFolder
 from zoobot.similarity import SimilarityIndex, open_index
 from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.represent import find_encoder
 from zoobot.workflow.run_folder import open_record, read_record_file
 
@@ -105,8 +106,8 @@ _COLUMNS = 6
 _TITLE_LENGTH = 26
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimilarResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SimilarResult(Reported):
     """Galaxies like those that were asked about.
 
     Args:

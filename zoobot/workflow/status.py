@@ -14,6 +14,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.predicting.members import FeatureTask
 from zoobot.shared.predictions import Parts
 from zoobot.shared.tables.part_folder import read_shard
+from zoobot.workflow.reporting import Reported
 from zoobot.workflow.run_folder import read_record_file
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ _REASONS = 5
 _SHARDS_SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class StatusResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StatusResult(Reported):
     """How far a folder of parts is.
 
     Args:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import SchemaError, ZoobotError
+from zoobot.shared.html import escape
 
 if TYPE_CHECKING:
     from zoobot.shared.trees.questions import Question
@@ -161,6 +162,40 @@ def _pieces(
         below = indent + ("   " if last else "│  ")
         pieces += [(below, child) for child in children.get(answer.label_col, [])]
     return pieces
+
+
+def draw_html(name: str, questions: Sequence[Question]) -> str:
+    """The same tree as nested lists for a notebook, whose branches fold."""
+    children: dict[str, list[Question]] = {}
+    for question in questions:
+        for parent in question.parents:
+            children.setdefault(parent, []).append(question)
+    parts = [f"<b>{escape(name)}</b> ({size(questions)})<ul>"]
+    drawn: set[str] = set()
+    waiting: list[str | Question] = ["</ul>", *(q for q in reversed(questions) if not q.parents)]
+    while waiting:
+        piece = waiting.pop()
+        if isinstance(piece, str):
+            parts.append(piece)
+        else:
+            waiting += reversed(_html_pieces(piece, children, drawn))
+    return "".join(parts)
+
+
+def _html_pieces(
+    question: Question, children: dict[str, list[Question]], drawn: set[str]
+) -> list[str | Question]:
+    asked = f"<b>{escape(question.text)}</b>"
+    if question.text in drawn:
+        return [f"<li>{asked} (as above)</li>"]
+    drawn.add(question.text)
+    if not any(answer.label_col in children for answer in question.answers):
+        return [f"<li>{asked}: {' · '.join(escape(answer.text) for answer in question.answers)}</li>"]
+    pieces: list[str | Question] = [f"<li><details open><summary>{asked}</summary><ul>"]
+    for answer in question.answers:
+        below = children.get(answer.label_col, [])
+        pieces += [f"<li>{escape(answer.text)}", *(["<ul>", *below, "</ul>"] if below else []), "</li>"]
+    return [*pieces, "</ul></details></li>"]
 
 
 def _count(number: int, noun: str) -> str:

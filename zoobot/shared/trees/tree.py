@@ -241,6 +241,12 @@ class Schema:
         """The tree as text for the terminal: each question, its answers, and what each answer leads to."""
         return tree_text.draw(self.name, self.questions)
 
+    def _repr_html_(self) -> str:
+        return tree_text.draw_html(self.name, self.questions)
+
+    def __repr__(self) -> str:
+        return f"<Schema {self.name}: {tree_text.size(self.questions)}>"
+
     @cached_property
     def _walk(self) -> list[tuple[int, list[tuple[int, int]]]]:
         """Questions, parents first, each with the (question, answer) indices of its parent answers."""

@@ -8,8 +8,6 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -88,7 +86,8 @@ def image_html(pixels: NDArray, *, side_pix: int = 128) -> str:
         pixels: (height, width, channels), uint8 or in [0, 1]; of 2 channels, or more than 3, the mean.
         side_pix: Its longer side on the screen.
     """
-    from PIL import Image  # late: who shows no pictures needs none
+    import numpy as np  # late, both: who shows no pictures needs none
+    from PIL import Image
 
     values = pixels if pixels.dtype == np.uint8 else np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     if values.shape[-1] not in (1, 3):

@@ -194,7 +194,10 @@ def _html_pieces(
     pieces: list[str | Question] = [f"<li><details open><summary>{asked}</summary><ul>"]
     for answer in question.answers:
         below = children.get(answer.label_col, [])
-        pieces += [f"<li>{escape(answer.text)}", *(["<ul>", *below, "</ul>"] if below else []), "</li>"]
+        pieces.append(f"<li>{escape(answer.text)}")
+        if below:
+            pieces += ["<ul>", *below, "</ul>"]
+        pieces.append("</li>")
     return [*pieces, "</ul></details></li>"]
 
 

@@ -149,6 +149,20 @@ def test_a_stream_gives_what_is_predicted_at_once(load, catalog_path):
         model.stream(catalog_path, rows=0)
 
 
+def test_bad_images_end_no_stream(load, files):
+    model, bad = load("classification"), np.full((32, 32), 7.0)
+    images = [np.asarray(Image.open(files[0])), bad, bad, bad, np.zeros((32, 32))]
+    parts = list(model.stream(images, rows=2))
+    assert [len(part) for part in parts] == [1, 0, 1]
+    failed = [failure["id_str"] for part in parts for failure in part.attrs["failures"]]
+    assert failed == ["1", "2", "3"]
+    assert "in [0, 1], got 7 to 7" in parts[1].attrs["failures"][0]["reason"]
+    whole = pd.concat(parts, ignore_index=True)
+    assert whole["id_str"].tolist() == ["0", "4"]
+    with pytest.raises(ImageError, match="not one of 2"):
+        list(model.stream([bad] * 4, rows=2))
+
+
 def test_why_it_says_so(load, files):
     model = load("tree")
     explained = model.explain(files[:2], "shape", methods=["integrated-gradients"], steps=2)

@@ -1,5 +1,6 @@
 """What may stand in the place of a catalog: images in memory and by their paths give what files give."""
 
+import io
 import pickle
 import zipfile
 
@@ -181,6 +182,10 @@ def test_what_is_no_image_is_refused_with_what_to_do(given, words):
         ({1: noise(20, 30), "1": noise(20, 30)}, "id of its own"),
         (["a.csv", "b.jpg"], "are no images"),
         ("nothing_*.jpg", "no file fits"),
+        ("nothing.jpg", "1 of 1 images of nothing.jpg are missing"),
+        ("", "path of a catalog is empty"),
+        (io.StringIO("text"), "open for bytes, got StringIO"),
+        (pd.DataFrame({"id_str": ["a"], "file_loc": [3]}), r"must be text or Path, got 3 \(int\)"),
         (["nothing.jpg", "neither.png"], "2 of 2 images of 2 images are missing"),
     ],
 )
@@ -201,6 +206,21 @@ def test_paths_are_called_as_in_a_folder(tmp_path):
     assert read_catalog(str(tmp_path / "*.zip")).ids == ["a"]
     assert read_catalog([tmp_path / "both.zip"]).ids == ["a"]
     np.testing.assert_array_equal(only_pixels(f"{tmp_path / 'both.zip'}::a.png"), only_pixels(noise(20, 30)))
+
+
+def test_open_files_and_dataframes_of_images_are_images(tmp_path):
+    Image.fromarray(noise(20, 30)).save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("rb") as file:
+        for given in (file, [file], io.BytesIO((tmp_path / "a.png").read_bytes())):
+            np.testing.assert_array_equal(only_pixels(given), only_pixels(noise(20, 30)))
+    table = pd.DataFrame(
+        {"name": ["m31", "m33"], "image": [noise(20, 30), tmp_path / "a.png"], "ring": [1, 0]}
+    )
+    catalog = read_catalog(table, id_col="name", file_col="image", label_cols=["ring"])
+    assert catalog.ids == ["m31", "m33"]
+    assert catalog.labels.ravel().tolist() == [1, 0]
+    np.testing.assert_array_equal(*(read_image(place, COLOUR) for place in catalog.paths))
+    assert read_catalog(table, file_col="image").ids == ["0", "1"]
 
 
 def test_a_table_of_astropy_is_a_catalog():

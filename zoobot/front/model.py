@@ -8,14 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoobot.front.predicted import Explained, Predicted
+import pandas as pd
+
+from zoobot.front.predicted import Explained, Predicted, unreadable
 from zoobot.options.info import InfoOptions
 from zoobot.options.push import PushOptions
 from zoobot.shared import tasks
 from zoobot.shared.catalog import Catalog, CatalogSource, read_catalog
+from zoobot.shared.catalogs.given import settle
+from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.engine import Engine, choose_engine, load_engine
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.html import facts_html
 from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.models.model_places import bundled_checkpoint, bundled_names, find_checkpoint
@@ -29,7 +33,6 @@ from zoobot.workflow.info import InfoResult
 from zoobot.workflow.push import PushResult
 
 if TYPE_CHECKING:
-    import pandas as pd
     from typing_extensions import Unpack
 
     from zoobot.shared.features.tables import FeatureTable
@@ -71,9 +74,9 @@ def load(
         >>> model = load("zoobot-mini")  # doctest: +SKIP
         >>> model.predict("galaxy.jpg").fractions()  # doctest: +SKIP
     """
-    places: list[str | Path] = [place] if isinstance(place, (str, Path)) else list(place)
-    if not places:
-        raise ConfigError("give the place of a model, or of several; got none")
+    places: list[str | Path] = list(place) if isinstance(place, (list, tuple)) else [place]  # type: ignore[list-item]
+    if not places or not all(isinstance(one, (str, Path)) for one in places):
+        raise ConfigError(f"a model is a name, a folder or a file, or a list of these, got {place!r}")
     found = [_find(one) for one in places]
     needs_engine = not all(is_onnx_file(one) for one, _ in found)
     name = choose_engine(backend) if needs_engine else "onnxruntime"
@@ -193,7 +196,7 @@ class ZoobotModel:
         """The predictions of a long catalog, a part after the other: memory holds one part.
 
         Args:
-            galaxies: As for `predict`; the ids and paths of a catalog are in memory.
+            galaxies: As for `predict`. That images are there is not looked at before their turn comes.
             rows: Galaxies in a part.
             **options: As for `predict`.
 
@@ -202,24 +205,37 @@ class ZoobotModel:
 
         Raises:
             CatalogError: As for `predict`, and so are others.
+            ImageError: If not one image of the first part could be read. Later, bad images end nothing.
 
         Example:
             >>> for part in model.stream("survey.parquet"):  # doctest: +SKIP
             ...     part.to_sql("predictions", database, if_exists="append")
         """
-        if rows < 1:
+        if type(rows) is not int or rows < 1:
             raise ConfigError(f"rows must be a whole number of at least 1, got {rows!r}")
         if options.get("save_loc") is not None:
             raise ConfigError("stream gives tables, and writes none: leave save_loc out, or use predict")
         self._task()
-        return self._stream(self._read(galaxies, options), rows, options)
+        parts = _parts(galaxies, rows, _taken(options))
+        return self._stream(parts, {"progress": False, **options})
 
-    def _stream(self, catalog: Catalog, rows: int, options: PredictKeywords) -> Iterator[pd.DataFrame]:
-        for start in range(0, len(catalog), rows):
-            part = catalog.select(range(start, min(start + rows, len(catalog))))
-            found = self._predict(part, options)
-            table = found.table
-            table.attrs["failures"] = found.failures.to_dict("records")
+    def _stream(self, parts: Iterator[Catalog], options: PredictKeywords) -> Iterator[pd.DataFrame]:
+        is_first = True
+        for part in parts:
+            try:
+                found = self._predict(part, options)
+                table, failures = found.table, found.failures
+            except ImageError:
+                failures = unreadable(part, self.preprocessing)
+                if is_first or len(failures) < len(part):
+                    raise
+                table = pd.DataFrame(columns=["id_str", *self.columns])
+            if len(failures):
+                words = "%s of %s images could not be read; the first: %s: %s"
+                first = failures.iloc[0]
+                logger.warning(words, len(failures), len(part), first.file_loc, first.reason)
+            is_first = False
+            table.attrs["failures"] = failures.to_dict("records")
             yield table
 
     def represent(self, galaxies: CatalogSource, **options: Unpack[RepresentKeywords]) -> FeatureTable:
@@ -325,8 +341,7 @@ class ZoobotModel:
 
     def _read(self, galaxies: CatalogSource, options: Any) -> Catalog:
         """The catalog, whose images are the same in any form; options lose what it was read by."""
-        columns = {name: options.pop(name) for name in _COLUMNS if name in options}
-        catalog = read_catalog(galaxies, **columns).decoded_whole()
+        catalog = read_catalog(galaxies, **_taken(options)).decoded_whole()
         options.setdefault("progress", len(catalog) >= _BAR_FROM)
         return catalog
 
@@ -367,6 +382,23 @@ class ZoobotModel:
 
     def _repr_html_(self) -> str:
         return facts_html(self.name, self._facts())
+
+
+def _taken(options: Any) -> dict[str, Any]:
+    """What says how a catalog is read, taken from the options."""
+    return {name: options.pop(name) for name in _COLUMNS if name in options}
+
+
+def _parts(galaxies: CatalogSource, rows: int, columns: dict[str, Any]) -> Iterator[Catalog]:
+    """A catalog in parts of so many galaxies, of which only one is in memory, unless all are anyway."""
+    named = {name: columns[name] for name in ("id_col", "file_col") if name in columns}
+    source = settle(galaxies, **named)
+    if isinstance(source, Catalog):
+        starts = range(0, len(source), rows)
+        return (source.select(range(k, min(k + rows, len(source)))).decoded_whole() for k in starts)
+    stream = CatalogStream(source, **columns)
+    stream.part_rows = rows
+    return (part.galaxies.decoded_whole() for part in stream.parts(rows))
 
 
 def _few(names: Sequence[str]) -> str:

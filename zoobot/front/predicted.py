@@ -10,9 +10,10 @@ import pandas as pd
 
 from zoobot.shared.errors import ConfigError, ImageError
 from zoobot.shared.html import bar_html, escape, image_html, png_html
+from zoobot.shared.loader import Failure
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.predicting.posterior_tables import summary_table
-from zoobot.shared.predictions import Predictions
+from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.workflow.explain import draw_explanation
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ class Predicted(Predictions):
         words = f"{len(self._ids()):,} galaxies{more}{failed}; all numbers are in .table"
         row = f'<div style="display:flex;flex-wrap:wrap;gap:1.2em">{"".join(cards)}</div>'
         return f"{row}<div>{escape(words)}</div>"
+
+
+def unreadable(galaxies: Catalog, preprocessing: Preprocessing) -> pd.DataFrame:
+    """The galaxies whose image can't be read, and why, as tables of failures have them."""
+    failures = []
+    for galaxy, path in zip(galaxies.ids, galaxies.paths, strict=True):
+        try:
+            read_image(path, preprocessing)
+        except ImageError as error:
+            failures.append(Failure(galaxy, str(path), str(error).removeprefix(f"{path}: ")))
+    return failure_table(failures)
 
 
 def bars_of(task: Task, expected: np.ndarray) -> str:

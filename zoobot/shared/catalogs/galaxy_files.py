@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import reprlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,9 @@ def _path_text(value: object) -> str:
         return os.fsdecode(value)
     if is_missing(value):
         return ""
-    raise CatalogError(f"image paths must be text or Path, got {value!r} ({type(value).__name__})")
+    raise CatalogError(
+        f"image paths must be text or Path, got {reprlib.repr(value)} ({type(value).__name__})"
+    )
 
 
 def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, name: str) -> None:

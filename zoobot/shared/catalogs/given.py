@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.catalog import Catalog
+from zoobot.shared.catalogs.columns import read_ids
 from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.catalogs.image_folders import PassedOver, image_ids, is_fits_name, is_image_name
 from zoobot.shared.catalogs.tables import TABLE_SUFFIXES
@@ -40,10 +43,11 @@ def settle(
 
     Args:
         source: A table, folder or archive by its path, a DataFrame, a `Catalog`: all of these stay as they
-            are; a table of astropy; one image, or several: a path, a pattern of paths ("*.jpg"), an array,
-            (height, width) or (height, width, channels), a picture of Pillow, NDData, an extension of a FITS
-            file, bytes of an image file, a list of any of these, a dictionary of them by the galaxies' ids,
-            or one array of images of one size, (batch, height, width) or (batch, height, width, channels).
+            are, but a DataFrame of images themselves; a table of astropy; one image, or several: a path, a
+            pattern of paths ("*.jpg"), an array, (height, width) or (height, width, channels), a picture of
+            Pillow, NDData, an extension of a FITS file, an open image file or its bytes, a list of any of
+            these, a dictionary of them by the galaxies' ids, or one array of images of one size, (batch,
+            height, width) or (batch, height, width, channels).
         id_col: What the column of ids is called in a DataFrame of paths.
         file_col: What the column of paths is called.
 
@@ -65,11 +69,15 @@ def settle(
     """
     if isinstance(source, InMemory):
         source = source.thing
-    if isinstance(source, (Catalog, pd.DataFrame)):
-        return source
     columns = (id_col, file_col) if isinstance(file_col, str) else (id_col, "file_loc")
+    if isinstance(source, pd.DataFrame):
+        return _of_frame(source, *columns)
+    if isinstance(source, Catalog):
+        return source
     if isinstance(source, (str, os.PathLike)) and not isinstance(source, ImageInMemory):
         place = os.fspath(source)
+        if not place:
+            raise CatalogError("the path of a catalog is empty")
         found = _images_at(place)
         return _table_of(found, columns) if found else place
     if _is_astropy_table(source):
@@ -119,6 +127,18 @@ def _digest(table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def _of_frame(table: pd.DataFrame, id_col: str, file_col: str) -> Catalog | pd.DataFrame:
+    """A DataFrame as it is; or the catalog of one that holds images themselves in the place of paths."""
+    if file_col not in table or not pd.api.types.is_object_dtype(table.dtypes.get(file_col)):
+        return table
+    images = table[file_col].tolist()
+    held = [one for one in images if not isinstance(one, bytes)]  # which are paths, in a table
+    if not any(is_picture(one) or getattr(one, "ndim", 0) > 1 for one in held):
+        return table
+    ids = read_ids(table[id_col], "the DataFrame") if id_col in table else [*map(str, range(len(table)))]
+    return replace(_in_memory(ids, images), table=table, name="the DataFrame")
+
+
 def frame_of(table: Any) -> pd.DataFrame:
     """A table of astropy as a DataFrame; columns that hold no number or text in each row are left out.
 
@@ -152,6 +172,8 @@ def _listed(source: Any) -> list[Any]:
     """The images of a source, each an item."""
     if is_picture(source) or isinstance(source, ImageInMemory):
         return [source]
+    if isinstance(source, io.IOBase):
+        return [_content_of(source)]
     if isinstance(source, np.ndarray) and source.dtype.kind in "OUS":
         return [os.fsdecode(one) if isinstance(one, bytes) else one for one in source.ravel().tolist()]
     is_list = isinstance(source, (list, tuple, pd.Series, pd.Index))
@@ -161,9 +183,19 @@ def _listed(source: Any) -> list[Any]:
         _refuse(type(source).__name__)
     images = list(source)
     for one in images:
-        if not (isinstance(one, (str, os.PathLike)) or is_picture(one) or _is_array(one)):
+        if not (isinstance(one, (str, os.PathLike, io.IOBase)) or is_picture(one) or _is_array(one)):
             _refuse(f"{type(source).__name__} of {type(one).__name__}")
-    return images
+    return [_content_of(one) if isinstance(one, io.IOBase) else one for one in images]
+
+
+def _content_of(file: Any) -> bytes:
+    """The bytes of an open file, from its beginning."""
+    if file.seekable():
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise CatalogError(f"an image is read from a file that is open for bytes, got {type(file).__name__}")
+    return content
 
 
 def _is_array(thing: object) -> bool:
@@ -251,8 +283,10 @@ def _images_at(place: str) -> list[str]:
         return [place] if is_image else []
     if split_location(path).member is not None:
         return [place]
-    if os.path.exists(path) or not glob.has_magic(path):
+    if os.path.exists(path):
         return []
+    if not glob.has_magic(path):  # of an image that is not there, who looks for it says so
+        return [place] if is_image_name(path) and not is_fits_name(path) else []
     found = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     images = [one for one in found if is_image_name(one)]
     if any(kind_of_name(one) is not None for one in found):

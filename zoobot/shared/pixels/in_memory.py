@@ -180,7 +180,8 @@ def as_image_array(array: Any) -> NDArray:
             "i": "if they are 0 to 255, give .astype(np.uint8)",
             "u": "divide them by the largest value there can be (65535 of 16 bits)",
             "b": "a mask is no image",
-        }.get(values.dtype.kind, "arrays of different sizes are given as a list of them")
+            "O": "arrays of different sizes are given as a list of them",
+        }.get(values.dtype.kind, "convert them")
         raise ImageError(f"pixels are uint8, or floats in [0, 1], got {values.dtype}: {hint}")
     return values
 

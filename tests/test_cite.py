@@ -274,6 +274,25 @@ def test_names_of_others_cannot_write_markdown():
     task = ClassificationTask(label_cols=("x",), class_names=("[@paszke2019pytorch]", "a\n\n# b"))
     text = methods_text(account(record={}, facts={"task": task.to_config()}))
     assert "\n# b" not in text
+    assert "paszke2019pytorch" not in cited(text)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"work": "loop", "data": {"catalog": {"source": "a.csv", "galaxies": 5}}, "options": {"seed": 1}},
+        {"work": "explain", "data": {"catalog": {}}, "options": {}},
+        {"work": "finetune", "data": {"train": {"galaxies": 5, "split": "random"}}, "told": ["", 3]},
+    ],
+)
+def test_every_kind_of_run_has_something_to_tell(record):
+    text = methods_text(Account(work=record["work"], record=record))
+    assert "The records do not say" in text
+
+
+def test_a_run_that_did_not_end_says_so():
+    assert "it is `failed`" in methods_text(account(record=RECORD | {"status": "failed"}))
+    assert "did not end" not in methods_text(account())
 
 
 def test_for_others_names_of_files_are_left_out():
@@ -373,6 +392,9 @@ def test_citing_a_run_and_its_checkpoint(run_folder):
     assert cite(run_folder / "checkpoint").methods == result.methods
     alone = cite(run_folder, bibtex=True).report()
     assert alone == result.references
+    (run_folder / "evaluation.json").write_text(json.dumps(EVALUATION | {"scores": ["accuracy"]}))
+    with pytest.raises(ConfigError, match="is damaged, or none of ours"):
+        cite(run_folder)
     (run_folder / "evaluation.json").write_text("[]")
     with pytest.raises(ConfigError, match="must hold a JSON object"):
         cite(run_folder)

@@ -267,6 +267,25 @@ def test_names_that_are_none(run_folder, name):
     assert push(run_folder, "hf_hub:me/rings", dry_run=True).repository == "me/rings"
 
 
+def test_names_that_would_break_the_card(tmp_path):
+    task = ClassificationTask(label_cols=("kind",), class_names=("a|b", "c`\n# d", "[@paszke2019pytorch]"))
+    metadata, body = front_matter(
+        push(write_model(tmp_path / "odd", task=task.to_config()), dry_run=True).card
+    )
+    assert metadata["library_name"] == "zoobot"
+    assert "`a|b`, `c' # d`, `[ @paszke2019pytorch]`" in body
+    assert "\n# d" not in body
+    about = {"input_size": [3, 32, 32], "file": f"{PRIVATE}/weights.bin", "first_conv": "conv1"}
+    sent = push(write_model(tmp_path / "timm", pretrained_cfg=about), dry_run=True)
+    assert sent.files["config.json"] < len((tmp_path / "timm" / "config.json").read_bytes())
+
+
+def test_a_run_that_did_not_end_says_so_on_its_card(run_folder):
+    record = json.loads((run_folder / "run.json").read_text())
+    (run_folder / "run.json").write_text(json.dumps(record | {"status": "interrupted"}))
+    assert "did not end as it should: it is `interrupted`" in push(run_folder, dry_run=True).card
+
+
 def test_what_is_not_sent_at_all(run_folder, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="does not exist"):
         push(tmp_path / "nothing", dry_run=True)

@@ -130,7 +130,7 @@ def _predicts(model: ModelFacts) -> str:
     if model.task is None or model.task.tree is None:
         return said
     rows = [
-        f"| {code(question.text)} | {', '.join(code(answer.text) for answer in question.answers)} |"
+        f"| {_in_table(question.text)} | {', '.join(_in_table(answer.text) for answer in question.answers)} |"
         for question in model.task.tree.questions
     ]
     return "\n".join([said, "", "| question | answers |", "|---|---|", *rows[:_MOST_ROWS]])
@@ -175,12 +175,16 @@ def _scores(account: Account) -> str:
             "|---" * (len(columns) + 1) + "|",
         ]
         lines += [
-            f"| {code(name)} | {' | '.join(_cell(evaluation, key, name) for key, _ in columns)} |"
+            f"| {_in_table(name)} | {' | '.join(_cell(evaluation, key, name) for key, _ in columns)} |"
             for name in rows[:_MOST_ROWS]
         ]
     if any(methods.interval_of(evaluation, name) for name, _ in task.scores.headline):
         lines += ["", methods.interval_sentence(evaluation)]
     return "\n".join(lines)
+
+
+def _in_table(word: str) -> str:
+    return code(word).replace("|", "\\|")
 
 
 def _cell(evaluation: dict[str, Any], key: str, name: str) -> str:
@@ -201,6 +205,10 @@ def _limits(account: Account) -> str:
         "resolution, redshift, band or cut-out may look unlike all it has seen: measure how well it does on "
         "labelled galaxies of yours before you believe it."
     ]
+    if account.record.get("status", "finished") != "finished":
+        limits.append(
+            f"The run that taught it did not end as it should: it is {code(account.record['status'])}."
+        )
     if not scores and task is not None:
         limits.append("It has no scores here: how well it does is not known.")
     if evaluation.get("part") == "val":

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoobot.shared.references import bibtex
-from zoobot.workflow.account import read_account
-from zoobot.workflow.methods import methods_text
+from zoobot.workflow.methods import methods_of
 from zoobot.workflow.reporting import Reported
 from zoobot.workflow.sentences import cited
 
@@ -45,5 +44,5 @@ def cite(options: CiteOptions) -> CiteResult:
     Raises:
         ZoobotError: If there is no run, model or table of predictions, or its record is damaged.
     """
-    methods = methods_text(read_account(options.run))
+    methods = methods_of(options.run)
     return CiteResult(methods=methods, references=bibtex(cited(methods)), only_references=options.bibtex)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.certainty.bootstrap import Interval
-from zoobot.shared.errors import ZoobotError
+from zoobot.shared.errors import ConfigError, ZoobotError
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.references import bibtex
@@ -65,16 +65,35 @@ def write_methods(folder: Path) -> None:
     The run's results are there by then: where this fails, it is said, and they stay.
     """
     try:
-        account = read_account(folder)
-        text = methods_text(account)
+        text = methods_of(folder)
         write_safely(folder / METHODS_FILE, text)
         write_safely(folder / REFERENCES_FILE, bibtex(cited(text)) + "\n")
     except (ZoobotError, OSError) as error:
         logger.warning("%s was not written: %s", folder / METHODS_FILE, error)
 
 
+def methods_of(place: str | Path) -> str:
+    """What was done in a run, with a model or for a table: see `read_account` and `methods_text`.
+
+    Raises:
+        ZoobotError: If it is none of these, or its record is damaged.
+    """
+    account = read_account(place)
+    try:
+        return methods_text(account)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        if isinstance(error, ZoobotError):
+            raise
+        damaged = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the record of {place} is damaged, or none of ours ({damaged})") from error
+
+
 def methods_text(account: Account) -> str:
     """What was done, as Markdown; citations are `[@key]`, as in references.bib."""
+    status = account.record.get("status", "finished")
+    unfinished = (
+        [] if status == "finished" else [f"**The run did not end as it should: it is {code(status)}.**"]
+    )
     parts = {
         "Data": data_sentences(account),
         "Images": pixel_sentences(account),
@@ -89,7 +108,7 @@ def methods_text(account: Account) -> str:
     unsaid = unsaid_by(account)
     if unsaid:
         sections.append(f"*The records do not say: {'; '.join(unsaid)}.*")
-    return "\n\n".join(["# Methods", *sections]) + "\n"
+    return "\n\n".join(["# Methods", *unfinished, *sections]) + "\n"
 
 
 def data_sentences(account: Account) -> list[str]:
@@ -192,8 +211,9 @@ def comparison_sentences(account: Account) -> list[str]:
     """How the scores differ from those of other models, and how they fall on images made worse."""
     task = account.model.task if account.model else None
     sentences = []
-    for each in account.record.get("comparisons") or [] if task else []:
-        told = [(words, each["differences"].get(name) or {}) for name, words in task.scores.headline if task]
+    headline = task.scores.headline if task else ()
+    for each in account.record.get("comparisons") or [] if headline else []:
+        told = [(words, each["differences"].get(name) or {}) for name, words in headline]
         shown = [f"{words} {_difference(row)}" for words, row in told if row.get("difference") is not None]
         other = Path(str(each.get("with"))).name
         sentences.append(

@@ -37,6 +37,8 @@ logger = logging.getLogger("zoobot")
 
 CARD_FILE = "README.md"
 _MAIN = "main"
+#: Where timm's record of weights says on whose disk they were.
+_OF_DISKS = frozenset({"file", "state_dict", "source"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -142,6 +144,8 @@ def _config_for_others(checkpoint: Path) -> dict[str, Any]:
             f"the encoder in {checkpoint} was {config['architecture'].removeprefix(MODULE_PREFIX)}, a module "
             "in memory: nobody could load it by name, so it is not sent. Train one of timm's architectures"
         )
+    about = config["pretrained_cfg"] or {}
+    config = {**config, "pretrained_cfg": {k: v for k, v in about.items() if k not in _OF_DISKS}}
     ours = config.get("zoobot")
     return config if not ours else {**config, "zoobot": facts_for_others(ours)}
 

@@ -51,7 +51,7 @@ def cite(*keys: str | None) -> str:
 
 def code(text: object) -> str:
     """A user's word as it can stand in Markdown, whatever is in it."""
-    plain = " ".join(str(text).split()).replace("`", "'")
+    plain = " ".join(str(text).split()).replace("`", "'").replace("[@", "[ @")
     return f"`{plain}`" if plain else "(no name)"
 
 

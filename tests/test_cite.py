@@ -177,6 +177,24 @@ CHANGES = [
 ]
 
 
+def test_intervals_from_errors_on_validation_galaxies():
+    config = {"zoobot": FACTS | {"conformal": {"of": {"ring": {"galaxies": 338, "errors": "0.1 0.2"}}}}}
+    model = ModelFacts.of_config("rings", config)
+    assert ModelFacts.of_config("rings", model.to_config()) == model
+    assert "errors" not in json.dumps(model.to_config()["zoobot"]["conformal"])
+    text = methods_text(account(models=(model,)))
+    for words in (
+        "Sets of classes are made by split conformal",
+        "@sadinle2019sets]",
+        "the errors on 338 validation",
+    ):
+        assert words in text
+    predicted = {"work": "predict", "options": {"intervals": [68, 90]}}
+    assert "at 68 % and 90 %" in methods_text(account(record=predicted, work="predict", models=(model,)))
+    predicted["options"] = {}
+    assert "conformal" not in methods_text(account(record=predicted, work="predict", models=(model,)))
+
+
 def test_comparisons_and_worse_images_are_told():
     row = {
         "difference": -0.0234,

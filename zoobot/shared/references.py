@@ -262,6 +262,23 @@ REFERENCES: dict[str, Reference] = {
         "1706.04599",
         2017,
     ),
+    "angelopoulos2021conformal": _preprint(
+        "Angelopoulos & Bates 2021, arXiv:2107.07511",
+        "Angelopoulos, Anastasios N. and Bates, Stephen",
+        "A Gentle Introduction to Conformal Prediction and Distribution-Free Uncertainty Quantification",
+        "2107.07511",
+        2021,
+    ),
+    "sadinle2019sets": _paper(
+        "Sadinle et al. 2019, JASA 114, 223",
+        "Sadinle, Mauricio and Lei, Jing and Wasserman, Larry",
+        "Least Ambiguous Set-Valued Classifiers With Bounded Error Levels",
+        "Journal of the American Statistical Association",
+        "114",
+        "223--234",
+        2019,
+        "10.1080/01621459.2017.1395341",
+    ),
     "efron1979bootstrap": _paper(
         "Efron 1979, Annals of Statistics 7, 1",
         "Efron, B.",

@@ -48,7 +48,8 @@ class ModelFacts:
     Args:
         name: How the model is called here: its folder, its name on the Hub, or a bundled name.
         architecture: That of its encoder; empty where it is not known.
-        facts: Task, preprocessing, origin, training, versions, each as it was written, where it was.
+        facts: Task, preprocessing, origin, training, versions, each as it was written, where it was; and
+            `conformal`: on how many validation galaxies its errors are known, by what is predicted.
     """
 
     name: str
@@ -60,6 +61,11 @@ class ModelFacts:
         """Made from the content of config.json."""
         ours = config.get("zoobot") or {}
         facts = {part: ours[part] for part in _OF_MODELS if ours.get(part)}
+        errors = ours.get("conformal") or {}
+        if errors.get("of"):  # of the errors on validation galaxies, how many there are
+            facts["conformal"] = {name: kept["galaxies"] for name, kept in errors["of"].items()}
+        elif errors:
+            facts["conformal"] = errors
         return cls(name=name, architecture=str(config.get("architecture") or ""), facts=facts)
 
     def to_config(self) -> dict[str, Any]:

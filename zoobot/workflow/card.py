@@ -100,7 +100,9 @@ def _body(account: Account, repository: str) -> str:
         "How it looks at a galaxy": looks,
         "Data and credit": _data(account),
         "Training": " ".join(sentences.training_sentences(account)),
-        "Calibration": " ".join(sentences.calibration_sentences(account)),
+        "Calibration": " ".join(
+            [*sentences.calibration_sentences(account), *sentences.conformal_sentences(account)]
+        ),
         "Scores": _scores(account),
         "Limits": _limits(account),
         "How to use it": _usage(account, repository),

@@ -329,6 +329,28 @@ def _epoch_sentences(
     return sentences
 
 
+def conformal_sentences(account: Account) -> list[str]:
+    """From which errors a model's intervals and sets are made; of predictions, if they have any."""
+    model = account.model
+    counts = model.facts.get("conformal") if model else None
+    asked = account.options.get("intervals") if account.work == "predict" else ()
+    if (
+        model is None
+        or model.task is None
+        or not counts
+        or (asked in (None, [], ()) and account.work == "predict")
+    ):
+        return []
+    of_classes = model.task.predicts in ("classes", "labels")
+    what, papers = ("Sets of classes", ("sadinle2019sets",)) if of_classes else ("Intervals", ())
+    at = f" at {joined([f'{level:g} %' for level in asked])}" if asked else ""
+    how = cite("angelopoulos2021conformal", *papers)
+    return [
+        f"{what}{at} are made by split conformal prediction{how}, from the errors on "
+        f"{max(counts.values()):,} validation galaxies."
+    ]
+
+
 def calibration_sentences(account: Account) -> list[str]:
     """How sure the model may be, and how that was found."""
     model = account.model

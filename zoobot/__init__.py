@@ -78,6 +78,7 @@ _HOMES = {
     "load_engine": "zoobot.shared.engine",
     "models": "zoobot.front.listing",
     "shared": "zoobot.shared",
+    "sklearn": "zoobot.sklearn",
 }
 
 #: The commands of the command line, each a function with the same options.

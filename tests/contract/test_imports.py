@@ -59,7 +59,7 @@ def test_an_engine_loads_no_other_framework(engine_name):
 
 
 def test_every_name_of_the_package_is_found_when_it_is_asked_for():
-    assert set(zoobot._HOMES) - {"shared"} == set(zoobot.__all__) - {"__version__"}
+    assert set(zoobot._HOMES) - {"shared", "sklearn"} == set(zoobot.__all__) - {"__version__"}
     for name in zoobot.__all__:
         assert name in dir(zoobot)
         assert getattr(zoobot, name) is not None

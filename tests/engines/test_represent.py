@@ -86,6 +86,21 @@ def test_cross_validation_chooses_the_decay_and_the_head_learns(engine, represen
     assert (predicted.argmax(axis=1) == labels[:, 0]).mean() > 0.9
 
 
+def test_a_galaxy_of_twice_the_weight_counts_as_two(engine, represented):
+    model, found = represented("classification")
+    labels = np.random.default_rng(0).integers(0, 2, (24, 1)).astype(float)
+    alike = np.tile(found.features, (2, 1)), np.tile(labels, (2, 1))
+    predicted = []
+    for weights in (None, np.r_[np.full(24, 2.0), np.zeros(24)]):
+        engine.represent.fit_head(*alike, model, decay=0.1, weights=weights)
+        predicted.append(engine.represent.predict_features(found.features, model)[0])
+    np.testing.assert_allclose(predicted[1], predicted[0], atol=2e-3)
+    engine.represent.fit_head(*alike, model, decay=0.1, weights=np.arange(48) % 24 < 4)
+    assert np.abs(engine.represent.predict_features(found.features, model)[0] - predicted[0]).max() > 0.01
+    with pytest.raises(ConfigError, match="weights must be one number from 0 for each of 48 galaxies"):
+        engine.represent.fit_head(*alike, model, decay=0.1, weights=-np.ones(48))
+
+
 def test_wrong_labels_are_refused(engine, represented):
     model, found = represented("classification")
     with pytest.raises(LabelError, match="whole numbers"):

@@ -1,6 +1,7 @@
 """Images made worse: noisier, blurrier, farther, compressed, turned; and the same whenever they are read."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -148,6 +149,7 @@ def test_the_record_goes_to_a_config_and_back_and_is_not_told_of_where_there_is_
     record = Preprocessing(degraded=Degradation(kind="redshift", step=0.2, seed=3, own_redshift=0.1))
     config = json.loads(json.dumps(record.to_config()))
     assert Preprocessing.from_config(config) == record
+    assert Preprocessing().with_changes(**asdict(record)) == record
     assert "degraded" not in Preprocessing().to_config()
     assert "made worse     redshift 0.2: the galaxy from its own" in describe_pixels(record)
     for bad in ({"kind": "noise"}, {"kind": "noise", "step": 2, "run": "rm"}, {"kind": "fog", "step": 2}):

@@ -139,6 +139,7 @@ def fit_head(
     model: FinetuneableZoobot,
     *,
     decay: float | None = None,
+    weights: NDArray | None = None,
     seed: int = defaults.SEED,
 ) -> float:
     """Give a model the best head for the features of labelled galaxies; what its head had learned is lost.
@@ -148,12 +149,14 @@ def fit_head(
         labels: What the model's task needs, (galaxies, label columns).
         model: The model whose encoder made the features.
         decay: The weight decay, as returned for labels like these; None chooses it by cross-validation.
+        weights: How much the loss of each galaxy counts, (galaxies,); None counts all alike.
         seed: Seeds the folds of the cross-validation.
 
     Raises:
         LabelError: If a label is not what the task needs.
+        ConfigError: If the weights are not one for each galaxy, from 0.
 
     Returns:
         The weight decay.
     """
-    return fit_best_head(model, head_in_engine, features, labels, decay=decay, seed=seed)
+    return fit_best_head(model, head_in_engine, features, labels, decay=decay, weights=weights, seed=seed)

@@ -191,6 +191,7 @@ class _Represent(Protocol):
         model: Model,
         *,
         decay: float | None = ...,
+        weights: NDArray | None = ...,
         seed: int = ...,
     ) -> float:
         """Give `model` the best head for features of labelled galaxies, and return its weight decay."""

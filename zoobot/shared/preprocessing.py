@@ -109,6 +109,8 @@ class Preprocessing:
     degraded: Degradation | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.degraded, dict):  # as it is in a config
+            object.__setattr__(self, "degraded", Degradation.from_config(self.degraded))
         check_record(self)
         self._check_sizes()
         self._check_choices()
@@ -198,9 +200,6 @@ class Preprocessing:
             ConfigError: If a name is unknown or a value can't work.
         """
         _refuse_unknown(config)
-        degraded = config.get("degraded")
-        if isinstance(degraded, dict):
-            config = {**config, "degraded": Degradation.from_config(degraded)}
         return cls(**config)
 
 

@@ -92,7 +92,8 @@ def fit_head(
     model: FinetuneableZoobot,
     *,
     decay: float | None = None,
+    weights: NDArray | None = None,
     seed: int = defaults.SEED,
 ) -> float:
     """Give a model the best head for features of labelled galaxies, as `zoobot.pytorch.represent` tells."""
-    return fit_best_head(model, head_in_engine, features, labels, decay=decay, seed=seed)
+    return fit_best_head(model, head_in_engine, features, labels, decay=decay, weights=weights, seed=seed)

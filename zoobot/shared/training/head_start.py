@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from zoobot.shared import defaults
 from zoobot.shared.counting_bar import CountingBar, tell
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.likelihood import TreeHeadLoss
 from zoobot.shared.processes import is_first_process
 from zoobot.shared.tasks import Task
@@ -149,6 +151,7 @@ def fit_best_head(
     labels: NDArray,
     *,
     decay: float | None,
+    weights: NDArray | None,
     seed: int,
 ) -> float:
     """Give any engine's model the best head for some features, from nothing, and return its weight decay.
@@ -159,10 +162,12 @@ def fit_best_head(
         features: (galaxies, features).
         labels: (galaxies, label columns).
         decay: The weight decay, as found for labels like these; None chooses it by cross-validation.
+        weights: How much the loss of each galaxy counts, (galaxies,); None counts all alike.
         seed: Seeds the folds.
 
     Raises:
         LabelError: If a label is not what the task needs.
+        ConfigError: If the weights are not one for each galaxy, from 0.
     """
     known = np.asarray(labels, np.float32)
     model.task.check_labels(np.asarray(labels, np.float64), [f"row {row}" for row in range(len(known))])
@@ -174,6 +179,8 @@ def fit_best_head(
     model.learn_label_statistics(known)
     head = in_engine(model)
     loss, start = _loss_of(head, model.task), np.asarray(head.bias, np.float64)
+    if weights is not None:
+        known, loss = np.column_stack([known, _counted(weights, len(known))]), _weighted(loss)
     if decay is not None:
         head.set(*find_head(loss, (features, known), decay, start=start))
         return decay
@@ -181,3 +188,22 @@ def fit_best_head(
     found = find_best_head(loss, (features, known), nobody, start=start, seed=seed)
     head.set(found.weight, found.bias)
     return found.decay
+
+
+def _counted(weights: NDArray, galaxies: int) -> NDArray[np.float32]:
+    """Weights whose mean is 1, so that they leave the balance of loss and weight decay as it is."""
+    given = np.asarray(weights, np.float64)
+    if given.shape != (galaxies,) or not (np.isfinite(given) & (given >= 0)).all() or not given.any():
+        msg = f"weights must be one number from 0 for each of {galaxies:,} galaxies, not all of them 0, got "
+        raise ConfigError(f"{msg}{reprlib.repr(given)}")
+    return (given / given.mean()).astype(np.float32)
+
+
+def _weighted(loss: HeadLoss) -> HeadLoss:
+    """The loss of galaxies whose weights stand in a further column of the labels."""
+
+    def weighted(outputs: NDArray[np.float64], known: NDArray) -> tuple[NDArray, NDArray]:
+        losses, slopes = loss(outputs, known[:, :-1])
+        return losses * known[:, -1], slopes * known[:, -1:]
+
+    return weighted

@@ -101,6 +101,9 @@ _TURNED_AWAY = ((2, 1e-3), (1, 2e-2))
 
 _MAX_ITERATIONS = 1000
 
+#: Steps that L-BFGS remembers: its own work grows with them, and more lessen no evaluations here (measured).
+_REMEMBERED = 4
+
 #: L-BFGS ends with a step that lessens the loss by no more than this part; a choice takes less than a head,
 #: and features in half the bytes.
 _PRECISION = 1e-8
@@ -334,7 +337,7 @@ def _solve(
         return value, np.concatenate([(of_weight * units[0]).ravel(), slopes.mean(axis=0) * units[1]])
 
     begin = np.concatenate([np.zeros(outputs * width), start / units[1]])
-    options = {"maxiter": _MAX_ITERATIONS, "ftol": precision, "gtol": 1e-6}
+    options = {"maxiter": _MAX_ITERATIONS, "maxcor": _REMEMBERED, "ftol": precision, "gtol": 1e-6}
     return head_at(minimize(objective, begin, jac=True, method="L-BFGS-B", options=options).x)
 
 

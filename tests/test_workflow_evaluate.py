@@ -100,6 +100,11 @@ def test_scores_have_intervals_of_galaxies_or_of_groups(make_checkpoint, engine_
         assert content["scores"]["log_loss"] == found.scores["log_loss"]
         assert content["intervals"]["scores"]["log_loss"] == list(ends)
         assert content["intervals"]["percent"] == 68
+    content = json.loads((tmp_path / "e" / "evaluation.json").read_text())["thresholds"]
+    assert (content["completeness"], set(content["of"])) == (0.9, {"round", "edge-on"})
+    assert content["of"]["edge-on"]["at_completeness"]["completeness"] >= 0.9
+    assert "At 90% completeness" in found.table
+    assert set(pd.read_csv(tmp_path / "e" / "thresholds.csv")["name"]) == {"round", "edge-on"}
     fields = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "f", group_col="field", **asked))
     assert "of the 5 groups of column field (few: the intervals are too narrow)" in fields.table
     assert fields.intervals.to_config()["groups"] == {"field": 5}

@@ -312,7 +312,27 @@ class FigureOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(EngineOptions, FigureOptions):
+class ThresholdOptions(Options):
+    """Which samples are told of, and what counts as a yes."""
+
+    title: ClassVar[str] = "Thresholds"
+
+    at_completeness: float = setting(
+        0.9, "of each class, label and answer, tell the threshold of this completeness", above=0, at_most=1
+    )
+    at_purity: float = setting(0.9, "and that of this purity", above=0, at_most=1)
+    truth_threshold: float = setting(
+        0.5, "tree: an answer is true where a larger share of the volunteers give it", at_least=0, below=1
+    )
+    truth_votes: int = setting(
+        defaults.ENOUGH_VOTES,
+        "tree: where fewer volunteers were asked, nobody knows what is true",
+        at_least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(ThresholdOptions, EngineOptions, FigureOptions):
     """How far scores can be trusted."""
 
     title: ClassVar[str] = "Intervals of scores"

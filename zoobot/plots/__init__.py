@@ -19,6 +19,7 @@ from zoobot.plots.curves import degradation_curves, label_curves, training_curve
 from zoobot.plots.examples import Bar, contact_sheet, example_galaxies
 from zoobot.plots.saliency import explained_galaxy
 from zoobot.plots.style import question_titles, save_figure
+from zoobot.plots.thresholds import roc_curves, threshold_curves
 
 __all__ = [
     "Bar",
@@ -36,7 +37,9 @@ __all__ = [
     "question_titles",
     "regression_scatter",
     "reliability_panels",
+    "roc_curves",
     "save_figure",
     "score_differences",
+    "threshold_curves",
     "training_curves",
 ]

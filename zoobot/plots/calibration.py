@@ -29,6 +29,7 @@ def reliability_panels(
     *,
     x: str = "predicted",
     y: str = "observed",
+    notes: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """A picture of reliability curves, a panel for each of the twelve with most predictions.
@@ -37,6 +38,7 @@ def reliability_panels(
         curves: By title, as `zoobot.certainty.coverage` gives them.
         x: What was predicted.
         y: What was seen.
+        notes: By title, the calibration error in words; by default its number.
         ax: Where to draw, instead of a figure of its own; for one curve.
 
     Returns:
@@ -52,12 +54,13 @@ def reliability_panels(
     panels = Panels(len(filled), side_inch=2.9, most=12, ax=ax)
     order = sorted(filled, key=lambda name: -filled[name]["n"].sum())[: len(panels.axes)]
     for axes, name in zip(panels.axes, [n for n in filled if n in order], strict=True):
-        _draw_reliability(axes, filled[name])
+        error = f"{expected_calibration_error(filled[name]):.3f}"
+        _draw_reliability(axes, filled[name], (notes or {}).get(name, error))
         tidy(axes, title=name, x=x, y=y)
     return panels.figure
 
 
-def _draw_reliability(axes: Axes, curve: pd.DataFrame) -> None:
+def _draw_reliability(axes: Axes, curve: pd.DataFrame, error: str) -> None:
     predicted, observed, n = (curve[name].to_numpy(dtype=float) for name in ("predicted", "observed", "n"))
     axes.bar(predicted, 0.25 * n / n.max(), width=0.06, color=PALE, linewidth=0, zorder=0)
     axes.plot((0, 1), (0, 1), color=GREY, linewidth=1, zorder=1)
@@ -69,8 +72,7 @@ def _draw_reliability(axes: Axes, curve: pd.DataFrame) -> None:
     for first in np.flatnonzero(told[:-1] & told[1:]):
         ends = slice(first, first + 2)
         axes.plot(predicted[ends], observed[ends], color=MAIN, linewidth=1.6, zorder=3)
-    error = expected_calibration_error(curve)
-    axes.text(0.03, 0.95, f"error {error:.3f}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
+    axes.text(0.03, 0.95, f"error {error}", transform=axes.transAxes, fontsize=8, color=INK, va="top")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
 
 

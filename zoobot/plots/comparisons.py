@@ -67,6 +67,8 @@ def question_confusions(counts: Sequence[np.ndarray], schema: Schema, *, ax: Axe
         )
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=7)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_fontsize(7.5)  # as wide as a panel: larger ones would be cut
     note = "Numbers: of the galaxies of each row, the percentage that is predicted so"
     panels.note(note)
     return panels.figure
@@ -96,13 +98,16 @@ _DENSE = 2000
 _MOST_INTERVALS = 150
 
 
-def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], *, ax: Axes | None = None) -> Figure:
+def confusion_matrix(
+    counts: np.ndarray, class_names: Sequence[str], *, note: str = "", ax: Axes | None = None
+) -> Figure:
     """A picture of how often each true class is taken for each class.
 
     Args:
         counts: Galaxies of each true class (rows) taken for each class (columns), as
             `zoobot.shared.metrics.confusion_matrix` gives them.
         class_names: One name for each class.
+        note: What stands behind the number of galaxies, such as a score.
         ax: Where to draw, instead of a figure of its own.
 
     Returns:
@@ -118,7 +123,8 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], *, ax: Axes
             colour = "white" if shares[row, column] > 0.55 else INK
             text = f"{counts[row, column]:,}\n{100 * shares[row, column]:.0f}%"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    tidy(axes, title=f"{int(counts.sum()):,} galaxies", x="predicted class", y="true class", grid=False)
+    title = f"{int(counts.sum()):,} galaxies" + (f", {note}" if note else "")
+    tidy(axes, title=title, x="predicted class", y="true class", grid=False)
     axes.set_xticks(range(classes), class_names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(classes), class_names)
     axes.spines[:].set_visible(False)
@@ -127,7 +133,12 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], *, ax: Axes
 
 
 def regression_scatter(
-    predicted: np.ndarray, targets: np.ndarray, names: Sequence[str], *, ax: Axes | None = None
+    predicted: np.ndarray,
+    targets: np.ndarray,
+    names: Sequence[str],
+    *,
+    notes: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """A picture of predicted against true values, one panel for each target (the first nine).
 
@@ -135,6 +146,7 @@ def regression_scatter(
         predicted: (galaxies, targets).
         targets: (galaxies, targets), NaN where unknown.
         names: One name for each target.
+        notes: What stands behind a name; by default the RMSE.
         ax: Where to draw, instead of a figure of its own; for one target.
 
     Returns:
@@ -147,7 +159,8 @@ def regression_scatter(
         limits = _common_limits(truth, guess)
         _draw_cloud(axes, truth, guess, limits)
         error = float(np.sqrt(np.mean((guess - truth) ** 2))) if len(truth) else float("nan")
-        tidy(axes, title=f"{name}   RMSE {error:.3g}", x="true", y="predicted")
+        note = (notes or {}).get(name, f"RMSE {error:.3g}")
+        tidy(axes, title=f"{name}   {note}", x="true", y="predicted")
         axes.legend(fontsize=7, frameon=False, loc="upper left", labelcolor=INK)
     return panels.figure
 
@@ -209,7 +222,12 @@ def fractions_scatter(
 
 
 def purity_completeness(
-    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], *, ax: Axes | None = None
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    *,
+    notes: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """A picture of the purity of a sample against its completeness as its probability threshold falls.
 
@@ -217,6 +235,7 @@ def purity_completeness(
         probabilities: (galaxies, labels).
         labels: (galaxies, labels), 1, 0 or NaN.
         names: One name for each label; the first nine are drawn.
+        notes: What stands below a name, such as a score.
         ax: Where to draw, instead of a figure of its own.
 
     Returns:
@@ -232,6 +251,7 @@ def purity_completeness(
             continue  # only one answer among these galaxies: purity says nothing
         purity, completeness, _ = metrics.precision_recall_curve(truth, probabilities[known, column])
         label = f"{name} ({100 * truth.mean():.0f}% of galaxies)"
+        label += f"\n{notes[name]}" if notes and name in notes else ""
         axes.plot(completeness, purity, linewidth=1.8, label=label, drawstyle="steps-post")
     tidy(axes, title="Samples by falling probability", x="completeness", y="purity")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))

@@ -90,6 +90,13 @@ def _draw(axes: Axes, curves: pd.DataFrame, score: str, title: str, reference: s
 
 
 _LOSSES = {"training": "train_loss", "validation": "val_loss"}
+_WORDS = {
+    "f1_macro": "F1 (macro)",
+    "roc_auc": "ROC AUC",
+    "r2": "R²",
+    "accuracy_confident": "accuracy (agreed)",
+    "fraction_rmse": "RMSE of fractions",
+}
 _SCORE_COLOURS = (ACCENT, "#3c8f5a", "#8a5aa8", MAIN)
 
 
@@ -138,7 +145,7 @@ def training_curves(log: pd.DataFrame, *, scores: Sequence[str] = (), ax: Axes |
     )
     _mark_best(axes[0], log, epochs)
     if drawn:
-        columns = {name.replace("_", " "): f"val_{name}" for name in drawn}
+        columns = {_WORDS.get(name, name.replace("_", " ")): f"val_{name}" for name in drawn}
         _draw_lines(
             axes[1], log, epochs, columns, _SCORE_COLOURS, title="Scores", y="score on validation galaxies"
         )

@@ -119,7 +119,7 @@ def contact_sheet(
 
 
 _MOST_ROWS = 10
-_TITLE_LETTERS = 34
+_TITLE_LETTERS = 62  # above an image and its bars
 _HEADING_LETTERS = 40
 _FEWEST_ROWS = 6
 
@@ -200,7 +200,8 @@ def _draw_image(axes: Axes, image: np.ndarray, name: str) -> None:
     axes.set(xticks=[], yticks=[])  # of an axis that is off the layout would not count the title
     axes.spines[:].set_visible(False)
     if name:
-        axes.set_title(name, fontsize=7, color=GREY, pad=3)
+        # it may be wider than the image, and there is room above the bars
+        axes.set_title(name, fontsize=7, color=GREY, pad=3, loc="left")
 
 
 def _draw_bars(axes: Axes, lines: list[Bar]) -> None:

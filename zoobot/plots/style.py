@@ -57,10 +57,7 @@ def tidy(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: bool = 
 
 def question_titles(schema: Schema) -> list[str]:
     """What each question is called in a picture: without the survey's suffix where all share one."""
-    endings = {question.text.rpartition("-")[2] for question in schema.questions}
-    shared = len(schema.questions) > 1 and len(endings) == 1
-    ending = f" {next(iter(endings))}" if shared else ""
-    return [question.pretty.removesuffix(ending) for question in schema.questions]
+    return schema.titles
 
 
 def wrap_title(text: str, letters: int) -> str:

@@ -32,6 +32,9 @@ TRAIN_DROPOUT_PROB = 0.2
 EMA_DECAY = 0.998
 GRADIENT_CLIP = 5.0
 
+# Votes on a question that are enough to say which answer is true
+ENOUGH_VOTES = 10
+
 # Pictures
 FigureFormat = Literal["png", "pdf", "svg"]
 FIGURE_FORMATS: tuple[str, ...] = get_args(FigureFormat)

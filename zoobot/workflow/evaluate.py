@@ -16,6 +16,7 @@ import pandas as pd
 
 from zoobot.certainty.bootstrap import Intervals, find_intervals, replicate
 from zoobot.certainty.coverage import calibration_scorer
+from zoobot.certainty.thresholds import Choices, choose_thresholds, threshold_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
 from zoobot.shared.files.whole import write_safely
@@ -32,11 +33,27 @@ from zoobot.workflow.comparing import Comparison, Contest, compare_models
 from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.methods import write_methods
-from zoobot.workflow.pictures import COMPARISONS, attempt_picture, draw_comparison, draw_examples, figure_html
+from zoobot.workflow.pictures import (
+    COMPARISONS,
+    attempt_picture,
+    draw_comparison,
+    draw_examples,
+    draw_mistakes,
+    figure_html,
+)
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import check_run_folder, open_run
-from zoobot.workflow.scores import Certainty, draws_for, every_scorer, judge_certainty, score_table
+from zoobot.workflow.scores import (
+    Certainty,
+    draws_for,
+    every_scorer,
+    judge_certainty,
+    score_table,
+    threshold_pictures,
+    threshold_section,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +82,7 @@ class Evaluation(Reported):
     Args:
         scores: Every score by name; NaN where the galaxies can't tell.
         intervals: Those of the scores that have one, and how they were found.
+        thresholds: Of each class, label or answer, those that reach a completeness and a purity.
         table: The scores as a text to read.
         galaxies: How many were scored.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
@@ -76,6 +94,7 @@ class Evaluation(Reported):
 
     scores: dict[str, float]
     intervals: Intervals
+    thresholds: Sequence[Choices]
     table: str
     galaxies: int
     failures: pd.DataFrame
@@ -235,25 +254,38 @@ def evaluate_models(
         heading += f"\n{seen.sentence()}"
     heading += "" if held_out is None else ";\neach is scored by the calibration of the others"
     heading += f"\n{intervals.sentence()}" if intervals.ends else ""
+    expected = task.expect(predicted)
+    told = {"truth_threshold": options.truth_threshold, "truth_votes": options.truth_votes}
+    reach = {"completeness": options.at_completeness, "purity": options.at_purity}
+    choices = choose_thresholds(task.decisions(expected, labels, **told), draws, **reach)
     table = score_table(task, scores, heading=heading, intervals=intervals.ends)
+    texts = [table, *(text(intervals.ends) for text in certainty.tables)]
+    texts += [threshold_section(task, choices, options)] if choices else []
     evaluation = Evaluation(
         scores=scores,
         intervals=intervals,
-        table="\n\n".join([table, *(text(intervals.ends) for text in certainty.tables)]),
+        thresholds=choices,
+        table="\n\n".join(texts),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,
     )
-    _write(evaluation, certainty, task.kind, part, folder, seen)
-    expected = task.expect(predicted)
+    _write(evaluation, certainty, task.kind, part, folder, seen, reached=told | reach)
     seen_as = models[0].preprocessing
+    said = {
+        name: " ".join(with_interval(value, intervals.of(name))).strip() for name, value in scores.items()
+    }
     pictures: dict[str, Callable[..., Figure]] = {
         COMPARISONS[task.predicts]: partial(
-            draw_comparison, task, expected, labels, concentrations=predicted
+            draw_comparison, task, expected, labels, concentrations=predicted, said=said
         ),
-        **certainty.pictures(task, predicted, labels),
+        **certainty.pictures(task, predicted, labels, said),
+        **threshold_pictures(task, choices, intervals.ends),
         "predictions": partial(draw_examples, task, seen_as, scored, expected, seed=options.seed),
     }
+    mistakes = task.mistakes(expected, labels, truth_votes=options.truth_votes)
+    if (mistakes.size > 0).any():
+        pictures["mistakes"] = partial(draw_mistakes, task, seen_as, scored, expected, mistakes)
     for name, draw in pictures.items():
         attempt_picture(folder / name, options.figures, draw)
     evaluation = replace(evaluation, pictures=pictures)
@@ -303,6 +335,8 @@ def _write(
     part: str,
     folder: Path,
     seen: Acquaintance | None,
+    *,
+    reached: Mapping[str, Any],
 ) -> None:
     content: dict[str, Any] = {
         "task": kind,
@@ -311,6 +345,10 @@ def _write(
         "failures": len(evaluation.failures),
         "scores": evaluation.scores_for_json(),
         "intervals": evaluation.intervals.to_config(),
+        "thresholds": {
+            **reached,
+            "of": {each.decision.name: each.to_config() for each in evaluation.thresholds},
+        },
         "tables": certainty.to_config(),
     }
     if seen is not None:
@@ -318,3 +356,6 @@ def _write(
         content["validated_on"] = int(seen.validated.sum()) if seen.is_known else None
     write_safely(folder / "evaluation.json", json.dumps(content, indent=2) + "\n")
     write_safely(folder / "evaluation.txt", evaluation.table + "\n")
+    if evaluation.thresholds:
+        table = threshold_table([each.decision for each in evaluation.thresholds])
+        write_safely(folder / "thresholds.csv", table.to_csv(index=False, float_format="%.6g"))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
+    from zoobot.shared.tasks.base import Mistakes
 
 # Galaxies that have features, shown: where their images are, and pictures of some.
 
@@ -201,6 +202,7 @@ def draw_comparison(
     labels: np.ndarray,
     *,
     concentrations: np.ndarray | None = None,
+    said: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """The picture of predictions against labels that fits the task.
@@ -210,28 +212,38 @@ def draw_comparison(
         predicted: (galaxies, outputs).
         labels: (galaxies, label columns).
         concentrations: Of a tree, for intervals of its fractions; a mixture has the samples first.
+        said: Scores in words by name, with their intervals.
         ax: Where to draw, instead of a figure of its own.
     """
-    return _COMPARISONS[task.predicts](task, predicted, labels, concentrations, ax)
+    return _COMPARISONS[task.predicts](task, predicted, labels, concentrations, said or {}, ax)
 
 
 def _compare_classes(
-    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, said: Mapping[str, str], ax: Axes | None
 ) -> Figure:
     counts = metrics.confusion_matrix(predicted, labels[:, 0].astype(int))
-    return plots.confusion_matrix(counts, task.groups[0].answers, ax=ax)
+    note = f"accuracy {said['accuracy']}" if "accuracy" in said else ""
+    return plots.confusion_matrix(counts, task.groups[0].answers, note=note, ax=ax)
 
 
 def _compare_labels(
-    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, said: Mapping[str, str], ax: Axes | None
 ) -> Figure:
-    return plots.purity_completeness(predicted, labels, task.label_cols, ax=ax)
+    notes = _notes("average precision", "average_precision", task, said)
+    return plots.purity_completeness(predicted, labels, task.label_cols, notes=notes, ax=ax)
 
 
 def _compare_numbers(
-    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, ax: Axes | None
+    task: Task, predicted: np.ndarray, labels: np.ndarray, _: object, said: Mapping[str, str], ax: Axes | None
 ) -> Figure:
-    return plots.regression_scatter(predicted, labels, task.label_cols, ax=ax)
+    notes = _notes("RMSE", "rmse", task, said)
+    return plots.regression_scatter(predicted, labels, task.label_cols, notes=notes, ax=ax)
+
+
+def _notes(words: str, score: str, task: Task, said: Mapping[str, str]) -> dict[str, str]:
+    """One score of each label or target, in words."""
+    found = {name: said.get(f"{score}_{name}") for name in task.label_cols}
+    return {name: f"{words} {text}" for name, text in found.items() if text}
 
 
 def _compare_votes(
@@ -239,6 +251,7 @@ def _compare_votes(
     predicted: np.ndarray,
     labels: np.ndarray,
     concentrations: np.ndarray | None,
+    _: object,
     ax: Axes | None,
 ) -> Figure:
     # the mean of a Dirichlet distribution is each concentration's share of its question
@@ -284,6 +297,23 @@ def draw_examples(
     """
     order = np.random.default_rng(seed).permutation(len(galaxies))[:count]
     return draw_galaxies(task, preprocessing, galaxies.select(order), predicted[order])
+
+
+def draw_mistakes(
+    task: Task, preprocessing: Preprocessing, galaxies: Catalog, expected: np.ndarray, mistakes: Mistakes
+) -> Figure:
+    """A picture of the galaxies that were predicted most wrongly, the worst first.
+
+    Args:
+        task: What was predicted.
+        preprocessing: How images are read.
+        galaxies: The galaxies, with labels.
+        expected: What to expect of them, (galaxies, outputs).
+        mistakes: How wrong that is; one of them at least.
+    """
+    order = np.argsort(-mistakes.size, kind="stable")[: min(_EXAMPLES, int((mistakes.size > 0).sum()))]
+    names = [f"{galaxies.ids[place]}\n{mistakes.words(int(place))}".strip() for place in order]
+    return draw_galaxies(task, preprocessing, galaxies.select(order), expected[order], names=names)
 
 
 def draw_galaxies(

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from zoobot.options.groups import ScoreOptions
+    from zoobot.certainty.thresholds import Choices
+    from zoobot.options.groups import ScoreOptions, ThresholdOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
@@ -138,7 +139,7 @@ class Certainty:
         return {name: _records(table) for name, table in tables.items()}
 
     def pictures(
-        self, task: Task, predicted: np.ndarray, labels: np.ndarray
+        self, task: Task, predicted: np.ndarray, labels: np.ndarray, said: Mapping[str, str]
     ) -> dict[str, Callable[..., Figure]]:
         """What draws the picture reliability, and of a tree coverage and question_confusions.
 
@@ -146,6 +147,7 @@ class Certainty:
             task: What was predicted.
             predicted: (galaxies, outputs); of a tree also (samples, galaxies, answers) for a mixture.
             labels: (galaxies, label columns).
+            said: Scores in words by name, with their intervals.
         """
         found: dict[str, Callable[..., Figure]] = {}
         names = {name: name for name in self.curves}
@@ -155,7 +157,9 @@ class Certainty:
             words = ("predicted fraction", "volunteers' fraction")
         if any(len(curve) for curve in self.curves.values()):
             titled = {names[name]: curve for name, curve in self.curves.items()}
-            found["reliability"] = partial(plots.reliability_panels, titled, x=words[0], y=words[1])
+            notes = {names[name]: said.get(f"ece_{name}", said["ece"]) for name in self.curves}
+            x, y = words
+            found["reliability"] = partial(plots.reliability_panels, titled, x=x, y=y, notes=notes)
         if task.tree is not None and self.coverage is not None and self.coverage["votes"].notna().any():
             found["coverage"] = partial(plots.coverage_dots, self.coverage, titles=names)
             counts = question_confusions(predicted, labels, task.tree)
@@ -207,6 +211,72 @@ def every_scorer(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Score
         if has_challenge_questions(task.tree):
             scorers.append(challenge_scorer(predicted, labels, task.tree))
     return join_scorers(scorers)
+
+
+def threshold_section(task: Task, choices: Sequence[Choices], options: ThresholdOptions) -> str:
+    """What samples by a threshold reach, as a text: at a completeness, and at a purity.
+
+    Args:
+        task: What was predicted.
+        choices: Of each class, label or answer.
+        options: What was to be reached, and what is true.
+    """
+    of = "expected fraction" if task.tree is not None else "probability"
+    lines = [
+        f"Samples of the galaxies whose {of} is at least a threshold, which was chosen on these galaxies"
+    ]
+    if task.tree is not None:
+        lines.append(
+            f"(true is what more than {100 * options.truth_threshold:g}% of the volunteers say, where "
+            f"{options.truth_votes:,} or more were asked)"
+        )
+    asked = {"completeness": options.at_completeness, "purity": options.at_purity}
+    told = [each for each in choices if each.positive]
+    for name, share in asked.items():
+        rows = [
+            _heads(task.noun.partition(" ")[0], ["galaxies", "true", "threshold", "purity", "completeness"])
+        ]
+        for each in told:
+            point = getattr(each, f"at_{name}")
+            cells = [f"{each.n:,}", "", f"{each.positive:,}", ""]
+            cells += (
+                [*("–", "") * 3]
+                if point is None
+                else [
+                    *(number(point.threshold), ""),
+                    *with_interval(point.purity, point.purity_ends),
+                    *with_interval(point.completeness, point.completeness_ends),
+                ]
+            )
+            rows.append([each.decision.name, *cells])
+        lines += ["", f"At {100 * share:g}% {name}", "", *aligned(rows)]
+    if len(told) < len(choices):
+        lines.append(f"({len(choices) - len(told)} more are true of no galaxy here)")
+    return "\n".join(lines)
+
+
+def threshold_pictures(
+    task: Task, choices: Sequence[Choices], ends: Mapping[str, Interval]
+) -> dict[str, Callable[..., Figure]]:
+    """What draws the pictures thresholds and roc; nothing if no choice has galaxies of both kinds.
+
+    Args:
+        task: What was predicted.
+        choices: Of each class, label or answer.
+        ends: Intervals of scores, of which those of the areas under ROC curves are told.
+    """
+    if not any(0 < each.positive < each.n for each in choices):
+        return {}
+    labels = []
+    for each in choices:
+        interval = ends.get(f"roc_auc_{each.decision.name}")
+        area = f"AUC {each.roc_auc:.3f}" + (f" {in_brackets(interval)}" if interval else "")
+        labels.append(f"{each.decision.title}: {area}")
+    x = "least expected fraction" if task.tree is not None else "least probability"
+    return {
+        "thresholds": partial(plots.threshold_curves, choices, x=x),
+        "roc": partial(plots.roc_curves, choices, labels=labels),
+    }
 
 
 def draws_for(galaxies: Catalog, options: ScoreOptions) -> Resamples:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.metrics import score_once
 from zoobot.shared.settings import check_record
@@ -77,6 +78,39 @@ class Group(NamedTuple):
     name: str
     slice: slice
     answers: tuple[str, ...]
+
+
+class Decision(NamedTuple):
+    """A yes-or-no question that a threshold of a prediction answers: a class, a label, an answer of a tree.
+
+    Attributes:
+        name: What is asked for.
+        scores: How likely a yes is, or which fraction is expected, in [0, 1], (galaxies,).
+        truth: 1, 0, or NaN where it is not known, (galaxies,).
+        title: The same for a picture.
+    """
+
+    name: str
+    scores: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    title: str = ""
+
+    def known(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The scores and the truth of the galaxies whose truth is known."""
+        known = ~np.isnan(self.truth)
+        return self.scores[known], self.truth[known] == 1
+
+
+class Mistakes(NamedTuple):
+    """How wrong predictions are.
+
+    Attributes:
+        size: Of each galaxy, (galaxies,), to sort by; NaN where a prediction is right, or nobody knows.
+        words: What is wrong with each that has a size, by its place, where its bars do not say it.
+    """
+
+    size: NDArray[np.float64]
+    words: Callable[[int], str]
 
 
 class ScoresToRead(NamedTuple):
@@ -282,6 +316,30 @@ class Task:
 
     def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
         """What gives the `metrics` of weighted galaxies."""
+        raise NotImplementedError
+
+    def decisions(
+        self,
+        expected: np.ndarray,
+        labels: np.ndarray,
+        *,
+        truth_threshold: float = 0.5,
+        truth_votes: int = defaults.ENOUGH_VOTES,
+    ) -> list[Decision]:
+        """The yes-or-no questions that thresholds can answer; none if there are only numbers.
+
+        Args:
+            expected: As `expect` gives it, (galaxies, outputs).
+            labels: (galaxies, label columns).
+            truth_threshold: Of votes: a larger fraction is a yes.
+            truth_votes: Of votes: with fewer for its question, nobody knows.
+        """
+        return []
+
+    def mistakes(
+        self, expected: np.ndarray, labels: np.ndarray, *, truth_votes: int = defaults.ENOUGH_VOTES
+    ) -> Mistakes:
+        """How wrong each prediction is; told as `decisions`."""
         raise NotImplementedError
 
     @property

@@ -15,8 +15,10 @@ from zoobot.shared.tasks.base import (
     ERROR_BEFORE,
     RANKING,
     TINY,
+    Decision,
     Group,
     LabelCounts,
+    Mistakes,
     ProbabilityTask,
     ScoresToRead,
     counts_in_words,
@@ -134,6 +136,19 @@ class ClassificationTask(ProbabilityTask):
     def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
         """What gives the scores of `classification_metrics` of weighted galaxies."""
         return classification_scorer(predictions, labels[:, 0].astype(int), self.class_names)
+
+    def decisions(self, expected: np.ndarray, labels: np.ndarray, **_: Any) -> list[Decision]:
+        """Whether a galaxy is of each class."""
+        return [
+            Decision(name, expected[:, k], (labels[:, 0] == k).astype(np.float64), name)
+            for k, name in enumerate(self.class_names)
+        ]
+
+    def mistakes(self, expected: np.ndarray, labels: np.ndarray, **_: Any) -> Mistakes:
+        """How sure the wrong class is."""
+        guess = expected.argmax(axis=1)
+        size = np.where(guess == labels[:, 0], np.nan, expected.max(axis=1))
+        return Mistakes(size, lambda _: "")  # a galaxy's bars begin with it
 
     @property
     def score_rows(self) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from zoobot.shared.tasks.base import (
     NEARLY_ONE,
     RANKING,
     TINY,
+    Decision,
     LabelCounts,
+    Mistakes,
     ProbabilityTask,
     ScoresToRead,
     agreed,
@@ -111,6 +113,24 @@ class MultiLabelTask(ProbabilityTask):
     def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
         """What gives the scores of `multilabel_metrics` of weighted galaxies."""
         return multilabel_scorer(predictions, labels, self.label_cols)
+
+    def decisions(self, expected: np.ndarray, labels: np.ndarray, **_: Any) -> list[Decision]:
+        """Whether a galaxy has each label."""
+        columns = zip(self.factor_names, expected.T, labels.T, strict=True)
+        return [Decision(name, guess, truth, name) for name, guess, truth in columns]
+
+    def mistakes(self, expected: np.ndarray, labels: np.ndarray, **_: Any) -> Mistakes:
+        """How sure the wrong side of its surest mistaken label is."""
+        wrong = self.is_wrong(expected, labels) & ~np.isnan(labels)
+        sure = np.where(wrong, np.maximum(expected, 1 - expected), -1.0)
+        worst, size = sure.argmax(axis=1), sure.max(axis=1)
+
+        def words(galaxy: int) -> str:
+            place = worst[galaxy]
+            truth = "yes" if labels[galaxy, place] else "no"
+            return f"{self.factor_names[place]}: said {expected[galaxy, place]:.2f}, labelled {truth}"
+
+        return Mistakes(np.where(size < 0, np.nan, size), words)
 
     @property
     def factor_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoobot.shared import metrics
 from zoobot.shared.errors import LabelError
-from zoobot.shared.tasks.base import ScoresToRead, Task, agreed, refuse_bad, refuse_unlabelled
+from zoobot.shared.tasks.base import Mistakes, ScoresToRead, Task, agreed, refuse_bad, refuse_unlabelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +87,21 @@ class RegressionTask(Task):
     def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
         """What gives the scores of `regression_metrics` of weighted galaxies."""
         return regression_scorer(predictions, labels, self.label_cols)
+
+    def mistakes(self, expected: np.ndarray, labels: np.ndarray, **_: Any) -> Mistakes:
+        """The largest error of a galaxy, in units of its target's typical one (the root mean square)."""
+        errors = np.abs(expected - labels)
+        typical = np.sqrt(metrics.mean_of_defined((errors**2).T))
+        sizes = np.nan_to_num(metrics.ratio(errors, typical[None]), nan=-1.0)
+        worst, size = sizes.argmax(axis=1), sizes.max(axis=1)
+        names = self._column_names()
+
+        def words(galaxy: int) -> str:
+            place = worst[galaxy]
+            said, truth = expected[galaxy, place], labels[galaxy, place]
+            return f"{names[place]}: said {said:.3g}, is {truth:.3g} ({size[galaxy]:.1f} RMSE)"
+
+        return Mistakes(np.where(size > 0, size, np.nan), words)
 
     def say(self, value: float) -> str:
         """A predicted number in words."""

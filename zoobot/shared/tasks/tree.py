@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from zoobot.shared import metrics
+from zoobot.shared import defaults, metrics
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
 from zoobot.shared.likelihood import mixture_nll
 from zoobot.shared.posteriors import expected_fractions
 from zoobot.shared.schemas import Schema, get
 from zoobot.shared.settings import check_record
-from zoobot.shared.tasks.base import CALIBRATION_ERROR, Group, ScoresToRead, Task, refuse_voteless
+from zoobot.shared.tasks.base import (
+    CALIBRATION_ERROR,
+    Decision,
+    Group,
+    Mistakes,
+    ScoresToRead,
+    Task,
+    refuse_voteless,
+)
 from zoobot.shared.votes import check_votes, fractions_from_votes
 
 if TYPE_CHECKING:
@@ -150,6 +158,59 @@ class TreeTask(Task):
     def scorer(self, predictions: np.ndarray, labels: np.ndarray) -> Scorer:
         """What gives the scores of `tree_metrics` of weighted galaxies."""
         return tree_scorer(predictions, labels, self.schema)
+
+    def decisions(
+        self,
+        expected: np.ndarray,
+        labels: np.ndarray,
+        *,
+        truth_threshold: float = 0.5,
+        truth_votes: int = defaults.ENOUGH_VOTES,
+    ) -> list[Decision]:
+        """Whether more than a share of the volunteers give each answer, of galaxies with enough votes."""
+        observed = self._sure_fractions(labels, truth_votes)
+        truth = np.where(np.isnan(observed), np.nan, observed > truth_threshold)
+        decisions = []
+        for question, title in zip(self.schema.questions, self.schema.titles, strict=True):
+            places = range(question.slice.start, question.slice.stop)
+            for answer, place in zip(question.answers, places, strict=True):
+                if len(places) > 1:
+                    words = f"{title}: {answer.pretty.lower()}"
+                    decisions.append(
+                        Decision(self.label_cols[place], expected[:, place], truth[:, place], words)
+                    )
+        return decisions
+
+    def mistakes(
+        self, expected: np.ndarray, labels: np.ndarray, *, truth_votes: int = defaults.ENOUGH_VOTES
+    ) -> Mistakes:
+        """The largest difference from a fraction of enough votes."""
+        observed = self._sure_fractions(labels, truth_votes)
+        sizes = np.nan_to_num(np.abs(expected - observed).round(9), nan=-1.0)
+        worst, size = sizes.argmax(axis=1), sizes.max(axis=1)
+
+        names = [
+            (f"{title}: {answer.pretty.lower()}", question.slice)
+            for question, title in zip(self.schema.questions, self.schema.titles, strict=True)
+            for answer in question.answers
+        ]
+
+        def words(galaxy: int) -> str:
+            place = worst[galaxy]
+            name, part = names[place]
+            said, truth = expected[galaxy, place], observed[galaxy, place]
+            votes = np.nan_to_num(labels[galaxy, part]).sum()
+            return f"{name}: said {said:.2f}, volunteers {truth:.2f} of {votes:.0f} votes"
+
+        return Mistakes(np.where(size > 0, size, np.nan), words)
+
+    def _sure_fractions(self, labels: np.ndarray, truth_votes: int) -> NDArray[np.float64]:
+        """Volunteers' fractions, (galaxies, answers); NaN where too few were asked."""
+        fractions = fractions_from_votes(labels, self.schema)
+        for part in self.schema.question_slices:
+            few = np.nan_to_num(labels[:, part]).sum(axis=1) < max(truth_votes, 1)
+            fractions[few, part] = np.nan
+        return fractions
 
     @property
     def score_rows(self) -> tuple[str, ...]:

@@ -123,6 +123,14 @@ class Schema:
         return [question.slice for question in self.questions]
 
     @property
+    def titles(self) -> list[str]:
+        """What each question is called for readers: without the survey's suffix where all share one."""
+        endings = {question.text.rpartition("-")[2] for question in self.questions}
+        shared = len(self.questions) > 1 and len(endings) == 1
+        ending = f" {next(iter(endings))}" if shared else ""
+        return [question.pretty.removesuffix(ending) for question in self.questions]
+
+    @property
     def campaigns(self) -> dict[str, list[int]]:
         """The campaigns joined in this schema, each with the places of its questions; empty if it is one."""
         joined: dict[str, list[int]] = {}

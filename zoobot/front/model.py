@@ -84,7 +84,7 @@ def load(
     members = [_load(one, engine, is_whole=is_whole) for one, is_whole in found]
     for member in members:
         read_otherwise(member, pixels)
-    return ZoobotModel(members, places, backend=name, engine=engine)
+    return ZoobotModel(members, places, backend=name, engine=engine, pixels=pixels)
 
 
 def _find(place: str | Path) -> tuple[str | Path, bool]:
@@ -124,19 +124,22 @@ class ZoobotModel:
     """
 
     def __init__(
-        self, members: list[Any], places: list[str | Path], *, backend: str, engine: Engine | None
+        self,
+        members: list[Any],
+        places: list[str | Path],
+        *,
+        backend: str,
+        engine: Engine | None,
+        pixels: dict[str, Any],
     ) -> None:
-        self._members, self._places, self._engine = members, places, engine
+        self._members, self._engine, self._pixels = members, engine, pixels
+        self.name = " and ".join(map(str, places))
+        self._places = [_fixed(place) for place in places]  # the current folder may become another one
         self.backend = backend
         own = [getattr(member, "task", None) for member in members]
         if len(own) > 1 and None in own:
             raise ConfigError(f"an encoder alone predicts nothing, with others neither: {self.name}")
         self.task: tasks.Task | None = None if own[0] is None else shared_task([one for one in own if one])
-
-    @property
-    def name(self) -> str:
-        """What was loaded."""
-        return " and ".join(map(str, self._places))
 
     @property
     def engine_model(self) -> Any:
@@ -305,19 +308,25 @@ class ZoobotModel:
         return engine.checkpoint.save(model, folder, training=training)
 
     def push_to_hub(self, name: str, **options: Any) -> PushResult:
-        """Send the model as it was loaded to the Hugging Face Hub, with a card written from its run.
+        """Send the checkpoint that was loaded to the Hugging Face Hub, with a card written from its run.
 
         Args:
             name: The repository, owner/name.
             **options: Those of `zoobot push`: `private`, `revision`, `message`, `license`, `dry_run` …
 
         Raises:
-            ConfigError: If the name is none of the Hub's, or this is an exported file, or several models.
+            ConfigError: If the name is none of the Hub's, this is an exported file or several models, or it
+                was loaded to read images in another way than the checkpoint says.
             CheckpointError: If no name can rebuild the model.
             HubError: If the Hub can't be reached, or refuses.
         """
         self._task()
         self._alone("push_to_hub")
+        if self._pixels:
+            raise ConfigError(
+                f"the model was loaded with {', '.join(self._pixels)}, of which its checkpoint knows nothing: "
+                "save it into a folder, load that, and send it"
+            )
         return push(PushOptions.from_config({"checkpoint": str(self._places[0]), "to": name, **options}))
 
     def _task(self) -> tasks.Task:
@@ -376,9 +385,11 @@ class ZoobotModel:
         return scores_in_words(self._places[0]) if len(self._places) == 1 else ""
 
     def __repr__(self) -> str:
-        facts = self._facts()
-        what = " ".join(filter(None, (facts["task"], facts["schema"])))
-        return f"ZoobotModel({self.name!r}: {what}; {facts['encoder'] or 'exported'}, {self.backend})"
+        kind = "an encoder alone" if self.task is None else self.task.kind
+        what = kind if self.schema is None else f"{kind} {self.schema.name}"
+        encoder = getattr(self._members[0], "encoder", self._members[0])
+        architecture = getattr(encoder, "architecture", "exported")
+        return f"ZoobotModel({self.name!r}: {what}; {architecture}, {self.backend})"
 
     def _repr_html_(self) -> str:
         return facts_html(self.name, self._facts())
@@ -399,6 +410,12 @@ def _parts(galaxies: CatalogSource, rows: int, columns: dict[str, Any]) -> Itera
     stream = CatalogStream(source, **columns)
     stream.part_rows = rows
     return (part.galaxies.decoded_whole() for part in stream.parts(rows))
+
+
+def _fixed(place: str | Path) -> str | Path:
+    """A file or folder from the root; a name as it is."""
+    path = Path(place).expanduser()
+    return path.absolute() if path.exists() else place
 
 
 def _few(names: Sequence[str]) -> str:

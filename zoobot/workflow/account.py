@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import read_config
-from zoobot.shared.errors import ConfigError, PredictionsError
+from zoobot.shared.errors import CheckpointError, ConfigError, PredictionsError
 from zoobot.shared.models.encoder_source import Origin
-from zoobot.shared.models.model_places import bundled_checkpoint, find_checkpoint
+from zoobot.shared.models.model_places import (
+    bundled_checkpoint,
+    bundled_encoder,
+    bundled_names,
+    find_checkpoint,
+)
 from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.predicting.members import FeatureTask
 from zoobot.shared.predictions import Parts, read_prediction_metadata
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Runs whose folder holds the model that they taught.
 TEACHING = ("finetune", "train")
+
+#: The table that runs leave in their folder.
+_PREDICTIONS = "predictions.parquet"
 
 #: What others are told of an encoder that is called by a folder.
 UNNAMED = "a checkpoint without a public name"
@@ -207,17 +215,31 @@ def read_account(place: str | Path) -> Account:
     if is_onnx_file(place):
         return Account(work="model", models=(_model_at(place),))
     if path.is_file():
-        return _account_of_table(path)
+        of_run = read_record(path.parent) if path.name == _PREDICTIONS else None
+        return _account_of_table(path) if of_run is None else _account_of_run(path.parent, of_run.content)
     record = read_record(path) if path.is_dir() else None
     if record is not None:
         return _account_of_run(path, record.content)
     if (path / "_runs").is_dir():
         return _account_of_parts(path)
-    checkpoint = find_checkpoint(place)
+    if str(place) in bundled_names() and bundled_checkpoint(place) is None and not path.exists():
+        return Account(work="model", models=(_bundled_encoder(str(place)),))
+    try:
+        checkpoint = find_checkpoint(place)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"there is no run, table of predictions or model in {place}: {error}"
+        ) from error
     made_by = read_record(checkpoint.parent) if checkpoint.name == "checkpoint" else None
     if made_by is not None and made_by.content["work"] in TEACHING:
         return _account_of_run(checkpoint.parent, made_by.content)
     return Account(work="model", models=(_model_at(place),))
+
+
+def _bundled_encoder(name: str) -> ModelFacts:
+    source = bundled_encoder(name)
+    pixels = {"preprocessing": source.preprocessing.to_config()}
+    return ModelFacts(name=name, architecture=source.architecture, facts=pixels)
 
 
 def _model_at(place: str | Path) -> ModelFacts:

@@ -201,9 +201,13 @@ def _limits(account: Account) -> str:
     model, evaluation = _model_of(account), account.evaluation
     task, scores = model.task, evaluation.get("scores") or {}
     counts = model.training.get("galaxies") or {}
-    learned = f" {counts['train']:,}" if counts.get("train") else ""
+    known = (
+        f"the {counts['train']:,} that it learned from"
+        if counts.get("train")
+        else "those that it learned from"
+    )
     limits = [
-        f"It knows galaxies like the{learned} that it learned from. Those of another survey, depth, "
+        f"It knows galaxies like {known}. Those of another survey, depth, "
         "resolution, redshift, band or cut-out may look unlike all it has seen: measure how well it does on "
         "labelled galaxies of yours before you believe it."
     ]

@@ -104,7 +104,7 @@ def push(options: PushOptions) -> PushResult:
     repository, revision = _repository(options.to), options.revision or _MAIN
     checkpoint = find_checkpoint(options.checkpoint)
     config = _config_for_others(checkpoint)
-    card = write_card(read_account(options.checkpoint), repository, terms=options.license)
+    card = write_card(read_account(options.checkpoint), repository, terms=options.license or None)
     texts = {CONFIG_FILE: json.dumps(config, indent=2, allow_nan=False) + "\n", CARD_FILE: card}
     for name, text in texts.items():
         _refuse_private(text, name, checkpoint)

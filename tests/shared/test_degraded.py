@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+import cv2
 import numpy as np
 import pytest
 import simplejpeg
@@ -83,6 +84,19 @@ def test_a_galaxy_farther_away_is_smaller_and_fainter_under_the_same_sky():
     assert ring.std() == pytest.approx(SCATTER, rel=0.25)
     same = worse(image, "redshift", 0.1, own_redshift=0.1)
     assert np.abs(same - image).max() < 1e-3
+
+
+@pytest.mark.parametrize(("kind", "step"), [("noise", 3), ("psf", 2), ("redshift", 0.2)])
+def test_noise_is_as_coarse_as_the_sky_s_own(kind, step):
+    noise = cv2.GaussianBlur(galaxy(201, height=0) - SKY, (0, 0), 1.2)
+    image = (SKY + noise * SCATTER / noise.std()).astype(np.float32)
+    grain = Sky.of(image).grain(image)
+    assert grain == pytest.approx(np.exp(-1 / (4 * 1.2**2)), abs=0.04)
+    made = worse(image, kind, step)
+    found = Sky.of(made)
+    assert found.grain(made) == pytest.approx(grain, abs=0.1)
+    np.testing.assert_allclose(found.scatter, (3 if kind == "noise" else 1) * SCATTER, rtol=0.15)
+    assert Sky.of(galaxy()).grain(galaxy()) < 0.05
 
 
 def test_sizes_are_those_of_a_flat_universe():

@@ -23,6 +23,9 @@ _BORDER = 0.08
 _HALF_ABOVE = 69.146
 """So many per cent of normal numbers lie below half a standard deviation above the mean."""
 
+_WHITE = 0.05
+"""Neighbours in noise that are less correlated are taken for independent."""
+
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 _MATTER = 0.3
 
@@ -42,11 +45,29 @@ class Sky(NamedTuple):
     @classmethod
     def of(cls, image: NDArray) -> Sky:
         """That of pixels in [0, 1], (height, width, channels)."""
-        width = max(1, round(_BORDER * min(image.shape[:2])))
-        edge = np.ones(image.shape[:2], dtype=bool)
-        edge[width:-width, width:-width] = False
-        middle, above = np.percentile(image[edge], [50, _HALF_ABOVE], axis=0).astype(np.float32)
+        middle, above = np.percentile(image[_edge(image)], [50, _HALF_ABOVE], axis=0).astype(np.float32)
         return cls(middle, 2 * (above - middle))
+
+    def grain(self, image: NDArray) -> float:
+        """The correlation of neighbours in its noise, in [0, 0.9]: resampling and JPEG leave none white.
+
+        Args:
+            image: The pixels that it was found in.
+        """
+        away = image - self.level
+        known = _edge(image) & (np.abs(away) <= 3 * self.scatter).all(axis=-1)  # no stars, no galaxies
+        there = known[:, 1:] & known[:, :-1]
+        left, right = away[:, :-1][there], away[:, 1:][there]
+        alike = float((left * right).mean()) if there.any() else 0.0
+        total = float(np.square(away[known]).mean()) if there.any() else 0.0
+        return min(max(alike / total, 0.0), 0.9) if total > 0 else 0.0
+
+
+def _edge(image: NDArray) -> NDArray[np.bool_]:
+    width = max(1, round(_BORDER * min(image.shape[:2])))
+    edge = np.ones(image.shape[:2], dtype=bool)
+    edge[width:-width, width:-width] = False
+    return edge
 
 
 def degrade(image: NDArray, how: Degradation, galaxy_id: str) -> NDArray:
@@ -69,7 +90,7 @@ def degrade(image: NDArray, how: Degradation, galaxy_id: str) -> NDArray:
         return _in_type(_compressed(_in_type(image, np.dtype(np.uint8)), round(how.step)), image.dtype)
     pixels = _in_type(image, np.dtype(np.float32))
     sky = Sky.of(pixels)
-    noise = _noise(pixels.shape, how.seed, galaxy_id)
+    noise = _noise(pixels.shape, how.seed, galaxy_id, sky.grain(pixels))
     if how.kind == "noise":
         wanted = np.maximum(sky.scatter, _GREY_LEVEL) * how.step
         worse = pixels + noise * _missing(wanted, sky.scatter)
@@ -87,11 +108,19 @@ def _missing(wanted: NDArray, there: NDArray) -> NDArray[np.float32]:
     return lacking
 
 
-def _noise(shape: tuple[int, ...], seed: int, galaxy_id: str) -> NDArray[np.float32]:
-    """Normal numbers of a seed and a galaxy: the same for all steps, which then differ by the step alone."""
+def _noise(shape: tuple[int, ...], seed: int, galaxy_id: str, grain: float) -> NDArray[np.float32]:
+    """Normal numbers of a seed and a galaxy: the same for all steps, which then differ by the step alone.
+
+    They are as coarse as the sky's own: white noise would be averaged away where a view shrinks the image.
+    """
     key = f"degrade|{seed}|{galaxy_id}".encode("utf-8", "surrogatepass")
     number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
-    return np.random.default_rng(number).standard_normal(shape, dtype=np.float32)
+    noise = np.random.default_rng(number).standard_normal(shape, dtype=np.float32)
+    if grain < _WHITE:
+        return noise
+    # of white noise under a Gaussian of this width, neighbours are so correlated
+    coarse = _blurred(noise, math.sqrt(-1 / (4 * math.log(grain))))
+    return coarse / coarse.std()
 
 
 def _blurred(pixels: NDArray, sigma: float) -> NDArray:

@@ -324,7 +324,7 @@ class ZoobotModel:
         self._alone("push_to_hub")
         if self._pixels:
             raise ConfigError(
-                f"the model was loaded with {', '.join(self._pixels)}, of which its checkpoint knows nothing: "
+                f"the model was loaded with {', '.join(self._pixels)}, which its checkpoint does not know: "
                 "save it into a folder, load that, and send it"
             )
         return push(PushOptions.from_config({"checkpoint": str(self._places[0]), "to": name, **options}))

@@ -4,333 +4,165 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from zoobot.shared.trees.surveys import CAMPAIGNS, Paper
 
-@dataclass(frozen=True)
-class Reference:
-    """One work that can be cited.
+_JOURNALS = {
+    "A&A": "Astronomy \\& Astrophysics",
+    "ApJ": "The Astrophysical Journal",
+    "Annals of Statistics": "The Annals of Statistics",
+    "JASA": "Journal of the American Statistical Association",
+    "JOSS": "Journal of Open Source Software",
+    "MNRAS": "Monthly Notices of the Royal Astronomical Society",
+    "Nature": "Nature",
+}
+#: Where a paper stands, as the end of its short name says: arXiv's number; or journal, volume, page.
+_ON_ARXIV = re.compile(r", arXiv:([\d.]+)")
+_IN_JOURNAL = re.compile(r" \d{4}, ([A-Z][A-Za-z& ]*) (\d+)(?:\(\d+\))?, (\w+)")
 
-    Args:
-        kind: BibTeX's word for it: article, misc, inproceedings.
-        short: As it is said in a sentence, such as "Willett et al. 2013, MNRAS 435, 2835".
-        fields: The fields of its entry, in TeX.
-    """
-
-    kind: str
-    short: str
-    fields: dict[str, str] = field(default_factory=dict)
-
-
-def _paper(
-    short: str, author: str, title: str, journal: str, volume: str, pages: str, year: int, doi: str = ""
-) -> Reference:
-    """An article of a journal."""
-    told = {"author": author, "title": title, "journal": journal, "volume": volume, "pages": pages}
-    return Reference("article", short, {**told, "year": str(year), **({"doi": doi} if doi else {})})
-
-
-def _preprint(short: str, author: str, title: str, eprint: str, year: int, archive: str = "") -> Reference:
-    """A paper on arXiv, wherever else it stands."""
-    told = {"author": author, "title": title, "year": str(year), "eprint": eprint, "archiveprefix": "arXiv"}
-    return Reference("misc", short, {**told, **({"primaryclass": archive} if archive else {})})
-
-
-def _software(short: str, author: str, title: str, url: str, year: int | None = None) -> Reference:
-    """A program without a paper."""
-    told = {"author": author, "title": title, "url": url}
-    return Reference("misc", short, {**told, **({"year": str(year)} if year else {})})
-
-
-_MNRAS = "Monthly Notices of the Royal Astronomical Society"
-_WALMSLEY = "Walmsley, Mike and others"
-
-#: Every work that may be cited, by its key.
-REFERENCES: dict[str, Reference] = {
-    # Zoobot, and galaxies
-    "walmsley2023zoobot": _paper(
+_OTHERS = (
+    Paper(
+        "walmsley2023zoobot",
         "Walmsley et al. 2023, JOSS 8(85), 5312",
         "Walmsley, Mike and Allen, Campbell and Aussel, Ben and Bowles, Micah and Gregorowicz, Kasia and "
         "Slijepcevic, Inigo Val and Lintott, Chris J. and Scaife, Anna M. M. and Jab{\\l}o{\\'n}ska, Maja "
         "and Karchev, Kosio and Lanzieri, Denise and Mohan, Devina and O'Ryan, David and Saiguhan, Bharath "
         "and Su{\\'a}rez, Crisel and Guerra-Varas, Nicol{\\'a}s and Velu, Renuka",
         "{Zoobot}: Adaptable Deep Learning Models for Galaxy Morphology",
-        "Journal of Open Source Software",
-        "8",
-        "5312",
-        2023,
         "10.21105/joss.05312",
     ),
-    "walmsley2022decals": _paper(
-        "Walmsley et al. 2022, MNRAS 509, 3966",
-        _WALMSLEY,
-        "{Galaxy Zoo DECaLS}: Detailed visual morphology measurements from volunteers and deep learning for "
-        "314 000 galaxies",
-        _MNRAS,
-        "509",
-        "3966",
-        2022,
-        "10.1093/mnras/stab2093",
-    ),
-    "walmsley2023desi": _paper(
-        "Walmsley et al. 2023, MNRAS 526, 4768",
-        _WALMSLEY,
-        "{Galaxy Zoo DESI}: Detailed morphology measurements for 8.7M galaxies in the {DESI} Legacy Imaging "
-        "Surveys",
-        _MNRAS,
-        "526",
-        "4768",
-        2023,
-        "10.1093/mnras/stad2919",
-    ),
-    "walmsley2022practical": _paper(
-        "Walmsley et al. 2022, MNRAS 513, 1581",
-        _WALMSLEY,
-        "Practical galaxy morphology tools from deep supervised representation learning",
-        _MNRAS,
-        "513",
-        "1581",
-        2022,
-        "10.1093/mnras/stac525",
-    ),
-    "walmsley2022hybrid": _preprint(
-        "Walmsley et al. 2022, arXiv:2206.11927",
-        _WALMSLEY,
-        "Towards Galaxy Foundation Models with Hybrid Contrastive Learning",
-        "2206.11927",
-        2022,
-    ),
-    "walmsley2024scaling": _preprint(
-        "Walmsley et al. 2024, arXiv:2404.02973",
-        _WALMSLEY,
-        "Scaling Laws for Galaxy Images",
-        "2404.02973",
-        2024,
-    ),
-    "walmsley2025euclid": _preprint(
-        "Walmsley et al. 2025, arXiv:2503.15310",
-        "{Euclid Collaboration} and " + _WALMSLEY,
-        "{Euclid} Quick Data Release ({Q1}): First visual morphology catalogue",
-        "2503.15310",
-        2025,
-        "astro-ph.GA",
-    ),
-    "willett2013gz2": _paper(
-        "Willett et al. 2013, MNRAS 435, 2835",
-        "Willett, Kyle W. and others",
-        "{Galaxy Zoo 2}: detailed morphological classifications for 304 122 galaxies from the {Sloan Digital "
-        "Sky Survey}",
-        _MNRAS,
-        "435",
-        "2835",
-        2013,
-        "10.1093/mnras/stt1458",
-    ),
-    "willett2017hubble": _paper(
-        "Willett et al. 2017, MNRAS 464, 4176",
-        "Willett, Kyle W. and others",
-        "{Galaxy Zoo}: morphological classifications for 120 000 galaxies in {HST} legacy imaging",
-        _MNRAS,
-        "464",
-        "4176",
-        2017,
-        "10.1093/mnras/stw2568",
-    ),
-    "simmons2017candels": _paper(
-        "Simmons et al. 2017, MNRAS 464, 4420",
-        "Simmons, B. D. and others",
-        "{Galaxy Zoo}: quantitative visual morphological classifications for 48 000 galaxies from {CANDELS}",
-        _MNRAS,
-        "464",
-        "4420",
-        2017,
-        "10.1093/mnras/stw2587",
-    ),
-    "pearson2025cosmicdawn": _preprint(
-        "Pearson et al. 2025, arXiv:2509.22311",
-        "Pearson, James and others",
-        "{Galaxy Zoo}: {Cosmic Dawn} -- morphological classifications for over 41,000 galaxies in the "
-        "{Euclid} Deep Field North from the {Hawaii Two-0 Cosmic Dawn} survey",
-        "2509.22311",
-        2025,
-        "astro-ph.GA",
-    ),
-    "geron2025ceers": _preprint(
-        "Géron et al. 2025, arXiv:2505.01421",
-        "G{\\'e}ron, Tobias and others",
-        "{Galaxy Zoo CEERS}: Bar fractions up to z~4.0",
-        "2505.01421",
-        2025,
-    ),
-    "casey2023cosmosweb": _paper(
-        "Casey et al. 2023, ApJ 954, 31",
-        "Casey, Caitlin M. and others",
-        "{COSMOS-Web}: An Overview of the {JWST} Cosmic Origins Survey",
-        "The Astrophysical Journal",
-        "954",
-        "31",
-        2023,
-        "10.3847/1538-4357/acc2bc",
-    ),
-    "masters2024ukidss": _preprint(
-        "Masters et al. 2024, arXiv:2408.10160",
-        "Masters, Karen L. and Galloway, Melanie and Fortson, Lucy and Lintott, Chris J. and Read, Mike and "
-        "Scarlata, Claudia and Simmons, Brooke and Walmsley, Mike and Willett, Kyle",
-        "{Galaxy Zoo}: Morphologies based on {UKIDSS NIR} Imaging for 71,052 Galaxies",
-        "2408.10160",
-        2024,
-    ),
-    "baillard2011efigi": _paper(
+    Paper(
+        "baillard2011efigi",
         "Baillard et al. 2011, A&A 532, A74",
         "Baillard, A. and others",
         "The {EFIGI} catalogue of 4458 nearby galaxies with detailed morphology",
-        "Astronomy \\& Astrophysics",
-        "532",
-        "A74",
-        2011,
         "10.1051/0004-6361/201016423",
     ),
-    # encoders
-    "tan2019efficientnet": _preprint(
+    Paper(
+        "tan2019efficientnet",
         "Tan & Le 2019, arXiv:1905.11946",
         "Tan, Mingxing and Le, Quoc V.",
         "{EfficientNet}: Rethinking Model Scaling for Convolutional Neural Networks",
-        "1905.11946",
-        2019,
     ),
-    "tan2021efficientnetv2": _preprint(
+    Paper(
+        "tan2021efficientnetv2",
         "Tan & Le 2021, arXiv:2104.00298",
         "Tan, Mingxing and Le, Quoc V.",
         "{EfficientNetV2}: Smaller Models and Faster Training",
-        "2104.00298",
-        2021,
     ),
-    "liu2022convnext": _preprint(
+    Paper(
+        "liu2022convnext",
         "Liu et al. 2022, arXiv:2201.03545",
         "Liu, Zhuang and others",
         "A {ConvNet} for the 2020s",
-        "2201.03545",
-        2022,
     ),
-    "woo2023convnextv2": _preprint(
+    Paper(
+        "woo2023convnextv2",
         "Woo et al. 2023, arXiv:2301.00808",
         "Woo, Sanghyun and others",
         "{ConvNeXt V2}: Co-designing and Scaling {ConvNets} with Masked Autoencoders",
-        "2301.00808",
-        2023,
     ),
-    "he2015resnet": _preprint(
+    Paper(
+        "he2015resnet",
         "He et al. 2015, arXiv:1512.03385",
         "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
         "Deep Residual Learning for Image Recognition",
-        "1512.03385",
-        2015,
     ),
-    "dosovitskiy2020vit": _preprint(
+    Paper(
+        "dosovitskiy2020vit",
         "Dosovitskiy et al. 2020, arXiv:2010.11929",
         "Dosovitskiy, Alexey and others",
         "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
-        "2010.11929",
-        2020,
     ),
-    # methods
-    "loshchilov2019adamw": _preprint(
+    Paper(
+        "loshchilov2019adamw",
         "Loshchilov & Hutter 2019, arXiv:1711.05101",
         "Loshchilov, Ilya and Hutter, Frank",
         "Decoupled Weight Decay Regularization",
-        "1711.05101",
-        2019,
     ),
-    "lin2017focal": _preprint(
+    Paper(
+        "lin2017focal",
         "Lin et al. 2017, arXiv:1708.02002",
         "Lin, Tsung-Yi and others",
         "Focal Loss for Dense Object Detection",
-        "1708.02002",
-        2017,
     ),
-    "szegedy2016rethinking": _preprint(
+    Paper(
+        "szegedy2016rethinking",
         "Szegedy et al. 2016, arXiv:1512.00567",
         "Szegedy, Christian and others",
         "Rethinking the {Inception} Architecture for Computer Vision",
-        "1512.00567",
-        2016,
     ),
-    "guo2017calibration": _preprint(
+    Paper(
+        "guo2017calibration",
         "Guo et al. 2017, arXiv:1706.04599",
         "Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.",
         "On Calibration of Modern Neural Networks",
-        "1706.04599",
-        2017,
     ),
-    "angelopoulos2021conformal": _preprint(
+    Paper(
+        "angelopoulos2021conformal",
         "Angelopoulos & Bates 2021, arXiv:2107.07511",
         "Angelopoulos, Anastasios N. and Bates, Stephen",
         "A Gentle Introduction to Conformal Prediction and Distribution-Free Uncertainty Quantification",
-        "2107.07511",
-        2021,
     ),
-    "sadinle2019sets": _paper(
+    Paper(
+        "sadinle2019sets",
         "Sadinle et al. 2019, JASA 114, 223",
         "Sadinle, Mauricio and Lei, Jing and Wasserman, Larry",
         "Least Ambiguous Set-Valued Classifiers With Bounded Error Levels",
-        "Journal of the American Statistical Association",
-        "114",
-        "223--234",
-        2019,
         "10.1080/01621459.2017.1395341",
     ),
-    "efron1979bootstrap": _paper(
+    Paper(
+        "efron1979bootstrap",
         "Efron 1979, Annals of Statistics 7, 1",
         "Efron, B.",
         "Bootstrap Methods: Another Look at the Jackknife",
-        "The Annals of Statistics",
-        "7",
-        "1--26",
-        1979,
         "10.1214/aos/1176344552",
     ),
-    # software
-    "paszke2019pytorch": _preprint(
+    Paper(
+        "paszke2019pytorch",
         "Paszke et al. 2019, arXiv:1912.01703",
         "Paszke, Adam and others",
         "{PyTorch}: An Imperative Style, High-Performance Deep Learning Library",
-        "1912.01703",
-        2019,
     ),
-    "falcon2019lightning": _software(
+    Paper(
+        "falcon2019lightning",
         "Falcon et al. 2019",
         "Falcon, William and {The PyTorch Lightning team}",
         "{PyTorch Lightning}",
         "https://github.com/Lightning-AI/pytorch-lightning",
-        2019,
     ),
-    "wightman2019timm": _software(
+    Paper(
+        "wightman2019timm",
         "Wightman 2019",
         "Wightman, Ross",
         "{PyTorch} Image Models",
         "https://github.com/huggingface/pytorch-image-models",
-        2019,
     ),
-    "abadi2016tensorflow": _preprint(
+    Paper(
+        "abadi2016tensorflow",
         "Abadi et al. 2016, arXiv:1603.04467",
         "Abadi, Mart{\\'i}n and others",
         "{TensorFlow}: Large-Scale Machine Learning on Heterogeneous Distributed Systems",
-        "1603.04467",
-        2016,
     ),
-    "chollet2015keras": _software(
-        "Chollet et al. 2015", "Chollet, Fran{\\c c}ois and others", "Keras", "https://keras.io", 2015
+    Paper(
+        "chollet2015keras",
+        "Chollet et al. 2015",
+        "Chollet, Fran{\\c c}ois and others",
+        "Keras",
+        "https://keras.io",
     ),
-    "harris2020numpy": _paper(
+    Paper(
+        "harris2020numpy",
         "Harris et al. 2020, Nature 585, 357",
         "Harris, Charles R. and others",
         "Array programming with {NumPy}",
-        "Nature",
-        "585",
-        "357--362",
-        2020,
         "10.1038/s41586-020-2649-2",
     ),
+)
+
+#: Every work that may be cited, by its key: those of campaigns, and the others.
+REFERENCES: dict[str, Paper] = {
+    paper.key: paper for paper in (*(campaign.paper for campaign in CAMPAIGNS.values()), *_OTHERS)
 }
 
 #: Encoders by how the names of their architectures begin, and whom to cite; the first that fits counts.
@@ -359,17 +191,6 @@ PARENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"hf[_-]hub:mwalmsley/zoobot-encoder-", ("walmsley2024scaling",)),
     (r"hf[_-]hub:timm/", ("wightman2019timm",)),
 )
-
-
-def key_of(short: str) -> str | None:
-    """The key of the work that is said so; None where there is none.
-
-    Example:
-        >>> key_of("Willett et al. 2013, MNRAS 435, 2835")
-        'willett2013gz2'
-    """
-    said = short.removesuffix(", for the survey")
-    return next((key for key, reference in REFERENCES.items() if reference.short == said), None)
 
 
 def key_of_architecture(name: str) -> str | None:
@@ -405,9 +226,19 @@ def bibtex(keys: Iterable[str]) -> str:
           archiveprefix = {arXiv},
         }
     """
-    entries = []
-    for key in sorted(set(keys)):
-        reference = REFERENCES[key]
-        lines = [f"  {name} = {{{value}}}," for name, value in reference.fields.items()]
-        entries.append("\n".join([f"@{reference.kind}{{{key},", *lines, "}"]))
-    return "\n\n".join(entries)
+    return "\n\n".join(_entry(REFERENCES[key]) for key in sorted(set(keys)))
+
+
+def _entry(paper: Paper) -> str:
+    year = re.search(r" (\d{4})(?:,|$)", paper.short)
+    fields = {"author": paper.author, "title": paper.title, "year": year[1] if year else ""}
+    journal, preprint = _IN_JOURNAL.search(paper.short), _ON_ARXIV.search(paper.short)
+    if journal is not None:
+        name, volume, page = journal.groups()
+        fields |= {"journal": _JOURNALS[name], "volume": volume, "pages": page}
+    elif preprint is not None:
+        fields |= {"eprint": preprint[1], "archiveprefix": "arXiv"}
+    if paper.where:
+        fields["url" if "://" in paper.where else "doi"] = paper.where
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@{'misc' if journal is None else 'article'}{{{paper.key},", *lines, "}"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoobot.shared import defaults, schemas
 from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from zoobot.shared.references import REFERENCES, key_of, key_of_architecture, keys_of_parent
+from zoobot.shared.references import REFERENCES, key_of_architecture, keys_of_parent
 from zoobot.shared.tasks import KINDS
 from zoobot.shared.training.finetune_settings import IN_WORDS
 from zoobot.shared.trees.surveys import CAMPAIGNS, find_campaign
@@ -165,7 +165,7 @@ def task_sentences(task: Task | None) -> list[str]:
         return []
     if task.tree is not None:
         questions, campaigns = len(task.tree.questions), campaigns_of(task)
-        papers = [key_of(CAMPAIGNS[name].reference) for name in campaigns]
+        papers = [CAMPAIGNS[name].paper.key for name in campaigns]
         answers = sum(len(question.answers) for question in task.tree.questions)
         return [
             f"The model predicts the votes of volunteers on the {questions} questions ({answers} answers) of "

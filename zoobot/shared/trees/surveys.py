@@ -40,6 +40,24 @@ class Row(NamedTuple):
     published_parents: tuple[str, ...]
 
 
+class Paper(NamedTuple):
+    """A work to cite.
+
+    Attributes:
+        key: What BibTeX calls it.
+        short: As a sentence calls it: authors and year, then journal, volume and page, or arXiv's number.
+        author: In full, or the first "and others", in TeX.
+        title: In TeX.
+        where: Its DOI, or an address; empty where we don't know it.
+    """
+
+    key: str
+    short: str
+    author: str
+    title: str
+    where: str = ""
+
+
 @dataclass(frozen=True)
 class Campaign:
     """One Galaxy Zoo campaign: its tree, what it is, whom to cite, and the other names it goes by.
@@ -47,7 +65,7 @@ class Campaign:
     Args:
         rows: The questions in published order.
         description: The campaign in a few words.
-        reference: The paper to cite.
+        paper: The paper to cite.
         aliases: Other names that `schemas.get` understands; with or without `gz_` and `_schema` needs no
             alias.
         joined: Whether it is several campaigns, told apart by the suffixes of their questions.
@@ -55,9 +73,14 @@ class Campaign:
 
     rows: tuple[Row, ...]
     description: str
-    reference: str
+    paper: Paper
     aliases: tuple[str, ...] = ()
     joined: bool = False
+
+    @property
+    def reference(self) -> str:
+        """The paper to cite, in a few words."""
+        return self.paper.short
 
 
 def _ask(question: str, answers: str, *after: str, published: tuple[str, ...] | None = None) -> Row:
@@ -211,12 +234,96 @@ _EVO_BASE = _ALL_DECALS + _suffixed(_GZ2, "gz2") + _suffixed(_CANDELS, "candels"
 _EVO_V1_PUBLIC = _EVO_BASE + _suffixed(_HUBBLE, "hubble")
 _EVO_V2_PUBLIC = _EVO_BASE + _suffixed(_HUBBLE_V2, "hubble")
 
-_WALMSLEY_DECALS = "Walmsley et al. 2022, MNRAS 509, 3966"
-_WALMSLEY_DESI = "Walmsley et al. 2023, MNRAS 526, 4768"
-_WALMSLEY_EVO = "Walmsley et al. 2022, arXiv:2206.11927"
-_WALMSLEY_SCALING = "Walmsley et al. 2024, arXiv:2404.02973"
-_WALMSLEY_EUCLID = "Walmsley et al. 2025, arXiv:2503.15310"
-_PEARSON = "Pearson et al. 2025, arXiv:2509.22311"
+_WALMSLEY_DECALS = Paper(
+    "walmsley2022decals",
+    "Walmsley et al. 2022, MNRAS 509, 3966",
+    "Walmsley, Mike and others",
+    "{Galaxy Zoo DECaLS}: Detailed visual morphology measurements from volunteers and deep learning for 314 "
+    "000 galaxies",
+    "10.1093/mnras/stab2093",
+)
+_WALMSLEY_DESI = Paper(
+    "walmsley2023desi",
+    "Walmsley et al. 2023, MNRAS 526, 4768",
+    "Walmsley, Mike and others",
+    "{Galaxy Zoo DESI}: Detailed morphology measurements for 8.7M galaxies in the {DESI} Legacy Imaging "
+    "Surveys",
+    "10.1093/mnras/stad2919",
+)
+_WALMSLEY_EVO = Paper(
+    "walmsley2022hybrid",
+    "Walmsley et al. 2022, arXiv:2206.11927",
+    "Walmsley, Mike and others",
+    "Towards Galaxy Foundation Models with Hybrid Contrastive Learning",
+)
+_WALMSLEY_SCALING = Paper(
+    "walmsley2024scaling",
+    "Walmsley et al. 2024, arXiv:2404.02973",
+    "Walmsley, Mike and others",
+    "Scaling Laws for Galaxy Images",
+)
+_WALMSLEY_EUCLID = Paper(
+    "walmsley2025euclid",
+    "Walmsley et al. 2025, arXiv:2503.15310",
+    "{Euclid Collaboration} and Walmsley, Mike and others",
+    "{Euclid} Quick Data Release ({Q1}): First visual morphology catalogue",
+)
+_PEARSON = Paper(
+    "pearson2025cosmicdawn",
+    "Pearson et al. 2025, arXiv:2509.22311",
+    "Pearson, James and others",
+    "{Galaxy Zoo}: {Cosmic Dawn} -- morphological classifications for over 41,000 galaxies in the {Euclid} "
+    "Deep Field North from the {Hawaii Two-0 Cosmic Dawn} survey",
+)
+_WILLETT_GZ2 = Paper(
+    "willett2013gz2",
+    "Willett et al. 2013, MNRAS 435, 2835",
+    "Willett, Kyle W. and others",
+    "{Galaxy Zoo 2}: detailed morphological classifications for 304 122 galaxies from the {Sloan Digital "
+    "Sky Survey}",
+    "10.1093/mnras/stt1458",
+)
+_WILLETT_HUBBLE = Paper(
+    "willett2017hubble",
+    "Willett et al. 2017, MNRAS 464, 4176",
+    "Willett, Kyle W. and others",
+    "{Galaxy Zoo}: morphological classifications for 120 000 galaxies in {HST} legacy imaging",
+    "10.1093/mnras/stw2568",
+)
+_WALMSLEY_RINGS = Paper(
+    "walmsley2022practical",
+    "Walmsley et al. 2022, MNRAS 513, 1581",
+    "Walmsley, Mike and others",
+    "Practical galaxy morphology tools from deep supervised representation learning",
+    "10.1093/mnras/stac525",
+)
+_SIMMONS = Paper(
+    "simmons2017candels",
+    "Simmons et al. 2017, MNRAS 464, 4420",
+    "Simmons, B. D. and others",
+    "{Galaxy Zoo}: quantitative visual morphological classifications for 48 000 galaxies from {CANDELS}",
+    "10.1093/mnras/stw2587",
+)
+_GERON = Paper(
+    "geron2025ceers",
+    "Géron et al. 2025, arXiv:2505.01421",
+    "G{\\'e}ron, Tobias and others",
+    "{Galaxy Zoo CEERS}: Bar fractions up to z~4.0",
+)
+_CASEY = Paper(
+    "casey2023cosmosweb",
+    "Casey et al. 2023, ApJ 954, 31, for the survey",
+    "Casey, Caitlin M. and others",
+    "{COSMOS-Web}: An Overview of the {JWST} Cosmic Origins Survey",
+    "10.3847/1538-4357/acc2bc",
+)
+_MASTERS = Paper(
+    "masters2024ukidss",
+    "Masters et al. 2024, arXiv:2408.10160",
+    "Masters, Karen L. and Galloway, Melanie and Fortson, Lucy and Lintott, Chris J. and Read, Mike and "
+    "Scarlata, Claudia and Simmons, Brooke and Walmsley, Mike and Willett, Kyle",
+    "{Galaxy Zoo}: Morphologies based on {UKIDSS NIR} Imaging for 71,052 Galaxies",
+)
 
 CAMPAIGNS: dict[str, Campaign] = {
     "gz_decals_dr12": Campaign(
@@ -239,33 +346,31 @@ CAMPAIGNS: dict[str, Campaign] = {
     "gz2": Campaign(
         _suffixed(_GZ2, "gz2"),
         "Galaxy Zoo 2, SDSS images",
-        "Willett et al. 2013, MNRAS 435, 2835",
+        _WILLETT_GZ2,
         ("gz2_ortho",),
     ),
     "gz2_full": Campaign(
         _suffixed(_GZ2_FULL, "gz2"),
         "Galaxy Zoo 2 with its eleventh question, odd-feature",
-        "Willett et al. 2013, MNRAS 435, 2835",
+        _WILLETT_GZ2,
     ),
-    "gz_rings": Campaign(
-        (_ask("ring", "yes no"),), "rings in DECaLS images", "Walmsley et al. 2022, MNRAS 513, 1581"
-    ),
+    "gz_rings": Campaign((_ask("ring", "yes no"),), "rings in DECaLS images", _WALMSLEY_RINGS),
     "gz_hubble": Campaign(
         _suffixed(_HUBBLE, "hubble"),
         "Hubble Space Telescope legacy images",
-        "Willett et al. 2017, MNRAS 464, 4176",
+        _WILLETT_HUBBLE,
         ("hubble_ortho",),
     ),
     "gz_hubble_v2": Campaign(
         _suffixed(_HUBBLE_V2, "hubble"),
         "Hubble without the clump questions",
-        "Willett et al. 2017, MNRAS 464, 4176",
+        _WILLETT_HUBBLE,
         ("hubble_v2_ortho",),
     ),
     "gz_candels": Campaign(
         _suffixed(_CANDELS, "candels"),
         "CANDELS near-infrared Hubble images",
-        "Simmons et al. 2017, MNRAS 464, 4420",
+        _SIMMONS,
         ("candels_ortho",),
     ),
     "gz_cosmic_dawn": Campaign(_COSMIC_DAWN, "Hyper Suprime-Cam deep images, without suffix", _PEARSON),
@@ -275,19 +380,19 @@ CAMPAIGNS: dict[str, Campaign] = {
     "gz_jwst_ceers": Campaign(
         _suffixed(_JWST_CEERS, "jwst"),
         "JWST images of the CEERS survey",
-        "Géron et al. 2025, arXiv:2505.01421",
+        _GERON,
         ("jwst", "jwst_ortho", "jwst_ceers_ortho"),
     ),
     "gz_jwst_cosmos": Campaign(
         _suffixed(_JWST_COSMOS, "jwst"),
         "JWST images of the COSMOS-Web survey",
-        "Casey et al. 2023, ApJ 954, 31, for the survey",
+        _CASEY,
         ("jwst_cosmos_ortho",),
     ),
     "gz_ukidss": Campaign(
         _suffixed(_GZ2, "ukidss"),
         "UKIDSS near-infrared images of GZ2 galaxies",
-        "Masters et al. 2024, arXiv:2408.10160",
+        _MASTERS,
         ("ukidss_ortho",),
     ),
     "gz_euclid": Campaign(_EUCLID, "Euclid Q1 images, without suffix", _WALMSLEY_EUCLID),

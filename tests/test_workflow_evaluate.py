@@ -207,15 +207,30 @@ def test_classes_are_calibrated_and_the_error_before_is_told(
     np.testing.assert_allclose(again.calibration.factors, factors[0], rtol=1e-3)  # replaced, not multiplied
 
 
-def test_numbers_have_no_calibration(engine, engine_name, catalog, tmp_path):
+def test_numbers_have_no_factors_but_errors_that_travel(engine, engine_name, catalog, tmp_path):
     model = engine.finetune.FinetuneableZoobotRegressor(
         name="test_resnet", preprocessing={"image_size_pix": 32}, label_cols=["axis_ratio"]
     )
     folder = engine.checkpoint.save(model, tmp_path / "numbers")
-    with pytest.raises(ConfigError, match="this model is of a regression task"):
-        workflow.calibrate(
-            CalibrateOptions(checkpoint=folder, catalog=catalog, backend=engine_name, **COMMON)
-        )
+    assert engine.checkpoint.load(folder).conformal is None
+    common = {"checkpoint": folder, "catalog": catalog, "backend": engine_name, **COMMON}
+    before = workflow.evaluate(EvaluateOptions(**common, save_dir=tmp_path / "before"))
+    assert "held_90" not in before.scores
+    result = workflow.calibrate(CalibrateOptions(**common))
+    assert result.calibration is None
+    assert result.conformal.n == (before.galaxies,)
+    assert "Intervals: how wide they are on average" in result.report()
+    after = workflow.evaluate(EvaluateOptions(**common, save_dir=tmp_path / "after"))
+    assert after.scores["held_90"] >= 0.9  # on the same galaxies
+    assert after.scores["size_90"] == pytest.approx(2 * result.conformal.thresholds(0.9)[0], rel=1e-4)
+    assert "promised 90%" in after.table
+    again = engine.checkpoint.save(engine.checkpoint.load(folder), tmp_path / "again")
+    assert read_checkpoint(again).conformal == read_checkpoint(folder).conformal
+    turned = workflow.evaluate(EvaluateOptions(**common, views=4, save_dir=tmp_path / "turned"))
+    assert "held_90" not in turned.scores
+    assert "Intervals: none, since images are read otherwise" in turned.table
+    with pytest.raises(ConfigError, match="coverage is for trees; this model is of a regression task"):
+        workflow.calibrate(CalibrateOptions(**common, objective="coverage"))
     with pytest.raises(ConfigError, match="coverage is for --task tree"):
         FinetuneOptions(catalog="a.csv", labels=("ring",), save_dir="r", calibration_objective="coverage")
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from zoobot.certainty.coverage import chance_inside, whole_votes
+from zoobot.certainty.coverage import whole_votes
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.likelihood import mixture_nll
-from zoobot.shared.posteriors import as_mixture, check_level, vote_cdf
+from zoobot.shared.posteriors import as_mixture, chance_inside, check_level, vote_cdf
 from zoobot.shared.trees.tree import Schema
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError, LabelError
 from zoobot.shared.metrics import by_name, mean_of_defined, ratio
-from zoobot.shared.posteriors import check_level, marginal_betas, vote_cdf
+from zoobot.shared.posteriors import chance_inside, check_level, marginal_betas, vote_cdf
 from zoobot.shared.trees.beta_intervals import mixture_cdf
 from zoobot.shared.votes import check_votes, sum_by_question
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from zoobot.shared.conformal import Conformal
     from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
     from zoobot.shared.trees.tree import Schema
@@ -239,21 +240,6 @@ def _shares_held(
     return asked > 0, held
 
 
-def chance_inside(fewer: FloatArray, exactly: FloatArray, level: float) -> FloatArray:
-    """How likely a random place within each count's step lies in the central interval, in [0, 1].
-
-    Args:
-        fewer: Probability of fewer votes, as `zoobot.shared.posteriors.vote_cdf` gives it.
-        exactly: Probability of exactly as many.
-        level: Probability inside the interval.
-    """
-    tail = (1 - level) / 2
-    overlap = np.minimum(fewer + exactly, 1 - tail) - np.maximum(fewer, tail)
-    inside = (fewer >= tail) & (fewer <= 1 - tail)  # for a step too small to have a width
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(exactly > 0, np.clip(overlap / exactly, 0, 1), inside)
-
-
 def vote_places(
     concentrations: ArrayLike, votes: ArrayLike, schema: Schema, *, seed: int = defaults.SEED
 ) -> FloatArray:
@@ -289,3 +275,48 @@ def whole_votes(votes: ArrayLike, schema: Schema) -> tuple[FloatArray, FloatArra
 
 def _sizes(schema: Schema) -> list[int]:
     return [len(question.answers) for question in schema.questions]
+
+
+# Whether intervals and sets by conformal prediction hold the truth, for every task.
+
+
+def interval_table(
+    task: Task,
+    conformal: Conformal,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    *,
+    levels: Sequence[float] = defaults.CONFORMAL_LEVELS,
+) -> pd.DataFrame:
+    """How often intervals hold the truth, and how wide they are: a row for each level and target or answer.
+
+    Args:
+        task: What was predicted.
+        conformal: The model's errors on other galaxies.
+        predicted: (galaxies, outputs).
+        labels: (galaxies, label columns).
+        levels: How often they are to hold it.
+
+    Returns:
+        Columns `name`, `level`, `n` (galaxies whose truth is known), `held` (the share that is held, which
+        should be the level) and `size` (the mean width, or number of classes); NaN where the model's errors
+        are of too few galaxies, or none is known here.
+    """
+    rows = []
+    truth = np.asarray(labels, np.float64)
+    known = ~np.isnan(task.nonconformity(np.asarray(predicted, np.float64), truth))
+    for level in levels:
+        thresholds = conformal.thresholds(level)
+        held, sizes = task.judge_intervals(np.asarray(predicted, np.float64), truth, thresholds)
+        for k, name in enumerate(conformal.names):
+            some = known[:, k] & ~np.isnan(thresholds[k])
+            rows.append(
+                {
+                    "name": name,
+                    "level": level,
+                    "n": int(known[:, k].sum()),
+                    "held": float(held[some, k].mean()) if some.any() else float("nan"),
+                    "size": float(sizes[some, k].mean()) if some.any() else float("nan"),
+                }
+            )
+    return pd.DataFrame(rows)

@@ -83,6 +83,7 @@ class NeutralCheckpoint:
         taught_by: Which galaxies it was trained and validated on; None where nobody knows.
         versions: Names and versions of the software that made it.
         origin: `Origin.to_config()`: the encoder that it was trained from; None where that is not known.
+        conformal: `Conformal.to_config()`: the errors on validation galaxies; None where they are not known.
     """
 
     architecture: str
@@ -98,9 +99,11 @@ class NeutralCheckpoint:
     taught_by: TaughtBy | None = None
     versions: dict[str, str] = field(default_factory=dict)
     origin: dict[str, Any] | None = None
+    conformal: dict[str, Any] | None = None
 
     def to_config(self) -> dict[str, Any]:
         """The content of config.json."""
+        errors = {} if self.conformal is None else {"conformal": self.conformal}
         return {
             "architecture": self.architecture,
             "num_classes": 0,
@@ -114,6 +117,7 @@ class NeutralCheckpoint:
                 "preprocessing": self.preprocessing,
                 "origin": self.origin,
                 "training": _plain(self.training),
+                **errors,
                 "versions": {**_versions(), **self.versions},
             },
         }
@@ -181,6 +185,7 @@ def read_checkpoint(folder: str | Path) -> NeutralCheckpoint:
         taught_by=TaughtBy.from_tensors(taught) if taught.is_file() else None,
         versions=ours.get("versions") or {},
         origin=ours.get("origin"),
+        conformal=ours.get("conformal"),
     )
 
 
@@ -244,7 +249,7 @@ def _checked_config(config: Any, path: Path) -> dict[str, Any]:
         config = {**config, "pretrained_cfg": {k: v for k, v in config.items() if k != "architecture"}}
     _refuse_other_kinds(config, ("pretrained_cfg", "model_args", "zoobot"), dict, "a JSON object", path)
     ours = config.get("zoobot") or {}
-    parts = ("task", "head", "preprocessing", "origin", "training", "versions")
+    parts = ("task", "head", "preprocessing", "origin", "training", "versions", "conformal")
     _refuse_other_kinds(ours, parts, dict, "a JSON object", path)
     _refuse_other_kinds(config, ("num_features",), int, "a whole number", path)
     number = ours.get("format", FORMAT)

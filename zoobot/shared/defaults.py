@@ -112,6 +112,9 @@ COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)
 # Intervals of expected vote fractions: the probability inside
 INTERVAL_LEVEL = 0.9
 
+#: At which levels the intervals and sets of conformal prediction are told of.
+CONFORMAL_LEVELS = (0.68, 0.9, 0.95)
+
 # Below this probability that a question is asked, a summary of predictions leaves its answers blank.
 ASKED_THRESHOLD = 0.5
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from zoobot.shared.checkpoint import NeutralCheckpoint
+    from zoobot.shared.conformal import Conformal
     from zoobot.shared.explaining.explanations import ExplainKeywords, Explanations
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.galaxy_data import GalaxyData
@@ -93,6 +94,7 @@ class Model(Protocol):
         encoder: From images to features: `blocks`, `num_features`, `origin`, `norms_learn`.
         head: From features to predictions: `is_untrained`, `get_calibration`, `set_calibration`.
         taught_by: Which galaxies it was trained and validated on; None where nobody knows.
+        conformal: Its errors on galaxies that it was not trained on; None where nobody knows.
         needs_epochs: Whether steps may better the best head that is found on fixed features.
     """
 
@@ -102,6 +104,7 @@ class Model(Protocol):
     encoder: Any
     head: Any
     taught_by: TaughtBy | None
+    conformal: Conformal | None
     needs_epochs: bool
 
     def meet(self, galaxies: GalaxyData) -> None:

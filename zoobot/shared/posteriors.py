@@ -123,6 +123,21 @@ def vote_cdf(
     return fewer, exactly
 
 
+def chance_inside(fewer: FloatArray, exactly: FloatArray, level: float | FloatArray) -> FloatArray:
+    """How likely a random place within each count's step lies in the central interval, in [0, 1].
+
+    Args:
+        fewer: Probability of fewer votes, as `vote_cdf` gives it.
+        exactly: Probability of exactly as many.
+        level: Probability inside the interval, or one for each answer.
+    """
+    tail = (1 - level) / 2
+    overlap = np.minimum(fewer + exactly, 1 - tail) - np.maximum(fewer, tail)
+    inside = (fewer >= tail) & (fewer <= 1 - tail)  # for a step too small to have a width
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(exactly > 0, np.clip(overlap / exactly, 0, 1), inside)
+
+
 def vote_intervals(
     concentrations: ArrayLike, schema: Schema, n_volunteers: int | ArrayLike, *, level: float = 0.9
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -290,14 +305,19 @@ def probability_asked(concentrations: ArrayLike, schema: Schema) -> FloatArray:
 
 
 def fraction_intervals(
-    concentrations: ArrayLike, schema: Schema, *, level: float = 0.9, kind: IntervalKind = "equal-tailed"
+    concentrations: ArrayLike,
+    schema: Schema,
+    *,
+    level: float | FloatArray = 0.9,
+    kind: IntervalKind = "equal-tailed",
 ) -> tuple[FloatArray, FloatArray]:
     """Lower and upper ends of intervals of each fraction: (galaxies, answers) each.
 
     Args:
         concentrations: Above 0, (galaxies, answers), or (samples, galaxies, answers) for a mixture.
         schema: The tree they belong to.
-        level: Probability inside the interval, in (0, 1).
+        level: Probability inside the interval, in (0, 1); or one for each answer of equal-tailed ones,
+            (answers,), in [0, 1], or NaN, which gives none.
         kind: "equal-tailed" leaves as much probability below as above; "highest-density" is the shortest
             interval, and reaches 0 or 1 where that is most likely.
 
@@ -311,7 +331,8 @@ def fraction_intervals(
         >>> lower.tolist(), upper.tolist()
         ([[0.25, 0.25]], [[0.75, 0.75]])
     """
-    check_level(level)
+    if not isinstance(level, np.ndarray):
+        check_level(level)
     if kind not in get_args(IntervalKind):
         raise ConfigError(f"kind must be one of {get_args(IntervalKind)}, got {kind!r}")
     alpha, others = marginal_betas(concentrations, schema)

@@ -16,6 +16,7 @@ import numpy as np
 
 from zoobot.shared import defaults
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
+from zoobot.shared.conformal import Conformal
 from zoobot.shared.galaxy_data import GalaxyData, labels_of
 from zoobot.shared.models.encoder_source import Origin
 from zoobot.shared.models.model_places import find_checkpoint
@@ -73,6 +74,8 @@ class ModelRecipe(Generic[Network, Tensor]):
 
     Attributes:
         taught_by: Which galaxies it was trained and validated on; None where nobody knows.
+        conformal: Its errors on galaxies that it was not trained on, by which intervals are made; None where
+            nobody knows.
         needs_epochs: Whether steps may better the best head that is found on fixed features: where a loss is
             not convex.
     """
@@ -88,6 +91,7 @@ class ModelRecipe(Generic[Network, Tensor]):
     encoder: Any
     head: Any
     taught_by: TaughtBy | None
+    conformal: Conformal | None
     needs_epochs: bool
 
     def __init__(
@@ -100,7 +104,7 @@ class ModelRecipe(Generic[Network, Tensor]):
         settings: FinetuneSettings,
     ) -> None:
         super().__init__()
-        self.task, self.settings, self.taught_by = task, settings, None
+        self.task, self.settings, self.taught_by, self.conformal = task, settings, None, None
         self.needs_epochs = task.predicts == "votes"  # measured: 50 epochs lessen the loss of others by 1%
         with self._drawn_from(settings.seed):
             self.encoder = encoder_for_pixels(self._engine.encoders, name, encoder, preprocessing)
@@ -178,6 +182,7 @@ class ModelRecipe(Generic[Network, Tensor]):
         self.task = galaxies.meet(self.task)
         self.learn_label_statistics(labels_of(galaxies.train_galaxies))
         self.taught_by = TaughtBy.of(galaxies.train_galaxies.ids, galaxies.val_galaxies.ids)
+        self.conformal = None
 
     def save(self, folder: str | Path, *, training: dict[str, Any] | None = None) -> Path:
         """Write the neutral checkpoint that `checkpoint.load` of either engine reads.
@@ -216,6 +221,7 @@ class ModelRecipe(Generic[Network, Tensor]):
         self.encoder.origin = Origin.from_config(neutral.origin)
         weights.load_module_state(self.head, neutral.head_tensors, name="head")
         self.taught_by = neutral.taught_by
+        self.conformal = neutral.conformal and Conformal.from_config(neutral.conformal, self.task)
 
     @classmethod
     @advise

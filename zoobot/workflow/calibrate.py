@@ -1,4 +1,4 @@
-"""Calibrate a trained model on labelled galaxies, and keep the factors in its checkpoint."""
+"""Calibrate a trained model on labelled galaxies, and keep factors and errors in its checkpoint."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zoobot.certainty.calibration import Calibration, CalibrationObjective, fit_
 from zoobot.certainty.coverage import coverage_table, expected_calibration_error, reliability_curves
 from zoobot.certainty.temperature import Temperature, fit_temperature
 from zoobot.shared.checkpoint import read_checkpoint, refuse_other_content, write_checkpoint
+from zoobot.shared.conformal import Conformal, fit_conformal
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
@@ -23,7 +24,7 @@ from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.methods import METHODS_FILE, write_methods
 from zoobot.workflow.reporting import Reported
-from zoobot.workflow.scores import aligned, number
+from zoobot.workflow.scores import aligned, number, size_section
 
 if TYPE_CHECKING:
     from zoobot.options.calibrate import CalibrateOptions
@@ -43,16 +44,19 @@ class CalibrateResult(Reported):
     """What a calibration made.
 
     Args:
-        checkpoint: The checkpoint that now holds the factors.
-        calibration: The factors.
+        checkpoint: The checkpoint that now holds them.
+        calibration: The factors; None for numbers, which have none.
+        conformal: The errors, by which predictions get intervals.
         table: Before and after, as a text to read: coverage of 90 % intervals of each question of a tree,
             calibration error and loss of classes and labels. After is by factors fitted on other galaxies.
+            And how wide intervals, or how large sets, are.
         held_out: What the model predicts for each galaxy, by id, (outputs,), calibrated by the others alone.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
     """
 
     checkpoint: Path
-    calibration: Calibration | Temperature
+    calibration: Calibration | Temperature | None
+    conformal: Conformal
     table: str
     held_out: dict[str, np.ndarray]
     failures: pd.DataFrame
@@ -63,7 +67,7 @@ class CalibrateResult(Reported):
             "",
             self.table,
             "",
-            f"The factors are in {self.checkpoint}: its predictions are calibrated now",
+            f"It is kept in {self.checkpoint}: its predictions are calibrated now",
         ]
         if len(self.failures):
             lines.append(f"{len(self.failures):,} images could not be read")
@@ -78,7 +82,7 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
         command: How the run was started, for the checkpoint's record.
 
     Raises:
-        ConfigError: If it is a model of numbers, or the objective is not for its task.
+        ConfigError: If the objective is not for its task.
         CheckpointError: If the checkpoint's folder holds other files too, as that of a bundled model does.
         ZoobotError: If the checkpoint or the catalog can't be used.
     """
@@ -103,8 +107,6 @@ def calibrate(options: CalibrateOptions, *, command: str = "zoobot.workflow.cali
 
 
 def _check(task: Task, objective: CalibrationObjective) -> None:
-    if not task.num_factors:
-        raise ConfigError(f"trees, classes and labels are calibrated; this model is of a {task.kind} task")
     if objective == "coverage" and task.tree is None:
         raise ConfigError(f"--objective coverage is for trees; this model is of a {task.kind} task")
 
@@ -120,11 +122,11 @@ def calibrate_model(
     facts: dict[str, Any] | None = None,
     encoded: FeatureLoader | None = None,
 ) -> CalibrateResult:
-    """Fit the factors of a model, give them to it, and write them into its checkpoint.
+    """Fit the factors of a model, learn its errors, give both to it, and write them into its checkpoint.
 
     Args:
         engine: The engine of the model.
-        model: A trained model of a tree, classes or labels; an earlier calibration is replaced.
+        model: A trained model; an earlier calibration is replaced.
         galaxies: With labels; not trained on.
         checkpoint: The model's checkpoint.
         options: Batch size, threads, seed, progress.
@@ -133,29 +135,38 @@ def calibrate_model(
         encoded: The galaxies' features, where training has them.
     """
     task = model.task
-    model.head.set_calibration(np.ones(task.num_factors))
+    if task.num_factors:
+        model.head.set_calibration(np.ones(task.num_factors))
     logger.info("Calibrating on %s galaxies", f"{len(galaxies):,}")
     found = predict_labelled(engine, [model], galaxies, options, encoded=encoded)
     predicted, labels = found.samples[0], found.labels
     ids = found.galaxies.ids
     calibration = _fit(task, predicted, labels, objective, ids=list(ids), seed=options.seed)
-    model.head.set_calibration(calibration.factors)
-    _keep(checkpoint, calibration, facts or {}, views=model.preprocessing.views)
-    tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
-    after = calibration.apply_held_out(predicted)
-    heading, rows = tabulate(calibration, predicted, after, labels)
+    sections, held_out, final = [], predicted, predicted
+    if calibration is not None:
+        model.head.set_calibration(calibration.factors)
+        tabulate = _coverage_rows if isinstance(calibration, Calibration) else _error_rows
+        held_out, final = calibration.apply_held_out(predicted), calibration.apply(predicted)
+        heading, rows = tabulate(calibration, predicted, held_out, labels)
+        sections.append("\n".join([heading, *_notes(calibration), "", *aligned(rows)]))
+    model.conformal = fit_conformal(task, final, labels, model.preprocessing)
+    _keep(checkpoint, calibration, model.conformal, facts or {}, views=model.preprocessing.views)
+    sections.append(size_section(task, model.conformal, final))
     return CalibrateResult(
         checkpoint=checkpoint,
         calibration=calibration,
-        table="\n".join([heading, *_notes(calibration), "", *aligned(rows)]),
-        held_out=dict(zip(ids, after, strict=True)),
+        conformal=model.conformal,
+        table="\n\n".join(sections),
+        held_out=dict(zip(ids, held_out, strict=True)),
         failures=found.failures,
     )
 
 
 def _fit(
     task: Task, predicted: np.ndarray, labels: np.ndarray, objective: CalibrationObjective, **chance: Any
-) -> Calibration | Temperature:
+) -> Calibration | Temperature | None:
+    if not task.num_factors:
+        return None
     if task.tree is not None:
         return fit_calibration(predicted, labels, task.tree, objective=objective, **chance)
     return fit_temperature(cast("ProbabilityTask", task), predicted, labels, **chance)
@@ -174,9 +185,14 @@ def _notes(calibration: Calibration | Temperature) -> list[str]:
 
 
 def _keep(
-    checkpoint: Path, calibration: Calibration | Temperature, facts: dict[str, Any], *, views: int
+    checkpoint: Path,
+    calibration: Calibration | Temperature | None,
+    conformal: Conformal,
+    facts: dict[str, Any],
+    *,
+    views: int,
 ) -> None:
-    """Only the factors and the record change; weights stay bit for bit.
+    """Only the factors, the errors and the record change; weights stay bit for bit.
 
     Factors hold for the views that they were fitted with, so that predictions are to look at as many.
     """
@@ -184,11 +200,15 @@ def _keep(
     pixels = Preprocessing.from_config(old.preprocessing or {})
     if pixels.views != views:
         logger.info("The checkpoint now looks at %s views of each image, not %s", views, pixels.views)
-    factors = calibration.factors.astype(old.head_tensors["linear.bias"].dtype)
-    record = {**old.training, "calibration": {**calibration.to_config(), **facts}}
-    tensors = {**old.head_tensors, "calibration": factors}
+    record, tensors = dict(old.training), dict(old.head_tensors)
+    if calibration is not None:
+        tensors["calibration"] = calibration.factors.astype(old.head_tensors["linear.bias"].dtype)
+        record["calibration"] = {**calibration.to_config(), **facts}
+    else:
+        record["calibration"] = facts
     pixels = replace(pixels, views=views)
     changes: dict[str, Any] = {"preprocessing": pixels.to_config()} if old.preprocessing else {}
+    changes["conformal"] = conformal.to_config()
     write_checkpoint(checkpoint, replace(old, head_tensors=tensors, training=record, **changes))
 
 

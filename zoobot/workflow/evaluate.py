@@ -49,6 +49,7 @@ from zoobot.workflow.scores import (
     draws_for,
     every_scorer,
     judge_certainty,
+    judge_intervals,
     score_table,
     threshold_pictures,
     threshold_section,
@@ -246,6 +247,8 @@ def evaluate_models(
     scorer, draws = join_scorers(scorers), draws_for(scored, options)
     scores = score_once(scorer, len(scored))
     intervals = find_intervals(scores, replicate(scorer, draws), draws, group_name=options.group_col)
+    promised = judge_intervals(models, predicted, labels, part=part, n_samples=n_samples)
+    scores |= promised.scores
     all_failures = pd.concat([found.failures, failures]) if failures is not None else found.failures
     heading = f"{len(scored):,} {_PART_NAMES[part]}{_mixed(len(models), n_samples)}"
     heading += _viewed([model.preprocessing.views for model in models])
@@ -265,7 +268,7 @@ def evaluate_models(
         scores=scores,
         intervals=intervals,
         thresholds=choices,
-        table="\n\n".join(texts),
+        table="\n\n".join([*texts, *promised.sections]),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,

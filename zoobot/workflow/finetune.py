@@ -169,7 +169,7 @@ def _report(
     """Calibrate the trained model, score it, and draw how it learned."""
     folder = record.path.parent
     held_out = None
-    if options.calibrate and model.task.num_factors:
+    if options.calibrate:
         calibrated = calibrate_model(
             engine,
             model,
@@ -179,9 +179,10 @@ def _report(
             objective=options.calibration_objective,
             encoded=galaxies.encoded("val"),
         )
-        record.update(calibration=calibrated.calibration.to_config())
-        if (calibrated.calibration.factors != 1).any():
-            held_out = calibrated.held_out
+        if calibrated.calibration is not None:
+            record.update(calibration=calibrated.calibration.to_config())
+            if (calibrated.calibration.factors != 1).any():
+                held_out = calibrated.held_out
     log = EpochLog(folder / "metrics.csv").read()
     draw_curves = partial(draw_training_curves, log, model.task)
     attempt_picture(folder / "training_curves", options.figures, draw_curves)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from zoobot.certainty.coverage import (
     coverage_scorer,
     coverage_table,
     expected_calibration_error,
+    interval_table,
     reliability_curves,
 )
 from zoobot.certainty.tree_scores import (
@@ -25,6 +26,8 @@ from zoobot.certainty.tree_scores import (
     question_scorer,
     question_table,
 )
+from zoobot.shared import defaults
+from zoobot.shared.conformal import percent
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.metrics import join_scorers
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from zoobot.certainty.thresholds import Choices
     from zoobot.options.groups import ScoreOptions, ThresholdOptions
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.conformal import Conformal
     from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
 
@@ -355,3 +359,88 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {str(k): None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows
     ]
+
+
+# Intervals and sets by conformal prediction (`zoobot.shared.conformal`), as texts to read.
+
+_WORDS = {
+    "classes": "Sets of classes: how many classes are in them",
+    "labels": "Sets of yes and no: how many of the two are in them",
+    "numbers": "Intervals: how wide they are",
+    "votes": "Intervals of vote fractions: how wide they are",
+}
+
+
+class IntervalScores(NamedTuple):
+    """How often a model's intervals or sets hold the truth: nothing of a model that has none.
+
+    Args:
+        scores: By name: `held_90` and `size_90` (means over galaxies and targets, labels or answers), and
+            `held_90_NAME`, `size_90_NAME`; likewise of the other levels.
+        sections: Texts to read.
+    """
+
+    scores: dict[str, float]
+    sections: tuple[str, ...]
+
+
+def judge_intervals(
+    models: Sequence[Any], predicted: np.ndarray, labels: np.ndarray, *, part: str, n_samples: int = 1
+) -> IntervalScores:
+    """How often the intervals of a model hold the truth, where it has any: mixtures have none.
+
+    Args:
+        models: Trained models of one task.
+        predicted: (galaxies, outputs).
+        labels: (galaxies, label columns).
+        part: "test", "val" or "catalog": what the galaxies are.
+        n_samples: How often dropout was sampled.
+    """
+    conformal = models[0].conformal
+    if len(models) > 1 or n_samples > 1 or conformal is None:
+        return IntervalScores({}, ())
+    if models[0].preprocessing != conformal.preprocessing:
+        return IntervalScores({}, ("Intervals: none, since images are read otherwise than at calibration",))
+    task: Task = models[0].task
+    table = interval_table(task, conformal, predicted, labels)
+    scores: dict[str, float] = {}
+    for level, rows in table.groupby("level"):
+        known = rows[rows["held"].notna()]
+        ending = percent(float(str(level)))
+        for column in ("held", "size"):
+            if len(known):
+                scores[f"{column}_{ending}"] = float(np.average(known[column], weights=known["n"]))
+            if len(rows) > 1:
+                scores |= {f"{column}_{ending}_{row['name']}": row[column] for _, row in known.iterrows()}
+    note = " (on the galaxies that gave the errors, so that this says nothing)" if part == "val" else ""
+    return IntervalScores(scores, (interval_section(task, table, level=_LEVEL, note=note),))
+
+
+def interval_section(task: Task, table: pd.DataFrame, *, level: float, note: str = "") -> str:
+    """The rows of one level as a text to read."""
+    rows = [["", "galaxies", "held", "size"]]
+    for row in table[(table["level"] == level) & (table["n"] > 0)].itertuples():
+        rows.append([str(row.name), f"{int(str(row.n)):,}", number(float(row.held)), number(float(row.size))])
+    head = f"{_WORDS[task.predicts]}, and how often they hold the truth, promised {percent(level)}%{note}"
+    return "\n".join([head, "", *aligned(rows)])
+
+
+def size_section(task: Task, conformal: Conformal, predicted: np.ndarray) -> str:
+    """How wide the intervals of the galaxies are whose errors made them, as a text to read."""
+    levels = defaults.CONFORMAL_LEVELS
+    everywhere = np.full((len(predicted), task.num_label_cols), np.nan)
+    if task.predicts == "classes":
+        everywhere[:] = 0
+    columns = []
+    for level in levels:
+        thresholds = conformal.thresholds(level)
+        _, sizes = task.judge_intervals(np.asarray(predicted, np.float64), everywhere, thresholds)
+        mean = np.where(np.isnan(thresholds), np.nan, sizes.mean(axis=0))
+        columns.append([number(float(value)) for value in mean])
+    rows = [["", "galaxies", *(f"{percent(level)}%" for level in levels)]]
+    for k, name in enumerate(conformal.names):
+        if conformal.n[k]:
+            rows.append([name, f"{conformal.n[k]:,}", *(column[k] for column in columns)])
+    dash = "\n(–: too few galaxies for that level)" if any("–" in row for row in rows[1:]) else ""
+    head = f"{_WORDS[task.predicts]} on average (zoobot predict --intervals 90 writes them){dash}"
+    return "\n".join([head, "", *aligned(rows)])

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoobot.shared import tasks
 from zoobot.shared.checkpoint import CONFIG_FILE, NeutralCheckpoint, read_checkpoint
+from zoobot.shared.conformal import Conformal
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
@@ -45,6 +46,7 @@ def describe_model(
         head_tensors=head_tensors,
         training={"settings": model.settings.to_config(), **galaxies, **(training or {})},
         taught_by=taught_by,
+        conformal=None if model.conformal is None else model.conformal.to_config(),
     )
 
 
@@ -138,9 +140,11 @@ def read_whole_model(folder: str | Path) -> NeutralCheckpoint:
 def _check_parts(neutral: NeutralCheckpoint, folder: str | Path) -> None:
     """Find what can't be used before any weights are made for it."""
     try:
-        tasks.from_config(neutral.task or {})
+        task = tasks.from_config(neutral.task or {})
         Preprocessing.from_config(neutral.preprocessing or {})
-    except (ConfigError, SchemaError) as error:
+        if neutral.conformal is not None:
+            Conformal.from_config(neutral.conformal, task)
+    except (CheckpointError, ConfigError, SchemaError) as error:
         raise CheckpointError(f"{Path(folder) / CONFIG_FILE} can't be used: {error}") from error
     dropout = (neutral.head or {}).get("dropout_prob", 0.0)
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:

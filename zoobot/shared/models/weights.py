@@ -50,8 +50,8 @@ def check_weights_fit(
 
 # Which model it is: one number over all that decides what it predicts.
 
-#: What a checkpoint's record holds that decides no prediction.
-_HISTORY = ("origin", "training", "versions")
+#: What a checkpoint's record holds that decides no prediction (of intervals, a table's record tells).
+_HISTORY = ("origin", "training", "versions", "conformal")
 
 
 def hash_model(neutral: NeutralCheckpoint) -> str:

@@ -310,6 +310,55 @@ class Task:
         """
         return {}
 
+    # How far its predictions are from the truth, and what follows for others: see `zoobot.shared.conformal`.
+
+    @property
+    def conformal_names(self) -> tuple[str, ...]:
+        """What has an interval or a set of its own."""
+        return ()
+
+    def nonconformity(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How far the truth is from predictions, (galaxies, conformal names); NaN where it is not known.
+
+        Args:
+            predicted: (galaxies, outputs).
+            labels: (galaxies, label columns).
+        """
+        raise NotImplementedError
+
+    def interval_columns(self, level: str) -> list[tuple[str, str, str]]:
+        """The columns of intervals or sets: name, type and meaning.
+
+        Args:
+            level: The probability that they hold the truth, in percent.
+        """
+        raise NotImplementedError
+
+    def intervals(self, predicted: np.ndarray, thresholds: np.ndarray) -> list[np.ndarray]:
+        """The values of these columns, each (galaxies,); nothing (NaN, "") where a threshold is not known.
+
+        Args:
+            predicted: (galaxies, outputs).
+            thresholds: How far the truth may be, (conformal names,).
+        """
+        raise NotImplementedError
+
+    def judge_intervals(
+        self, predicted: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether intervals or sets hold the truth, and how wide or large they are.
+
+        Args:
+            predicted: (galaxies, outputs).
+            labels: (galaxies, label columns).
+            thresholds: How far the truth may be, (conformal names,).
+
+        Returns:
+            1 or 0 (or how likely, where that is random), and widths or numbers of classes: each (galaxies,
+            conformal names), NaN where that is not known.
+        """
+        raise NotImplementedError
+
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores by name of `predictions`, as `mix` gives them, against (galaxies, label columns)."""
         return score_once(self.scorer(predictions, labels), len(labels))

@@ -151,6 +151,64 @@ class ClassificationTask(ProbabilityTask):
         return Mistakes(size, lambda _: "")  # a galaxy's bars begin with it
 
     @property
+    def class_columns(self) -> tuple[str, str]:
+        """The names of the columns of the most likely class, and of its probability."""
+        stem = f"{self.label_cols[0]}_class" if self.label_cols else "class"
+        while f"{stem}_probability" in self.output_columns:  # of a class that is called so
+            stem += "_"
+        return stem, f"{stem}_probability"
+
+    @property
+    def conformal_names(self) -> tuple[str, ...]:
+        """The class."""
+        return ("class",)
+
+    def nonconformity(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The probability of all other classes than the true one.
+
+        Sets of all classes that are at least so likely are the smallest (Sadinle et al. 2019). Sets that add
+        classes until they are likely enough (adaptive ones) hold the truth as often, and are larger:
+        `benchmarks/bench_intervals.py` measures both.
+        """
+        return 1 - np.take_along_axis(predicted, labels.astype(np.int64), axis=1)
+
+    def interval_columns(self, level: str) -> list[tuple[str, str, str]]:
+        """The set of classes, and how many they are."""
+        stem = f"{self.label_cols[0]}_" if self.label_cols else ""
+        return [
+            (
+                f"{stem}set_{level}",
+                "str",
+                f"classes that hold the true one with {level}%, likeliest first",
+            ),
+            (f"{stem}set_size_{level}", "int16", f"how many classes are in the {level}% set"),
+        ]
+
+    def intervals(self, predicted: np.ndarray, thresholds: np.ndarray) -> list[np.ndarray]:
+        """The classes in the set, the likeliest first, as "spiral|smooth", and their number."""
+        chosen = self._sets(predicted, thresholds)
+        order = np.argsort(-predicted, axis=1, kind="stable")
+        words = [
+            "|".join(self.class_names[k] for k in row if inside[k])
+            for row, inside in zip(order, chosen, strict=True)
+        ]
+        return [np.array(words, dtype=object), chosen.sum(axis=1)]
+
+    def _sets(self, predicted: np.ndarray, thresholds: np.ndarray) -> NDArray[np.bool_]:
+        """Which classes are in the set, (galaxies, classes): never none, for the likeliest always is."""
+        chosen: NDArray[np.bool_] = 1 - predicted <= thresholds
+        chosen[np.arange(len(predicted)), predicted.argmax(axis=1)] = True
+        return chosen
+
+    def judge_intervals(
+        self, predicted: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the class is in the set, and how many are."""
+        chosen = self._sets(predicted, thresholds)
+        held = np.take_along_axis(chosen, labels.astype(np.int64), axis=1).astype(np.float64)
+        return held, chosen.sum(axis=1, keepdims=True).astype(np.float64)
+
+    @property
     def score_rows(self) -> tuple[str, ...]:
         """The classes."""
         return self.class_names

@@ -133,6 +133,45 @@ class MultiLabelTask(ProbabilityTask):
         return Mistakes(np.where(size < 0, np.nan, size), words)
 
     @property
+    def conformal_names(self) -> tuple[str, ...]:
+        """The labels, each by itself."""
+        return self.factor_names
+
+    def nonconformity(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The probability of the answer that is not the label's."""
+        return np.where(np.isnan(labels), np.nan, np.abs(labels - predicted))
+
+    def interval_columns(self, level: str) -> list[tuple[str, str, str]]:
+        """The set of each label."""
+        return [
+            (f"{name}_set_{level}", "str", f"yes, no, or either (yes|no), which holds {name} with {level}%")
+            for name in self.conformal_names
+        ]
+
+    def intervals(self, predicted: np.ndarray, thresholds: np.ndarray) -> list[np.ndarray]:
+        """For each label "yes", "no", or "yes|no" for either."""
+        yes, no = self._sets(predicted, thresholds)
+        words = np.where(yes & no, "yes|no", np.where(yes, "yes", "no")).astype(object)
+        words[:, np.isnan(thresholds)] = ""
+        return list(words.T)
+
+    def _sets(
+        self, predicted: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether a yes and whether a no is in each set; the likelier always is."""
+        likely = predicted > _THRESHOLD
+        return (1 - predicted <= thresholds) | likely, (predicted <= thresholds) | ~likely
+
+    def judge_intervals(
+        self, predicted: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the label's answer is in its set, and how many are."""
+        yes, no = self._sets(predicted, thresholds)
+        few = np.isnan(thresholds)
+        held = np.where(np.isnan(labels) | few, np.nan, np.where(labels == 1, yes, no))
+        return held, np.where(few, np.nan, yes.astype(np.float64) + no)
+
+    @property
     def factor_names(self) -> tuple[str, ...]:
         """The labels, each of which has a factor."""
         return self.label_cols or tuple(map(str, range(self.num_labels)))

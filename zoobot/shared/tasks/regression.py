@@ -103,6 +103,40 @@ class RegressionTask(Task):
 
         return Mistakes(np.where(size > 0, size, np.nan), words)
 
+    @property
+    def conformal_names(self) -> tuple[str, ...]:
+        """The targets."""
+        return self.label_cols or tuple(map(str, range(self.num_targets)))
+
+    def nonconformity(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How far each target is from what was predicted: there is no predicted spread to measure it by."""
+        return np.abs(predicted - labels)
+
+    def interval_columns(self, level: str) -> list[tuple[str, str, str]]:
+        """Both ends of each target's interval."""
+        return [
+            (f"{name}_{end}_{level}", "float32", f"{end} end of the {level}% interval of {name}")
+            for name in self.conformal_names
+            for end in ("lower", "upper")
+        ]
+
+    def intervals(self, predicted: np.ndarray, thresholds: np.ndarray) -> list[np.ndarray]:
+        """As far below the prediction as above, within [0, 1] where targets are."""
+        lower, upper = self._ends(predicted, thresholds)
+        return [end for k in range(self.num_targets) for end in (lower[:, k], upper[:, k])]
+
+    def _ends(self, predicted: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lower, upper = predicted - thresholds, predicted + thresholds
+        return (np.clip(lower, 0, 1), np.clip(upper, 0, 1)) if self.unit_interval else (lower, upper)
+
+    def judge_intervals(
+        self, predicted: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the target lies between the ends, and how far these are apart."""
+        lower, upper = self._ends(predicted, thresholds)
+        unknown = np.isnan(labels) | np.isnan(thresholds)
+        return np.where(unknown, np.nan, (labels >= lower) & (labels <= upper)), upper - lower
+
     def say(self, value: float) -> str:
         """A predicted number in words."""
         return f"{value:.3g}"

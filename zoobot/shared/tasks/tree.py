@@ -11,7 +11,7 @@ import numpy as np
 from zoobot.shared import defaults, metrics
 from zoobot.shared.errors import ConfigError, LabelError, NonFiniteError
 from zoobot.shared.likelihood import mixture_nll
-from zoobot.shared.posteriors import expected_fractions
+from zoobot.shared.posteriors import chance_inside, expected_fractions, fraction_intervals, vote_cdf
 from zoobot.shared.schemas import Schema, get
 from zoobot.shared.settings import check_record
 from zoobot.shared.tasks.base import (
@@ -23,7 +23,7 @@ from zoobot.shared.tasks.base import (
     Task,
     refuse_voteless,
 )
-from zoobot.shared.votes import check_votes, fractions_from_votes
+from zoobot.shared.votes import check_votes, fractions_from_votes, sum_by_question
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -213,6 +213,59 @@ class TreeTask(Task):
         return fractions
 
     @property
+    def conformal_names(self) -> tuple[str, ...]:
+        """The answers."""
+        return tuple(self.label_cols)
+
+    def nonconformity(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How far out in its predicted distribution each number of votes is: minus the log of what is beyond.
+
+        So it says which central interval of predicted votes just holds them. Votes are whole, so that a
+        number of them has a step of that distribution: the place within is random, and seeded.
+        """
+        fewer, exactly, asked = self._places(predicted, labels)
+        places = fewer + np.random.default_rng(defaults.SEED).random(fewer.shape) * exactly
+        beyond = np.clip(np.minimum(places, 1 - places), _LEAST_TAIL, 0.5)
+        return np.where(asked, -np.log(beyond), np.nan)
+
+    def _places(
+        self, predicted: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, NDArray[np.bool_]]:
+        """The chance of fewer votes and of exactly so many, and whether there was anything to ask."""
+        counts = np.rint(np.nan_to_num(check_votes(labels, self.schema)))
+        volunteers = sum_by_question(counts, self.schema.question_slices)
+        sizes = [len(question.answers) for question in self.schema.questions]
+        asked = np.repeat((volunteers > 0) & (np.array(sizes) > 1), sizes, axis=1)
+        return *vote_cdf(counts, predicted, self.schema, volunteers), asked
+
+    def interval_columns(self, level: str) -> list[tuple[str, str, str]]:
+        """Both ends of the interval of each answer's fraction."""
+        return [
+            (
+                f"{name}_fraction_{end}_{level}",
+                "float32",
+                f"{end} end of the fraction's {level}% interval",
+            )
+            for name in self.conformal_names
+            for end in ("lower", "upper")
+        ]
+
+    def intervals(self, predicted: np.ndarray, thresholds: np.ndarray) -> list[np.ndarray]:
+        """The Dirichlet's intervals, at the level that holds as many votes as were asked for."""
+        lower, upper = fraction_intervals(predicted, self.schema, level=_levels(thresholds))
+        return [end for k in range(self.num_outputs) for end in (lower[:, k], upper[:, k])]
+
+    def judge_intervals(
+        self, predicted: np.ndarray, labels: np.ndarray, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How likely the votes lie in the interval of predicted votes; how wide that of the fraction is."""
+        fewer, exactly, asked = self._places(predicted, labels)
+        levels = _levels(thresholds)
+        lower, upper = fraction_intervals(predicted, self.schema, level=levels)
+        known = asked & ~np.isnan(thresholds)
+        return np.where(known, chance_inside(fewer, exactly, levels), np.nan), upper - lower
+
+    @property
     def score_rows(self) -> tuple[str, ...]:
         """The questions."""
         return tuple(question.text for question in self.schema.questions)
@@ -225,6 +278,15 @@ class TreeTask(Task):
 def tree_task(schema: Schema | str) -> TreeTask:
     """The task of a tree model, from a schema or the name of one."""
     return TreeTask(schema=get(schema) if isinstance(schema, str) else schema)
+
+
+#: A tail of predicted votes is not told from a smaller one.
+_LEAST_TAIL = 1e-9
+
+
+def _levels(thresholds: np.ndarray) -> np.ndarray:
+    """The levels of central intervals that leave so much beyond; 1 where nothing is too far out."""
+    return np.where(thresholds >= -np.log(_LEAST_TAIL), 1.0, 1 - 2 * np.exp(-thresholds))
 
 
 # Scores of predicted concentrations against volunteers' votes, question by question of a decision tree.

@@ -174,6 +174,7 @@ def fit_best_head(
     outputs, width = model.task.num_outputs, features.shape[1]
     in_engine(model).set(np.zeros((outputs, width), np.float32), np.zeros(outputs, np.float32))
     model.taught_by = None  # by the galaxies of these rows, whatever they are called
+    model.conformal = None
     if model.task.num_factors:
         model.head.set_calibration(np.ones(model.task.num_factors))
     model.learn_label_statistics(known)

@@ -15,9 +15,10 @@ from zoobot.shared.files import whole as whole_files
 from zoobot.shared.files.spreadsheets import guarded
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
 from zoobot.shared.tables import writer as module
+from zoobot.shared.tables.layout import Column
 from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
-SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits"]
+SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits", ".vot"]
 COLUMNS = ["smooth-or-featured_smooth_concentration", 'größe, of a "bar"', "星系"]
 IDS = [
     "587739505552785605",
@@ -94,6 +95,68 @@ def test_fits_tables_are_exact_and_refuse_what_fits_cannot_hold(tmp_path, values
         with pytest.raises(PredictionsError, match=message):
             writer.__enter__()
     assert os.listdir(tmp_path) == ["p.fits"]
+
+
+FURTHER = {
+    "kind": (["spiral", "", "=cmd", "7"], "str"),
+    "ra": ([150.123456789012, np.nan, 0.1, -1e-300], "float64"),
+    "z": (np.array([0.1, np.nan, 1 / 3, 0], np.float32), "float32"),
+    "objid": ([2**53 + 1, -(2**63), 2**63 - 1, 0], "int64"),
+    "size": ([1, -2, 3, 4], "int16"),
+    "good": ([True, False, True, True], "bool"),
+}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_further_columns_keep_their_types_and_digits(tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    further = [Column(name, dtype) for name, (_, dtype) in FURTHER.items()]
+    given = [np.array(values, object if dtype == "str" else dtype) for values, dtype in FURTHER.values()]
+    numbers = np.arange(4, dtype=np.float32)[:, None] / 3
+    with PredictionWriter(path, ["T_predicted"], further=further) as writer:
+        writer.write(["a", "b"], numbers[:2], further=[column[:2] for column in given])
+        writer.write(["c", "d"], numbers[2:], further=[column[2:] for column in given])
+        with pytest.raises(PredictionsError, match="needs 6 further columns of 1 values"):
+            writer.write(["e"], numbers[:1])
+    table = read_predictions(path)
+    assert list(table) == ["id_str", "T_predicted", *FURTHER]
+    for name, column in zip(FURTHER, given, strict=True):
+        if FURTHER[name][1] == "str":
+            assert table[name].tolist() == column.tolist()
+        else:
+            np.testing.assert_array_equal(table[name].to_numpy(), column)
+            same = table[name].dtype == column.dtype
+            assert same or (suffix == ".csv" and name == "size")  # CSV says nothing of types
+    with pytest.raises(PredictionsError, match="must be different names"):
+        PredictionWriter(path, ["a"], further=[Column("a")])
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".vot"])
+def test_units_ucds_and_descriptions_are_read_by_astropy(tmp_path, suffix):
+    tables = pytest.importorskip("astropy.table")
+    path = tmp_path / f"p{suffix}"
+    told = {"unit": "deg", "ucd": "pos.eq.ra;meta.main", "description": "Right ascension <ICRS> & 'more'"}
+    number = Column("", "float32", "", "stat.fit.param", "Predicted T")
+    meta = {"text": "<&\"'>", "n": 1}
+    with PredictionWriter(
+        path, ["T-1"], further=[Column("ra", "float64", **told)], meanings={"T-1": number}, metadata=meta
+    ) as writer:
+        writer.write(["a"], np.ones((1, 1)), further=[np.array([10.5])])
+    assert read_prediction_metadata(path) == meta
+    if suffix == ".vot":
+        votable = pytest.importorskip("astropy.io.votable")
+        assert votable.validate(path, output=None)
+        field = votable.parse_single_table(path).get_field_by_id_or_name("ra")
+        assert (str(field.unit), field.ucd, field.description) == tuple(told.values())
+        found = tables.Table.read(path, format="votable", use_names_over_ids=True)
+        assert found["id_str"].meta["ucd"] == "meta.id;meta.main"
+    else:
+        header = pytest.importorskip("astropy.io.fits").getheader(path, 1)
+        assert [header[f"{key}3"] for key in ("TUNIT", "TUCD", "TCOMM")] == list(told.values())
+        assert header["TUCD2"] == "stat.fit.param"
+        found = tables.Table.read(path)
+    assert found["ra"].unit == "deg"
+    assert (found["ra"][0], found["T-1"][0]) == (10.5, 1)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -267,7 +330,7 @@ def test_paths_in_other_spellings(tmp_path, monkeypatch):
 def test_unknown_suffixes_list_the_known_ones_before_work(tmp_path, name):
     for function in (check_save_loc, read_predictions, lambda path: PredictionWriter(path, ["a"])):
         with pytest.raises(
-            PredictionsError, match=r"must end in one of \.parquet, \.csv, \.hdf5, \.h5, \.fits, got"
+            PredictionsError, match=r"must end in one of \.parquet, .*\.fits, \.vot, \.votable, \.xml, got"
         ) as info:
             function(tmp_path / name)
         assert repr(str(tmp_path / name)) in str(info.value)

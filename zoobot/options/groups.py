@@ -374,8 +374,8 @@ class StreamingOptions(Options):
 
     save_loc: str = setting(
         MISSING,
-        "the table to write: .parquet, .csv, .hdf5 or .fits; or, without such an ending, a folder of parts: "
-        "for any number of galaxies, and the same command goes on after a kill",
+        "the table to write: .parquet, .csv, .hdf5, .fits or .vot; or, without such an ending, a folder of "
+        "parts: for any number of galaxies, and the same command goes on after a kill",
         metavar="FILE",
     )
     part_rows: int | None = setting(

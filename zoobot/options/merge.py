@@ -19,7 +19,7 @@ class MergeOptions(Options):
         MISSING, "the folder that `zoobot predict` or `zoobot represent` wrote its parts to", metavar="FOLDER"
     )
     save_loc: str = setting(
-        MISSING, "the table to write: .parquet, .csv, .hdf5, .h5 or .fits", metavar="FILE"
+        MISSING, "the table to write: .parquet, .csv, .hdf5, .h5, .fits or .vot (VOTable)", metavar="FILE"
     )
     partial: bool = setting(False, "merge the parts that are there, even if some are missing")
     overwrite: bool = setting(False, "replace the table if it exists")

@@ -15,6 +15,7 @@ from zoobot.options.groups import (
     TurnOptions,
 )
 from zoobot.shared import defaults
+from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Options, refuse, setting
 
 #: Batch systems by their names in jobqueue.yaml, and what dask-jobqueue calls their clusters.
@@ -108,6 +109,32 @@ class PredictOptions(
     interval: Literal["equal-tailed", "highest-density"] = setting(
         "equal-tailed", "as much probability below as above, or the shortest interval"
     )
+    intervals: tuple[float, ...] = setting(
+        (),
+        "also write intervals of numbers and vote fractions, or sets of classes and labels, that hold the "
+        "truth so often: 90, or 68 95 for two; of a model that knows its errors on validation galaxies",
+        metavar="PERCENT",
+    )
+    columns: tuple[str, ...] = setting(
+        (), "columns of the catalog that are carried along into the table: ra dec z", metavar="COLUMN"
+    )
+    class_column: bool = setting(True, "classes: also write the most likely class, and its probability")
+    names: Literal["full", "plain"] = setting(
+        "full", "plain: call columns by letters, digits and _ alone, for expressions of TOPCAT"
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        if not self.intervals:
+            return
+        if self.ensemble or self.n_samples > 1:
+            refuse("--intervals are of one model: errors of single models say nothing of their mixture's")
+        from zoobot.shared.conformal import read_levels  # late: help needs no arrays
+
+        try:
+            read_levels(self.intervals)
+        except ConfigError as error:
+            refuse(f"--intervals: {error}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +160,9 @@ examples:
   zoobot predict results/rings --catalog folder_of_images --save-loc results/new.csv
   a tree: also the expected fractions with intervals
     zoobot predict results/gz2 --catalog new.csv --save-loc results/new.parquet --summary results/summary.csv
+  numbers with 90% intervals, or sets of classes; positions beside them, for TOPCAT
+    zoobot predict results/t_type --catalog new.fits --save-loc new.fits --intervals 90 --columns ra dec \
+      --names plain
   several models together
     zoobot predict results/gz2 --ensemble results/gz2_b results/gz2_c --catalog new.csv --save-loc new.parquet
 

@@ -19,6 +19,7 @@ from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.pixels.turned import Turn, mean_of_views
 from zoobot.shared.predicting.batches import PredictOnDevice
+from zoobot.shared.predicting.rows import Names
 from zoobot.shared.predicting.run import predict_with
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
@@ -46,6 +47,10 @@ def predict(
     part_rows: int | None = None,
     shard: ShardSource | None = None,
     max_failures: float | None = None,
+    columns: Sequence[str] = (),
+    intervals: float | Sequence[float] | None = None,
+    names: Names = "full",
+    class_column: bool = False,
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
@@ -59,8 +64,8 @@ def predict(
         model: A trained model, the folder of its checkpoint, or an .onnx file that was exported; or a list of
             these, of one task, for an ensemble: a row for each galaxy and member, numbered through in
             `sample`.
-        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits) as predictions come. A name without
-            such an ending is a folder, for any number of galaxies: see `part_rows`.
+        save_loc: Write the table there (.parquet, .csv, .hdf5, .fits, .vot) as predictions come. A name
+            without such an ending is a folder, for any number of galaxies: see `part_rows`.
         n_samples: More than 1 samples the head's dropout (MC dropout): a row for each galaxy and `sample`.
             Of an ensemble, every member is sampled so often.
         views: In how many turned copies each image is looked at: 1, 2, 4 (right angles) or 8 (mirrored, too);
@@ -82,6 +87,14 @@ def predict(
             gives the same bytes; nothing is compiled unless asked. None is a number that suits.
         shard: Where `save_loc` is a folder: "1/8" to "8/8" share its parts among eight processes.
         max_failures: How many images may fail, or, below 1, which fraction of them; None allows any.
+        columns: Columns of the catalog that are carried along into the table: ra, dec, z …
+        intervals: Levels, in percent (90, or 68 and 95), of intervals of each number or vote fraction, or
+            sets of classes or labels, which hold the truth so often. They are made by the errors on the
+            validation galaxies that the checkpoint keeps (`zoobot.shared.conformal`).
+        names: "plain" has columns called by letters, digits and underscores alone, which expressions of
+            TOPCAT take as they are; the table says which stands for what.
+        class_column: Whether the most likely class and its probability have columns, too; of several samples
+            those of their mean. `zoobot predict` writes them unless told otherwise.
         progress: Whether a progress bar is drawn.
 
     Returns:
@@ -117,6 +130,10 @@ def predict(
         part_rows=part_rows,
         shard=shard,
         max_failures=max_failures,
+        columns=columns,
+        intervals=intervals,
+        names=names,
+        class_column=class_column,
         progress=progress,
     )
 

@@ -173,7 +173,7 @@ def fit_conformal(
     return Conformal(
         names=task.conformal_names,
         n=tuple(map(len, columns)),
-        scores=tuple(kept),
+        scores=tuple(np.array([float(_up(score)) for score in some]) for some in kept),  # as they are kept
         preprocessing=preprocessing,
     )
 

@@ -342,9 +342,9 @@ def fraction_intervals(
         tail = (1 - level) / 2
         ends = beta_quantiles(alpha, others, tail), beta_quantiles(alpha, others, 1 - tail)
     elif len(alpha) == 1:
-        ends = beta_highest_density(alpha[0], others[0], level)
+        ends = beta_highest_density(alpha[0], others[0], float(level))
     else:
-        ends = mixture_highest_density(alpha, others, level)
+        ends = mixture_highest_density(alpha, others, float(level))
     return np.where(single, 1.0, ends[0]), np.where(single, 1.0, ends[1])
 
 

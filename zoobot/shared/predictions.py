@@ -16,7 +16,7 @@ from pyarrow import parquet
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import find_format
-from zoobot.shared.tables.layout import PARQUET
+from zoobot.shared.tables.layout import PARQUET, Column, columns_of, plain_names
 from zoobot.shared.tables.manifest import Manifest, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, intact
 
@@ -52,6 +52,9 @@ def read_samples(
     waiting: pd.DataFrame | None = None
     for chunk in read_prediction_chunks(predictions, rows=rows or _ROWS_AT_ONCE):
         missing = [name for name in columns if name not in chunk]
+        plain = plain_names(columns)
+        if missing and set(plain.values()) <= set(chunk):  # written with plain names
+            columns, missing = list(plain.values()), []
         if missing:
             raise PredictionsError(f"{predictions} is no table of these predictions: it lacks {missing[:5]}")
         if "sample" not in chunk:
@@ -162,13 +165,9 @@ class Parts:
         with self._part(self._first()) as path:
             return PARQUET.read_metadata(path)
 
-    def read_columns(self) -> list[str]:
-        """The columns of the tables, `id_str` first."""
-        return list(self._layout.names)
-
-    def read_dtype(self) -> str:
-        """The type that the tables keep numbers in."""
-        return str(self._layout.types[-1].to_pandas_dtype().__name__)
+    def read_columns(self) -> list[Column]:
+        """The columns of the tables, `id_str` first, and what is said of them."""
+        return columns_of(self._layout)
 
     def _first(self) -> int:
         if not self.done:

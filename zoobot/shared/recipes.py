@@ -221,7 +221,8 @@ class ModelRecipe(Generic[Network, Tensor]):
         self.encoder.origin = Origin.from_config(neutral.origin)
         weights.load_module_state(self.head, neutral.head_tensors, name="head")
         self.taught_by = neutral.taught_by
-        self.conformal = neutral.conformal and Conformal.from_config(neutral.conformal, self.task)
+        told = neutral.conformal
+        self.conformal = None if told is None else Conformal.from_config(told, self.task)
 
     @classmethod
     @advise

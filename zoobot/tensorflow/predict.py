@@ -14,6 +14,7 @@ from zoobot.shared.catalog import CatalogSource
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.pixels.turned import mean_of_views
 from zoobot.shared.predicting.batches import PredictOnDevice
+from zoobot.shared.predicting.rows import Names
 from zoobot.shared.predicting.run import predict_with
 from zoobot.shared.predictions import Predictions
 from zoobot.shared.public_names import advise
@@ -45,6 +46,10 @@ def predict(
     part_rows: int | None = None,
     shard: ShardSource | None = None,
     max_failures: float | None = None,
+    columns: Sequence[str] = (),
+    intervals: float | Sequence[float] | None = None,
+    names: Names = "full",
+    class_column: bool = False,
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, in its order: a table and the images that failed.
@@ -72,6 +77,10 @@ def predict(
         part_rows=part_rows,
         shard=shard,
         max_failures=max_failures,
+        columns=columns,
+        intervals=intervals,
+        names=names,
+        class_column=class_column,
         progress=progress,
     )
 

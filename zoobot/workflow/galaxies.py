@@ -14,8 +14,8 @@ from zoobot.shared.catalogs.columns import split_selection, where_equal
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.predicting.members import Fetch, Member, describe_origin
+from zoobot.shared.predicting.rows import Rows, RowsAsked, RowTable
 from zoobot.shared.predictions import Predictions, failure_table
-from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.targets import usable_targets
 
@@ -85,6 +85,7 @@ def predict_labelled(
             num_workers=options.num_workers,
             seed=options.seed,
             progress=options.progress,
+            class_column=save_loc is not None,
         )
     table = predictions.table
     samples = [table] if "sample" not in table else [part for _, part in table.groupby("sample")]
@@ -105,15 +106,18 @@ def _predict_encoded(
     ids = encoded.known_ids()
     features = encoded.labelled()[0][: len(ids)]  # the plain view
     values = engine.represent.predict_features(features, model, seed=options.seed)
-    columns, failures = model.task.output_columns, failure_table(encoded.failures)
+    failures = failure_table(encoded.failures)
+    member = Member(model, _never_started, options.backend, lambda: hash_model(model.to_neutral()))
+    asked = RowsAsked(class_column=save_loc is not None)
+    rows, nothing = Rows([member], model.task, asked), RowTable(encoded.catalog, ())
     if save_loc is None:
-        table = pd.DataFrame(values[0], columns=columns)
+        numbers = pd.DataFrame(values[0], columns=rows.numbers)
+        table = pd.concat([numbers, rows.frame(ids, values, nothing)], axis=1)
         table.insert(0, "id_str", ids)
         return Predictions(table=table, failures=failures, save_loc=None)
-    member = Member(model, _never_started, options.backend, lambda: hash_model(model.to_neutral()))
     origin = describe_origin([member], encoded.catalog, n_samples=1)
-    with PredictionWriter(save_loc, columns, metadata=origin, dtype=model.task.stored_as) as writer:
-        writer.write_samples(ids, values)
+    with rows.writer(save_loc, samples=False, metadata=origin) as writer:
+        rows.write(writer, ids, values, nothing)
     return Predictions(failures=failures, save_loc=save_loc)
 
 

@@ -278,6 +278,10 @@ def _load(places: list[Path], options: PredictOptions) -> tuple[list[Any], Calla
         "batch_size": options.batch_size,
         "num_workers": options.num_workers,
         "max_failures": options.max_failures,
+        "columns": options.columns,
+        "intervals": options.intervals or None,
+        "names": options.names,
+        "class_column": options.class_column,
         "progress": options.progress,
     }
     if all(is_onnx_file(place) for place in places):

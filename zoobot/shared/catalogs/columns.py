@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -322,3 +322,58 @@ def where_equal(column: pd.Series, value: str) -> np.ndarray:
     except ValueError:
         return equal
     return equal | (pd.to_numeric(texts, errors="coerce") == number).to_numpy(dtype=bool)
+
+
+# The types that columns of catalogs keep in other tables.
+
+_MOST_EXACT = 2**53  # whole numbers up to here keep every digit beside missing ones, as float64
+
+
+def kind_of(values: pd.Series) -> str:
+    """The type that holds a column: float32, float64, int16, int32, int64, bool, or str for all else.
+
+    Whole numbers beside missing ones become float64, or text where that would lose digits.
+
+    Example:
+        >>> kind_of(pd.Series([1.5])), kind_of(pd.Series([1, None], dtype="Int64")), kind_of(pd.Series(["a"]))
+        ('float64', 'float64', 'str')
+    """
+    kind, size = getattr(values.dtype, "kind", "O"), getattr(values.dtype, "itemsize", 8)
+    if kind == "f":
+        return "float32" if size <= 4 else "float64"
+    known = values.dropna()
+    types = {type(value) for value in known} if kind == "O" else {bool} if kind == "b" else {int}
+    if kind not in "biuO" or not types or not types <= {int, float, bool}:
+        return "str"
+    if bool in types:
+        return "bool" if types == {bool} and len(known) == len(values) else "str"
+    if float in types:
+        return "float64"
+    least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+    if len(known) < len(values):
+        return "float64" if max(-least, most) <= _MOST_EXACT else "str"
+    size = 8 if kind == "O" else size * 2 if kind == "u" else size
+    return "int16" if size <= 2 else "int32" if size <= 4 else "int64" if most < 2**63 else "str"
+
+
+def common_kind(kinds: Collection[str]) -> str:
+    """The type that holds what pieces of a column hold.
+
+    Example:
+        >>> common_kind({"int64", "float64"}), common_kind({"float64", "str"}), common_kind(set())
+        ('float64', 'str', 'str')
+    """
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if not kinds or {"str", "bool"} & set(kinds):
+        return "str"
+    return str(np.result_type(*kinds)) if all(k.startswith("int") for k in kinds) else "float64"
+
+
+def as_kind(values: pd.Series, kind: str) -> np.ndarray:
+    """A column in such a type; missing texts are empty."""
+    if kind == "str":
+        return np.array(["" if is_missing(one) else str(one) for one in values.astype(object)], object)
+    if kind.startswith("float"):
+        return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan).astype(kind)
+    return values.to_numpy(dtype=kind)

@@ -121,7 +121,7 @@ class CutoutRows:
     """
 
     def __init__(self, rows: Rows, cutouts: Cutouts, *, file_col: str, name: str) -> None:
-        self._rows, self._cutouts, self._file_col, self._name = rows, cutouts, file_col, name
+        self.rows, self._cutouts, self._file_col, self._name = rows, cutouts, file_col, name
         has_positions = {cutouts.ra_col, cutouts.dec_col} <= set(rows.names)
         self.names: Sequence[str] = (
             list(dict.fromkeys([*rows.names, file_col])) if has_positions else rows.names
@@ -131,7 +131,7 @@ class CutoutRows:
         """The rows in order, those left out that are not wanted, where the format lets them be skipped."""
         positions = [self._cutouts.ra_col, self._cutouts.dec_col]
         needed = list(dict.fromkeys([*(name for name in columns if name != self._file_col), *positions]))
-        for first, series in self._rows.read(needed, wanted):
+        for first, series in self.rows.read(needed, wanted):
             table = pd.DataFrame({s.name: s.array for s in series}, columns=needed)
             places = pd.Series(self._cutouts.locate(table, self._name, first), dtype=object)
             yield RowChunk(first, [places if n == self._file_col else table[n] for n in columns])

@@ -20,6 +20,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import (
     RowChunk,
     Wanted,
+    as_told,
     as_vectors,
     decode_text,
     has_compression,
@@ -52,6 +53,14 @@ class FitsRows:
             self._nulls = [column.null for column in columns]
             self._places = {column.name: place for place, column in enumerate(columns)}
             refuse_repeated_columns([column.name for column in columns], str(path))
+            self.told = {
+                column.name: as_told(
+                    unit=header.get(f"TUNIT{place}"),
+                    ucd=header.get(f"TUCD{place}"),
+                    description=header.get(f"TCOMM{place}"),
+                )
+                for place, column in enumerate(columns, start=1)
+            }
             flat = hdus[self._hdu].data[:0]
             vectors = [
                 name

@@ -18,6 +18,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import (
     RowChunk,
     Wanted,
+    as_told,
     as_vectors,
     decode_text,
     page_sizes,
@@ -55,6 +56,12 @@ class ParquetRows:
             schema = parquet.read_schema(files[0])
             stored = [field.name for field in schema if not _is_unnamed_index(field.name)]
             refuse_repeated_columns(stored, str(files[0]))
+            self.told = {
+                field.name: as_told(
+                    **{key: text.decode("utf-8", "replace") for key, text in _said_of(field) if text}
+                )
+                for field in schema
+            }
             nested = pa.types.is_nested
             self.left_out = as_vectors(field.name for field in schema if nested(field.type))
             self._index = _named_range(schema, 0)[0]
@@ -190,6 +197,12 @@ class ParquetRows:
                 refuse_bombs(path, room_for_repeated(path) - room, room_for_repeated(path), "Is it damaged?")
             arrays.append(array)
         return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), room
+
+
+def _said_of(field: Any) -> Iterator[tuple[str, bytes | None]]:
+    """What a field of Arrow's says of itself in the words of our own tables."""
+    for key in ("unit", "ucd", "description"):
+        yield key, (field.metadata or {}).get(key.encode())
 
 
 def _chunks(metadata: Any) -> Iterator[Any]:

@@ -15,11 +15,21 @@ import pandas as pd
 from zoobot.shared import defaults
 from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, check_columns
-from zoobot.shared.catalogs.columns import IdHashes, both_places, exact_ids, split_selection, where_equal
+from zoobot.shared.catalogs.columns import (
+    IdHashes,
+    as_kind,
+    both_places,
+    common_kind,
+    exact_ids,
+    kind_of,
+    split_selection,
+    where_equal,
+)
 from zoobot.shared.catalogs.cutouts import CutoutRows, Cutouts, describe_place
+from zoobot.shared.catalogs.delimited import DelimitedRows
 from zoobot.shared.catalogs.given import settle
 from zoobot.shared.catalogs.listings import open_listing
-from zoobot.shared.catalogs.tables import open_rows
+from zoobot.shared.catalogs.tables import open_rows, typed_cells
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows
 from zoobot.shared.pixels.in_memory import ImageInMemory
@@ -75,6 +85,7 @@ class CatalogStream:
         part_rows: Galaxies in the parts that it will be read in; say it before anything is read, which spares
             `parts` a second look at all rows.
         place: Where it can be read again (`zoobot.shared.catalogs.cutouts`); None if it was in memory.
+        told: What the catalog says of its columns (`zoobot.shared.files.table_checks.TOLD`).
 
     Raises:
         CatalogError: If the source can't be read, or lacks a column.
@@ -117,13 +128,41 @@ class CatalogStream:
         if select is not None:
             column, self._value = split_selection(select)
             self._columns = [id_col, *files, column]
-        names = pd.DataFrame(columns=list(self._rows.names))
+        self._carried: list[str] = []
+        self._kinds: dict[str, str] = {}
+        self.told: dict[str, dict[str, str]] = getattr(getattr(self._rows, "rows", self._rows), "told", {})
+        names = self._names = pd.DataFrame(columns=list(self._rows.names))
         names.attrs[LEFT_OUT] = getattr(self._rows, "left_out", {})
         if cutouts is not None:
             here = cutouts.for_columns(list(self._rows.names))
             positions = {"ra_col": here.ra_col, "dec_col": here.dec_col}
             check_columns(names, list(positions.values()), self.name, **positions)
         check_columns(names, self._columns, self.name, id_col=id_col, file_col=file_col)
+
+    def carry(self, columns: Sequence[str]) -> dict[str, str]:
+        """Keep further columns in the tables of parts; what these hold is looked up in all rows first.
+
+        Returns:
+            The type of each (`zoobot.shared.catalogs.columns.kind_of`).
+
+        Raises:
+            CatalogError: If there is no such column.
+        """
+        check_columns(self._names, list(columns), self.name)
+        found: dict[str, set[str]] = {name: set() for name in columns}
+        if columns:
+            for _, pieces in self._rows.read(list(columns), lambda start, stop: True):
+                for name, piece in zip(columns, pieces, strict=True):
+                    found[name].add(kind_of(self._typed(piece, name)))
+        self._carried, self._kinds = list(columns), {name: common_kind(some) for name, some in found.items()}
+        return self._kinds
+
+    def _typed(self, piece: pd.Series, name: str) -> pd.Series:
+        """Cells as what they are: in delimited text all are texts."""
+        source = getattr(self._rows, "rows", self._rows)
+        if isinstance(source, DelimitedRows) and name not in source.texts:
+            return typed_cells(piece)
+        return piece
 
     @cached_property
     def facts(self) -> CatalogFacts:
@@ -175,21 +214,23 @@ class CatalogStream:
             last = (min(stop, total) - 1) // part_rows
             return any(wanted(number) for number in range(start // part_rows, last + 1))
 
-        waiting: dict[int, IdsAndPaths] = {}
+        waiting: dict[int, tuple[list[str], list[str], list[list[np.ndarray]]]] = {}
         missing = sum(map(wanted, range(-(-total // part_rows))))
         seen = 0
-        for first, ids, paths in self._read_rows(is_needed):
+        for first, ids, paths, carried in self._read_rows(is_needed, self._carried):
             seen = first + len(ids)
             for number in range(first // part_rows, (seen - 1) // part_rows + 1):
                 if not wanted(number):
                     continue
                 piece = slice(max(0, number * part_rows - first), (number + 1) * part_rows - first)
-                part = waiting.setdefault(number, ([], []))
+                part = waiting.setdefault(number, ([], [], [[] for _ in carried]))
                 part[0].extend(ids[piece])
                 part[1].extend(paths[piece])
+                for pieces, column in zip(part[2], carried, strict=True):
+                    pieces.append(column[piece])
                 if len(part[0]) == min(part_rows, total - number * part_rows):
                     missing -= 1
-                    self._refuse_change(_mark(*part) == marks[number], facts)
+                    self._refuse_change(_mark(*part[:2]) == marks[number], facts)
                     yield CatalogPart(number, self._catalog(*waiting.pop(number)))
         self._refuse_change(not missing and seen <= total, facts)
 
@@ -223,26 +264,43 @@ class CatalogStream:
         pairs = (pair for ids, paths in self._read() for pair in zip(ids, paths, strict=True))
         return both_places(path for one, path in pairs if one == repeated)
 
-    def _catalog(self, ids: list[str], paths: list[str]) -> Catalog:
-        table = pd.DataFrame({"id_str": ids, "file_loc": paths})
+    def _catalog(self, ids: list[str], paths: list[str], carried: list[list[np.ndarray]]) -> Catalog:
+        further = dict(zip(self._carried, map(np.concatenate, carried), strict=True)) if carried else {}
+        table = pd.DataFrame({"id_str": ids, "file_loc": paths, **further})
         return Catalog(ids=ids, paths=paths, labels=None, label_cols=(), table=table, name=self.name)
 
     def _read(self) -> Iterator[IdsAndPaths]:
-        return ((ids, paths) for _, ids, paths in self._read_rows(lambda start, stop: True))
+        return ((ids, paths) for _, ids, paths, _ in self._read_rows(lambda start, stop: True))
 
-    def _read_rows(self, is_needed: Callable[[int, int], bool]) -> Iterator[tuple[int, list[str], list[str]]]:
-        """The number of the first galaxy, ids and paths of some galaxies at a time, counted when selected."""
+    def _read_rows(
+        self, is_needed: Callable[[int, int], bool], carried: Sequence[str] = ()
+    ) -> Iterator[tuple[int, list[str], list[str], list[np.ndarray]]]:
+        """The number of the first galaxy, ids, paths and what is carried, of some galaxies at a time.
+
+        Galaxies are counted when selected.
+        """
+        wanted, kept = [*self._columns, *carried], len(self._columns)
         if self._value is None:
-            for first, (ids, *paths) in self._rows.read(self._columns, is_needed):
-                yield first, *self._exact(first, ids, paths)
+            for first, columns in self._rows.read(wanted, is_needed):
+                ids, *paths = columns[:kept]
+                yield first, *self._exact(first, ids, paths), self._as_kinds(columns[kept:])
             return
         first = 0
-        for _, (ids, *paths, values) in self._rows.read(self._columns, lambda start, stop: True):
+        for _, columns in self._rows.read(wanted, lambda start, stop: True):
+            ids, *paths, values = columns[:kept]
             chosen = where_equal(values, self._value)
             after = first + int(chosen.sum())
             if after > first and is_needed(first, after):
-                yield first, *self._exact(first, ids[chosen], [one[chosen] for one in paths])
+                some = [one[chosen] for one in columns[kept:]]
+                exact = self._exact(first, ids[chosen], [one[chosen] for one in paths])
+                yield first, *exact, self._as_kinds(some)
             first = after
+
+    def _as_kinds(self, columns: Sequence[pd.Series]) -> list[np.ndarray]:
+        return [
+            as_kind(self._typed(piece, name), self._kinds[name])
+            for name, piece in zip(self._carried[: len(columns)], columns, strict=True)
+        ]
 
     def _exact(self, first: int, ids: pd.Series, paths: Sequence[pd.Series]) -> IdsAndPaths:
         texts = exact_ids(ids, self.name, first_row=first)
@@ -339,7 +397,9 @@ def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str])
                 "these, or let save_loc be a table, whose name ends in .parquet, .csv …"
             )
         ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
-        return TableRows(pd.DataFrame({columns[0]: ids, columns[1]: paths})), source.name, Path.cwd()
+        first = {columns[0]: ids, columns[1]: paths}
+        others = {name: values.array for name, values in source.table.items() if name not in first}
+        return TableRows(pd.DataFrame({**first, **others})), source.name, Path.cwd()
     if isinstance(source, pd.DataFrame):
         return TableRows(source), str(source.attrs.get("name", "the DataFrame")), Path.cwd()
     path = Path(source).expanduser()

@@ -20,7 +20,14 @@ from zoobot.shared.catalogs.parquet_tables import ParquetRows, parquet_files
 from zoobot.shared.catalogs.votables import read_votable
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
-from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows, readable, refuse_repeated_columns
+from zoobot.shared.files.table_checks import (
+    LEFT_OUT,
+    TOLD,
+    Rows,
+    TableRows,
+    readable,
+    refuse_repeated_columns,
+)
 
 _FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
 _VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")
@@ -135,6 +142,8 @@ def read_table(path: str | Path, *, text_cols: Sequence[str] = ()) -> pd.DataFra
         table = _with_nullable_integers(rows.read_whole(text_cols))
     if rows.left_out:
         table.attrs[LEFT_OUT] = dict(rows.left_out)
+    if not isinstance(rows, DelimitedRows):
+        table.attrs[TOLD] = {name: told for name, told in rows.told.items() if told}
     return table
 
 
@@ -197,6 +206,14 @@ def _as_numbers(column: Any) -> Any:
     except pa.ArrowInvalid:  # beyond what float64 holds: infinite or zero
         numbers[~empty] = [float(cell) for cell in known.to_pylist()]
     return numbers
+
+
+def typed_cells(column: pd.Series) -> pd.Series:
+    """Cells of delimited text as the numbers or truths that they are all, or else as text."""
+    cells = pa.array(column.fillna("").to_numpy(), pa.large_string())
+    numbers = _as_numbers(pa.chunked_array([cells]))
+    texts = _as_texts(pa.chunked_array([cells])) if numbers is None else pd.Series(numbers)
+    return texts.set_axis(column.index)
 
 
 def _are_numbers(cells: Any) -> bool:

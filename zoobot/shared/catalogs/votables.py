@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated
+from zoobot.shared.files.table_checks import TOLD, as_told, decode_text, refuse_bombs, room_for_repeated
 from zoobot.shared.imports import import_optional
 
 _DEEPEST = 200
@@ -38,7 +38,14 @@ def read_votable(path: Path) -> pd.DataFrame:
         # from memory: what was looked through is what is read, and no name is taken for an address
         found = table.Table.read(io.BytesIO(content), format="votable", use_names_over_ids=True)
     columns = {name: _as_column(found[name], name, str(path)) for name in found.colnames}
-    return pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame.attrs[TOLD] = {
+        name: as_told(
+            unit=found[name].unit, ucd=found[name].meta.get("ucd"), description=found[name].description
+        )
+        for name in frame
+    }
+    return frame
 
 
 class _Scan:

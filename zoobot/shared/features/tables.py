@@ -233,10 +233,12 @@ class Encoding(NamedTuple):
     Attributes:
         task: The features that it gives.
         preprocessing: How a file becomes its input.
+        conformal: None: features are of no truth that they could be off.
     """
 
     task: FeatureTask
     preprocessing: Preprocessing
+    conformal: None = None
 
 
 class _BlockFeatures(Protocol):

@@ -15,6 +15,9 @@ from zoobot.shared import defaults
 from zoobot.shared.errors import CatalogError, ZoobotError
 
 #: Under which name a DataFrame's `attrs` keep which columns were left out, and why.
+TOLD = "zoobot_told"
+"""Where the `attrs` of a DataFrame hold what its file says of columns: unit, ucd and description by name."""
+
 LEFT_OUT = "left out"
 
 _PACKED = (".gz", ".bz2", ".zst")
@@ -306,6 +309,7 @@ class TableRows:
         self.table = decoded_frame(table)
         self.names: Sequence[str] = list(table.columns)
         self.left_out: dict[str, str] = dict(table.attrs.get(LEFT_OUT, {}))
+        self.told: dict[str, dict[str, str]] = dict(table.attrs.get(TOLD, {}))
 
     def read(self, columns: Sequence[str], wanted: Wanted) -> Iterator[RowChunk]:
         """The rows that are wanted."""
@@ -313,6 +317,11 @@ class TableRows:
             if wanted(start, min(start + defaults.ROWS_AT_ONCE, len(self.table))):
                 part = self.table.iloc[start : start + defaults.ROWS_AT_ONCE]
                 yield RowChunk(start, [part[column] for column in columns])
+
+
+def as_told(**told: Any) -> dict[str, str]:
+    """What a catalog says of a column: `unit`, `ucd` and `description`, where it says something."""
+    return {key: str(text).strip() for key, text in told.items() if text is not None and str(text).strip()}
 
 
 def as_vectors(names: Iterable[str]) -> dict[str, str]:

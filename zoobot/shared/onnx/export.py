@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared import defaults
+from zoobot.shared.conformal import Conformal
 from zoobot.shared.errors import ConfigError, ExportError
 from zoobot.shared.files.whole import publish, saying_why
 from zoobot.shared.imports import import_optional
@@ -33,6 +34,7 @@ _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, Ass
 class _Exported(Protocol):
     task: Task
     preprocessing: Preprocessing
+    conformal: Conformal | None
 
 
 def check_export(save_loc: str | Path, *converters: str) -> Path:
@@ -100,13 +102,15 @@ def _describe(path: Path, model: _Exported) -> None:
     import onnx
 
     graph_file = onnx.load(path)
-    told = {
+    told: dict[str, Any] = {
         "format": FORMAT,
         "task": model.task.to_config(),
         "columns": model.task.output_columns,
         "preprocessing": model.preprocessing.to_config(),
         "versions": {"zoobot": __version__},
     }
+    if model.conformal is not None:
+        told["conformal"] = model.conformal.to_config()
     onnx.helper.set_model_props(graph_file, {METADATA_KEY: json.dumps(told)})
     graph_file.producer_version = f"{graph_file.producer_name} {graph_file.producer_version}".strip()
     graph_file.producer_name = "zoobot"

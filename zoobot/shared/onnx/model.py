@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared import tasks
+from zoobot.shared.conformal import Conformal
 from zoobot.shared.errors import CheckpointError, ConfigError, SchemaError
 from zoobot.shared.imports import import_optional
 from zoobot.shared.preprocessing import Preprocessing
@@ -153,6 +154,7 @@ class OnnxModel:
         task: What it predicts.
         preprocessing: How files become its images.
         versions: What it was exported with.
+        conformal: Its errors on validation galaxies, by which intervals are made; None where nobody knows.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or Zoobot did not write it.
@@ -180,7 +182,9 @@ class OnnxModel:
             self.task = tasks.from_config(told["task"])
             self.preprocessing = Preprocessing.from_config(told["preprocessing"])
             self.versions: dict[str, str] = dict(told.get("versions") or {})
-        except (ConfigError, SchemaError, KeyError, TypeError, ValueError) as error:
+            errors = told.get("conformal")
+            self.conformal = None if errors is None else Conformal.from_config(errors, self.task)
+        except (CheckpointError, ConfigError, SchemaError, KeyError, TypeError, ValueError) as error:
             msg = f"what {self.path} says of its task and its images can't be used: {error}"
             raise CheckpointError(msg) from error
         self._views = self.preprocessing.views

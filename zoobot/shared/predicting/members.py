@@ -10,6 +10,7 @@ import numpy as np
 
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.conformal import Conformal
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.models.weights import hash_file
 from zoobot.shared.onnx.model import OnnxModel
@@ -78,6 +79,9 @@ class _Predicting(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing: ...
+
+    @property
+    def conformal(self) -> Conformal | None: ...
 
 
 class Member(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,11 @@ from zoobot.shared.predicting.members import (
     distinct_readings,
     shared_task,
 )
+from zoobot.shared.predicting.rows import Rows, RowTable
 from zoobot.shared.predictions import Parts, Predictions
 from zoobot.shared.tables.destination import failures_of
-from zoobot.shared.tables.manifest import Manifest, claim_folder, decisive_versions
+from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN
+from zoobot.shared.tables.manifest import Manifest, claim_folder, decisive_versions, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, Shard
 from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
@@ -68,7 +71,7 @@ def merge_parts(folder: str | Path, save_loc: str | Path, *, partial: bool = Fal
 
     Args:
         folder: The folder.
-        save_loc: The table: .parquet, .csv, .hdf5, .h5 or .fits.
+        save_loc: The table: .parquet, .csv, .hdf5, .h5, .fits or .vot.
         partial: Whether parts may be missing.
 
     Raises:
@@ -81,16 +84,28 @@ def merge_parts(folder: str | Path, save_loc: str | Path, *, partial: bool = Fal
     parts = Parts(folder)
     if not partial:
         parts.require_all()
-    metadata, names = parts.read_metadata(), parts.read_columns()
-    samples = "sample" in names
-    columns = [name for name in names if name not in ("id_str", "sample")]
-    rows = 0
-    half = path.suffix.lower() == ".parquet" and parts.read_dtype() == "float16"
-    dtype = "float16" if half else "float32"
-    with PredictionWriter(path, columns, samples=samples, metadata=metadata, dtype=dtype) as writer:
+    metadata, whole = parts.read_metadata(), parts.read_columns()
+    samples = whole[1].name == SAMPLE_COLUMN
+    others = whole[2 if samples else 1 :]
+    numbers = list(takewhile(lambda column: column.dtype in ("float32", "float16"), others))
+    further, rows = others[len(numbers) :], 0
+    half = path.suffix.lower() == ".parquet" and numbers[0].dtype == "float16"
+    columns = [column.name for column in numbers]
+    with PredictionWriter(
+        path,
+        columns,
+        samples=samples,
+        metadata=metadata,
+        missing=True,  # an interval, or a value of the catalog
+        dtype="float16" if half else "float32",
+        further=further,
+        meanings={column.name: column for column in numbers},
+    ) as writer:
         for chunk in parts.read_chunks(_ROWS_AT_ONCE):
             values = chunk[columns].to_numpy(dtype=np.float32)
-            writer.write(chunk["id_str"].tolist(), values, chunk["sample"].to_numpy() if samples else None)
+            sample = chunk[SAMPLE_COLUMN].to_numpy() if samples else None
+            kept = [chunk[column.name].to_numpy() for column in further]
+            writer.write(chunk[ID_COLUMN].tolist(), values, sample, kept)
             rows += len(chunk)
     failures, failed = _merge_failures(parts, failures_of(path))
     return Merged(
@@ -160,6 +175,7 @@ def predict_parts(
     folder: PartFolder,
     *,
     options: Mapping[str, Any],
+    rows: Rows,
     part_rows: int,
     shard: Shard,
     max_failures: float | None,
@@ -173,6 +189,7 @@ def predict_parts(
         members: The model, or several of the same task.
         folder: Where the parts go.
         options: What decides the numbers: `n_samples`, `batch_size`, `seed` and more, for the manifest.
+        rows: What each row holds.
         part_rows: Galaxies in a part.
         shard: Which parts.
         max_failures: How many of the shard's images may fail, or which fraction of them; None allows any.
@@ -191,7 +208,12 @@ def predict_parts(
         stream.part_rows = part_rows
         for reading in distinct_pixels(members):
             check_first_images(stream.first_paths(), reading)
-        manifest = claim_folder(folder, _describe(stream, members, {**options, "part_rows": part_rows}))
+        if rows.with_class and folder.manifest.exists() and "class" not in read_manifest(folder).options:
+            rows = rows.without_class()  # its parts are to be alike
+            logger.info("%s was begun by an earlier version: its parts name no class", folder.path)
+        rows.tell_few()
+        decisive = {**options, "part_rows": part_rows, **rows.decisive()}
+        manifest = claim_folder(folder, _describe(stream, members, decisive))
         folder.clean()
         mine = [number for number in range(manifest.part_count) if shard.takes(number)]
         done = sorted(set(folder.done()) & set(mine))
@@ -202,7 +224,9 @@ def predict_parts(
             first=folder.first_failures(done),
         )
         limit.check()
-        run = _PartRun(members, stream, folder, manifest, limit, num_workers=num_workers, hope=bool(done))
+        run = _PartRun(
+            members, stream, folder, manifest, limit, rows, num_workers=num_workers, hope=bool(done)
+        )
         missing = set(mine) - set(done)
         what = f"{members[0].model.task.doing} {f'shard {shard}' if shard.total > 1 else 'galaxies'}"
         with PartProgress(what, manifest.count(mine), done=manifest.count(done), shown=progress) as bar:
@@ -236,6 +260,7 @@ class _PartRun:
         folder: Where the parts go.
         manifest: What was asked.
         limit: Ends the run where too many images fail.
+        rows: What each row holds.
         num_workers: Threads that read images.
         hope: Whether images could be read before.
     """
@@ -247,16 +272,16 @@ class _PartRun:
         folder: PartFolder,
         manifest: Manifest,
         limit: FailureLimit,
+        rows: Rows,
         *,
         num_workers: int,
         hope: bool,
     ) -> None:
-        self._members, self._folder, self._limit = members, folder, limit
+        self._members, self._folder, self._limit, self._rows = members, folder, limit, rows
         self._options, self._num_workers, self._hope = manifest.options, num_workers, hope
-        self._task = shared_task([member.model.task for member in members])
         self._grey = self._read = 0
         self._samples = manifest.options["n_samples"] * len(members)
-        self._origin = describe_origin(members, stream, n_samples=self._samples)
+        self._origin = describe_origin(members, stream, n_samples=self._samples) | rows.origin()
         self._origin["catalog"] = manifest.catalog["name"]  # it may have been called from elsewhere before
 
     def predict(self, part: CatalogPart, bar: PartProgress) -> None:
@@ -271,15 +296,10 @@ class _PartRun:
                 num_workers=self._num_workers,
                 limit=self._limit,
             )
-            with PredictionWriter(
-                path,
-                self._task.output_columns,
-                samples=self._samples > 1,
-                metadata=self._origin,
-                dtype=self._task.stored_as,
-            ) as writer:
+            kept = RowTable(part.galaxies, self._rows.carried)
+            with self._rows.writer(path, samples=self._samples > 1, metadata=self._origin) as writer:
                 for chunk in run:
-                    self._hope |= writer.write_samples(chunk.ids, chunk.values) > 0
+                    self._hope |= self._rows.write(writer, chunk.ids, chunk.values, kept) > 0
                     bar.show(chunk.done)
                 self._folder.write_failures(part.number, run.failures)
             self._limit.add(run.failures)

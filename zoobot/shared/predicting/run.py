@@ -42,10 +42,10 @@ from zoobot.shared.predicting.members import (
     shared_task,
 )
 from zoobot.shared.predicting.part_run import predict_parts
+from zoobot.shared.predicting.rows import NOTHING_ASKED, Names, Rows, RowsAsked, RowTable, carried_of
 from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.tables.destination import Destination
 from zoobot.shared.tables.part_folder import ShardSource, read_shard
-from zoobot.shared.tables.writer import PredictionWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,6 +101,10 @@ class PredictKeywords(CatalogKeywords, total=False):
     seed: int
     precision: str
     compile: bool | None
+    columns: Sequence[str]
+    intervals: float | Sequence[float] | None
+    names: Names
+    class_column: bool
 
 
 class RepresentKeywords(CatalogKeywords, total=False):
@@ -235,6 +239,10 @@ def predict_with(
     seed: int,
     precision: str,
     compile: bool | None,  # noqa: A002
+    columns: Sequence[str],
+    intervals: float | Sequence[float] | None,
+    names: Names,
+    class_column: bool,
     **run: Unpack[CatalogKeywords],
 ) -> Predictions:
     """What `predict` of any engine does: models are loaded and made ready, and predict the catalog.
@@ -248,9 +256,15 @@ def predict_with(
         seed: Seeds dropout.
         precision: One of `PRECISIONS`.
         compile: Whether networks are compiled; None does it where it pays.
+        columns: Columns of the catalog that are carried along.
+        intervals: Levels of intervals or sets, in percent.
+        names: "full" or "plain".
+        class_column: Whether the most likely class has a column.
         **run: All of `CatalogKeywords`.
     """
     save_loc = run["save_loc"]
+    asked = RowsAsked(columns=columns, intervals=intervals, names=names, class_column=class_column)
+    asked.check()
     check_request(n_samples, precision, **run)
     compile = choose_compile(compile, save_loc)  # noqa: A001
     predictor = make_predictor(precision)
@@ -276,7 +290,7 @@ def predict_with(
             members.append(Member(m, start, predictor.engine, partial(_hash, m), seed_dropout))
         stack.enter_context(predictor.seeded(models, seed))
         decisive = {"seed": seed, "precision": predictor.computed_in, "compile": bool(compile)}
-        return predict_catalog(catalog, members, n_samples=n_samples, decisive=decisive, **run)
+        return predict_catalog(catalog, members, n_samples=n_samples, decisive=decisive, asked=asked, **run)
 
 
 def _hash(model: Any) -> str:
@@ -297,6 +311,10 @@ def predict_exported(
     part_rows: int | None = None,
     shard: ShardSource | None = None,
     max_failures: float | None = None,
+    columns: Sequence[str] = (),
+    intervals: float | Sequence[float] | None = None,
+    names: Names = "full",
+    class_column: bool = False,
     progress: bool = True,
 ) -> Predictions:
     """Predictions for every galaxy of a catalog, as an engine's `predict`, by ONNX Runtime.
@@ -316,12 +334,15 @@ def predict_exported(
     Example:
         >>> predict_exported("new.csv", "rings.onnx").table  # doctest: +SKIP
     """
+    asked = RowsAsked(columns=columns, intervals=intervals, names=names, class_column=class_column)
+    asked.check()
     check_request(n_samples, save_loc=save_loc, part_rows=part_rows, shard=shard, max_failures=max_failures)
     return predict_catalog(
         catalog,
         [onnx_member(one, n_samples) for one in as_members(model)],
         n_samples=n_samples,
         decisive={},
+        asked=asked,
         save_loc=save_loc,
         root=root,
         id_col=id_col,
@@ -341,6 +362,7 @@ def predict_catalog(
     *,
     n_samples: int,
     decisive: Mapping[str, Any],
+    asked: RowsAsked = NOTHING_ASKED,
     **run: Unpack[CatalogKeywords],
 ) -> Predictions:
     """The predictions of any engine's models for every readable galaxy of a catalog, in its order.
@@ -353,10 +375,11 @@ def predict_catalog(
         n_samples: How many samples each member gives.
         decisive: Further options that decide the last digits of the numbers, for the record: the seed, what
             the network computes in, whether it is compiled.
+        asked: What each row is to hold beside the numbers.
         **run: All of `CatalogKeywords`.
 
     Raises:
-        ConfigError: If the members predict different things.
+        ConfigError: If the members predict different things, or rows can't hold what is asked.
         CatalogError: If the catalog can't be used.
         ImageError: If not one image could be read, or more failed than may.
         NonFiniteError: If a prediction is NaN or infinite.
@@ -375,6 +398,7 @@ def predict_catalog(
             members,
             place.folder,
             options={"n_samples": n_samples, "batch_size": batch_size, "select": stream.select, **decisive},
+            rows=Rows(members, task, asked, n_samples=n_samples, carried=carried_of(stream, asked)),
             part_rows=run["part_rows"] or defaults.PART_ROWS,
             shard=read_shard(run["shard"]),
             max_failures=run["max_failures"],
@@ -384,20 +408,22 @@ def predict_catalog(
     if isinstance(catalog, CatalogStream):
         raise CatalogError("a CatalogStream is for predictions into a folder of parts; give the table itself")
     galaxies = read_catalog(catalog, **columns)
+    carried = carried_of(galaxies, asked)
+    rows = Rows(members, task, asked, n_samples=n_samples, carried=carried)
     for reading in distinct_pixels(members):
         check_first_images(galaxies.paths, reading)
+    rows.tell_few()
     limit = FailureLimit(run["max_failures"], len(galaxies))
     work = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
     chunks = with_bar(work, len(galaxies), progress=progress)
+    kept = RowTable(galaxies, carried)
     if save_loc is None:
-        table = _in_memory(list(chunks), task.output_columns, total)
+        table = _in_memory(chunks, rows, kept, total)
         refuse_nothing(len(table), work.failures, galaxies)
         return Predictions(table=table, failures=failure_table(work.failures), save_loc=None)
-    origin = describe_origin(members, galaxies, n_samples=total)
-    with PredictionWriter(
-        save_loc, task.output_columns, samples=total > 1, metadata=origin, dtype=task.stored_as
-    ) as writer:
-        written = sum(writer.write_samples(chunk.ids, chunk.values) for chunk in chunks)
+    origin = describe_origin(members, galaxies, n_samples=total) | rows.origin()
+    with rows.writer(save_loc, samples=total > 1, metadata=origin) as writer:
+        written = sum(rows.write(writer, chunk.ids, chunk.values, kept) for chunk in chunks)
         refuse_nothing(written, work.failures, galaxies)
     return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc))
 
@@ -419,15 +445,16 @@ def refuse_nothing(written: int, failures: Sequence[Failure], galaxies: Catalog)
         raise ImageError(f"not one of {len(galaxies)} images could be read; the first: {reason}")
 
 
-def _in_memory(chunks: list[Chunk], columns: list[str], n_samples: int) -> pd.DataFrame:
+def _in_memory(chunks: Iterator[Chunk], rows: Rows, kept: RowTable, n_samples: int) -> pd.DataFrame:
     parts = []
     for chunk in chunks:
         for sample, values in enumerate(chunk.values):
-            part = pd.DataFrame(values, columns=columns)
+            further = rows.frame(chunk.ids, chunk.values, kept)
+            part = pd.concat([pd.DataFrame(values, columns=rows.numbers), further], axis=1)
             if n_samples > 1:
                 part.insert(0, "sample", sample)
             part.insert(0, "id_str", chunk.ids)
             parts.append(part)
     if not parts:
-        return pd.DataFrame(columns=["id_str", *columns])
+        return pd.DataFrame(columns=["id_str", *rows.numbers, *(column.name for column in rows.further)])
     return pd.concat(parts, ignore_index=True)

@@ -1,14 +1,12 @@
-"""The formats of a prediction table: CSV, Parquet, HDF5 and FITS."""
+"""The formats of a prediction table by the ending of its name; CSV and HDF5 are here."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import warnings
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.delimited import Delimited, open_text
-from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.files.spreadsheets import guarded, unguarded_column
 from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated
-from zoobot.shared.imports import import_optional
+from zoobot.shared.tables.astronomy import ASTRONOMY
 from zoobot.shared.tables.layout import (
     METADATA_KEY,
     PARQUET,
@@ -47,7 +44,9 @@ class _Csv(Format):
             msg = "its first line must have the names of the columns: comment lines are for catalogs"
             raise ValueError(msg)
         refuse_other_tables(told.names)
-        types: dict[str, Any] = dict.fromkeys(told.names, np.float32) | {"id_str": str, "sample": np.int32}
+        first = [name for name in told.names if name not in ("id_str", "sample")][:1]
+        ours = [name for name in told.names if name in first or _NUMBERS.search(name)]
+        types: dict[str, Any] = {**dict.fromkeys(ours, np.float32), "id_str": str, "sample": np.int32}
         file, _ = open_text(path)
         with (
             file,
@@ -58,34 +57,59 @@ class _Csv(Format):
                 header=0,
                 names=told.names,
                 index_col=False,
-                dtype={column: types[column] for column in told.names},
+                dtype={column: types[column] for column in told.names if column in types},
                 # ids such as "NA" or "null" are text here; a number is missing where nothing stands
                 keep_default_na=False,
                 na_values={column: [""] for column in told.names if column not in ("id_str", "sample")},
             ) as chunks,
         ):
             for chunk in chunks:
-                yield chunk.assign(id_str=unguarded_column(chunk["id_str"]))
+                others = {name: _as_written(chunk[name]) for name in told.names if name not in types}
+                yield chunk.assign(id_str=unguarded_column(chunk["id_str"]), **others)
+
+
+#: Columns of predicted numbers, which are float32; so is the first of a table, whatever it is called.
+_NUMBERS = re.compile(
+    r"_(probability|predicted|concentration(_\d+)?|asked|fraction|(lower|upper)(_[\d.]+)?)$|^feature_\d+$"
+)
+
+
+def _as_written(column: pd.Series) -> pd.Series:
+    """A column of CSV in the type that it was written from: CSV does not say."""
+    if not len(column):
+        return column.astype(np.float32)
+    if pd.api.types.is_float_dtype(column.dtype):
+        values = column.to_numpy()
+        with np.errstate(over="ignore"):
+            shorter = values.astype(np.float32)
+        known = ~np.isnan(values)
+        # float32 is written with the fewest digits that lead back to it
+        again = shorter[known].astype(str).astype(np.float64)
+        same = np.isclose(again, values[known], rtol=1e-14, atol=0)  # older pandas errs in the last digit
+        return column.astype(np.float32) if same.all() else column
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column
+    return unguarded_column(column.fillna("").astype(str))
 
 
 class _CsvFile:
     def __init__(self, path: Path, layout: TableLayout) -> None:
         # Python writes it without quotes, as no end of a line of ours
-        refuse_texts_with("\r", layout.columns, "CSV")
+        refuse_texts_with("\r", layout.header, "CSV")
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(map(guarded, layout.header))
 
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+    def append(
+        self, ids: list[str], values: np.ndarray, samples: np.ndarray | None, further: Sequence[np.ndarray]
+    ) -> None:
         refuse_texts_with("\r", ids, "CSV")
-        texts = map(guarded, ids)
+        columns = [list(map(guarded, ids)), *([] if samples is None else [samples.tolist()])]
         # As text, a float32 has the fewest digits that lead back to the same float32.
-        text = (_as_text(row) for row in values)
-        if samples is None:
-            self._writer.writerows([galaxy, *row] for galaxy, row in zip(texts, text, strict=True))
-            return
-        rows = zip(texts, samples.tolist(), text, strict=True)
-        self._writer.writerows([galaxy, sample, *row] for galaxy, sample, row in rows)
+        numbers = (_as_text(row) for row in values)
+        others = zip(*map(_column_as_text, further), strict=True) if further else iter([()] * len(ids))
+        rows = zip(zip(*columns, strict=True), numbers, others, strict=True)
+        self._writer.writerows([*first, *row, *last] for first, row, last in rows)
 
     def close(self) -> None:
         self._file.close()
@@ -94,6 +118,15 @@ class _CsvFile:
 def _as_text(row: np.ndarray) -> list[str]:
     """Numbers as text, a missing one as nothing."""
     return ["" if number == "nan" else number for number in row.astype(str).tolist()]
+
+
+def _column_as_text(values: np.ndarray) -> list[str]:
+    """A further column as text: texts that a spreadsheet would not take for formulas, numbers as above."""
+    if values.dtype.kind != "O":
+        return _as_text(values)
+    texts = values.tolist()
+    refuse_texts_with("\r", texts, "CSV")
+    return list(map(guarded, texts))
 
 
 # Prediction tables as HDF5: one array of all numbers, beside the ids and the names of the columns.
@@ -139,12 +172,19 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _rows_of(file: Any, part: slice) -> pd.DataFrame:
+    import h5py
+
     table = pd.DataFrame(file["predictions"][part], columns=list(file["columns"].asstr()[:]), copy=False)
     if "sample" in file:
         table.insert(0, "sample", file["sample"][part])
     stored = file["id_str"][part]
     ids = decode_text(stored.tolist(), "id_str", "the table", padded=stored.dtype.kind == "S")
     table.insert(0, "id_str", pd.Series([text or "" for text in ids], dtype=str))
+    names = file["further_columns"].asstr()[:] if "further_columns" in file else ()
+    for place, name in enumerate(names):
+        column = file[f"further_{place}"]
+        texts = h5py.check_string_dtype(column.dtype) is not None
+        table[name] = pd.Series(column.asstr()[part], dtype=str) if texts else column[part]
     return table
 
 
@@ -152,7 +192,7 @@ class _Hdf5File:
     def __init__(self, path: Path, layout: TableLayout) -> None:
         import h5py
 
-        refuse_texts_with("\0", layout.columns, "HDF5")
+        refuse_texts_with("\0", layout.header, "HDF5")
         text = h5py.string_dtype("utf-8")
         self._place = _Place(path, "w+b")
         self._file = h5py.File(self._place, "w")
@@ -161,6 +201,12 @@ class _Hdf5File:
         self._ids = self._growing("id_str", text)
         self._values = self._growing("predictions", "f4", len(layout.columns))
         self._samples = self._growing("sample", "i4") if layout.samples else None
+        if layout.further:
+            self._file.create_dataset("further_columns", data=[c.name for c in layout.further], dtype=text)
+        self._further = [
+            self._growing(f"further_{place}", text if column.dtype == "str" else column.dtype)
+            for place, column in enumerate(layout.further)
+        ]
 
     def _growing(self, name: str, dtype: Any, *width: int) -> Any:
         """An array without rows, to which rows can be added."""
@@ -168,10 +214,15 @@ class _Hdf5File:
             name, (0, *width), dtype, maxshape=(None, *width), chunks=(_ROWS_IN_CHUNK, *width)
         )
 
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+    def append(
+        self, ids: list[str], values: np.ndarray, samples: np.ndarray | None, further: Sequence[np.ndarray]
+    ) -> None:
         refuse_texts_with("\0", ids, "HDF5")
+        for column in further:
+            refuse_texts_with("\0", column.tolist() if column.dtype.kind == "O" else (), "HDF5")
         start, end = len(self._ids), len(self._ids) + len(ids)
-        for dataset, rows in ((self._ids, ids), (self._values, values), (self._samples, samples)):
+        written: list[tuple[Any, Any]] = [(self._ids, ids), (self._values, values), (self._samples, samples)]
+        for dataset, rows in [*written, *zip(self._further, further, strict=True)]:
             if dataset is not None:
                 dataset.resize(end, axis=0)
                 dataset[start:end] = rows
@@ -218,128 +269,12 @@ class _Place(io.FileIO):
             raise self.failure
 
 
-# Prediction tables as FITS: written at constant memory, though the header must know their size before.
-#
-# Rows wait in a Parquet file beside it until all are there; then the width of the ids and the number of rows
-# are known, and the table is streamed.
-
-_METADATA_KEY = "ZOOBOT"
-_MOST_COLUMNS = 999
-_MOST_CHARACTERS = 68
-_ROWS_AT_ONCE = 16_384
-_OTHERS = "write .parquet, .csv or .hdf5"
-
-
-class _Fits(Format):
-    def check_installed(self) -> None:
-        import_optional("astropy.io.fits", needed_for="a .fits table", package="zoobot[fits]")
-
-    def create(self, path: Path, layout: TableLayout) -> _FitsFile:
-        refuse_half(layout)
-        _check_columns(layout.header)
-        return _FitsFile(path, layout)
-
-    def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
-        fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
-        _ = FitsRows(path)  # which refuses what promises more than the file holds
-        start, stop = 0, 1
-        while start < stop:
-            # anew, since mapped pages count as memory
-            with warnings.catch_warnings(), fits.open(path, memmap=True, character_as_bytes=True) as hdus:
-                warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-                stop = int(hdus[1].header["NAXIS2"])
-                data = hdus[1].data[start : start + rows]
-                table = pd.DataFrame({name: _native(data[name]) for name in data.names})
-                refuse_other_tables(list(table.columns))
-                start += rows
-                if len(table) or not stop:
-                    yield table
-
-    def read_metadata(self, path: Path) -> dict[str, Any]:
-        fits = import_optional("astropy.io.fits", needed_for=f"reading {path.name}")
-        metadata: dict[str, Any] = json.loads(fits.getheader(path, 1).get(_METADATA_KEY, "{}"))
-        return metadata
-
-
-class _FitsFile:
-    def __init__(self, path: Path, layout: TableLayout) -> None:
-        self._path, self._layout = path, layout
-        self._waiting_path = path.with_name(f"{path.stem}.rows{path.suffix}")
-        self._waiting = PARQUET.create(self._waiting_path, replace(layout, metadata={}))
-        self._rows, self._width, self._is_whole = 0, 1, True
-
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        for galaxy in ids:
-            # FITS text is ASCII, and blanks at its end are padding
-            if not (galaxy.isascii() and galaxy.isprintable() and galaxy == galaxy.rstrip()):
-                raise PredictionsError(f"a FITS table can't hold the id {galaxy!r}: {_OTHERS}")
-        self._width = max(self._width, *map(len, ids))
-        self._rows += len(ids)
-        self._is_whole = False
-        self._waiting.append(ids, values, samples)
-        self._is_whole = True
-
-    def close(self) -> None:
-        try:
-            self._waiting.close()
-            if self._is_whole:
-                self._stream()
-        finally:
-            self._waiting_path.unlink(missing_ok=True)
-
-    def _stream(self) -> None:
-        fits = import_optional("astropy.io.fits", needed_for=f"writing {self._path.name}")
-        types = {"id_str": f"S{self._width}", "sample": ">i4"}
-        kinds = [(name, types.get(name, ">f4")) for name in self._layout.header]
-        empty = np.zeros(0, dtype=kinds)
-        with warnings.catch_warnings():
-            # on column names that other software may not like, and on text that goes over several cards
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            header = fits.BinTableHDU(empty, name="PREDICTIONS").header
-            header["NAXIS2"] = self._rows
-            header[_METADATA_KEY] = json.dumps(dict(self._layout.metadata))
-        stream = fits.StreamingHDU(str(self._path), header)
-        try:
-            for table in PARQUET.read_chunks(self._waiting_path, _ROWS_AT_ONCE):
-                rows = np.zeros(len(table), dtype=kinds)
-                for name, _ in kinds:
-                    values = table[name].to_numpy()
-                    rows[name] = values.astype(f"S{self._width}") if name == "id_str" else values
-                stream.write(rows.view(np.uint8).reshape(len(rows), -1))
-        finally:
-            stream.close()
-
-
-def _check_columns(columns: Sequence[str]) -> None:
-    """Raise a PredictionsError if FITS can't hold columns of these names."""
-    if len(columns) > _MOST_COLUMNS:
-        msg = f"a FITS table has at most {_MOST_COLUMNS} columns, but here are {len(columns):,}: {_OTHERS}"
-        raise PredictionsError(msg)
-    odd = [name for name in columns if not (name.isascii() and name.isprintable() and _fits_in_a_card(name))]
-    folded = {name.lower() for name in columns}
-    if odd or len(folded) < len(columns):
-        which = repr(odd[0]) if odd else "that differ in letter case alone"
-        raise PredictionsError(f"a FITS table can't have columns called {which}: {_OTHERS}")
-
-
-def _fits_in_a_card(name: str) -> bool:
-    return len(name.replace("'", "''")) <= _MOST_CHARACTERS
-
-
-def _native(column: Any) -> Any:
-    values = np.array(column)
-    if values.dtype.kind in "SU":
-        texts = decode_text(values.tolist(), "id_str", "the table")
-        return pd.Series([text or "" for text in texts], dtype=str)
-    return values.astype(values.dtype.newbyteorder("="))
-
-
 FORMATS: dict[str, Format] = {
     ".parquet": PARQUET,
     ".csv": _Csv(),
     ".hdf5": _Hdf5(),
     ".h5": _Hdf5(),
-    ".fits": _Fits(),
+    **ASTRONOMY,
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,63 @@ METADATA_KEY = "zoobot"
 _ROWS_OF_A_TABLE = 1_048_576
 
 
+#: What a further column may hold; texts are "str".
+COLUMN_TYPES = ("float32", "float64", "int16", "int32", "int64", "bool", "str")
+
+ID_COLUMN, SAMPLE_COLUMN = "id_str", "sample"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and what is said of it where the format can.
+
+    Args:
+        name: Its name.
+        dtype: One of `COLUMN_TYPES`.
+        unit: Of its numbers, in the words of the VOUnits standard; "" for none.
+        ucd: What it is, in the words of the UCD1+ standard; "" for nothing.
+        description: The same in a sentence.
+    """
+
+    name: str
+    dtype: str = "float32"
+    unit: str = ""
+    ucd: str = ""
+    description: str = ""
+
+    def told(self) -> dict[str, str]:
+        """What is said of it."""
+        told = {"unit": self.unit, "ucd": self.ucd, "description": self.description}
+        return {key: value for key, value in told.items() if value}
+
+
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Names that expressions of TOPCAT take as they are: letters, digits and underscores, each another.
+
+    Example:
+        >>> plain_names(["bar-strength_no", "bar_strength_no", "2nd"])
+        {'bar-strength_no': 'bar_strength_no', 'bar_strength_no': 'bar_strength_no_2', '2nd': '_2nd'}
+    """
+    found: dict[str, str] = {}
+    taken = {ID_COLUMN, SAMPLE_COLUMN}
+    for name in names:
+        stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        stem = f"_{stem}" if not stem or stem[0].isdigit() else stem
+        plain, number = stem, 2
+        while plain.lower() in taken:
+            plain, number = f"{stem}_{number}", number + 1
+        taken.add(plain.lower())
+        found[name] = plain
+    return found
+
+
+#: What is said of the columns that every table has.
+_EVERYWHERE = (
+    Column(ID_COLUMN, "str", ucd="meta.id;meta.main", description="Name of the galaxy"),
+    Column(SAMPLE_COLUMN, "int32", ucd="meta.number", description="Number of the dropout sample or model"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableLayout:
     """The table that is to be written.
@@ -31,24 +89,38 @@ class TableLayout:
         samples: Whether rows carry a `sample` number.
         metadata: JSON-ready facts on the origin of the table.
         dtype: What numbers are kept as: "float32" or "float16".
+        further: Columns of other types, which follow the predicted numbers.
+        meanings: What is said of the predicted numbers, by name.
     """
 
     columns: Sequence[str]
     samples: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
+    further: Sequence[Column] = ()
+    meanings: Mapping[str, Column] = field(default_factory=dict)
 
     @property
     def header(self) -> list[str]:
         """The names of all columns, in order."""
-        return ["id_str", *(["sample"] if self.samples else []), *self.columns]
+        return [column.name for column in self.whole]
+
+    @property
+    def whole(self) -> list[Column]:
+        """All columns, in order."""
+        ids, sample = _EVERYWHERE
+        first = [ids, sample] if self.samples else [ids]
+        numbers = [replace(self.meanings.get(n, Column(n)), name=n, dtype=self.dtype) for n in self.columns]
+        return [*first, *numbers, *self.further]
 
 
 class TableFile(Protocol):
     """A table that is being written."""
 
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
-        """Add rows: ids, (rows, columns) in the file's type and, with samples, (rows,) int32."""
+    def append(
+        self, ids: list[str], values: np.ndarray, samples: np.ndarray | None, further: Sequence[np.ndarray]
+    ) -> None:
+        """Add rows: ids, (rows, columns) in the file's type, with samples (rows,) int32, further columns."""
 
     def close(self) -> None:
         """End the file, so that it can be read."""
@@ -115,6 +187,22 @@ def from_json(text: str | bytes) -> dict[str, Any]:
 # Prediction tables as Parquet.
 
 
+def arrow_type(dtype: str) -> Any:
+    """Arrow's type of a column's."""
+    return pa.string() if dtype == "str" else pa.from_numpy_dtype(np.dtype(dtype))
+
+
+def columns_of(schema: Any) -> list[Column]:
+    """The columns of a Parquet table of ours, and what it says of them."""
+    found = []
+    for one in schema:
+        told = {key.decode(): value.decode() for key, value in (one.metadata or {}).items()}
+        said = {key: told[key] for key in ("unit", "ucd", "description") if key in told}
+        dtype = "str" if pa.types.is_string(one.type) else str(np.dtype(one.type.to_pandas_dtype()))
+        found.append(Column(one.name, dtype, **said))
+    return found
+
+
 class _Parquet(Format):
     def create(self, path: Path, layout: TableLayout) -> _ParquetFile:
         return _ParquetFile(path, layout)
@@ -149,16 +237,18 @@ def _batches(path: Path, rows: int) -> Iterator[Any]:
 
 class _ParquetFile:
     def __init__(self, path: Path, layout: TableLayout) -> None:
-        number = pa.from_numpy_dtype(np.dtype(layout.dtype))
-        types = {"id_str": pa.string(), "sample": pa.int32()}
-        fields = [(name, types.get(name, number)) for name in layout.header]
+        fields = [
+            pa.field(column.name, arrow_type(column.dtype), metadata=column.told()) for column in layout.whole
+        ]
         self._schema = pa.schema(fields, metadata={METADATA_KEY: to_json(layout.metadata)})
         # hardly a number or an id occurs twice: a dictionary of them would only be larger
         self._writer = parquet.ParquetWriter(path, self._schema, use_dictionary=["sample"])
 
-    def append(self, ids: list[str], values: np.ndarray, samples: np.ndarray | None) -> None:
+    def append(
+        self, ids: list[str], values: np.ndarray, samples: np.ndarray | None, further: Sequence[np.ndarray]
+    ) -> None:
         arrays: list[Any] = [ids] if samples is None else [ids, samples]
-        arrays += list(np.asfortranarray(values).T)
+        arrays += [*np.asfortranarray(values).T, *further]
         self._writer.write_table(pa.table(arrays, schema=self._schema))
 
     def close(self) -> None:

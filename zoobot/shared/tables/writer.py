@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from zoobot.shared.errors import NonFiniteError, PredictionsError
 from zoobot.shared.files.whole import draft_name, publish, saying_why
 from zoobot.shared.tables.formats import find_format
-from zoobot.shared.tables.layout import TableFile, TableLayout
+from zoobot.shared.tables.layout import Column, TableFile, TableLayout
 from zoobot.shared.tables.part_folder import make_writable_folder
 
 _ROWS_IN_MEMORY = 65_536
@@ -58,6 +58,8 @@ class PredictionWriter:
             HDF5.
         missing: Whether a number may be missing (NaN; nothing in CSV).
         dtype: What numbers are kept as: "float32", or, in Parquet, "float16".
+        further: Columns of other types, which follow the predicted numbers.
+        meanings: What is said of the predicted numbers, by name, where the format can.
 
     Raises:
         PredictionsError: If the table can't be written there, or the columns can't be told apart.
@@ -79,6 +81,8 @@ class PredictionWriter:
         metadata: dict[str, Any] | None = None,
         missing: bool = False,
         dtype: str = "float32",
+        further: Sequence[Column] = (),
+        meanings: Mapping[str, Column] | None = None,
     ) -> None:
         self.missing = missing
         self.dtype = np.dtype(dtype)
@@ -86,18 +90,24 @@ class PredictionWriter:
         self.columns = list(columns)
         self.samples = samples
         self.metadata = dict(metadata or {})
-        _check_columns(self.columns)
+        self.further, self.meanings = list(further), dict(meanings or {})
+        _check_columns(self.columns, [column.name for column in self.further])
         _check_metadata(self.metadata)
         self._most_rows = min(_ROWS_IN_MEMORY, max(1, _VALUES_IN_MEMORY // len(self.columns)))
         self._draft = draft_name(self.save_loc)
         self._file: TableFile | None = None
-        self._waiting: list[tuple[list[str], np.ndarray, np.ndarray | None]] = []
+        self._waiting: list[tuple[list[str], np.ndarray, np.ndarray | None, list[np.ndarray]]] = []
         self._rows_waiting = 0
 
     def __enter__(self) -> PredictionWriter:
         create = find_format(self.save_loc).create
         layout = TableLayout(
-            columns=self.columns, samples=self.samples, metadata=self.metadata, dtype=self.dtype.name
+            columns=self.columns,
+            samples=self.samples,
+            metadata=self.metadata,
+            dtype=self.dtype.name,
+            further=self.further,
+            meanings=self.meanings,
         )
         try:
             with saying_why(self.save_loc):
@@ -107,7 +117,13 @@ class PredictionWriter:
             raise
         return self
 
-    def write(self, ids: Sequence[str], values: np.ndarray, sample: int | np.ndarray | None = None) -> None:
+    def write(
+        self,
+        ids: Sequence[str],
+        values: np.ndarray,
+        sample: int | np.ndarray | None = None,
+        further: Sequence[np.ndarray] = (),
+    ) -> None:
         """Append one row for each galaxy of a batch.
 
         Args:
@@ -115,6 +131,7 @@ class PredictionWriter:
             values: (batch, outputs), finite (or NaN with `missing=True`).
             sample: The number of the sample, one for all or (batch,); needed if, and only if, the writer was
                 made with `samples=True`.
+            further: The further columns, each (batch,).
 
         Raises:
             NonFiniteError: If a value is NaN, infinite, or too large for the type; the message names the
@@ -132,21 +149,36 @@ class PredictionWriter:
                 f"{numbers.shape}"
             )
         _refuse_non_finite(np.nan_to_num(numbers, nan=0.0) if self.missing else numbers, ids, self.columns)
-        self._waiting.append(([str(galaxy) for galaxy in ids], numbers, self._check_sample(sample, len(ids))))
+        others = self._check_further(further, len(ids))
+        names = [str(galaxy) for galaxy in ids]
+        self._waiting.append((names, numbers, self._check_sample(sample, len(ids)), others))
         self._rows_waiting += len(ids)
         if self._rows_waiting >= self._most_rows:
             self._flush(self._file)
 
-    def write_samples(self, ids: Sequence[str], values: np.ndarray) -> int:
+    def write_samples(
+        self, ids: Sequence[str], values: np.ndarray, further: Sequence[np.ndarray] = ()
+    ) -> int:
         """Append the rows of a batch that was predicted once or several times, and return how many galaxies.
 
         Args:
             ids: The galaxies.
             values: (samples, batch, outputs).
+            further: The further columns, each (batch,), the same for all samples.
         """
         for sample, numbers in enumerate(values):
-            self.write(ids, numbers, sample=sample if self.samples else None)
+            self.write(ids, numbers, sample=sample if self.samples else None, further=further)
         return len(ids)
+
+    def _check_further(self, further: Sequence[np.ndarray], galaxies: int) -> list[np.ndarray]:
+        shapes = [np.shape(values) for values in further]
+        if shapes != [(galaxies,)] * len(self.further):
+            wanted = f"{len(self.further)} further columns of {galaxies} values each"
+            raise PredictionsError(f"the writer needs {wanted}, got the shapes {shapes}")
+        return [
+            np.array(values, dtype=object if column.dtype == "str" else column.dtype)
+            for values, column in zip(further, self.further, strict=True)
+        ]
 
     def _check_sample(self, sample: int | np.ndarray | None, galaxies: int) -> np.ndarray | None:
         if (sample is not None) != self.samples:
@@ -163,13 +195,15 @@ class PredictionWriter:
     def _flush(self, file: TableFile) -> None:
         if not self._waiting:
             return
-        ids = [galaxy for batch, _, _ in self._waiting for galaxy in batch]
-        values = np.concatenate([numbers for _, numbers, _ in self._waiting])
-        samples = np.concatenate([s for _, _, s in self._waiting if s is not None]) if self.samples else None
+        ids = [galaxy for batch, *_ in self._waiting for galaxy in batch]
+        values = np.concatenate([numbers for _, numbers, _, _ in self._waiting])
+        numbers = [sample for _, _, sample, _ in self._waiting if sample is not None]
+        samples = np.concatenate(numbers) if self.samples else None
+        further = [np.concatenate(parts) for parts in zip(*(f for *_, f in self._waiting), strict=True)]
         self._waiting.clear()
         self._rows_waiting = 0
         with saying_why(self.save_loc):
-            file.append(ids, values, samples)
+            file.append(ids, values, samples, further)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -191,10 +225,10 @@ class PredictionWriter:
             self._draft.unlink(missing_ok=True)
 
 
-def _check_columns(columns: Sequence[str]) -> None:
-    taken = {"id_str", "sample"}
-    if not columns or len(set(columns)) < len(columns) or taken & set(columns) or "" in columns:
-        msg = f"predicted columns must be different names other than {sorted(taken)}, got {list(columns)}"
+def _check_columns(columns: Sequence[str], further: Sequence[str]) -> None:
+    taken, names = {"id_str", "sample"}, [*columns, *further]
+    if not columns or len(set(names)) < len(names) or taken & set(names) or "" in names:
+        msg = f"predicted columns must be different names other than {sorted(taken)}, got {names}"
         raise PredictionsError(msg)
 
 

@@ -310,6 +310,11 @@ class Task:
         """
         return {}
 
+    @property
+    def class_columns(self) -> tuple[str, ...]:
+        """The names of the columns of the most likely class and its probability; none without classes."""
+        return ()
+
     # How far its predictions are from the truth, and what follows for others: see `zoobot.shared.conformal`.
 
     @property

@@ -151,7 +151,7 @@ class ClassificationTask(ProbabilityTask):
         return Mistakes(size, lambda _: "")  # a galaxy's bars begin with it
 
     @property
-    def class_columns(self) -> tuple[str, str]:
+    def class_columns(self) -> tuple[str, ...]:
         """The names of the columns of the most likely class, and of its probability."""
         stem = f"{self.label_cols[0]}_class" if self.label_cols else "class"
         while f"{stem}_probability" in self.output_columns:  # of a class that is called so

@@ -4,10 +4,11 @@
 
 DATA is a folder of real galaxies as `bench_galaxies.py` takes it. Heads on zoobot-mini's features learn the
 T-type of `efigi`, the classes of `gz2_classes`, the rings of `decals_rings` and the votes of `gz2_votes`, as
-`zoobot finetune` does: 40 % of the galaxies train, 20 % are the validation galaxies (which fit the calibration
-and give the errors), 15 % a set apart, and 25 % are scored. The parts are drawn anew from each seed, and of few
-galaxies more often. Beside what is promised stands the coverage with errors of the set apart, on which nothing
-else was fitted, and that of adaptive sets of classes, with and without a random step at their edge.
+`zoobot finetune` does: 40 % of the galaxies train, 20 % are the validation galaxies (which fit the
+calibration and give the errors), 15 % a set apart, and 25 % are scored. The parts are drawn anew from each
+seed, and of few galaxies more often. Beside what is promised stands the coverage with errors of the set
+apart, on which nothing else was fitted, and that of adaptive sets of classes, with and without a random step
+at their edge.
 """
 
 from __future__ import annotations

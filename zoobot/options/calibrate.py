@@ -19,8 +19,7 @@ class CalibrateOptions(EngineOptions, TurnOptions, ReadingOptions, CatalogOption
 
     checkpoint: str = setting(
         MISSING,
-        "a trained model of a tree, classes or labels: the checkpoint folder, or the run's folder; it is "
-        "changed",
+        "a trained model: the checkpoint folder, or the run's folder; it is changed",
         metavar="FOLDER",
     )
     select: str | None = setting(
@@ -36,7 +35,7 @@ class CalibrateOptions(EngineOptions, TurnOptions, ReadingOptions, CatalogOption
 COMMAND = Command(
     name="calibrate",
     group="judge",
-    meaning="fit how sure a trained model may be, on a labelled catalog",
+    meaning="fit how sure a trained model may be and how far it is off, on a labelled catalog",
     options=CalibrateOptions,
     epilog="""\
 examples:
@@ -45,7 +44,8 @@ examples:
 
 `zoobot finetune` does it by itself, on the validation galaxies. The catalog's galaxies must not have been
 trained on. Only the certainty of the checkpoint's predictions changes; a tree's expected fractions stay, and
-so does the most likely class.
+so does the most likely class. How far predictions are off is kept, too: `zoobot predict --intervals 90` makes
+intervals of numbers and vote fractions, and sets of classes and labels, by it.
 """,
     usage="zoobot calibrate CHECKPOINT --catalog FILE [options]",
     place=("checkpoint", "CHECKPOINT"),

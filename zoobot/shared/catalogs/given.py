@@ -22,6 +22,7 @@ from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.catalogs.image_folders import PassedOver, image_ids, is_fits_name, is_image_name
 from zoobot.shared.catalogs.tables import TABLE_SUFFIXES
 from zoobot.shared.errors import CatalogError, ImageError
+from zoobot.shared.files.table_checks import TOLD, as_told
 from zoobot.shared.pixels.containers import kind_of_name
 from zoobot.shared.pixels.fits_images import holds_image
 from zoobot.shared.pixels.in_memory import ImageInMemory, as_image_array, is_picture
@@ -155,6 +156,11 @@ def frame_of(table: Any) -> pd.DataFrame:
         words = "Columns %s of the table are left out: they hold no number or text in each row"
         logger.info(words, ", ".join(left_out))
     found: pd.DataFrame = table[flat].to_pandas()
+    infos = {name: table[name].info for name in flat}
+    found.attrs[TOLD] = {
+        name: as_told(unit=info.unit, ucd=(info.meta or {}).get("ucd"), description=info.description)
+        for name, info in infos.items()
+    }
     return found
 
 

@@ -33,8 +33,8 @@ def test_a_quick_run_leaves_figures(load_benchmark, tmp_path, monkeypatch, capsy
     load_benchmark("bench_intervals").main()
     rows = json.loads(record.read_text())["results"]["t_type"]
     assert [row["level"] for row in rows] == [0.68, 0.9, 0.95, 0.99]
-    assert all((row["galaxies"], row["errors"]) == (22, 11) for row in rows)
+    assert all((row["galaxies"], row["errors"]) == (22, 17) for row in rows)
     assert rows[1]["size_val"] > rows[0]["size_val"] > 0
     assert 0.5 < rows[1]["held_val"] <= 1
-    assert np.isnan(rows[2]["held_val"])  # of 11 errors there is no interval of 95%
+    assert np.isnan(rows[2]["held_val"])  # of 17 errors there is no interval of 95%
     assert "promised" in capsys.readouterr().out

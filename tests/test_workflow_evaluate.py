@@ -293,7 +293,8 @@ def test_a_calibration_keeps_the_views_that_it_was_made_with(
     assert model.preprocessing.views == 4
     expected = engine.predict.predict(catalog, model, views=4, progress=False).table
     with caplog.at_level("INFO"):
-        table = workflow.predict(PredictOptions(save_loc=tmp_path / "p.parquet", **common)).save_loc
+        asked = PredictOptions(save_loc=tmp_path / "p.parquet", class_column=False, **common)
+        table = workflow.predict(asked).save_loc
     pd.testing.assert_frame_equal(read_predictions(table), expected, rtol=1e-5, check_dtype=False)
     assert "4 views: the mean of their features" in caplog.text
     found = workflow.evaluate(EvaluateOptions(save_dir=tmp_path / "e", **common))

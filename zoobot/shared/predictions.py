@@ -16,7 +16,7 @@ from pyarrow import parquet
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import find_format
-from zoobot.shared.tables.layout import PARQUET, Column, columns_of, plain_names
+from zoobot.shared.tables.layout import ID_COLUMN, PARQUET, SAMPLE_COLUMN, Column, columns_of, plain_names
 from zoobot.shared.tables.manifest import Manifest, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, intact
 
@@ -254,6 +254,7 @@ class Predictions(Results):
             where it was streamed to `save_loc`; then it is read when first looked at.
         failures: The galaxies without a prediction, as for `Results`.
         save_loc: Where the table was written, or the folder of its parts; None if it was not.
+        columns: The columns of the table but the ids and the numbers of samples; None reads them from it.
 
     Raises:
         PredictionsError: If there is neither a table nor a file.
@@ -264,11 +265,12 @@ class Predictions(Results):
         table: pd.DataFrame | None = None,
         failures: pd.DataFrame | None = None,
         save_loc: str | Path | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
         if table is None and save_loc is None:
             raise PredictionsError("predictions need a table, or the save_loc that they were written to")
         super().__init__(failures, save_loc)
-        self._table = table
+        self._table, self._columns = table, columns
 
     @property
     def table(self) -> pd.DataFrame:
@@ -276,6 +278,12 @@ class Predictions(Results):
         if self._table is None:
             self._table = read_predictions(str(self.save_loc))
         return self._table
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table but the ids and the numbers of samples."""
+        names = self._columns if self._columns is not None else list(self.table)
+        return [name for name in names if name not in (ID_COLUMN, SAMPLE_COLUMN)]
 
     def to_pandas(self) -> pd.DataFrame:
         """The same as `table`."""

@@ -264,11 +264,12 @@ def evaluate_models(
     table = score_table(task, scores, heading=heading, intervals=intervals.ends)
     texts = [table, *(text(intervals.ends) for text in certainty.tables)]
     texts += [threshold_section(task, choices, options)] if choices else []
+    texts += promised.sections
     evaluation = Evaluation(
         scores=scores,
         intervals=intervals,
         thresholds=choices,
-        table="\n\n".join([*texts, *promised.sections]),
+        table="\n\n".join(texts),
         galaxies=len(scored),
         failures=save_failures(all_failures, folder / "failures.csv"),
         save_dir=folder,

@@ -14,7 +14,7 @@ from zoobot.shared.catalogs.columns import split_selection, where_equal
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.models.weights import hash_model
 from zoobot.shared.predicting.members import Fetch, Member, describe_origin
-from zoobot.shared.predicting.rows import Rows, RowsAsked, RowTable
+from zoobot.shared.predicting.rows import NOTHING_ASKED, Rows, RowTable
 from zoobot.shared.predictions import Predictions, failure_table
 from zoobot.shared.tasks import Task
 from zoobot.shared.training.targets import usable_targets
@@ -85,7 +85,6 @@ def predict_labelled(
             num_workers=options.num_workers,
             seed=options.seed,
             progress=options.progress,
-            class_column=save_loc is not None,
         )
     table = predictions.table
     samples = [table] if "sample" not in table else [part for _, part in table.groupby("sample")]
@@ -108,8 +107,7 @@ def _predict_encoded(
     values = engine.represent.predict_features(features, model, seed=options.seed)
     failures = failure_table(encoded.failures)
     member = Member(model, _never_started, options.backend, lambda: hash_model(model.to_neutral()))
-    asked = RowsAsked(class_column=save_loc is not None)
-    rows, nothing = Rows([member], model.task, asked), RowTable(encoded.catalog, ())
+    rows, nothing = Rows([member], model.task, NOTHING_ASKED), RowTable(encoded.catalog, ())
     if save_loc is None:
         numbers = pd.DataFrame(values[0], columns=rows.numbers)
         table = pd.concat([numbers, rows.frame(ids, values, nothing)], axis=1)

@@ -25,6 +25,7 @@ from zoobot.shared.predicting.posterior_tables import write_posterior_table
 from zoobot.shared.predicting.run import check_request, predict_exported
 from zoobot.shared.predictions import Parts, failure_table
 from zoobot.shared.tables.destination import Destination, failures_of
+from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN
 from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
 from zoobot.workflow.account import facts_of_models
@@ -49,7 +50,7 @@ class PredictResult(Reported):
     Args:
         save_loc: The table.
         galaxies: How many galaxies have a prediction.
-        columns: The predicted columns.
+        columns: The columns of the table but the ids and the numbers of samples.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`; of a folder of parts
             only the first part that has any.
         failed: How many could not be read.
@@ -80,10 +81,13 @@ class PredictResult(Reported):
 def result_of_parts(parts: Parts, tables: Iterable[Path]) -> PredictResult:
     """What stands in a folder of parts, with the further tables that were made of it."""
     failed = parts.count_failures()
+    columns = tasks.from_config(parts.manifest.task).output_columns
+    if parts.done:
+        columns = [c.name for c in parts.read_columns() if c.name not in (ID_COLUMN, SAMPLE_COLUMN)]
     return PredictResult(
         save_loc=parts.folder.path,
         galaxies=parts.manifest.count(parts.done) - failed,
-        columns=tasks.from_config(parts.manifest.task).output_columns,
+        columns=columns,
         failures=next(parts.read_failures(), failure_table(())),
         failed=failed,
         missing_parts=len(parts.missing),
@@ -221,7 +225,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     return PredictResult(
         save_loc=save_loc,
         galaxies=len(galaxies) - len(failures),
-        columns=task.output_columns,
+        columns=predictions.columns,
         failures=failures,
         failed=len(failures),
         tables=list(tables),

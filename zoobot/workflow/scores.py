@@ -396,7 +396,7 @@ def judge_intervals(
         part: "test", "val" or "catalog": what the galaxies are.
         n_samples: How often dropout was sampled.
     """
-    conformal = models[0].conformal
+    conformal = getattr(models[0], "conformal", None)
     if len(models) > 1 or n_samples > 1 or conformal is None:
         return IntervalScores({}, ())
     if models[0].preprocessing != conformal.preprocessing:
@@ -412,7 +412,7 @@ def judge_intervals(
                 scores[f"{column}_{ending}"] = float(np.average(known[column], weights=known["n"]))
             if len(rows) > 1:
                 scores |= {f"{column}_{ending}_{row['name']}": row[column] for _, row in known.iterrows()}
-    note = " (on the galaxies that gave the errors, so that this says nothing)" if part == "val" else ""
+    note = "\n(these galaxies gave the errors, so that it is so by construction)" if part == "val" else ""
     return IntervalScores(scores, (interval_section(task, table, level=_LEVEL, note=note),))
 
 

@@ -37,7 +37,7 @@ def describe_model(
         head_tensors: Parameters of the head, torch's layouts.
         training: What else the checkpoint records about the training, JSON-ready.
     """
-    taught_by = model.taught_by
+    taught_by, errors = model.taught_by, getattr(model, "conformal", None)
     galaxies = {} if taught_by is None else {"galaxies": taught_by.counts()}
     return NeutralCheckpoint(
         **encoder_fields,
@@ -46,7 +46,7 @@ def describe_model(
         head_tensors=head_tensors,
         training={"settings": model.settings.to_config(), **galaxies, **(training or {})},
         taught_by=taught_by,
-        conformal=None if model.conformal is None else model.conformal.to_config(),
+        conformal=None if errors is None else errors.to_config(),
     )
 
 

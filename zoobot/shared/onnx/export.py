@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoobot.shared import defaults
-from zoobot.shared.conformal import Conformal
 from zoobot.shared.errors import ConfigError, ExportError
 from zoobot.shared.files.whole import publish, saying_why
 from zoobot.shared.imports import import_optional
@@ -34,7 +33,6 @@ _FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, Ass
 class _Exported(Protocol):
     task: Task
     preprocessing: Preprocessing
-    conformal: Conformal | None
 
 
 def check_export(save_loc: str | Path, *converters: str) -> Path:
@@ -109,8 +107,9 @@ def _describe(path: Path, model: _Exported) -> None:
         "preprocessing": model.preprocessing.to_config(),
         "versions": {"zoobot": __version__},
     }
-    if model.conformal is not None:
-        told["conformal"] = model.conformal.to_config()
+    errors = getattr(model, "conformal", None)  # an engine of others may know of none
+    if errors is not None:
+        told["conformal"] = errors.to_config()
     onnx.helper.set_model_props(graph_file, {METADATA_KEY: json.dumps(told)})
     graph_file.producer_version = f"{graph_file.producer_name} {graph_file.producer_version}".strip()
     graph_file.producer_name = "zoobot"

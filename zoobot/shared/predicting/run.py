@@ -425,7 +425,8 @@ def predict_catalog(
     with rows.writer(save_loc, samples=total > 1, metadata=origin) as writer:
         written = sum(rows.write(writer, chunk.ids, chunk.values, kept) for chunk in chunks)
         refuse_nothing(written, work.failures, galaxies)
-    return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc))
+    columns = [*rows.numbers, *(column.name for column in rows.further)]
+    return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc), columns=columns)
 
 
 def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:

@@ -425,8 +425,8 @@ def predict_catalog(
     with rows.writer(save_loc, samples=total > 1, metadata=origin) as writer:
         written = sum(rows.write(writer, chunk.ids, chunk.values, kept) for chunk in chunks)
         refuse_nothing(written, work.failures, galaxies)
-    columns = [*rows.numbers, *(column.name for column in rows.further)]
-    return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc), columns=columns)
+    names = [*rows.numbers, *(column.name for column in rows.further)]
+    return Predictions(failures=failure_table(work.failures), save_loc=Path(save_loc), columns=names)
 
 
 def with_bar(run: CatalogPrediction, total: int, *, progress: bool) -> Iterator[Chunk]:

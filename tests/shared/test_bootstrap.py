@@ -1,5 +1,7 @@
 """Intervals of scores: equal to scoring what was drawn, and they hold what they promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -169,6 +171,9 @@ def test_a_difference_is_better_worse_the_same_or_cannot_be_told():
     )
     verdicts = [comparison.verdict(name) for name in differences]
     assert verdicts == ["better", "worse", "can't be told", "the same", "can't be told"]
+    of_few = replace(comparison, intervals=Intervals(ends=ends, untold={}, draws=Resamples(galaxies=19)))
+    assert of_few.verdict("accuracy") == "can't be told"
+    assert "(few: the intervals are too narrow)" in of_few.intervals.sentence()
     assert comparison.said("accuracy") == ("+0.100", "(+0.050 to +0.200)")
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from zoobot.shared.metrics import Scorer
 
-#: Weights that are made at once: few enough to stay in the processor's cache.
-_AT_ONCE = 400_000
+#: Weights that are made at once: the more the faster, and 16 MB of them.
+_AT_ONCE = 2_000_000
 
 #: Where fewer resamples tell a score, there is no interval; where fewer than nearly all, it is said.
 _FEWEST_TOLD, _NEARLY_ALL = 0.5, 0.95
@@ -32,8 +32,8 @@ _FEWEST_TOLD, _NEARLY_ALL = 0.5, 0.95
 #: A smaller share of the scatter is no bias worth correcting for (Efron & Tibshirani, section 10.4).
 _LEAST_BIAS = 0.25
 
-#: Of fewer groups, an interval is too narrow: their own scatter is hardly known.
-FEW_GROUPS = 20
+#: Of fewer galaxies or groups, an interval is too narrow: their own scatter is hardly known.
+FEW = 20
 
 
 class Interval(NamedTuple):
@@ -131,7 +131,7 @@ class Intervals:
         text = (
             f"In brackets: {self.draws.percent:g}% intervals, from {self.draws.count:,} resamples of {units}"
         )
-        if self.group_name and self.draws.units < FEW_GROUPS:
+        if self.draws.units < FEW:
             text += " (few: the intervals are too narrow)"
         if self.untold:
             worst = max(self.untold, key=lambda name: self.untold[name])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoobot import plots
-from zoobot.certainty.bootstrap import Intervals, find_intervals, replicate
+from zoobot.certainty.bootstrap import FEW, Intervals, find_intervals, replicate
 from zoobot.choosing.label_curves import lower_is_better
 from zoobot.plots import Difference
 from zoobot.shared.errors import CatalogError
@@ -60,9 +60,9 @@ class Comparison:
     def verdict(self, score: str) -> str:
         """Whether the model is better in a score, or worse; or that the galaxies can't tell."""
         ends = self.intervals.of(score)
-        if ends is None:
-            return SAME if self.differences[score] == 0 else UNTOLD
-        if ends.low <= 0 <= ends.high:
+        if ends is None and self.differences[score] == 0:
+            return SAME
+        if ends is None or ends.low <= 0 <= ends.high or self.intervals.draws.units < FEW:
             return UNTOLD
         return BETTER if (ends.low > 0) != lower_is_better(score) else WORSE
 

@@ -29,7 +29,7 @@ from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.tasks import ProbabilityTask
 from zoobot.shared.training.taught import Acquaintance
 from zoobot.workflow.account import facts_of_models
-from zoobot.workflow.comparing import Comparison, Contest, compare_models
+from zoobot.workflow.comparing import Comparison, Contest, compare_models, draw_differences
 from zoobot.workflow.degrade import Holding, hold_against
 from zoobot.workflow.galaxies import labelled_for, predict_labelled, read_galaxies
 from zoobot.workflow.methods import write_methods
@@ -297,7 +297,8 @@ def evaluate_models(
         return evaluation
     compared = compare_models(engine, contest, predicted, scored, folder, options, n_samples)
     texts = [evaluation.table, *(comparison.text(task) for comparison in compared)]
-    return replace(evaluation, comparisons=compared, table="\n\n".join(texts))
+    pictures["comparison"] = partial(draw_differences, task, compared)
+    return replace(evaluation, comparisons=compared, pictures=pictures, table="\n\n".join(texts))
 
 
 def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarray | None:

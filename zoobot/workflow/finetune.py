@@ -84,7 +84,7 @@ class TrainingResult(Reported):
         lines += [
             f"{trained} in {duration(self.seconds)}. In {folder}:",
             "  checkpoint/           the best model",
-            "  evaluation.json       every score; evaluation.txt the table above",
+            "  evaluation.json       every score with its interval; evaluation.txt the table above",
             "  predictions.parquet   predictions for the galaxies it was scored on",
             f"  {pictures:<20}  training curves, example galaxies, predictions against labels",
             "  metrics.csv, run.json the epochs, and the record of the run",

@@ -128,6 +128,9 @@ def scores_in_words(place: str | Path) -> str:
     """
     if is_onnx_file(place):
         return ""
+    run = Path(place).parent
+    if Path(place).name == "checkpoint" and (run / "evaluation.json").is_file():
+        place = run
     try:
         account = read_account(place)
         task = account.model and account.model.facts.get("task")

@@ -370,7 +370,7 @@ class ZoobotModel:
         facts = {
             "task": "none: an encoder alone" if task is None else task.kind,
             "schema": "" if self.schema is None else self.schema.name,
-            "predicts": "" if task is None else _few([group.name for group in task.groups]),
+            "predicts": "" if task is None or self.classes else _few([group.name for group in task.groups]),
             "classes": _few(self.classes),
             "encoder": getattr(encoder, "architecture", ""),
             "started from": origin.encoder if origin else "",

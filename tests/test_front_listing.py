@@ -45,7 +45,7 @@ def test_there_may_be_no_cache(hub):
 def test_scores_are_those_of_the_run_or_the_card(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(bundled_checkpoint("zoobot-mini"), run / "checkpoint")
-    (run / "run.json").write_text(json.dumps({"work": "finetune", "options": {}}))
+    (run / "run.json").write_text(json.dumps({"work": "finetune", "status": "done", "options": {}}))
     (run / "evaluation.json").write_text(json.dumps({"scores": {"fraction_rmse": 0.12345, "nll": None}}))
     assert scores_in_words(run) == scores_in_words(run / "checkpoint") == "RMSE of vote fractions 0.123"
     assert scores_in_words("zoobot-mini").splitlines()[1].startswith("five classes")

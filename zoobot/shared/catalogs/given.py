@@ -133,7 +133,8 @@ def _of_frame(table: pd.DataFrame, id_col: str, file_col: str) -> Catalog | pd.D
     if file_col not in table or not pd.api.types.is_object_dtype(table.dtypes.get(file_col)):
         return table
     images = table[file_col].tolist()
-    held = [one for one in images if not isinstance(one, bytes)]  # which are paths, in a table
+    # bytes are paths, in a table
+    held = (one for one in images if not isinstance(one, (str, bytes)))
     if not any(is_picture(one) or getattr(one, "ndim", 0) > 1 for one in held):
         return table
     ids = read_ids(table[id_col], "the DataFrame") if id_col in table else [*map(str, range(len(table)))]

@@ -371,3 +371,27 @@ def test_trees_and_data_show_in_notebooks(tiny_survey, engine_name):
     assert "ring" in page
     assert re.fullmatch(r"<GalaxyDataModule: 19 train, 5 val of .*>", repr(data))
     assert "nowhere.csv" in load_engine(engine_name).data.GalaxyDataModule("nowhere.csv")._repr_html_()
+
+
+def test_finetune_predict_and_look_in_ten_lines(engine_name, tiny_survey, tmp_path, monkeypatch, capsys):
+    readme = Path(__file__).parents[1] / "README.md"
+    if not readme.exists():
+        pytest.skip("the tests were moved away from the README")
+    (block,) = re.findall(r"<!-- ten lines -->\n```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    lines = [line for line in block.splitlines() if line]
+    assert len(lines) <= 10
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOOBOT_BACKEND", engine_name)
+    table = pd.read_csv(tiny_survey, dtype={"id_str": str})
+    places = [str(tiny_survey.parent / place) for place in table["file_loc"]]
+    table.assign(file_loc=places).to_csv("rings.csv", index=False)
+    table.assign(file_loc=places)[:4].to_csv("new.csv", index=False)
+    shown = {}
+    exec("\n".join(lines), shown)
+    assert shown["result"].backend == engine_name
+    assert Path("results/confusion.pdf").exists()
+    np.testing.assert_allclose(
+        shown["new"].table.iloc[:, 1:], shown["result"].model.predict("new.csv").table.iloc[:, 1:], atol=1e-6
+    )
+    assert "Next: predict new galaxies" in capsys.readouterr().out
+    assert isinstance(shown["result"].plot.examples(), Figure)

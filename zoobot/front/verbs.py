@@ -17,7 +17,7 @@ from zoobot.options import commands
 from zoobot.options.command import Command
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.settings import Kind, kinds_of
-from zoobot.shared.speech import heard, in_keywords, speaking_python
+from zoobot.shared.speech import heard, in_keywords, speaking_python, spoken
 
 if TYPE_CHECKING:
     from zoobot.shared.settings import Options
@@ -62,7 +62,7 @@ def _verb(name: str) -> Callable[..., Any]:
             options, made = work_of(command, chosen, _told(command, chosen))
             if made is None:  # of a run on many devices, the first process speaks
                 return None
-            sys.stdout.write(f"{made.report()}\n")
+            sys.stdout.write(f"{spoken(made.report())}\n")
         return Result(name, options, made)
 
     verb.__name__ = verb.__qualname__ = name

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,12 @@ class Holding(Reported):
         table: A row for each score at each step: `kind` ("none" of images as they are), `step`, `name` of the
             score, `score`, `low` and `high` (its interval), `n` galaxies.
         names: The scores in words, by name: the task's main score first, then how far it knows its errors.
+        pictures: What draws each picture, by the name of its file.
     """
 
     table: pd.DataFrame
     names: dict[str, str]
+    pictures: Mapping[str, Callable[..., Figure]] = field(default_factory=dict, compare=False)
 
     def report(self) -> str:
         """A line for each step, as a text to read."""
@@ -111,12 +114,13 @@ def hold_against(
     holding = Holding(table=pd.DataFrame(rows), names=score_names(task))
     _write(holding, ways, folder, options)
     scale = models[0].preprocessing.pixel_scale_arcsec
-    axes = {kind: _axis(kind, scale) for kind in options.degrade}
-    place, formats = folder / "degradation", options.figures
-    attempt_picture(place, formats, plots.degradation_curves, holding.table, names=holding.names, axes=axes)
-    place, record = folder / "degraded_examples", models[0].preprocessing
-    attempt_picture(place, formats, draw_degraded, record, galaxies, ways, seed=options.seed)
-    return holding
+    axes: dict[str, str] = {kind: _axis(kind, scale) for kind in options.degrade}
+    curves = partial(plots.degradation_curves, holding.table, names=holding.names, axes=axes)
+    examples = partial(draw_degraded, models[0].preprocessing, galaxies, ways, seed=options.seed)
+    pictures = {"degradation": curves, "degraded_examples": examples}
+    for name, draw in pictures.items():
+        attempt_picture(folder / name, options.figures, draw)
+    return replace(holding, pictures=pictures)
 
 
 def _predict(

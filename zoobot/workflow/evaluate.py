@@ -164,7 +164,9 @@ def evaluate(options: EvaluateOptions, *, command: str = "zoobot.workflow.evalua
         )
         record.update(scores=evaluation.scores_for_json(), intervals=evaluation.intervals.to_config())
         if options.degrade:
-            evaluation = replace(evaluation, holding=hold_against(engine, models, galaxies, folder, options))
+            holding = hold_against(engine, models, galaxies, folder, options)
+            pictures = {**evaluation.pictures, **holding.pictures}
+            evaluation = replace(evaluation, holding=holding, pictures=pictures)
         if evaluation.comparisons:
             record.update(comparisons=[each.to_config() for each in evaluation.comparisons])
     write_methods(folder)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from sklearn import metrics as sk
 
 from zoobot import plots
@@ -86,7 +87,7 @@ def test_what_no_threshold_reaches_is_none_and_read_as_a_dash():
     options = EvaluateOptions(catalog="a.csv", checkpoint="a", save_dir="b", at_purity=0.95)
     text = threshold_section(CLASSES, choices, options)
     assert "At 95% purity" in text
-    assert "(2 more are true of no galaxy here)" in text
+    assert "(2 more, of which there is no true galaxy here)" in text
     assert text.splitlines()[-2].split() == ["odd", "3", "1", "–", "–", "–"]
     assert threshold_table([unknown])["purity"].isna().all()
     with pytest.raises(ConfigError, match="must lie in"):
@@ -131,6 +132,11 @@ def test_curves_are_drawn_for_those_that_tell_and_left_out_where_none_does():
     figure = plots.threshold_curves(choices)
     assert len(figure.axes) == 12
     assert "Answer" in figure.axes[0].get_title(loc="left")
+    one = plots.threshold_curves(choices[:1])
+    one.canvas.draw()
+    (note,) = [text for text in one.findobj(Text) if text.get_text().startswith("Dotted")]
+    ends = note.get_window_extent()
+    assert (ends.x0 >= 0, ends.x1 <= one.bbox.x1) == (True, True)  # not cut
     figure = plots.roc_curves(choices[:2], labels=["first", "second"])
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["first", "second"]
     none = choose_thresholds([Decision("a", np.ones(3), np.ones(3), "A")], Resamples(galaxies=3, count=0))

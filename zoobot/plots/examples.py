@@ -50,9 +50,10 @@ class Panels:
         self.axes = list(grid[:count])
 
     def note(self, text: str, *, fontsize: float = 8) -> None:
-        """A line below all panels of a figure that is ours; below one that was given there is no room."""
+        """Lines below all panels of a figure that is ours; below one that was given there is no room."""
         if self._is_whole:
-            self.figure.supxlabel(text, fontsize=fontsize, color=INK)
+            letters = int(self.figure.get_figwidth() * 72 / (0.6 * fontsize))
+            self.figure.supxlabel(wrap_title(text, letters), fontsize=fontsize, color=INK)
 
 
 def check_one_panel(count: int) -> None:

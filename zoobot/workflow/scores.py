@@ -255,7 +255,7 @@ def threshold_section(task: Task, choices: Sequence[Choices], options: Threshold
             rows.append([each.decision.name, *cells])
         lines += ["", f"At {100 * share:g}% {name}", "", *aligned(rows)]
     if len(told) < len(choices):
-        lines.append(f"({len(choices) - len(told)} more are true of no galaxy here)")
+        lines.append(f"({len(choices) - len(told)} more, of which there is no true galaxy here)")
     return "\n".join(lines)
 
 

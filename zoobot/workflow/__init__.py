@@ -36,6 +36,7 @@ from zoobot.options.schemas import SchemasOptions
 from zoobot.options.similar import SimilarOptions
 from zoobot.options.status import StatusOptions
 from zoobot.options.train import TrainOptions
+from zoobot.options.votes import VotesOptions
 from zoobot.workflow.anomalies import AnomaliesResult, anomalies
 from zoobot.workflow.calibrate import CalibrateResult, calibrate
 from zoobot.workflow.cite import CiteResult, cite
@@ -61,6 +62,7 @@ from zoobot.workflow.schemas import SchemasResult, schemas
 from zoobot.workflow.similar import SimilarResult, similar
 from zoobot.workflow.status import StatusResult, status
 from zoobot.workflow.train import train
+from zoobot.workflow.votes import VotesResult, votes
 
 __all__ = [
     "AnomaliesOptions",
@@ -110,6 +112,8 @@ __all__ = [
     "StatusResult",
     "TrainOptions",
     "TrainingResult",
+    "VotesOptions",
+    "VotesResult",
     "anomalies",
     "calibrate",
     "cite",
@@ -137,4 +141,5 @@ __all__ = [
     "similar",
     "status",
     "train",
+    "votes",
 ]

@@ -53,7 +53,7 @@ def read_labelled(options: FinetuneOptions | TrainOptions) -> LabelledGalaxies:
     if task_class.predicts == "classes":
         catalogs, names = _read_classes(sources, options)
         return LabelledGalaxies(catalogs, task_class.of_columns(options.labels, class_names=names))
-    schema = None if options.schema is None else _read_schema(options.schema, legacy=options.legacy_schema)
+    schema = None if options.schema is None else read_schema(options.schema, legacy=options.legacy_schema)
     task = task_class.of_columns(options.labels, schema=schema, unit_interval=options.unit_interval)
     catalogs = {
         part: read_galaxies(source, options, label_cols=task.label_cols, select=_selection(part, options))
@@ -78,7 +78,7 @@ def _read_classes(
 
 
 def _read_campaigns(options: TrainOptions) -> LabelledGalaxies:
-    read = [_read_schema(name, legacy=options.legacy_schema) for name in options.schema]
+    read = [read_schema(name, legacy=options.legacy_schema) for name in options.schema]
     schema = read[0] if len(read) == 1 else schemas.join(read)
     columns = options.catalog_arguments()
     parts = _sources(options.catalog, options)
@@ -101,7 +101,7 @@ def _sources(catalog: Any, options: SplitOptions) -> dict[str, Any]:
     return {part: source for part, source in sources.items() if source is not None}
 
 
-def _read_schema(name: str, *, legacy: bool) -> Schema:
+def read_schema(name: str, *, legacy: bool = False) -> Schema:
     """A decision tree by name, or from a YAML file.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.schemas import Schema, describe, get, names
 from zoobot.workflow.reporting import Reported
+from zoobot.zooniverse.workflows import read_questions
 
 if TYPE_CHECKING:
     from zoobot.options.schemas import SchemasOptions
@@ -30,7 +31,7 @@ class SchemasResult(Reported):
 
 
 def schemas(options: SchemasOptions) -> SchemasResult:
-    """List Galaxy Zoo's decision trees, draw one or that of a file, or write one to a file.
+    """List Galaxy Zoo's decision trees, draw one or that of a file or workflow, or write one to a file.
 
     Args:
         options: Which one, and what to do with it.
@@ -39,9 +40,15 @@ def schemas(options: SchemasOptions) -> SchemasResult:
         SchemaError: If there is no such tree, or a file is none.
     """
     name, file = options.name, options.yaml
+    if options.from_workflow is not None:
+        workflow, naming = read_questions(options.from_workflow, options.workflow_id, options.extractor)
+        return _written(workflow.schema(naming), file)
     if name is None:
         return _list() if file is None else _drawn(Schema.from_yaml(file))
-    schema = get(name, legacy=options.legacy)
+    return _written(get(name, legacy=options.legacy), file)
+
+
+def _written(schema: Schema, file: str | None) -> SchemasResult:
     if file is None:
         return _drawn(schema)
     schema.to_yaml(file)

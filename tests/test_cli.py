@@ -514,7 +514,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.plots.style import new_figure, save_figure
 
 def talk(options):
-    cli.logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
+    logging.getLogger("zoobot").info("Zoé – \u2192 \U0001f30c")
     sys.stdout.write("Zoé – \u2192 \udce9\n")
     with CountingBar("Zoé \u2192 \U0001f30c", 2, unit="galaxies", shown=True) as bar:
         bar.advance()

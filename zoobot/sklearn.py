@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from zoobot.shared import defaults
 from zoobot.shared.catalog import Catalog, read_catalog
 from zoobot.shared.engine import Engine, load_engine
-from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, LabelError
 
 __all__ = ["GalaxyClassifier", "GalaxyEncoder", "GalaxyRegressor"]
 
@@ -85,9 +85,15 @@ class _GalaxyEstimator(BaseEstimator):
             model,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            max_failures=0,
             progress=self.progress,
         )
+        failed = found.failures
+        if len(failed):
+            first = f"number {failed['id_str'].iloc[0]}, {failed['file_loc'].iloc[0]}"
+            raise ImageError(
+                f"{len(failed):,} of {len(galaxies):,} images could not be read, and scikit-learn counts on "
+                f"every row: leave them out; the first: {first}: {failed['reason'].iloc[0]}"
+            )
         return np.asarray(found.features)
 
     def _keep(self, engine: Engine, model: Any) -> None:
@@ -459,6 +465,9 @@ class GalaxyRegressor(RegressorMixin, _Learner):
         """
         galaxies, numbers = read_images(X), np.asarray(y, dtype=np.float64)
         check_consistent_length(galaxies.ids, numbers)
+        if numbers.ndim not in (1, 2) or not numbers.size:
+            msg = f"numbers to learn have the axes (galaxies,) or (galaxies, targets), got {numbers.shape}"
+            raise LabelError(msg)
         self._is_one = numbers.ndim == 1
         labels = numbers[:, None] if self._is_one else numbers
         columns = ["target"] if labels.shape[1] == 1 else [f"target_{k}" for k in range(labels.shape[1])]

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import zoobot
 from zoobot.shared.engine import ENGINES, choose_engine
-from zoobot.shared.errors import CatalogError, ConfigError, ImageError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, LabelError
 from zoobot.sklearn import GalaxyClassifier, GalaxyEncoder, GalaxyRegressor
 
 SMALL = {"encoder": "test_resnet", "preprocessing": {"image_size_pix": 32}, "num_workers": 0}
@@ -139,6 +139,8 @@ def test_a_regressor_measures_one_number_or_several(usual, galaxies):
     assert one.score(paths, ratios) > 0.7
     both = np.column_stack([ratios, 100 * ratios])
     both[3, 1] = np.nan
+    with pytest.raises(LabelError, match=r"\(galaxies, targets\), got \(24, 2, 1\)"):
+        GalaxyRegressor(**usual).fit(paths, both[..., None])
     two = kept(GalaxyRegressor(**usual).fit(paths, both))
     assert two.predict(paths[:5]).shape == (5, 2)
 
@@ -188,7 +190,9 @@ def test_rows_stay_those_of_x(usual, galaxies, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     encoder = GalaxyEncoder(**usual).fit(paths)
-    with pytest.raises(ImageError, match=r"broken\.png"):
+    with pytest.raises(
+        ImageError, match=r"1 of 4 images .* leave them out; the first: number 3, .*broken\.png"
+    ):
         encoder.transform([*paths[:3], str(broken)])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         GalaxyClassifier(**usual).fit(paths, classes[:5])

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from zoobot.certainty.coverage import interval_table
 from zoobot.shared.augment import Augmentation, make_view
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.conformal import fit_conformal
 from zoobot.shared.degrading import Sky, angular_size_ratio, degrade
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.loader import GalaxyLoader
+from zoobot.shared.metrics import score_once
 from zoobot.shared.pixels.cache import PixelCache
 from zoobot.shared.pixels.degraded import KINDS, Degradation, plan_degradations
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
+from zoobot.shared.tasks import RegressionTask, classification_task
+from zoobot.workflow.degrade import score_names, worse_scorer
 
 SKY, SCATTER = 0.2, 0.02
 
@@ -195,6 +200,34 @@ def test_the_record_goes_to_a_config_and_back_and_is_not_told_of_where_there_is_
 def test_degradations_that_cannot_be_are_refused(kinds, steps, options, message):
     with pytest.raises(ConfigError, match=message):
         plan_degradations(kinds, steps, **options)
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+def test_worse_predictions_hold_the_truth_less_often_than_promised(kind):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (400, 1 if kind == "classes" else 2)).astype(float)
+    if kind == "numbers":
+        task = RegressionTask(num_targets=2, label_cols=("a", "b"))
+        predicted, lost = (truth + rng.normal(0, sigma, truth.shape) for sigma in (0.1, 0.3))
+        truth[::7, 1] = np.nan
+    else:
+        predicted = np.where(truth == 1, 0.8, 0.2) + rng.uniform(-0.2, 0.2, truth.shape)
+        lost = np.where(rng.random(truth.shape) < 0.3, 1 - predicted, predicted)
+        task = classification_task(num_classes=2, multi_label=True, label_cols=["a", "b"])
+    if kind == "classes":
+        task = classification_task(class_names=["no", "yes"], label_cols=["a"])
+        predicted, lost = (np.hstack([1 - p, p]) for p in (predicted, lost))
+    conformal = fit_conformal(task, predicted, truth, Preprocessing())
+    names = score_names(task, conformal)
+    assert list(names)[:2] == [task.scores.by_epoch[0], "held_90"]
+    assert ("ece" in names) == (kind != "numbers")
+    assert "held_90" not in score_names(task)
+    own, less = (score_once(worse_scorer(task, p, truth, conformal), len(truth)) for p in (predicted, lost))
+    assert own["held_90"] > 0.88  # of classes more: sets are never empty
+    assert less["held_90"] < 0.8
+    table = interval_table(task, conformal, lost, truth, levels=[0.9])
+    assert less["held_90"] == pytest.approx(np.average(table["held"], weights=table["n"]))
+    assert list(less) == list(names)
 
 
 def test_each_kind_has_its_own_steps_from_mild_to_severe():

@@ -23,7 +23,7 @@ from zoobot.shared.counting_bar import duration
 from zoobot.shared.errors import ImageError
 from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import write_safely
-from zoobot.shared.metrics import join_scorers, mean_of_defined, score_once
+from zoobot.shared.metrics import join_scorers, mean_of_defined, ratio, score_once
 from zoobot.shared.pixels.degraded import KINDS, Degradation
 from zoobot.shared.pixels.first_images import with_reading
 from zoobot.shared.pixels.images import read_image
@@ -38,16 +38,18 @@ if TYPE_CHECKING:
 
     from zoobot.options.evaluate import EvaluateOptions
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.conformal import Conformal
     from zoobot.shared.engine import Engine
     from zoobot.shared.metrics import Scorer
     from zoobot.shared.preprocessing import Preprocessing
+    from zoobot.shared.schemas import Schema
     from zoobot.shared.tasks import Task
 
 logger = logging.getLogger("zoobot")
 
 #: What stands for images as they are, in tables.
 PLAIN = "none"
-_COVERAGE = "coverage_90"
+_COVERAGE, _HELD, _LEVEL = "coverage_90", "held_90", 0.9
 _EXAMPLES = 2
 
 
@@ -111,7 +113,8 @@ def hold_against(
         if done == 0:
             left = duration((time.monotonic() - began) * len(ways))
             logger.info("The %s predictions of worse images will take about %s", f"{len(ways):,}", left)
-    holding = Holding(table=pd.DataFrame(rows), names=score_names(task))
+    names = score_names(task, known_errors(models, n_samples=options.n_samples))
+    holding = Holding(table=pd.DataFrame(rows), names=names)
     _write(holding, ways, folder, options)
     scale = models[0].preprocessing.pixel_scale_arcsec
     axes: dict[str, str] = {kind: _axis(kind, scale) for kind in options.degrade}
@@ -141,8 +144,9 @@ def _score(
 ) -> Iterator[dict[str, Any]]:
     """A row of the table for each score."""
     task: Task = models[0].task
-    names, draws = score_names(task), draws_for(found.galaxies, options)
-    scorer = worse_scorer(task, task.mix(found.samples), found.labels)
+    conformal = known_errors(models, n_samples=options.n_samples)
+    names, draws = score_names(task, conformal), draws_for(found.galaxies, options)
+    scorer = worse_scorer(task, task.mix(found.samples), found.labels, conformal)
     scores = score_once(scorer, len(found.labels))
     intervals = find_intervals(scores, replicate(scorer, draws), draws, group_name=options.group_col)
     for name in names:
@@ -158,8 +162,21 @@ def _score(
         }
 
 
-def score_names(task: Task) -> dict[str, str]:
+def known_errors(models: Sequence[Any], *, n_samples: int) -> Conformal | None:
+    """The errors by which a model has intervals or sets of 90 %; None without: mixtures have none."""
+    conformal: Conformal | None = getattr(models[0], "conformal", None)
+    if conformal is None or len(models) > 1 or n_samples > 1:
+        return None
+    is_of_these = models[0].preprocessing == conformal.preprocessing
+    return None if not is_of_these or np.isnan(conformal.thresholds(_LEVEL)).all() else conformal
+
+
+def score_names(task: Task, conformal: Conformal | None = None) -> dict[str, str]:
     """The scores that are told of worse images, in words: the main one, and how far a model knows its errors.
+
+    Args:
+        task: What is predicted.
+        conformal: The errors by which the model has intervals or sets, if it has any.
 
     Example:
         >>> from zoobot.shared.tasks import classification_task
@@ -169,36 +186,57 @@ def score_names(task: Task) -> dict[str, str]:
     main, words = task.scores.by_epoch[0], dict(task.scores.headline)
     if task.tree is not None:
         return {main: words[main], _COVERAGE: "votes inside their 90% intervals"}
-    return {name: words[name] for name in (main, "ece") if name in words}
+    what = "targets inside their 90% intervals" if task.predicts == "numbers" else "truth inside its 90% set"
+    held = {} if conformal is None else {_HELD: what}
+    return {main: words[main], **held, **{name: words[name] for name in ("ece",) if name in words}}
 
 
-def worse_scorer(task: Task, predicted: np.ndarray, labels: np.ndarray) -> Scorer:
+def worse_scorer(
+    task: Task, predicted: np.ndarray, labels: np.ndarray, conformal: Conformal | None = None
+) -> Scorer:
     """What gives the scores of `score_names` of weighted galaxies.
 
     Args:
         task: What was predicted.
         predicted: As `task.mix` gives it.
         labels: (galaxies, label columns).
+        conformal: As for `score_names`.
     """
-    scorers = [task.scorer(predicted, labels)]
+    names, scorers = score_names(task, conformal), [task.scorer(predicted, labels)]
     if task.tree is not None:
-        held = coverage_scorer(predicted, labels, task.tree)
-        questions = [f"{_COVERAGE}_{question.text}" for question in task.tree.questions]
-
-        def of_all(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-            scores = held(weights)
-            return {_COVERAGE: mean_of_defined(np.stack([scores[name] for name in questions], axis=1))}
-
-        scorers.append(of_all)
-    elif "ece" in score_names(task):
+        scorers.append(_votes_held(task.tree, predicted, labels))
+    if _HELD in names and conformal is not None:
+        scorers.append(_truth_held(task, predicted, labels, conformal))
+    if "ece" in names:
         scorers.append(calibration_scorer(task, predicted, labels))
     every = join_scorers(scorers)
 
     def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         scores = every(weights)
-        return {name: scores[name] for name in score_names(task)}
+        return {name: scores[name] for name in names}
 
     return score
+
+
+def _votes_held(tree: Schema, predicted: np.ndarray, labels: np.ndarray) -> Scorer:
+    """The mean over questions of how many votes the intervals hold."""
+    held = coverage_scorer(predicted, labels, tree)
+    names = [f"{_COVERAGE}_{question.text}" for question in tree.questions]
+
+    def score(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        scores = held(weights)
+        return {_COVERAGE: mean_of_defined(np.stack([scores[name] for name in names], axis=1))}
+
+    return score
+
+
+def _truth_held(task: Task, predicted: np.ndarray, labels: np.ndarray, conformal: Conformal) -> Scorer:
+    """How often the intervals or sets of a model hold the truth: all targets or labels alike."""
+    thresholds, truth = conformal.thresholds(_LEVEL), np.asarray(labels, np.float64)
+    known = ~np.isnan(task.nonconformity(predicted, truth)) & ~np.isnan(thresholds)
+    held, _ = task.judge_intervals(predicted, truth, thresholds)
+    inside, told = np.where(known, held, 0.0).sum(axis=1), known.sum(axis=1)
+    return lambda weights: {_HELD: ratio(weights @ inside, weights @ told)}
 
 
 def _axis(kind: str, pixel_scale_arcsec: float | None) -> str:

@@ -115,7 +115,7 @@ class Degradation:
         if self.kind == "redshift" and not self.step >= self.own_redshift:
             raise ConfigError(
                 f"a step of redshift must be at least the redshift that the galaxies have "
-                f"({self.own_redshift:g}, --own-redshift), got {self.step:g}: give others with --degrade-steps"
+                f"({self.own_redshift:g}, --own-redshift), got {self.step:g} (--degrade-steps)"
             )
 
     @property

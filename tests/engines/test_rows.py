@@ -136,3 +136,16 @@ def test_an_ensemble_names_the_class_of_its_mean(engine, make_known, catalog):
     alone = engine.predict.predict(catalog, model, class_column=True, progress=False).table
     for _, rows in table.groupby("sample"):
         assert rows["edge_on_class"].tolist() == alone["edge_on_class"].tolist()
+
+
+def test_a_folder_that_was_begun_without_classes_goes_on_so(engine, make_known, catalog, tmp_path, caplog):
+    model = make_known("classification")
+    asked = {"save_loc": tmp_path / "parts", "part_rows": 3, "progress": False}
+    engine.predict.predict(catalog, model, **asked)
+    before = (tmp_path / "parts" / "part-000001.parquet").read_bytes()
+    (tmp_path / "parts" / "part-000001.parquet").unlink()
+    with caplog.at_level("INFO"):
+        found = engine.predict.predict(catalog, model, class_column=True, **asked)
+    assert "was begun without a column of the class" in caplog.text
+    assert (tmp_path / "parts" / "part-000001.parquet").read_bytes() == before
+    assert list(found.table)[1:] == model.task.output_columns

@@ -15,7 +15,7 @@ from zoobot.shared.files import whole as whole_files
 from zoobot.shared.files.spreadsheets import guarded
 from zoobot.shared.predictions import Predictions, read_prediction_metadata, read_predictions
 from zoobot.shared.tables import writer as module
-from zoobot.shared.tables.layout import Column
+from zoobot.shared.tables.layout import Column, meaning_of
 from zoobot.shared.tables.writer import PredictionWriter, check_save_loc
 
 SUFFIXES = [".parquet", ".csv", ".hdf5", ".h5", ".fits", ".vot"]
@@ -129,6 +129,17 @@ def test_further_columns_keep_their_types_and_digits(tmp_path, suffix):
             assert same or (suffix == ".csv" and name == "size")  # CSV says nothing of types
     with pytest.raises(PredictionsError, match="must be different names"):
         PredictionWriter(path, ["a"], further=[Column("a")])
+
+
+def test_names_of_ours_have_ucds_of_the_standard():
+    ucds = pytest.importorskip("astropy.io.votable.ucd")
+    names = ["a_probability", "T_predicted", "a-b_c_concentration_1", "a_fraction", "a_asked", "T_lower_90"]
+    names += ["a_fraction_upper", "kind_set_size_90", "set_68.27", "feature_0001"]
+    for name in names:
+        told = meaning_of(name).told()
+        assert told["description"]
+        assert ucds.parse_ucd(told["ucd"], check_controlled_vocabulary=True)
+    assert meaning_of("other").told() == {}
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".vot"])

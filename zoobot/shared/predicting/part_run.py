@@ -210,7 +210,7 @@ def predict_parts(
             check_first_images(stream.first_paths(), reading)
         if rows.with_class and folder.manifest.exists() and "class" not in read_manifest(folder).options:
             rows = rows.without_class()  # its parts are to be alike
-            logger.info("%s was begun by an earlier version: its parts name no class", folder.path)
+            logger.info("%s was begun without a column of the class, and goes on so", folder.path)
         rows.tell_few()
         decisive = {**options, "part_rows": part_rows, **rows.decisive()}
         manifest = claim_folder(folder, _describe(stream, members, decisive))

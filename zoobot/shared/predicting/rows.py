@@ -6,7 +6,6 @@ A table's columns are decided before work, from the task and what was asked, wha
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,7 +19,7 @@ from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.conformal import Conformal, percent, read_levels
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.table_checks import TOLD
-from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN, Column, plain_names
+from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN, Column, meaning_of, plain_names
 from zoobot.shared.tables.writer import PredictionWriter
 
 if TYPE_CHECKING:
@@ -108,7 +107,10 @@ class Rows:
         ours = [*_class_columns(task)] if self.with_class else []
         for level in self._levels:
             told = task.interval_columns(percent(level))
-            ours += [Column(name, dtype, "", _ucd(name), meaning) for name, dtype, meaning in told]
+            ours += [
+                replace(meaning_of(name), dtype=dtype, description=f"{words[0].upper()}{words[1:]}")
+                for name, dtype, words in told
+            ]
         names = [*task.output_columns, *(column.name for column in ours)]
         clash = [c.name for c in self.carried if c.name in {*names, ID_COLUMN, SAMPLE_COLUMN}]
         if clash:
@@ -122,10 +124,7 @@ class Rows:
         renamed = self._plain
         self.numbers = [renamed.get(name, name) for name in task.output_columns]
         self.further = [replace(c, name=renamed.get(c.name, c.name)) for c in (*ours, *self.carried)]
-        self.meanings = {
-            renamed.get(name, name): Column(name, "float32", "", _ucd(name), _meaning(name))
-            for name in task.output_columns
-        }
+        self.meanings = {renamed.get(name, name): meaning_of(name) for name in task.output_columns}
 
     def without_class(self) -> Rows:
         """The same rows without the class: those of a folder that was begun before there was one."""
@@ -271,30 +270,3 @@ def _class_columns(task: Task) -> tuple[Column, Column]:
         Column(name, "str", "", "meta.code.class", "The most likely class"),
         Column(probability, "float32", "", "stat.probability", "Probability of the most likely class"),
     )
-
-
-#: What columns are, by the endings of their names: UCD and meaning.
-_MEANINGS = (
-    (r"_probability$", "stat.probability", "Predicted probability"),
-    (r"_predicted$", "stat.fit.param", "Predicted value"),
-    (
-        r"_concentration$",
-        "stat.param",
-        "Concentration of the predicted Dirichlet distribution of vote fractions",
-    ),
-    (r"_lower_[\d.]+$", "stat.min", ""),
-    (r"_upper_[\d.]+$", "stat.max", ""),
-    (r"_set_size_[\d.]+$|^set_size", "meta.number", ""),
-    (r"_set_[\d.]+$|^set_", "meta.code.class", ""),
-    (r"^feature_\d+$", "stat.param", "Feature of the encoder"),
-)
-
-
-def _ucd(name: str) -> str:
-    return next((ucd for pattern, ucd, _ in _MEANINGS if re.search(pattern, name)), "")
-
-
-def _meaning(name: str) -> str:
-    words = next((meaning for pattern, _, meaning in _MEANINGS if re.search(pattern, name)), "")
-    stem = re.sub(r"_(probability|predicted|concentration)$", "", name)
-    return f"{words}: {stem}" if words and stem != name else words

@@ -73,6 +73,38 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+#: What the columns of our tables are, by the endings of their names: UCD and meaning.
+_MEANINGS = tuple(
+    (re.compile(ending), ucd, words)
+    for ending, ucd, words in (
+        (r"_probability$", "stat.probability", "Predicted probability"),
+        (r"_predicted$", "stat.fit.param", "Predicted value"),
+        (r"_concentration(_\d+)?$", "stat.param", "Concentration of the predicted Dirichlet distribution"),
+        (r"_fraction$", "stat.fit.param", "Expected fraction of the votes"),
+        (r"_asked$", "stat.probability", "Probability that a volunteer is asked"),
+        (r"_lower(_[\d.]+)?$", "stat.fit.param;stat.min", "Lower end of the interval"),
+        (r"_upper(_[\d.]+)?$", "stat.fit.param;stat.max", "Upper end of the interval"),
+        (r"(^|_)set_size_[\d.]+$", "meta.number", "Size of the set"),
+        (r"(^|_)set_[\d.]+$", "meta.code.class", "Set that holds the truth"),
+        (r"^feature_\d+$", "stat.param", "Feature of the encoder"),
+    )
+)
+
+
+def meaning_of(name: str) -> Column:
+    """What is said of a predicted number by its name; nothing of a name that is not ours.
+
+    Example:
+        >>> meaning_of("ring_yes_probability").told()
+        {'ucd': 'stat.probability', 'description': 'Predicted probability: ring_yes'}
+    """
+    for ending, ucd, words in _MEANINGS:
+        stem = ending.sub("", name)
+        if stem != name:
+            return Column(name, ucd=ucd, description=f"{words}: {stem}" if stem else words)
+    return Column(name)
+
+
 #: What is said of the columns that every table has.
 _EVERYWHERE = (
     Column(ID_COLUMN, "str", ucd="meta.id;meta.main", description="Name of the galaxy"),
@@ -90,7 +122,7 @@ class TableLayout:
         metadata: JSON-ready facts on the origin of the table.
         dtype: What numbers are kept as: "float32" or "float16".
         further: Columns of other types, which follow the predicted numbers.
-        meanings: What is said of the predicted numbers, by name.
+        meanings: What is said of the predicted numbers, by name; of others their names tell.
     """
 
     columns: Sequence[str]
@@ -110,7 +142,10 @@ class TableLayout:
         """All columns, in order."""
         ids, sample = _EVERYWHERE
         first = [ids, sample] if self.samples else [ids]
-        numbers = [replace(self.meanings.get(n, Column(n)), name=n, dtype=self.dtype) for n in self.columns]
+        numbers = [
+            replace(self.meanings.get(name) or meaning_of(name), name=name, dtype=self.dtype)
+            for name in self.columns
+        ]
         return [*first, *numbers, *self.further]
 
 

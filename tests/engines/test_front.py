@@ -165,6 +165,12 @@ def test_a_stream_gives_what_is_predicted_at_once(load, catalog_path):
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), at_once, rtol=1e-5)
     with pytest.raises(ConfigError, match="rows must be"):
         model.stream(catalog_path, rows=0)
+    asked = {"names": "plain", "columns": ["axis_ratio"], "batch_size": 4}
+    parts = pd.concat(model.stream(catalog_path, rows=10, **asked), ignore_index=True)
+    named = model.predict(catalog_path, **asked)
+    pd.testing.assert_frame_equal(parts, named.table, rtol=1e-5)
+    assert parts["axis_ratio"].tolist() == pd.read_csv(catalog_path)["axis_ratio"].tolist()
+    assert "24 galaxies" in Tags(named._repr_html_()).words
 
 
 def test_what_is_written_is_shown_without_being_read_as_a_whole(load, catalog_path, tmp_path, monkeypatch):

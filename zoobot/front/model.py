@@ -176,7 +176,8 @@ class ZoobotModel:
         Args:
             galaxies: Images, or a catalog of them, in any form.
             **options: Those of the engines' `predict`: `n_samples`, `views`, `batch_size`, `num_workers`,
-                `progress` (by default from 100 galaxies on), `save_loc`, `id_col`, `file_col`, `root` …
+                `progress` (by default from 100 galaxies on), `save_loc`, `id_col`, `file_col`, `root` …;
+                `intervals=90` adds intervals or sets, `columns=["ra", "dec"]` those of the catalog.
 
         Returns:
             The predictions: `.table` as `zoobot predict` writes it (of a tree, concentrations; `.fractions()`
@@ -219,7 +220,7 @@ class ZoobotModel:
         if options.get("save_loc") is not None:
             raise ConfigError("stream gives tables, and writes none: leave save_loc out, or use predict")
         self._task()
-        parts = _parts(galaxies, rows, _taken(options))
+        parts = _parts(galaxies, rows, _taken(options), options.get("columns", ()))
         return self._stream(parts, {"progress": False, **options})
 
     def _stream(self, parts: Iterator[Catalog], options: PredictKeywords) -> Iterator[pd.DataFrame]:
@@ -355,6 +356,7 @@ class ZoobotModel:
         return catalog
 
     def _predict(self, catalog: Catalog, options: PredictKeywords) -> Any:
+        options = {"class_column": True, **options}  # as zoobot predict writes it
         if self._engine is not None:
             return self._engine.predict.predict(catalog, self._members, **options)
         known = inspect.signature(predict_exported).parameters
@@ -400,7 +402,9 @@ def _taken(options: Any) -> dict[str, Any]:
     return {name: options.pop(name) for name in _COLUMNS if name in options}
 
 
-def _parts(galaxies: CatalogSource, rows: int, columns: dict[str, Any]) -> Iterator[Catalog]:
+def _parts(
+    galaxies: CatalogSource, rows: int, columns: dict[str, Any], carried: Sequence[str]
+) -> Iterator[Catalog]:
     """A catalog in parts of so many galaxies, of which only one is in memory, unless all are anyway."""
     named = {name: columns[name] for name in ("id_col", "file_col") if name in columns}
     source = settle(galaxies, **named)
@@ -409,6 +413,7 @@ def _parts(galaxies: CatalogSource, rows: int, columns: dict[str, Any]) -> Itera
         return (source.select(range(k, min(k + rows, len(source)))).decoded_whole() for k in starts)
     stream = CatalogStream(source, **columns)
     stream.part_rows = rows
+    stream.carry(carried)
     return (part.galaxies.decoded_whole() for part in stream.parts(rows))
 
 

@@ -14,6 +14,7 @@ from zoobot.shared.loader import Failure
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.predicting.posterior_tables import summary_table
 from zoobot.shared.predictions import Predictions, failure_table, read_prediction_chunks
+from zoobot.shared.tables.layout import spelled_in
 from zoobot.workflow.explain import draw_explanation
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Predicted(Predictions):
         """(samples, galaxies, outputs), of the first galaxies."""
         numbers = table["sample"] if "sample" in table else pd.Series(0, index=table.index)
         parts = [part for _, part in table.groupby(numbers, sort=True)]
-        columns = self.task.output_columns
+        columns = spelled_in(table, self.task.output_columns)
         return np.stack([part[columns].to_numpy(dtype=np.float64)[:most] for part in parts])
 
     def _first_rows(self) -> pd.DataFrame:

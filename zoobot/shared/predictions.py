@@ -16,7 +16,7 @@ from pyarrow import parquet
 from zoobot.shared.errors import CatalogError, PredictionsError, ZoobotError
 from zoobot.shared.loader import Failure
 from zoobot.shared.tables.formats import find_format
-from zoobot.shared.tables.layout import ID_COLUMN, PARQUET, SAMPLE_COLUMN, Column, columns_of, plain_names
+from zoobot.shared.tables.layout import ID_COLUMN, PARQUET, SAMPLE_COLUMN, Column, columns_of, spelled_in
 from zoobot.shared.tables.manifest import Manifest, read_manifest
 from zoobot.shared.tables.part_folder import PartFolder, intact
 
@@ -51,10 +51,8 @@ def read_samples(
     columns = list(columns)
     waiting: pd.DataFrame | None = None
     for chunk in read_prediction_chunks(predictions, rows=rows or _ROWS_AT_ONCE):
+        columns = spelled_in(chunk, columns)
         missing = [name for name in columns if name not in chunk]
-        plain = plain_names(columns)
-        if missing and set(plain.values()) <= set(chunk):  # written with plain names
-            columns, missing = list(plain.values()), []
         if missing:
             raise PredictionsError(f"{predictions} is no table of these predictions: it lacks {missing[:5]}")
         if "sample" not in chunk:

@@ -73,6 +73,13 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def spelled_in(there: Iterable[str], columns: Sequence[str]) -> list[str]:
+    """Columns by their names in a table, which may be plain ones; as they are where neither is there."""
+    plain, found = plain_names(columns), set(there)
+    is_plain = not found.issuperset(columns) and found.issuperset(plain.values())
+    return list(plain.values() if is_plain else columns)
+
+
 #: What the columns of our tables are, by the endings of their names: UCD and meaning.
 _MEANINGS = tuple(
     (re.compile(ending), ucd, words)

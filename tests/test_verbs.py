@@ -1,5 +1,6 @@
 """Every command is a function with the same options, on what is in memory too, in words of Python."""
 
+import ast
 import contextlib
 import html
 import inspect
@@ -25,9 +26,11 @@ from zoobot.options import commands
 from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.predict import PredictAnywhereOptions
 from zoobot.shared.catalogs.given import as_option
+from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.counting_bar import CountingBar, tell
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.schemas import Schema
 from zoobot.shared.settings import InMemory, kinds_of
 from zoobot.shared.speech import heard, in_keywords
@@ -186,13 +189,16 @@ def test_workers_elsewhere_have_no_table_in_memory(table, tmp_path):
         ("split with method='random'", "split with split='random'"),
         ("as in `zoobot finetune --resume`, or", "as in `zoobot finetune --resume`, or"),
         ("next:\n  zoobot predict a --catalog b", "next:\n  zoobot predict a --catalog b"),
+        ("it: calibrate it (zoobot calibrate MODEL --catalog FILE), and", None),
+        ("hf download a/b --root x; then --root y", "hf download a/b --root x; then root= y"),
+        ("red first, with bands (--bands), or", "red first, with bands=, or"),
         ("its column '--id-col'", "its column '--id-col'"),
         ("an option --not-ours", "an option --not-ours"),
         ("of --encoder old.pt", "of encoder='old.pt'"),
     ],
 )
 def test_messages_in_keywords(message, said):
-    assert in_keywords(message, FinetuneOptions, {"encoder": "old.pt"}) == said
+    assert in_keywords(message, FinetuneOptions, {"encoder": "old.pt"}) == (said or message)
 
 
 def test_a_value_that_was_given_is_known_again():
@@ -415,3 +421,34 @@ def test_finetune_predict_and_look_in_ten_lines(engine_name, tiny_survey, tmp_pa
     )
     assert "Next: predict new galaxies" in capsys.readouterr().out
     assert isinstance(shown["result"].plot.examples(), Figure)
+
+
+def test_every_message_of_the_library_that_names_a_flag_can_be_said_in_keywords():
+    every = [(command.options, kinds_of(command.options).values()) for command in commands().values()]
+    flags = {kind.flag for _, kinds in every for kind in kinds}
+    left, found = re.compile(r"`(?:zoobot|hf) [^`]*`|\b(?:zoobot|hf) [a-z]+ [^;)`\n]*"), 0
+    for text in messages_of_library():
+        for options, kinds in every if any(flag in text for flag in flags) else ():
+            said = left.sub("", in_keywords(text, options))
+            found += said != left.sub("", text)
+            named = [one.flag for one in kinds if re.search(rf"(?<![\w'-]){one.flag}(?![\w-])", said)]
+            assert not named, f"{text} => {said}"
+    assert found > 100
+
+
+def messages_of_library():
+    for path in Path(zoobot.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Raise) or (
+                isinstance(node, ast.Call) and "refuse" in ast.dump(node.func)
+            ):
+                texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
+                yield "".join(text if isinstance(text, str) else "0" for text in texts)
+
+
+def test_options_and_checkpoints_are_one_line():
+    options = FinetuneOptions(catalog="a.csv", labels="ring", save_dir="b", n_blocks=2)
+    start = "FinetuneOptions(catalog='a.csv', labels=('ring',), save_dir='b', n_blocks=2"
+    assert repr(options).startswith(start)
+    read = repr(read_checkpoint(find_checkpoint("zoobot-mini")))
+    assert read == "<NeutralCheckpoint: tree, tf_efficientnet_lite0, 1,280 features>"

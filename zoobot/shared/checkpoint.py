@@ -101,6 +101,10 @@ class NeutralCheckpoint:
     origin: dict[str, Any] | None = None
     conformal: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        kind = "an encoder alone" if self.task is None else self.task.get("kind")
+        return f"<{type(self).__name__}: {kind}, {self.architecture}, {self.num_features:,} features>"
+
     def to_config(self) -> dict[str, Any]:
         """The content of config.json."""
         errors = {} if self.conformal is None else {"conformal": self.conformal}

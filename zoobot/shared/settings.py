@@ -148,6 +148,18 @@ class Options:
             object.__setattr__(self, kind.name, kind.accept(getattr(self, kind.name)))
         self.check()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = Options.__repr__  # type: ignore[method-assign]  # dataclasses keep what is there
+
+    def __repr__(self) -> str:
+        told = {
+            kind.name: getattr(self, kind.name)
+            for kind in kinds_of(type(self)).values()
+            if kind.required or getattr(self, kind.name) != kind.default
+        }
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+
     def check(self) -> None:
         """Raise a ConfigError where values can't work together; subclasses say when."""
 

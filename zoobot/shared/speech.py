@@ -74,7 +74,7 @@ def in_keywords(message: str, options: type[Options], given: Mapping[str, Any] |
         >>> in_keywords("choose another --id-col, or give --overwrite", SimilarOptions)
         'choose another id_col=, or give overwrite=True'
     """
-    kinds = kinds_of(options)
+    kinds = _kinds(options)  # type: ignore[arg-type]  # mypy takes the hash of a dataclass for its instances'
     given = given or {}
 
     def say(found: re.Match[str]) -> str:
@@ -93,16 +93,15 @@ def in_keywords(message: str, options: type[Options], given: Mapping[str, Any] |
     said = _FLAGS.sub(say, message)
     if own:
         said = re.sub(rf"(?<![\w.'\"/=-])({'|'.join(own)})=(?!=)", lambda found: f"{own[found[1]]}=", said)
-    return _SAID_TWICE_IN_PYTHON.sub(r"\1", said)
+    return _SAID_TWICE_IN_PYTHON.sub(lambda found: found[1] or f"{found['bare']}=", said)
 
 
 #: A command to type, something quoted, or a flag and the word after it.
 _FLAGS = re.compile(
-    r"`zoobot [^`]*`|^ *zoobot [a-z]+ .*$|'[^'\n]*--[^'\n]*'"
-    r"|(?<![\w-])--(?P<flag>[a-z][a-z-]*[a-z])(?P<rest> [^\s,;()]+)?",
-    re.MULTILINE,
+    r"`(?:zoobot|hf) [^`]*`|\b(?:zoobot|hf) [a-z]+ [^;)`\n]*|'[^'\n]*--[^'\n]*'"
+    r"|(?<![\w-])--(?P<flag>[a-z][a-z-]*[a-z])(?P<rest> [^\s,;()]+)?"
 )
-_SAID_TWICE_IN_PYTHON = re.compile(r"(\b[a-z_]+=[^\s()]*) \(\1\)")
+_SAID_TWICE_IN_PYTHON = re.compile(r"\b([a-z_]+=[^\s()]*) \(\1\)|\b(?P<bare>[a-z_]+) \((?P=bare)=\)")
 
 
 def _value_after(rest: str, kind: Kind, given: Any) -> str:
@@ -167,6 +166,9 @@ def spoken(message: str) -> str:
     if _VOICE.in_python:
         return in_keywords(message, _VOICE.options, _VOICE.given)
     return in_flags(message, _VOICE.options)
+
+
+_kinds = functools.lru_cache(kinds_of)
 
 
 @functools.lru_cache

@@ -64,6 +64,13 @@ def test_noise_makes_the_sky_scatter_so_many_times_as_much():
     assert worse(flat, "noise", 4).std() == pytest.approx(4, rel=0.05)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_grey_pictures_stay_grey(kind):
+    made = worse(np.repeat(galaxy(64, channels=1), 3, axis=-1), kind, KINDS[kind].steps[2])
+    assert made.shape == (64, 64, 3)
+    assert np.abs(made - made[..., :1]).max() <= (2 / 255 if kind == "jpeg" else 0)
+
+
 def test_a_blur_is_as_wide_as_it_says_and_the_sky_keeps_its_noise():
     point = np.zeros((65, 65, 1), np.float32)
     point[32, 32] = 1

@@ -90,7 +90,9 @@ def degrade(image: NDArray, how: Degradation, galaxy_id: str) -> NDArray:
         return _in_type(_compressed(_in_type(image, np.dtype(np.uint8)), round(how.step)), image.dtype)
     pixels = _in_type(image, np.dtype(np.float32))
     sky = Sky.of(pixels)
-    noise = _noise(pixels.shape, how.seed, galaxy_id, sky.grain(pixels))
+    is_grey = bool((pixels == pixels[..., :1]).all())  # one plane that stands for several: so does its noise
+    shape = (*pixels.shape[:2], 1 if is_grey else pixels.shape[-1])
+    noise = _noise(shape, how.seed, galaxy_id, sky.grain(pixels))
     if how.kind == "noise":
         wanted = np.maximum(sky.scatter, _GREY_LEVEL) * how.step
         worse = pixels + noise * _missing(wanted, sky.scatter)

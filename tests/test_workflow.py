@@ -804,7 +804,7 @@ def test_three_votes_a_galaxy_and_one_validation_galaxy_are_enough_to_finish(fin
     options = {"catalog": catalog, "split": "column", "split_column": "split"}
     result = finetune(task="tree", labels=(), schema="gz_decals_dr5", **options)
     assert result.evaluation.galaxies == 1
-    assert "The picture of comparison is left out: no question of" in caplog.text
+    assert "The picture of fractions scatter is left out: no question of" in caplog.text
     assert not (result.save_dir / "fractions_scatter.png").exists()
     assert (result.save_dir / "predictions.png").exists()
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         similar,
         status,
         train,
+        votes,
     )
     from zoobot.shared.engine import load_engine
     from zoobot.shared.errors import ZoobotError
@@ -69,6 +70,7 @@ __all__ = [
     "similar",
     "status",
     "train",
+    "votes",
 ]
 
 #: Name → the module that has it; a name may also be that of a module here.
@@ -106,6 +108,7 @@ _VERBS = (
     "similar",
     "status",
     "train",
+    "votes",
 )
 _HOMES |= dict.fromkeys(_VERBS, "zoobot.front.verbs")
 

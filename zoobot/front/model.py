@@ -224,21 +224,20 @@ class ZoobotModel:
         return self._stream(parts, {"progress": False, **options})
 
     def _stream(self, parts: Iterator[Catalog], options: PredictKeywords) -> Iterator[pd.DataFrame]:
-        is_first = True
+        table: pd.DataFrame | None = None
         for part in parts:
             try:
                 found = self._predict(part, options)
                 table, failures = found.table, found.failures
             except ImageError:
                 failures = unreadable(part, self.preprocessing)
-                if is_first or len(failures) < len(part):
+                if table is None or len(failures) < len(part):
                     raise
-                table = pd.DataFrame(columns=["id_str", *self.columns])
+                table = table.iloc[:0].copy()
             if len(failures):
                 words = "%s of %s images could not be read; the first: %s: %s"
                 first = failures.iloc[0]
                 logger.warning(words, len(failures), len(part), first.file_loc, first.reason)
-            is_first = False
             table.attrs["failures"] = failures.to_dict("records")
             yield table
 

@@ -50,7 +50,7 @@ class Predicted(Predictions):
     def __init__(
         self, found: Predictions, *, galaxies: Catalog, task: Task, preprocessing: Preprocessing
     ) -> None:
-        super().__init__(found._table, found._failures, found.save_loc)
+        super().__init__(found._table, found._failures, found.save_loc, found._columns)
         self.galaxies, self.task, self._preprocessing = galaxies, task, preprocessing
 
     def fractions(self, **options: Any) -> pd.DataFrame:

@@ -164,7 +164,7 @@ def test_pipelines_searches_and_cross_validation_take_them(usual, galaxies):
     paths, classes, _ = galaxies
     pipeline = make_pipeline(GalaxyEncoder(**usual), StandardScaler(), LogisticRegression())
     assert cross_val_score(pipeline, paths, classes, cv=2).mean() > 0.8
-    search = GridSearchCV(GalaxyClassifier(**usual), {"class_weight": [None, "balanced"]}, cv=2)
+    search = GridSearchCV(GalaxyClassifier(**usual), {"class_weight": ["balanced"]}, cv=2, refit=False)
     assert search.fit(np.array(paths), classes).best_score_ > 0.8
 
 

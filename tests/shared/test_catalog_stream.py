@@ -12,7 +12,9 @@ from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs import columns as galaxy_ids
 from zoobot.shared.catalogs.columns import IdHashes, hash_ids
 from zoobot.shared.catalogs.stream import CatalogStream
+from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.files.table_checks import TOLD
 
 IDS = ["587739505552785605", "007", "NGC 1300", "é 星系 🌌", 'a,"b"', "1e5", "a b", "-", "+5", "x" * 300]
 N = 23
@@ -286,3 +288,55 @@ def test_only_the_needed_columns_of_very_many_are_read(tmp_path, rows_at_once):
             file.write("1," * 100_000 + f"{i},{i}.jpg\n")
     (part,) = CatalogStream(tmp_path / "wide.csv.gz").parts(10)
     assert part.galaxies.ids == list("01234")
+
+
+CARRIED = {
+    "ra": ([150.123456789012, 10.0, -1e-5, 359.9], "float64"),
+    "objid": ([2**53 + 1, 2, 3, -4], "int64"),
+    "code": (["007", "", "é", "x"], "str"),
+    "good": ([True, False, True, True], "bool"),
+    "mixed": (["1", "2", "three", ""], "str"),
+    "z": ([0.5, np.nan, 1.25, 2.0], "float64"),
+}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "select"),
+    [(".csv", None), (".csv", "good=True"), (".parquet", None), (".fits", "good=True"), (".vot", None)],
+)
+def test_carried_columns_keep_types_and_digits_in_any_part(tmp_path, suffix, select):
+    table = pd.DataFrame({"id_str": list("abcd"), "file_loc": [f"{one}.jpg" for one in "abcd"]})
+    for name, (values, _) in CARRIED.items():
+        table[name] = values
+    path = tmp_path / f"survey{suffix}"
+    if suffix == ".csv":
+        table.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        tables, fits = pytest.importorskip("astropy.table"), pytest.importorskip("astropy.io.fits")
+        made = tables.Table.from_pandas(table.assign(code=["007", "", "e", "x"]))
+        made["ra"].unit, made["ra"].description = "deg", "Right ascension"
+        made["ra"].meta["ucd"] = "pos.eq.ra"
+        if suffix == ".vot":
+            made.write(path, format="votable")
+        else:
+            made["ra"].meta.clear()
+            made.write(path)
+            with fits.open(path, mode="update") as hdus:
+                hdus[1].header["TUCD3"], hdus[1].header["TCOMM3"] = "pos.eq.ra", "Right ascension"
+    stream = CatalogStream(path, select=select)
+    assert stream.carry(list(CARRIED)) == {name: kind for name, (_, kind) in CARRIED.items()}
+    rows = [0, 2, 3] if select else range(4)
+    found = pd.concat([part.galaxies.table for part in stream.parts(3)], ignore_index=True)
+    for name, (values, kind) in CARRIED.items():
+        if name == "code" and suffix in (".fits", ".vot"):
+            continue
+        expected = [values[row] for row in rows]
+        exact = np.array(expected, object if kind == "str" else kind)
+        np.testing.assert_array_equal(found[name].to_numpy(), exact)
+    if suffix in (".fits", ".vot"):
+        told = {"unit": "deg", "ucd": "pos.eq.ra", "description": "Right ascension"}
+        assert stream.told["ra"] == read_table(path).attrs[TOLD]["ra"] == told
+    with pytest.raises(CatalogError, match="did you mean 'ra'"):
+        stream.carry(["RA"])

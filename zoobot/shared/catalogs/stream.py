@@ -157,12 +157,12 @@ class CatalogStream:
         self._carried, self._kinds = list(columns), {name: common_kind(some) for name, some in found.items()}
         return self._kinds
 
-    def _typed(self, piece: pd.Series, name: str) -> pd.Series:
-        """Cells as what they are: in delimited text all are texts."""
+    def _typed(self, piece: pd.Series, name: str, kind: str | None = None) -> pd.Series:
+        """Cells as what they are: in delimited text all are texts, also "007" in a column of texts."""
         source = getattr(self._rows, "rows", self._rows)
-        if isinstance(source, DelimitedRows) and name not in source.texts:
-            return typed_cells(piece)
-        return piece
+        if not isinstance(source, DelimitedRows):
+            return piece
+        return typed_cells(piece, as_text=kind == "str" or name in source.texts)
 
     @cached_property
     def facts(self) -> CatalogFacts:
@@ -298,7 +298,7 @@ class CatalogStream:
 
     def _as_kinds(self, columns: Sequence[pd.Series]) -> list[np.ndarray]:
         return [
-            as_kind(self._typed(piece, name), self._kinds[name])
+            as_kind(self._typed(piece, name, self._kinds[name]), self._kinds[name])
             for name, piece in zip(self._carried[: len(columns)], columns, strict=True)
         ]
 

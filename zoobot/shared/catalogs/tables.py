@@ -208,12 +208,12 @@ def _as_numbers(column: Any) -> Any:
     return numbers
 
 
-def typed_cells(column: pd.Series) -> pd.Series:
-    """Cells of delimited text as the numbers or truths that they are all, or else as text."""
-    cells = pa.array(column.fillna("").to_numpy(), pa.large_string())
-    numbers = _as_numbers(pa.chunked_array([cells]))
-    texts = _as_texts(pa.chunked_array([cells])) if numbers is None else pd.Series(numbers)
-    return texts.set_axis(column.index)
+def typed_cells(column: pd.Series, *, as_text: bool = False) -> pd.Series:
+    """Cells of delimited text as the numbers or truths that they are all, or else, or if asked, as text."""
+    cells = pa.chunked_array([pa.array(column.fillna("").to_numpy(), pa.large_string())])
+    numbers = None if as_text else _as_numbers(cells)
+    typed = _as_texts(cells) if numbers is None else pd.Series(numbers)
+    return typed.set_axis(column.index)
 
 
 def _are_numbers(cells: Any) -> bool:

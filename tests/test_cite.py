@@ -268,6 +268,11 @@ def test_a_head_found_at_once_and_one_that_epochs_go_on_from():
     text = methods_text(account(record=RECORD | {"epochs": 0}, facts=at_once))
     assert "found by L-BFGS" in text
     assert "AdamW" not in text
+    assert "the penalty was chosen by the loss" in text
+    chosen = {"head_decay": 0.41, "head_factor": 1.15}
+    told = FACTS | {"training": at_once["training"] | chosen}
+    text = methods_text(account(record=RECORD | {"epochs": 0}, facts=told))
+    assert "(0.41, on weights of standardised features) and a factor of the logits (1.15) were" in text
     text = methods_text(account(facts=at_once))
     assert "No epoch lessened that loss further" in text
     later = FACTS | {"training": {"settings": settings, "epoch": 4}}

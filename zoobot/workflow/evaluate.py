@@ -71,7 +71,7 @@ _WORK = "evaluate"
 
 _PART_NAMES = {
     "test": "test galaxies, never seen in training",
-    "val": "validation galaxies, which also chose the best epoch",
+    "val": "validation galaxies, which also chose the model",
     "catalog": "galaxies of the catalog",
 }
 

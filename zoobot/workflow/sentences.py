@@ -255,8 +255,8 @@ def training_sentences(account: Account) -> list[str]:
     if begun:
         sentences.append(
             f"Features were computed once, and the weights of the head that minimise {loss or 'the loss'} "
-            "with an L2 penalty were found by L-BFGS; the penalty was chosen by the loss of the validation "
-            "galaxies."
+            f"with an L2 penalty were found by L-BFGS; {_penalty(training)} chosen by the loss of the "
+            "validation galaxies."
         )
     if epochs or training.get("epoch"):
         sentences += _epoch_sentences(account, training, settings, loss)
@@ -267,6 +267,15 @@ def training_sentences(account: Account) -> list[str]:
         ways = varied.removeprefix("images ").removeprefix("are ")
         sentences.append(f"Training images were {'taken ' if ways == 'as they are' else 'varied: '}{ways}.")
     return sentences
+
+
+def _penalty(training: dict[str, Any]) -> str:
+    """What the validation galaxies chose, with its numbers where the checkpoint has them."""
+    decay, factor = training.get("head_decay"), training.get("head_factor", 1.0)
+    if decay is None:
+        return "the penalty was"
+    told = f"the penalty ({decay:.3g}, on weights of standardised features)"
+    return f"{told} was" if factor == 1 else f"{told} and a factor of the logits ({factor:.3g}) were"
 
 
 def _began_with_best_head(account: Account, training: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -82,14 +82,16 @@ def start_head(
     Returns:
         The scores, `val_…` and `train_loss`; and whether the run is done.
     """
-    scores = _find_head(model, head, training, validation, progress=progress)
-    best.keep(model, plan.checkpoint, scores, {"epoch": 0, "head_start": "optimum"}, writes=writes)
+    scores, facts = _find_head(model, head, training, validation, progress=progress)
+    facts = {"epoch": 0, "head_start": "optimum", **facts}
+    best.keep(model, plan.checkpoint, scores, facts, writes=writes)
     return scores, may_end and _keep_start(best, model, scores, plan.log)
 
 
 def _find_head(
     model: Model, head: HeadInEngine, training: FeatureLoader, validation: FeatureLoader, *, progress: bool
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Scores of the best head, which the model now has, and how it was chosen."""
     features, labels = validation.labelled()
     known = training.labelled()
     what = f"Looking for the best head on the features of {len(known[0]):,} images"
@@ -123,7 +125,8 @@ def _find_head(
         "" if found.factor == 1 else f", logits then times {found.factor:.3g}",
     )
     of_training, _ = head.validate(*training.labelled())
-    return scores | {"train_loss": float(of_training.mean(dtype=np.float64))}
+    scores |= {"train_loss": float(of_training.mean(dtype=np.float64))}
+    return scores, {"head_decay": float(found.decay), "head_factor": float(found.factor)}
 
 
 def _keep_start(best: BestEpoch, model: Model, scores: Mapping[str, float], table: EpochLog) -> bool:

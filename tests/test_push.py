@@ -2,6 +2,7 @@
 
 import json
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,14 @@ from zoobot import workflow
 from zoobot.options import PushOptions
 from zoobot.shared.checkpoint import NeutralCheckpoint, write_checkpoint
 from zoobot.shared.errors import CheckpointError, ConfigError, HubError
+from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tasks import ClassificationTask
 from zoobot.shared.training.taught import TaughtBy
+from zoobot.workflow.account import facts_of_models
 
 PRIVATE = "/home/jane/secret_survey"
+PIXELS = Preprocessing(image_size_pix=32)
 TASK = ClassificationTask(label_cols=("kind",), class_names=("disk", "ring"))
 TRAINING = {
     "settings": {"n_blocks": 1, "learning_rate": 1e-4, "weight_decay": 0.05, "schedule": "cosine"},
@@ -49,7 +53,7 @@ def write_model(folder, **changes):
         "encoder": {"conv1.weight": random.random((2, 3, 3, 3), np.float32)},
         "num_features": 2,
         "pretrained_cfg": {"input_size": [3, 32, 32], "first_conv": "conv1", "classifier": "fc"},
-        "preprocessing": Preprocessing(image_size_pix=32).to_config(),
+        "preprocessing": PIXELS.to_config(),
         "task": TASK.to_config(),
         "head": {"dropout_prob": 0.5},
         "head_tensors": {"linear.weight": np.zeros((2, 2), "f4"), "linear.bias": np.zeros(2, "f4")},
@@ -118,6 +122,14 @@ def test_what_is_sent_and_what_is_not(run_folder, loopback_hub):
     for part in ("task", "head", "preprocessing"):
         assert config["zoobot"][part] == ours["zoobot"][part]
     assert "zoobot predict hf_hub:me/rings" in result.report()
+
+
+def test_what_is_used_from_the_hub_is_cited_by_its_commit(run_folder, loopback_hub):
+    push(run_folder)
+    sha = loopback_hub.repositories["me/rings"]["shas"]["main"]
+    (facts,) = facts_of_models([find_checkpoint("hf_hub:me/rings")], [SimpleNamespace(preprocessing=PIXELS)])
+    assert facts["name"] == f"hf_hub:me/rings@{sha}"
+    assert facts["zoobot"]["task"] == TASK.to_config()
 
 
 def front_matter(card):

@@ -45,6 +45,9 @@ _OF_AUTHORS = frozenset(
     {"catalog", "catalogs", "command", "fingerprint", "contents", "source", "paths", "ids"}
 )
 
+#: The folder of a model in the Hub's cache: whose, which, and which commit.
+_IN_CACHE = re.compile(r"/models--(.+?)--(.+)/snapshots/([^/]+)$")
+
 #: A text with a separator of folders in it may name a place on somebody's disk.
 _IS_PLACE = re.compile(r"[\\/]|^~|\.(?:csv|tsv|parquet|fits?|vot|hdf5|jpe?g|png)\b", re.IGNORECASE)
 
@@ -263,6 +266,9 @@ def _called(place: str | Path, folder: Path) -> str:
     if text.startswith(("hf_hub:", "hf-hub:")):
         return text
     absolute = folder.absolute()
+    cached = _IN_CACHE.search(absolute.as_posix())
+    if cached is not None:
+        return f"hf_hub:{cached[1]}/{cached[2]}@{cached[3]}"
     return absolute.parent.name if absolute.name == "checkpoint" else absolute.name
 
 

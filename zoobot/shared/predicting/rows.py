@@ -237,6 +237,8 @@ def carried_of(galaxies: Catalog | CatalogStream, asked: RowsAsked) -> list[Colu
         CatalogError: If it lacks one.
     """
     columns = list(asked.columns)
+    if not columns:
+        return []
     if isinstance(galaxies, CatalogStream):
         kinds, told = galaxies.carry(columns), galaxies.told
     else:

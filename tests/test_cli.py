@@ -85,7 +85,9 @@ def test_without_a_command_it_explains_itself(run):
     assert "zoobot demo" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "finetune", "predict", "evaluate", "schemas", "info", "push"])
+@pytest.mark.parametrize(
+    "command", ["demo", "finetune", "predict", "evaluate", "schemas", "info", "push", "cite"]
+)
 def test_every_command_has_help(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -357,6 +359,17 @@ print(code, {{'torch', 'tensorflow', 'keras', 'onnx'}} & set(sys.modules))"""
     assert alone.stdout.splitlines()[-1] == "0 set()", alone.stderr
     first, second = (read_predictions(tmp_path / name) for name in ("a.csv", "b.csv"))
     pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-4)
+
+
+def test_cite_prints_what_the_run_left(run, finished):
+    code, out, err = run("cite", finished)
+    assert code == 0, err
+    assert out.endswith((finished / "references.bib").read_text())
+    assert (finished / "methods.md").read_text() in out
+    assert run("cite", finished, "--bibtex")[1] == (finished / "references.bib").read_text()
+    code, _, err = run("cite", finished / "metrics.csv")
+    assert code == 2
+    assert "nothing tells how" in err
 
 
 def test_push_shows_what_it_would_send(run, finished, engine_name):

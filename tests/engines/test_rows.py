@@ -130,6 +130,16 @@ def test_what_can_not_be_is_refused_before_work(engine, make_known, make_model, 
     refused(CatalogError, "did you mean 'ra'", columns=["RA"])
 
 
+def test_classes_that_a_format_can_not_hold_are_refused_before_work(engine, make_model, catalog, tmp_path):
+    model = make_model("classification", class_names=["round", "é"])
+    asked = {"class_column": True, "names": "plain", "progress": False}
+    with pytest.raises(PredictionsError, match="can't hold the text in column 'edge_on_class' 'é'"):
+        engine.predict.predict(catalog, model, save_loc=tmp_path / "p.fits", **asked)
+    assert list(tmp_path.glob("*p.*")) == []
+    engine.predict.predict(catalog, model, save_loc=tmp_path / "p.vot", **asked)
+    assert set(read_predictions(tmp_path / "p.vot")["edge_on_class"]) <= {"round", "é"}
+
+
 def test_an_ensemble_names_the_class_of_its_mean(engine, make_known, catalog):
     model = make_known("classification")
     table = engine.predict.predict(catalog, [model, model], class_column=True, progress=False).table

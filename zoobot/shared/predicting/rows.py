@@ -111,6 +111,9 @@ class Rows:
                 replace(meaning_of(name), dtype=dtype, description=f"{words[0].upper()}{words[1:]}")
                 for name, dtype, words in told
             ]
+        if task.class_columns:  # the only texts that ours have which a user named
+            classes = task.groups[0].answers
+            ours = [replace(c, texts=classes) if c.dtype == "str" else c for c in ours]
         names = [*task.output_columns, *(column.name for column in ours)]
         clash = [c.name for c in self.carried if c.name in {*names, ID_COLUMN, SAMPLE_COLUMN}]
         if clash:
@@ -240,7 +243,8 @@ def carried_of(galaxies: Catalog | CatalogStream, asked: RowsAsked) -> list[Colu
     if not columns:
         return []
     if isinstance(galaxies, CatalogStream):
-        kinds, told = galaxies.carry(columns), galaxies.told
+        kinds = galaxies.carry(columns)
+        told: dict[str, dict[str, Any]] = dict(galaxies.told)
     else:
         check_columns(galaxies.table, columns, galaxies.name)
         kinds = {name: kind_of(galaxies.table[name]) for name in columns}

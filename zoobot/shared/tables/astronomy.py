@@ -51,6 +51,9 @@ class _Fits(Format):
     def create(self, path: Path, layout: TableLayout) -> _FitsFile:
         refuse_half(layout)
         _check_columns(layout.header)
+        for column in layout.further:
+            for text in column.texts:
+                _check_text(text, column.name)
         return _FitsFile(path, layout)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
@@ -195,7 +198,8 @@ class _VOTable(Format):
     def create(self, path: Path, layout: TableLayout) -> _VOTableFile:
         refuse_half(layout)
         for column in layout.whole:
-            _refuse_no_xml(column.name)
+            for text in (column.name, *column.texts):
+                _refuse_no_xml(text)
         return _VOTableFile(path, layout)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:

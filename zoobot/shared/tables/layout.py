@@ -39,6 +39,7 @@ class Column:
         unit: Of its numbers, in the words of the VOUnits standard; "" for none.
         ucd: What it is, in the words of the UCD1+ standard; "" for nothing.
         description: The same in a sentence.
+        texts: What its texts are made of, where that is known before; formats that can't hold one refuse it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     unit: str = ""
     ucd: str = ""
     description: str = ""
+    texts: tuple[str, ...] = ()
 
     def told(self) -> dict[str, str]:
         """What is said of it."""

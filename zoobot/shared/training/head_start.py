@@ -83,8 +83,8 @@ def start_head(
         The scores, `val_…` and `train_loss`; and whether the run is done.
     """
     scores, facts = _find_head(model, head, training, validation, progress=progress)
-    facts = {"epoch": 0, "head_start": "optimum", **facts}
-    best.keep(model, plan.checkpoint, scores, facts, writes=writes)
+    kept: dict[str, float | str] = {"epoch": 0, "head_start": "optimum", **facts}
+    best.keep(model, plan.checkpoint, scores, kept, writes=writes)
     return scores, may_end and _keep_start(best, model, scores, plan.log)
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from zoobot.shared.predicting.part_run import Merged, merge_parts
 from zoobot.shared.tables.destination import Destination
+from zoobot.workflow.reporting import Reported
 
 if TYPE_CHECKING:
     from zoobot.options.merge import MergeOptions
 
 
-class MergeResult(Merged):
+class MergeResult(Reported, Merged):
     """What a merge made."""
 
     def report(self) -> str:

@@ -17,7 +17,7 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.defaults import FIGURE_FORMATS
-from zoobot.shared.errors import CatalogError, ConfigError, ImageError, ZoobotError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError
 from zoobot.shared.html import escape, png_html
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
@@ -176,8 +176,8 @@ def figure_html(draw: Callable[..., Figure]) -> str:
     try:
         file = io.BytesIO()
         draw().savefig(file, format="png", dpi=100)
-    except (ZoobotError, OSError) as error:  # the numbers are there
-        return f"<p>{escape(error)}</p>"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the numbers are there
+        return f"<p>No picture: {escape(error)}</p>"
     return f"<div>{png_html(file.getvalue())}</div>"
 
 

@@ -196,8 +196,9 @@ class Options:
         missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
         if missing:
             msg = f"missing: {', '.join(missing)}"
-            lists = [kind for kind in kinds.values() if kind.is_list]
-            took = [kind.flag for kind in lists if len(config.get(kind.name) or ()) > 1]
+            lists = {kind.name: kind.flag for kind in kinds.values() if kind.is_list}
+            given = {flag: config.get(name) for name, flag in lists.items()}
+            took = [flag for flag, words in given.items() if isinstance(words, list) and len(words) > 1]
             if took:
                 msg += f"; {', '.join(took)} took all up to the next option: put the others first"
             raise ConfigError(msg)

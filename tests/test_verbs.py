@@ -28,7 +28,7 @@ from zoobot.options.predict import PredictAnywhereOptions
 from zoobot.shared.catalogs.given import as_option
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.counting_bar import CountingBar, tell
-from zoobot.shared.engine import load_engine
+from zoobot.shared.engine import load_engine, usual_engine
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.schemas import Schema
@@ -338,7 +338,9 @@ def test_a_notebook_shows_a_result(finished):
     assert shown.count("data:image/png;base64,") == 2
 
 
-def test_figures_of_an_evaluation_are_those_of_its_folder(finished, table, tmp_path, engine_name):
+def test_figures_of_an_evaluation_are_those_of_its_folder(runs, table, tmp_path):
+    engine_name = usual_engine()[0]
+    finished = runs(engine_name)
     result = zoobot.evaluate(
         finished[0].save_dir,
         catalog=table,
@@ -424,10 +426,11 @@ def test_finetune_predict_and_look_in_ten_lines(engine_name, tiny_survey, tmp_pa
 
 def test_every_message_of_the_library_that_names_a_flag_can_be_said_in_keywords():
     every = [(command.options, kinds_of(command.options).values()) for command in commands().values()]
-    flags = {kind.flag for _, kinds in every for kind in kinds}
     left, found = re.compile(r"`(?:zoobot|hf) [^`]*`|\b(?:zoobot|hf) [a-z]+ [^;)`\n]*"), 0
     for text in messages_of_library():
-        for options, kinds in every if any(flag in text for flag in flags) else ():
+        for options, kinds in every if "--" in text else ():
+            if not any(one.flag in text for one in kinds):
+                continue
             said = left.sub("", in_keywords(text, options))
             found += said != left.sub("", text)
             named = [one.flag for one in kinds if re.search(rf"(?<![\w'-]){one.flag}(?![\w-])", said)]

@@ -161,7 +161,7 @@ examples:
   a tree: also the expected fractions with intervals
     zoobot predict results/gz2 --catalog new.csv --save-loc results/new.parquet --summary results/summary.csv
   numbers with 90% intervals, or sets of classes; positions beside them, for TOPCAT
-    zoobot predict results/t --catalog new.fits --save-loc t.fits --intervals 90 --columns ra dec --names plain
+    zoobot predict results/t --catalog n.fits --save-loc t.fits --intervals 90 --columns ra dec --names plain
   several models together
     zoobot predict results/gz2 --ensemble results/gz2_b results/gz2_c --catalog new.csv --save-loc new.parquet
 

@@ -10,7 +10,7 @@ import pytest
 from zoobot.shared import defaults
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs import columns as galaxy_ids
-from zoobot.shared.catalogs.columns import IdHashes, hash_ids
+from zoobot.shared.catalogs.columns import IdHashes, hash_ids, kind_of
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, ConfigError
@@ -340,3 +340,19 @@ def test_carried_columns_keep_types_and_digits_in_any_part(tmp_path, suffix, sel
         assert stream.told["ra"] == read_table(path).attrs[TOLD]["ra"] == told
     with pytest.raises(CatalogError, match="did you mean 'ra'"):
         stream.carry(["RA"])
+
+
+def test_carried_integers_keep_their_digits_beside_empty_cells_wherever_these_are(tmp_path, monkeypatch):
+    objid = ["1237648720693755918", "1237648720693755919", "", ""]
+    table = pd.DataFrame({"id_str": list("abcd"), "file_loc": "a.jpg", "objid": objid})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    whole = pd.array([int(one) if one else None for one in objid], dtype="Int64")
+    table.assign(objid=whole).to_parquet(tmp_path / "t.parquet", row_group_size=2)
+    monkeypatch.setattr("zoobot.shared.defaults.ROWS_AT_ONCE", 2)  # so that no piece has some of both
+    for name in ("t.csv", "t.parquet"):
+        assert kind_of(read_table(tmp_path / name)["objid"]) == "str"
+        stream = CatalogStream(tmp_path / name)
+        assert stream.carry(["objid"]) == {"objid": "str"}
+        assert [one for p in stream.parts(3) for one in p.galaxies.table["objid"]] == objid
+    table.assign(objid=["1", "2", "", ""]).to_csv(tmp_path / "small.csv", index=False)
+    assert CatalogStream(tmp_path / "small.csv").carry(["objid"]) == {"objid": "float64"}

@@ -326,7 +326,7 @@ def where_equal(column: pd.Series, value: str) -> np.ndarray:
 
 # The types that columns of catalogs keep in other tables.
 
-_MOST_EXACT = 2**53  # whole numbers up to here keep every digit beside missing ones, as float64
+MOST_EXACT = 2**53  # whole numbers up to here keep every digit beside missing ones, as float64
 
 
 def kind_of(values: pd.Series) -> str:
@@ -351,13 +351,17 @@ def kind_of(values: pd.Series) -> str:
         return "float64"
     least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
     if len(known) < len(values):
-        return "float64" if max(-least, most) <= _MOST_EXACT else "str"
+        return "float64" if max(-least, most) <= MOST_EXACT else "str"
     size = 8 if kind == "O" else size * 2 if kind == "u" else size
     return "int16" if size <= 2 else "int32" if size <= 4 else "int64" if most < 2**63 else "str"
 
 
-def common_kind(kinds: Collection[str]) -> str:
+def common_kind(kinds: Collection[str], *, exact: bool = True) -> str:
     """The type that holds what pieces of a column hold.
+
+    Args:
+        kinds: Of the pieces.
+        exact: Whether float64 holds every digit of those that are whole numbers.
 
     Example:
         >>> common_kind({"int64", "float64"}), common_kind({"float64", "str"}), common_kind(set())
@@ -367,7 +371,9 @@ def common_kind(kinds: Collection[str]) -> str:
         return next(iter(kinds))
     if not kinds or {"str", "bool"} & set(kinds):
         return "str"
-    return str(np.result_type(*kinds)) if all(k.startswith("int") for k in kinds) else "float64"
+    if all(kind.startswith("int") for kind in kinds):
+        return str(np.result_type(*kinds))
+    return "float64" if exact else "str"
 
 
 def as_kind(values: pd.Series, kind: str) -> np.ndarray:

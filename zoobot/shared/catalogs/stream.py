@@ -16,6 +16,7 @@ from zoobot.shared import defaults
 from zoobot.shared.catalogs import galaxy_files
 from zoobot.shared.catalogs.catalog import Catalog, check_columns
 from zoobot.shared.catalogs.columns import (
+    MOST_EXACT,
     IdHashes,
     as_kind,
     both_places,
@@ -150,11 +151,17 @@ class CatalogStream:
         """
         check_columns(self._names, list(columns), self.name)
         found: dict[str, set[str]] = {name: set() for name in columns}
+        inexact: set[str] = set()
         if columns:
             for _, pieces in self._rows.read(list(columns), lambda start, stop: True):
                 for name, piece in zip(columns, pieces, strict=True):
-                    found[name].add(kind_of(self._typed(piece, name)))
-        self._carried, self._kinds = list(columns), {name: common_kind(some) for name, some in found.items()}
+                    typed = self._typed(piece, name)
+                    kind = kind_of(typed)
+                    found[name].add(kind)
+                    if kind == "int64" and (abs(int(typed.min())) > MOST_EXACT or typed.max() > MOST_EXACT):
+                        inexact.add(name)
+        kinds = {name: common_kind(some, exact=name not in inexact) for name, some in found.items()}
+        self._carried, self._kinds = list(columns), kinds
         return self._kinds
 
     def _typed(self, piece: pd.Series, name: str, kind: str | None = None) -> pd.Series:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
+from zoobot.shared.catalogs.columns import MOST_EXACT
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, DelimitedRows
 from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.catalogs.image_folders import FolderRows, is_image_name
@@ -193,19 +194,33 @@ def _as_numbers(column: Any) -> Any:
     if compute.all(compute.is_in(known, value_set=pa.array(list(_TRUTHS), cells.type))).as_py():
         values = np.array([_TRUTHS.get(cell) for cell in cells.to_pylist()], dtype=object)
         return values if empty.any() else values.astype(bool)
-    if compute.all(compute.match_substring_regex(known, _WHOLE)).as_py() and not empty.any():
-        for kind in (pa.int64(), pa.uint64()):
-            try:
-                return known.cast(kind).to_numpy()
-            except pa.ArrowInvalid:
-                continue  # larger ones
-        return None
+    if compute.all(compute.match_substring_regex(known, _WHOLE)).as_py():
+        whole = _as_whole(known, empty)
+        if whole is not None or not empty.any():
+            return whole
     numbers = np.full(len(column), np.nan)
     try:
         numbers[~empty] = known.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:  # beyond what float64 holds: infinite or zero
         numbers[~empty] = [float(cell) for cell in known.to_pylist()]
     return numbers
+
+
+def _as_whole(known: Any, empty: np.ndarray) -> Any:
+    """Whole numbers as such; None if they are too large, or float64 holds them all beside missing ones."""
+    for kind in (pa.int64(),) if empty.any() else (pa.int64(), pa.uint64()):
+        try:
+            numbers = known.cast(kind).to_numpy()
+        except pa.ArrowInvalid:
+            continue  # larger ones
+        if not empty.any():
+            return numbers
+        if numbers.min() >= -MOST_EXACT and numbers.max() <= MOST_EXACT:
+            return None
+        values = pd.array([pd.NA] * len(empty), dtype="Int64")
+        values[~empty] = numbers
+        return values
+    return None
 
 
 def typed_cells(column: pd.Series, *, as_text: bool = False) -> pd.Series:

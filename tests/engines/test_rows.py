@@ -130,11 +130,22 @@ def test_what_can_not_be_is_refused_before_work(engine, make_known, make_model, 
     refused(CatalogError, "did you mean 'ra'", columns=["RA"])
 
 
-def test_classes_that_a_format_can_not_hold_are_refused_before_work(engine, make_model, catalog, tmp_path):
+def test_texts_that_a_format_can_not_hold_are_refused_before_work(
+    engine, make_model, catalog, tmp_path, monkeypatch
+):
     model = make_model("classification", class_names=["round", "é"])
     asked = {"class_column": True, "names": "plain", "progress": False}
+    monkeypatch.setattr("zoobot.shared.predicting.run.with_bar", None)  # which predicts
     with pytest.raises(PredictionsError, match="can't hold the text in column 'edge_on_class' 'é'"):
         engine.predict.predict(catalog, model, save_loc=tmp_path / "p.fits", **asked)
+    table = pd.read_csv(catalog, dtype=str).assign(note=["a", "b ", *"cdefg"])
+    table.to_csv(catalog, index=False)
+    for suffix in (".fits", ".vot"):
+        with pytest.raises(PredictionsError, match=r"can't hold the text.* 'b '"):
+            engine.predict.predict(
+                catalog, make_model("regression"), save_loc=tmp_path / f"p{suffix}", columns=["note"]
+            )
+    monkeypatch.undo()
     assert list(tmp_path.glob("*p.*")) == []
     engine.predict.predict(catalog, model, save_loc=tmp_path / "p.vot", **asked)
     assert set(read_predictions(tmp_path / "p.vot")["edge_on_class"]) <= {"round", "é"}

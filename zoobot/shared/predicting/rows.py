@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -19,12 +20,11 @@ from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.conformal import Conformal, percent, read_levels
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.files.table_checks import TOLD
+from zoobot.shared.tables.formats import find_format
 from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN, Column, meaning_of, plain_names
 from zoobot.shared.tables.writer import PredictionWriter
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.predicting.members import Member
     from zoobot.shared.tasks import Task
@@ -111,9 +111,6 @@ class Rows:
                 replace(meaning_of(name), dtype=dtype, description=f"{words[0].upper()}{words[1:]}")
                 for name, dtype, words in told
             ]
-        if task.class_columns:  # the only texts that ours have which a user named
-            classes = task.groups[0].answers
-            ours = [replace(c, texts=classes) if c.dtype == "str" else c for c in ours]
         names = [*task.output_columns, *(column.name for column in ours)]
         clash = [c.name for c in self.carried if c.name in {*names, ID_COLUMN, SAMPLE_COLUMN}]
         if clash:
@@ -175,6 +172,19 @@ class Rows:
                     ", ".join(few[:_SHOWN]),
                     more,
                 )
+
+    def check_texts(self, save_loc: str | Path, ids: Sequence[str], table: RowTable) -> None:
+        """Raise a PredictionsError if a table of this format can't hold the ids, classes or texts carried."""
+        form = find_format(Path(save_loc))
+        texts = {ID_COLUMN: ids}
+        if self.with_class:
+            texts[self.further[0].name] = self._task.groups[0].answers
+        carried = self.further[len(self.further) - len(self.carried) :]
+        for column, values in zip(carried, table.of(ids), strict=True):
+            if column.dtype == "str":
+                texts[column.name] = values.tolist()
+        for name, some in texts.items():
+            form.check_texts(some, name)
 
     def writer(self, save_loc: str | Path, *, samples: bool, metadata: dict[str, Any]) -> PredictionWriter:
         """What writes a table of these columns."""
@@ -243,8 +253,7 @@ def carried_of(galaxies: Catalog | CatalogStream, asked: RowsAsked) -> list[Colu
     if not columns:
         return []
     if isinstance(galaxies, CatalogStream):
-        kinds = galaxies.carry(columns)
-        told: dict[str, dict[str, Any]] = dict(galaxies.told)
+        kinds, told = galaxies.carry(columns), galaxies.told
     else:
         check_columns(galaxies.table, columns, galaxies.name)
         kinds = {name: kind_of(galaxies.table[name]) for name in columns}

@@ -412,11 +412,13 @@ def predict_catalog(
     rows = Rows(members, task, asked, n_samples=n_samples, carried=carried)
     for reading in distinct_pixels(members):
         check_first_images(galaxies.paths, reading)
+    kept = RowTable(galaxies, carried)
+    if save_loc is not None:
+        rows.check_texts(save_loc, galaxies.ids, kept)
     rows.tell_few()
     limit = FailureLimit(run["max_failures"], len(galaxies))
     work = CatalogPrediction(galaxies, members, batch_size=batch_size, num_workers=num_workers, limit=limit)
     chunks = with_bar(work, len(galaxies), progress=progress)
-    kept = RowTable(galaxies, carried)
     if save_loc is None:
         table = _in_memory(chunks, rows, kept, total)
         refuse_nothing(len(table), work.failures, galaxies)

@@ -48,12 +48,13 @@ class _Fits(Format):
     def check_installed(self) -> None:
         import_optional("astropy.io.fits", needed_for="a .fits table", package="zoobot[fits]")
 
+    def check_texts(self, texts: Sequence[str], column: str) -> None:
+        for text in texts:
+            _check_text(text, column)
+
     def create(self, path: Path, layout: TableLayout) -> _FitsFile:
         refuse_half(layout)
         _check_columns(layout.header)
-        for column in layout.further:
-            for text in column.texts:
-                _check_text(text, column.name)
         return _FitsFile(path, layout)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:
@@ -167,7 +168,8 @@ def _check_columns(columns: Sequence[str]) -> None:
     folded = {name.lower() for name in columns}
     if odd or len(folded) < len(columns):
         which = repr(odd[0]) if odd else "that differ in letter case alone"
-        raise PredictionsError(f"a FITS table can't have columns called {which}: {_OTHERS}")
+        msg = f"a FITS table can't have columns called {which}: {_OTHERS}"
+        raise PredictionsError(f"{msg}, or predict with --names plain")
 
 
 def _fits_in_a_card(name: str) -> bool:
@@ -195,11 +197,14 @@ class _VOTable(Format):
     def check_installed(self) -> None:
         import_optional("astropy.io.votable", needed_for="a VOTable", package="zoobot[fits]")
 
+    def check_texts(self, texts: Sequence[str], column: str) -> None:
+        for text in texts:
+            _refuse_no_xml(text)
+
     def create(self, path: Path, layout: TableLayout) -> _VOTableFile:
         refuse_half(layout)
         for column in layout.whole:
-            for text in (column.name, *column.texts):
-                _refuse_no_xml(text)
+            _refuse_no_xml(column.name)
         return _VOTableFile(path, layout)
 
     def read_chunks(self, path: Path, rows: int) -> Iterator[pd.DataFrame]:

@@ -34,6 +34,10 @@ from zoobot.shared.tables.layout import (
 
 
 class _Csv(Format):
+    def check_texts(self, texts: Sequence[str], column: str) -> None:
+        # Python writes it without quotes, as no end of a line of ours
+        refuse_texts_with("\r", texts, "CSV")
+
     def create(self, path: Path, layout: TableLayout) -> _CsvFile:
         refuse_half(layout)
         return _CsvFile(path, layout)
@@ -94,7 +98,6 @@ def _as_written(column: pd.Series) -> pd.Series:
 
 class _CsvFile:
     def __init__(self, path: Path, layout: TableLayout) -> None:
-        # Python writes it without quotes, as no end of a line of ours
         refuse_texts_with("\r", layout.header, "CSV")
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
@@ -135,6 +138,9 @@ _ROWS_IN_CHUNK = 1024
 
 
 class _Hdf5(Format):
+    def check_texts(self, texts: Sequence[str], column: str) -> None:
+        refuse_texts_with("\0", texts, "HDF5")
+
     def create(self, path: Path, layout: TableLayout) -> _Hdf5File:
         refuse_half(layout)
         return _Hdf5File(path, layout)

@@ -39,7 +39,6 @@ class Column:
         unit: Of its numbers, in the words of the VOUnits standard; "" for none.
         ucd: What it is, in the words of the UCD1+ standard; "" for nothing.
         description: The same in a sentence.
-        texts: What its texts are made of, where that is known before; formats that can't hold one refuse it.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Column:
     unit: str = ""
     ucd: str = ""
     description: str = ""
-    texts: tuple[str, ...] = ()
 
     def told(self) -> dict[str, str]:
         """What is said of it."""
@@ -175,6 +173,9 @@ class Format:
 
     def check_installed(self) -> None:
         """Raise a MissingPackageError unless the format can be read and written."""
+
+    def check_texts(self, texts: Sequence[str], column: str) -> None:
+        """Raise a PredictionsError if the format can't hold some texts of a column."""
 
     def create(self, path: Path, layout: TableLayout) -> TableFile:
         """A new file without rows."""

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from zoobot.shared.errors import LabelError, NonFiniteError, SchemaError
-from zoobot.shared.metrics import confusion_matrix, purity_at_completeness, ranking_metrics
+from zoobot.shared.metrics import confusion_matrix, ranking_metrics
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks.classification import classification_metrics
 from zoobot.shared.tasks.multi_label import multilabel_metrics
@@ -139,15 +139,11 @@ def test_purity_at_completeness_equals_a_search_over_all_thresholds(rng):
     for _ in range(20):
         scores = rng.integers(8, size=40) / 8  # with ties
         positive = rng.random(40) < 0.4
-        for completeness in (0.3, 0.9, 1.0):
-            samples = [scores >= threshold for threshold in np.unique(scores)]
-            pure = [positive[s].mean() for s in samples if positive[s].sum() >= completeness * positive.sum()]
-            assert purity_at_completeness(scores, positive, completeness=completeness) == pytest.approx(
-                max(pure)
-            )
-    assert np.isnan(purity_at_completeness(scores, np.zeros(40)))
-    with pytest.raises(LabelError, match=r"completeness must lie in \(0, 1\], got 0"):
-        purity_at_completeness(scores, positive, completeness=0)
+        samples = [scores >= threshold for threshold in np.unique(scores)]
+        pure = [positive[s].mean() for s in samples if positive[s].sum() >= 0.9 * positive.sum()]
+        found = ranking_metrics(scores, positive)["purity_at_90_completeness"]
+        assert found == pytest.approx(max(pure))
+    assert np.isnan(ranking_metrics(scores, np.zeros(40))["purity_at_90_completeness"])
 
 
 def test_a_perfect_ranking_scores_one():

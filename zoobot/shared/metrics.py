@@ -83,37 +83,6 @@ def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarra
     return counts
 
 
-def purity_at_completeness(
-    scores: np.ndarray, positive: np.ndarray, *, completeness: float = _COMPLETENESS
-) -> float:
-    """The highest purity (precision) of a sample that holds at least this share of all positives.
-
-    Args:
-        scores: (galaxies,); higher means more likely positive. The sample is all galaxies above a threshold.
-        positive: (galaxies,) booleans.
-        completeness: The share (recall), in (0, 1].
-
-    Returns:
-        In [0, 1]; NaN without positives.
-
-    Raises:
-        LabelError: If completeness is outside (0, 1].
-
-    Example:
-        >>> purity_at_completeness(np.array([0.9, 0.8, 0.7, 0.1]), np.array([1, 0, 1, 0]), completeness=1.0)
-        0.6666666666666666
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    if not 0 < completeness <= 1:
-        raise LabelError(f"completeness must lie in (0, 1], got {completeness!r}")
-    positive = np.asarray(positive, dtype=bool)
-    if not positive.any():
-        return float("nan")
-    purity, complete, _ = precision_recall_curve(positive, scores)
-    return float(purity[complete >= completeness].max())
-
-
 def ranking_metrics(scores: np.ndarray, positive: np.ndarray) -> dict[str, float]:
     """How well scores put positives before the rest: average precision, ROC AUC, purity at 90 % completeness.
 

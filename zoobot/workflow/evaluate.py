@@ -19,6 +19,7 @@ from zoobot.certainty.coverage import calibration_scorer
 from zoobot.certainty.thresholds import Choices, choose_thresholds, threshold_table
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, CheckpointError
+from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.html import escape
 from zoobot.shared.metrics import join_scorers, score_once
@@ -365,4 +366,4 @@ def _write(
     write_safely(folder / "evaluation.txt", evaluation.table + "\n")
     if evaluation.thresholds:
         table = threshold_table([each.decision for each in evaluation.thresholds])
-        write_safely(folder / "thresholds.csv", table.to_csv(index=False, float_format="%.6g"))
+        write_safely(folder / "thresholds.csv", csv_text(table, float_format="%.6g"))

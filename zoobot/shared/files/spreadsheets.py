@@ -60,10 +60,10 @@ def write_csv(table: pd.DataFrame, path: str | Path, **options: Any) -> None:
     new.to_csv(path, index=False, encoding="utf-8", **{**_quoting(new), **options})
 
 
-def csv_text(table: pd.DataFrame) -> str:
-    """What `write_csv` writes."""
+def csv_text(table: pd.DataFrame, *, float_format: str | None = None) -> str:
+    """What `write_csv` writes; numbers with as many digits as a format such as "%.6g" has."""
     new = _guarded_table(table)
-    text: str = new.to_csv(index=False, **_quoting(new))
+    text: str = new.to_csv(index=False, float_format=float_format, **_quoting(new))
     return text
 
 

@@ -280,16 +280,36 @@ def test_reductions_of_caesar_have_the_same_votes(tmp_path, asked, form):
     assert table.loc[0, COLUMNS].tolist() == ["3", "5", "0", "0", "0", "4", "1"]
 
 
+def test_places_that_are_no_numbers_are_told(tmp_path, asked):
+    posted = [{"subject": {"id": 1}, "reducer_key": "T0", "data": {"²": 3, "0": 1}}]
+    (tmp_path / "posted.json").write_text(json.dumps(posted))
+    result = workflow.votes(VotesOptions(export=str(tmp_path / "posted.json"), **asked))
+    assert result.unknown == {"T0: ²": 1}
+    names = EXTRACTOR | {"task_key_data_labels": {"T0": {"first": "smooth"}}}
+    (tmp_path / "extractor.json").write_text(json.dumps(names))
+    with pytest.raises(SchemaError, match="must be counted from 0"):
+        Naming.from_extractor(tmp_path / "extractor.json")
+
+
+def test_volunteers_without_a_name_are_told_apart_by_their_addresses(tmp_path, asked):
+    rows = [classification(n, "", 11, {"T0": SMOOTH}, user_ip=ip) for n, ip in enumerate(("a", "b", "a", ""))]
+    assert workflow.votes(VotesOptions(export=write(tmp_path, rows), **asked)).counted == 3
+
+
 def test_votes_come_beside_the_columns_of_a_catalog(tmp_path, asked):
     rows = [classification(n, "ann", s, {"T0": SMOOTH}) for n, s in enumerate((11, 12, 13))]
     (tmp_path / "ours").mkdir()
-    (tmp_path / "ours" / "ours.csv").write_text("id_str,file_loc,ra\n012,a.png,3.5\n011,b.png,4\n9,c.png,5\n")
+    (tmp_path / "ours" / "ours.csv").write_text(
+        f"id_str,file_loc,ra,{COLUMNS[0]}\n012,a.png,3.5,8\n011,b.png,4,8\n9,c.png,5,8\n"
+    )
     options = VotesOptions(export=write(tmp_path, rows), **asked, catalog=str(tmp_path / "ours" / "ours.csv"))
     result = workflow.votes(options)
     table = pd.read_csv(asked["save_loc"], dtype={"id_str": str})
     assert table["id_str"].tolist() == ["012", "011"]
     assert table["file_loc"].tolist() == [str(tmp_path / "ours" / name) for name in ("a.png", "b.png")]
     assert "left out: 1 galaxies with votes that the catalog does not have" in result.notes
+    assert table[COLUMNS[0]].tolist() == [1, 1]
+    assert f"left out of the catalog, since votes have them: {COLUMNS[0]}" in result.notes
 
 
 def test_subjects_of_one_galaxy_have_their_votes_added_up(tmp_path, asked):

@@ -213,6 +213,10 @@ def _as_tree(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def _beside_catalog(table: pd.DataFrame, catalog: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     ours = catalog[["id_str", *(name for name in catalog.columns if name not in table.columns)]]
+    replaced = [name for name in catalog.columns if name in table.columns and name != "id_str"]
+    if replaced:
+        more = f" and {len(replaced) - _SHOWN} more" if len(replaced) > _SHOWN else ""
+        notes.append(f"left out of the catalog, since votes have them: {', '.join(replaced[:_SHOWN])}{more}")
     found = ours.merge(table, on="id_str", how="inner", validate="one_to_one")
     for number, what in (
         (len(table) - len(found), "galaxies with votes that the catalog does not have"),

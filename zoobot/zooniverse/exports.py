@@ -122,7 +122,7 @@ def _count_classifications(path: Path, counting: Counting) -> Votes:
             continue
         ((subject, about),) = subjects.items()
         about = about if isinstance(about, dict) else {}
-        user = row["user_name"]
+        user = row["user_name"] or row.get("user_ip") or row.get("classification_id", "")
         if (user, subject) in seen:
             votes.left_out["of a volunteer who had classified the subject before"] += 1
             continue
@@ -264,7 +264,7 @@ def _count_reductions(found: Iterator[dict[str, Any]], counting: Counting) -> Vo
         by_text = {slug(text): column for text, column in _answers_by_text(counting)[key].items()}
         for place, value in one["data"].items():
             number = _number(value)
-            is_place = place.isdigit() and int(place) < len(columns)
+            is_place = place.isdecimal() and int(place) < len(columns)
             column = columns[int(place)] if is_place else by_text.get(slug(place))
             if place in ("classifications", "aggregation_version"):
                 continue

@@ -108,7 +108,10 @@ class Naming:
         suffix = str(found.get("data_release_suffix") or "").strip("-_")
         questions, answers = {}, {}
         for key, prefix in prefixes.items():
-            places = {int(place): str(word).removeprefix("_") for place, word in labels.get(key, {}).items()}
+            places = {
+                int(place) if place.isdecimal() else -1: str(word).removeprefix("_")
+                for place, word in labels.get(key, {}).items()
+            }
             if sorted(places) != list(range(len(places))) or not places:
                 msg = f"{path}: the answers of {key} must be counted from 0, got {labels.get(key)!r}"
                 raise SchemaError(msg)

@@ -1,5 +1,7 @@
 """What predictions hold beside the numbers, in every engine, in memory, in tables, in parts and exported."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +95,18 @@ def test_errors_travel_in_checkpoints(engine, make_known, catalog, tmp_path):
     asked = {"intervals": 90, "progress": False}
     table = engine.predict.predict(catalog, model, **asked).table
     pd.testing.assert_frame_equal(engine.predict.predict(catalog, folder, **asked).table, table)
+
+
+def test_errors_of_another_calibration_give_no_intervals(engine, make_known, catalog, tmp_path):
+    model = make_known("classification")
+    model.head.set_calibration([0.7])
+    model.conformal = replace(model.conformal, factors=(0.7,))
+    model = engine.checkpoint.load(engine.checkpoint.save(model, tmp_path / "checkpoint"))
+    asked = {"intervals": 90, "progress": False}
+    assert len(engine.predict.predict(catalog, model, **asked).table) == 7
+    model.head.set_calibration([1.4])
+    with pytest.raises(ConfigError, match="of another calibration"):
+        engine.predict.predict(catalog, model, **asked)
 
 
 def test_plain_names_are_read_back_as_the_tasks_own(engine, make_known, catalog, tmp_path):

@@ -1,6 +1,7 @@
 """Intervals and sets that hold the truth as often as they say, whatever the model."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,14 +80,14 @@ def test_too_few_galaxies_give_no_interval_rather_than_a_false_one():
     conformal = fit_conformal(task, np.ones((12, 2)), truth, PIXELS)
     assert conformal.n == (12, 8)
     assert conformal.few(0.9) == ["size"]
-    conformal.require([0.9], PIXELS)
+    conformal.require([0.9], SimpleNamespace(preprocessing=PIXELS))
     lower, upper, *others = task.intervals(np.zeros((1, 2)), conformal.thresholds(0.9))
     assert (lower, upper) == (-1, 1)
     assert np.isnan(others).all()
     with pytest.raises(ConfigError, match=r"95% intervals need 19 validation galaxies .* known of 12"):
-        conformal.require([0.9, 0.95], PIXELS)
+        conformal.require([0.9, 0.95], SimpleNamespace(preprocessing=PIXELS))
     with pytest.raises(ConfigError, match=r"other pixels \(.*views 1, now 4"):
-        conformal.require([0.9], PIXELS.with_changes(views=4))
+        conformal.require([0.9], SimpleNamespace(preprocessing=PIXELS.with_changes(views=4)))
 
 
 def test_many_errors_are_kept_as_quantiles_that_are_never_too_low():
@@ -130,7 +131,7 @@ def test_intervals_of_fractions_stay_within_0_and_1():
     assert 0 < ends[2][0] < 0.25 < ends[3][0] < 1
 
 
-@pytest.mark.parametrize("asked", [0, 1, 100, -5, "90", True, [90, 0.9]])
+@pytest.mark.parametrize("asked", [0, 1, 100, 99.95, -5, "90", True, [90, 0.9]])
 def test_levels_are_percents(asked):
     with pytest.raises(ConfigError):
         read_levels(asked)
@@ -144,6 +145,7 @@ def test_levels_are_percents(asked):
         {"of": {"T": {"galaxies": 1, "errors": "inf"}}},
         {"of": {"T": {"galaxies": 1, "errors": "x"}}},
         {"of": {"T": {"galaxies": 1}}},
+        {"of": {"T": {"galaxies": 1, "errors": "1"}}, "calibration": [2.0]},
         {"of": {"other": {"galaxies": 1, "errors": "1"}}},
         {"of": []},
         {},

@@ -54,9 +54,9 @@ def read_levels(asked: float | Sequence[float] | None) -> tuple[float, ...]:
     levels = []
     for one in many:
         is_number = isinstance(one, (int, float)) and not isinstance(one, bool)
-        if not is_number or not (0 < one < 1 or 1 < one < 100):
-            msg = f"intervals are asked for in percent, as 90, between 1 and 100, got {one!r}"
-            raise ConfigError(msg)
+        if not is_number or not (0 < one < 1 or 1 < one <= 100 * GRID[-1]):
+            msg = f"intervals are asked for in percent, as 90, above 1 and up to {percent(GRID[-1])}, "
+            raise ConfigError(f"{msg}got {one!r}")
         levels.append(round(one / 100, 8) if one > 1 else float(one))
     if len(set(levels)) < len(levels):
         raise ConfigError(f"each level is asked for once, got {many}")
@@ -83,20 +83,23 @@ class Conformal:
         scores: Of each the errors in rising order; of more galaxies than `GRID` has levels, the quantiles at
             these (NaN where there were too few).
         preprocessing: How images became pixels: of others it says nothing.
+        factors: The calibration that the predictions had, likewise; none where there was none, or it was not
+            kept.
     """
 
     names: tuple[str, ...]
     n: tuple[int, ...]
     scores: tuple[NDArray[np.float64], ...]
     preprocessing: Preprocessing
+    factors: tuple[float, ...] = ()
 
     def thresholds(self, level: float) -> NDArray[np.float64]:
         """The error that is not exceeded with this probability, (names,); NaN where too few galaxies tell."""
         found = [_quantile(scores, n, level) for scores, n in zip(self.scores, self.n, strict=True)]
         return np.array(found, np.float64)
 
-    def require(self, levels: Sequence[float], preprocessing: Preprocessing) -> None:
-        """Raise a ConfigError unless there are intervals of these levels, for images that are read so."""
+    def require(self, levels: Sequence[float], model: Any) -> None:
+        """Raise a ConfigError unless there are intervals of these levels, for what a model predicts now."""
         for level in levels:
             if np.isnan(self.thresholds(level)).all():
                 most, needed = max(self.n, default=0), math.ceil(level / (1 - level) - _ROUNDING)
@@ -105,12 +108,27 @@ class Conformal:
                     f"model's errors are known of {most:,}: calibrate it on more (zoobot calibrate), or ask "
                 )
                 raise ConfigError(msg + "for a lower level")
-        if levels and preprocessing != self.preprocessing:
-            now, then = asdict(preprocessing), asdict(self.preprocessing)
+        changed = self.changed(model)
+        if levels and changed:
+            raise ConfigError(
+                f"the model's intervals are of {changed}, or calibrate it anew (zoobot calibrate)"
+            )
+
+    def changed(self, model: Any) -> str:
+        """What is no longer as it was when the errors were found, so that they say nothing; "" if all is.
+
+        Args:
+            model: The model as it predicts now; of an exported one the calibration can't change.
+        """
+        if model.preprocessing != self.preprocessing:
+            now, then = asdict(model.preprocessing), asdict(self.preprocessing)
             differing = [key for key in now if now[key] != then[key]]
             told = "; ".join(f"{key} {then[key]!r}, now {now[key]!r}" for key in differing)
-            msg = f"the model's intervals are of other pixels ({told}): read images as they "
-            raise ConfigError(msg + "were then, or calibrate it on these (zoobot calibrate)")
+            return f"other pixels ({told}): read images as they were then"
+        head = getattr(model, "head", None)
+        if self.factors and head is not None and not np.allclose(head.get_calibration(), self.factors):
+            return "another calibration: give the head the factors that it had then"
+        return ""
 
     def few(self, level: float) -> list[str]:
         """What has too few galaxies for intervals of this level."""
@@ -120,7 +138,8 @@ class Conformal:
         """As JSON-ready values: what config.json of a checkpoint keeps."""
         rows = zip(self.names, self.n, self.scores, strict=True)
         errors = {name: {"galaxies": n, "errors": " ".join(map(_up, scores))} for name, n, scores in rows}
-        return {"of": errors, "preprocessing": self.preprocessing.to_config()}
+        factors = {"calibration": list(self.factors)} if self.factors else {}
+        return {"of": errors, "preprocessing": self.preprocessing.to_config(), **factors}
 
     @classmethod
     def from_config(cls, config: Any, task: Task) -> Conformal:
@@ -135,6 +154,7 @@ class Conformal:
                 counts.append(int(told["galaxies"]))
                 scores.append(np.array(told["errors"].split(), np.float64))
             preprocessing = Preprocessing.from_config(config["preprocessing"])
+            factors = tuple(map(float, config.get("calibration", ())))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             msg = f"what the model says of its errors can't be used: {type(error).__name__}: {error}"
             raise CheckpointError(msg) from error
@@ -148,11 +168,22 @@ class Conformal:
             if len(found) != _kept(n) or not (np.isfinite(known).all() and (np.diff(known) >= 0).all()):
                 msg = f"what the model says of its errors is damaged: {n} galaxies, {len(found)} numbers, "
                 raise CheckpointError(msg + "which must be finite and rise")
-        return cls(names=names, n=tuple(counts), scores=tuple(scores), preprocessing=preprocessing)
+        if len(factors) not in (0, task.num_factors) or not np.isfinite(factors).all():
+            raise CheckpointError(
+                f"what the model says of its errors is damaged: calibration {list(factors)}"
+            )
+        return cls(
+            names=names, n=tuple(counts), scores=tuple(scores), preprocessing=preprocessing, factors=factors
+        )
 
 
 def fit_conformal(
-    task: Task, predicted: NDArray[Any], labels: NDArray[Any], preprocessing: Preprocessing
+    task: Task,
+    predicted: NDArray[Any],
+    labels: NDArray[Any],
+    preprocessing: Preprocessing,
+    *,
+    factors: Sequence[float] = (),
 ) -> Conformal:
     """The errors of a model on galaxies that it was not trained on.
 
@@ -161,6 +192,7 @@ def fit_conformal(
         predicted: Its predictions, calibrated as it will be, (galaxies, outputs).
         labels: (galaxies, label columns); NaN where missing.
         preprocessing: How images became pixels.
+        factors: Its calibration.
     """
     errors = task.nonconformity(np.asarray(predicted, np.float64), np.asarray(labels, np.float64))
     columns = [np.sort(column[~np.isnan(column)]) for column in errors.T]
@@ -175,6 +207,7 @@ def fit_conformal(
         n=tuple(map(len, columns)),
         scores=tuple(np.array([float(_up(score)) for score in some]) for some in kept),  # as they are kept
         preprocessing=preprocessing,
+        factors=tuple(map(float, factors)),
     )
 
 

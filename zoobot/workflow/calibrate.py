@@ -149,7 +149,8 @@ def calibrate_model(
         held_out, final = calibration.apply_held_out(predicted), calibration.apply(predicted)
         heading, rows = tabulate(calibration, predicted, held_out, labels)
         sections.append("\n".join([heading, *_notes(calibration), "", *aligned(rows)]))
-    model.conformal = fit_conformal(task, final, labels, model.preprocessing)
+    factors = () if calibration is None else tuple(calibration.factors)
+    model.conformal = fit_conformal(task, final, labels, model.preprocessing, factors=factors)
     _keep(checkpoint, calibration, model.conformal, facts or {}, views=model.preprocessing.views)
     sections.append(size_section(task, model.conformal, final))
     return CalibrateResult(

@@ -167,8 +167,8 @@ def known_errors(models: Sequence[Any], *, n_samples: int) -> Conformal | None:
     conformal: Conformal | None = getattr(models[0], "conformal", None)
     if conformal is None or len(models) > 1 or n_samples > 1:
         return None
-    is_of_these = models[0].preprocessing == conformal.preprocessing
-    return None if not is_of_these or np.isnan(conformal.thresholds(_LEVEL)).all() else conformal
+    is_of_others = bool(conformal.changed(models[0]))
+    return None if is_of_others or np.isnan(conformal.thresholds(_LEVEL)).all() else conformal
 
 
 def score_names(task: Task, conformal: Conformal | None = None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -247,7 +248,7 @@ def threshold_section(task: Task, choices: Sequence[Choices], options: Threshold
                 [*("–", "") * 3]
                 if point is None
                 else [
-                    *(number(point.threshold), ""),
+                    *(_least(point.threshold), ""),
                     *with_interval(point.purity, point.purity_ends),
                     *with_interval(point.completeness, point.completeness_ends),
                 ]
@@ -257,6 +258,19 @@ def threshold_section(task: Task, choices: Sequence[Choices], options: Threshold
     if len(told) < len(choices):
         lines.append(f"({len(choices) - len(told)} more, of which there is no true galaxy here)")
     return "\n".join(lines)
+
+
+def _least(threshold: float) -> str:
+    """A threshold as text, rounded down so that its sample stays; with more decimals near 0 and 1.
+
+    Example:
+        >>> _least(0.6666), _least(0.99996), _least(1.0)
+        ('0.666', '0.999960', '1.000')
+    """
+    distance = min(threshold, 1 - threshold)
+    decimals = max(3, 1 + math.ceil(-math.log10(distance))) if distance > 0 else 3
+    unit = 10**decimals
+    return f"{math.floor(threshold * unit + 1e-6) / unit:.{decimals}f}"
 
 
 def threshold_pictures(
@@ -399,8 +413,8 @@ def judge_intervals(
     conformal = getattr(models[0], "conformal", None)
     if len(models) > 1 or n_samples > 1 or conformal is None:
         return IntervalScores({}, ())
-    if models[0].preprocessing != conformal.preprocessing:
-        return IntervalScores({}, ("Intervals: none, since images are read otherwise than at calibration",))
+    if changed := conformal.changed(models[0]):
+        return IntervalScores({}, (f"Intervals: none, since the model's are of {changed}",))
     task: Task = models[0].task
     table = interval_table(task, conformal, predicted, labels)
     scores: dict[str, float] = {}

@@ -275,7 +275,7 @@ def _require(levels: Sequence[float], members: Sequence[Member], n_samples: int)
             "calibrate it (zoobot calibrate MODEL --catalog FILE --select split=val), and export it anew if "
             "it is an exported file"
         )
-    model.conformal.require(levels, model.preprocessing)
+    model.conformal.require(levels, model)
     return model.conformal
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from zoobot import workflow
 from zoobot.choosing.acquisition import score_galaxies
+from zoobot.choosing.rules import Rule, rule_probabilities
 from zoobot.cli import main
 from zoobot.options import FinetuneOptions, PredictOptions, PrioritiseOptions
 from zoobot.shared.engine import load_engine
@@ -172,6 +173,32 @@ def test_one_question_can_count_alone(prioritise):
     assert set(result.table["reason"]) == {"bar-dr5"}
     with pytest.raises(ConfigError, match="did you mean bar-dr5"):
         prioritise("b.csv", questions=("bar",))
+
+
+def test_a_rule_asks_all_members_and_leaves_out_what_is_labelled(
+    prioritise, trained, tiny_survey, engine_name, tmp_path
+):
+    done = pd.read_csv(tiny_survey, dtype={"id_str": str})["id_str"].head(6)
+    done.to_frame().to_csv(tmp_path / "done.csv", index=False)
+    rule = {"answer": "bar-dr5_no", "fraction": 0.1, "probability": 0.2, "platform": "zooniverse"}
+    result = prioritise(ensemble=(trained(engine_name),), n_samples=2, exclude=tmp_path / "done.csv", **rule)
+    assert result.looked_at == 18
+    assert not set(result.table["id_str"]) & set(done)
+    assert set(result.table["reason"]) == {"bar-dr5_no"}
+    engine = load_engine(engine_name)
+    model = engine.checkpoint.load(trained(engine_name) / "checkpoint")
+    found = engine.represent.represent(tiny_survey, model, batch_size=8, progress=False)
+    members = [
+        engine.represent.predict_features(found.features, model, n_samples=2, seed=seed) for seed in (42, 43)
+    ]
+    sure = rule_probabilities(model.task, np.concatenate(members), Rule("bar-dr5_no", 0.1)).mean(axis=0)
+    expected = dict(zip(found.ids, sure, strict=True))
+    listed = [expected[galaxy] for galaxy in result.table["id_str"]]
+    np.testing.assert_allclose(result.table["score"], listed, atol=0.05)  # dropout draws by place
+    assert result.table["score"].is_monotonic_decreasing
+    assert len(list((tmp_path / "next.zooniverse").glob("*.csv"))) == 1
+    with pytest.raises(ConfigError, match="did you mean bar-dr5_no"):
+        prioritise("b.csv", **rule | {"answer": "bar-dr5_none"})
 
 
 def test_what_can_not_work_is_said(prioritise, tmp_path):

@@ -5,9 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from zoobot import workflow
+from zoobot.shared.catalog import read_catalog
+from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, ConfigError, SchemaError
+from zoobot.shared.files.spreadsheets import write_csv
+from zoobot.shared.tables.writer import PredictionWriter
+from zoobot.shared.tasks import TreeTask
 from zoobot.workflow import VotesOptions
 from zoobot.zooniverse.workflows import Naming, read_workflow
 
@@ -362,3 +368,53 @@ def test_what_is_no_export_is_refused(tmp_path, asked):
         workflow.votes(VotesOptions(export=export, **asked))
     with pytest.raises(ConfigError, match="must end in"):
         VotesOptions(export=export, **asked | {"save_loc": "votes.fits"})
+
+
+def test_galaxies_go_to_volunteers_and_come_back_as_votes_to_learn_from(tmp_path, asked):
+    tree = read_workflow(asked["workflow"]).schema(Naming.from_extractor(asked["extractor"]))
+    task = TreeTask(schema=tree)
+    rng = np.random.default_rng(1)
+    ids = [f"{n:03}" for n in range(18)] + ["-1.5b", "=x"]
+    for galaxy in range(20):
+        image = rng.integers(0, 255, (32, 32), np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{galaxy}.png")
+    catalog = pd.DataFrame({"id_str": ids, "file_loc": [f"{n}.png" for n in range(20)], "z": 0.1})
+    write_csv(catalog, tmp_path / "new.csv")
+    file, metadata = tmp_path / "predicted.parquet", {"task": task.to_config()}
+    with PredictionWriter(file, task.output_columns, metadata=metadata) as writer:
+        writer.write(ids, rng.uniform(1, 20, (20, 7)))
+    prioritised = workflow.prioritise(
+        workflow.PrioritiseOptions(
+            catalog=tmp_path / "new.csv",
+            predictions=file,
+            answer=COLUMNS[1],
+            fraction=0.2,
+            random_share=0.2,
+            platform="zooniverse",
+            metadata=("#z",),
+            picture=False,
+            save_loc=tmp_path / "next.csv",
+        )
+    )
+    manifest = pd.read_csv(tmp_path / "next.zooniverse" / "manifest.csv", dtype=str, keep_default_na=False)
+    rows = []
+    for place, subject in enumerate(manifest.to_dict("records")):
+        for user in range(4):
+            answers = {"T0": SMOOTH, "T1": "Round"} if user <= place % 4 else {"T0": FEATURED, "T3": "No"}
+            about = json.dumps({str(7000 + place): {"retired": None, **subject}})
+            row = classification(len(rows), f"user-{user}", 7000 + place, answers)
+            rows.append(row | {"subject_data": about})
+    export = write(tmp_path, rows)
+    workflow.votes(VotesOptions(export=export, **asked, catalog=str(tmp_path / "new.csv")))
+    learned = read_catalog(asked["save_loc"], label_cols=tree.label_cols)
+    chosen = prioritised.table["id_str"].tolist()
+    assert {"-1.5b", "=x"} & set(chosen)
+    assert set(learned.ids) == set(chosen)
+    assert learned.ids == [galaxy for galaxy in ids if galaxy in set(chosen)]
+    place = np.array([chosen.index(galaxy) for galaxy in learned.ids])
+    np.testing.assert_array_equal(learned.labels[:, 0], place % 4 + 1)
+    np.testing.assert_array_equal(learned.labels[:, [1, 6]].sum(axis=1), 2 * (3 - place % 4))
+    task.check_labels(learned.labels, learned.ids)
+    # without our table beside them, in the order in which they were uploaded
+    workflow.votes(VotesOptions(export=export, **asked, overwrite=True))
+    assert read_table(asked["save_loc"], text_cols=["id_str"])["id_str"].tolist() == chosen

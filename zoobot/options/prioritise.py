@@ -72,8 +72,90 @@ class ChoosingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuleOptions(Options):
+    """Galaxies that volunteers would most likely call so, instead of a score."""
+
+    title: ClassVar[str] = "Choice by a rule"
+
+    answer: str | None = setting(
+        None,
+        "choose by a rule instead of a score: the galaxies of which the model is sure enough that they are "
+        "this, a column of votes, a class or a label; likeliest first, and not kept apart",
+        metavar="COLUMN",
+    )
+    fraction: float | None = setting(
+        None,
+        "tree: that at least this share of the volunteers who are asked give the answer",
+        above=0,
+        below=1,
+    )
+    probability: float | None = setting(
+        None, f"how sure, at least; without it {defaults.RULE_PROBABILITY:g}", above=0, at_most=1
+    )
+    random_share: float | None = setting(
+        None,
+        "for each galaxy chosen, so many more at random from those below the rule, such as 0.2; -n is the "
+        "most of both together",
+        at_least=0,
+        at_most=1,
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        given = [
+            name for name in ("fraction", "probability", "random_share") if getattr(self, name) is not None
+        ]
+        if self.answer is None and given:
+            refuse(f"--{given[0].replace('_', '-')} is of a rule: say of which answer (--answer)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformOptions(Options):
+    """The same galaxies, ready to be uploaded for volunteers."""
+
+    title: ClassVar[str] = "Platform of volunteers"
+
+    platform: Literal["zooniverse"] | None = setting(
+        None,
+        "also write a folder beside the list, NAME.zooniverse: manifest.csv for the Panoptes tools, with the "
+        "images",
+    )
+    image_urls: str | None = setting(
+        None,
+        "the manifest names URLs instead of files: a template with columns in braces, such as "
+        "https://example.org/{id_str}.jpg",
+        metavar="TEMPLATE",
+    )
+    metadata: tuple[str, ...] = setting(
+        (),
+        "columns of the catalog to upload with each subject; ! before a name hides it from volunteers while "
+        "they classify, # from all",
+        metavar="COLUMN",
+    )
+    subject_col: str | None = setting(
+        None,
+        "column of the numbers that subjects have at the Zooniverse already: also write "
+        "subject_assistant.json, the rule's probability of every galaxy",
+        metavar="COLUMN",
+    )
+
+    def check(self) -> None:  # noqa: D102
+        super().check()
+        given = [name for name in ("image_urls", "metadata", "subject_col") if getattr(self, name)]
+        if self.platform is None and given:
+            refuse(f"--{given[0].replace('_', '-')} is for volunteers: add --platform zooniverse")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrioritiseOptions(
-    EngineOptions, FigureOptions, ChoosingOptions, TurnOptions, ReadingOptions, CatalogOptions
+    EngineOptions,
+    FigureOptions,
+    PlatformOptions,
+    RuleOptions,
+    ChoosingOptions,
+    TurnOptions,
+    ReadingOptions,
+    CatalogOptions,
 ):
     """Everything that `zoobot prioritise` can be told."""
 
@@ -99,6 +181,23 @@ class PrioritiseOptions(
             refuse(f"--diversity {self.diversity} needs a model to encode galaxies: give its checkpoint too")
         if self.predictions is not None and (self.ensemble or self.n_samples):
             refuse("--ensemble and --n-samples are for predicting anew: leave them out with --predictions")
+        if self.answer is not None:
+            self._check_rule()
+        elif self.subject_col is not None:
+            refuse("--subject-col needs the probability of a rule: say of which answer (--answer)")
+
+    def _check_rule(self) -> None:
+        others = ["score", "questions", "cost_col", "budget"]
+        given = [name for name in others if getattr(self, name) is not None]
+        given += ["volunteers"] if self.volunteers != defaults.VOLUNTEERS else []
+        if given:
+            flag = given[0].replace("_", "-")
+            refuse(f"--{flag} is for a choice by score, --answer for one by a rule: leave one of them out")
+        if self.diversity not in (None, "none"):
+            refuse(
+                f"--diversity {self.diversity} can't go with --answer: a rule takes the likeliest galaxies, "
+                "alike or not"
+            )
 
 
 COMMAND = Command(
@@ -114,6 +213,10 @@ The list has a row for each galaxy, the first first: rank, id_str, file_loc, sco
 the classes, that matter most), expected (what the model expects there), distance (to the nearest galaxy
 chosen before or labelled, by the encoder's features), cost. As .json it has the same as `subjects` for a
 platform of volunteers, with the `questions` that are worth asking.
+
+With --answer a rule chooses instead: all galaxies for which P(fraction of the answer ≥ --fraction), by the
+posterior of the model or of all its samples and members, is --probability or more; `score` is P, and the
+reason the answer, or "random". With --platform zooniverse the galaxies lie beside the list, ready to upload.
 """,
     epilog="""\
 examples:
@@ -124,6 +227,10 @@ examples:
     zoobot prioritise zoobot-mini --catalog new.csv --questions bar-gz2 --save-loc next.csv
   several models that may disagree; people are paid by the minute
     zoobot prioritise results/a --ensemble results/b --catalog new.csv --cost-col minutes --save-loc next.csv
+  as Galaxy Zoo chooses: volunteers probably see a bar (--random-share adds others)
+    zoobot prioritise zoobot-mini --catalog n.csv --answer bar-gz2_yes --fraction 0.2 --save-loc next.csv
+  a folder to upload with the Panoptes tools, beside the list
+    zoobot prioritise results/a --catalog new.csv --platform zooniverse --metadata "!ra" --save-loc next.csv
   from predictions that are there already (dropout samples, or an ensemble's)
     zoobot predict results/rings --n-samples 20 --catalog new.csv --save-loc samples.parquet
     zoobot prioritise --predictions samples.parquet --catalog new.csv --save-loc next.csv

@@ -122,6 +122,7 @@ ASKED_THRESHOLD = 0.5
 # more galaxies than wanted are looked at for diversity
 VOLUNTEERS = 5
 ACQUISITION_SAMPLES = 20
+RULE_PROBABILITY = 0.8
 SHORTLIST = 10
 
 # Strange galaxies: how they are told, principal components of the features that count, neighbours that make

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from zoobot.choosing.acquisition import Acquisition, choose_score, only_parts, score_galaxies
 from zoobot.choosing.diversity import Chosen, choose_galaxies
 from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
+from zoobot.choosing.rules import MOST_BELOW, RANDOM, Rule, RuleChoice, choose_by_rule, rule_probabilities
 from zoobot.shared import defaults, tasks
 from zoobot.shared.catalog import check_columns
 from zoobot.shared.catalogs.columns import read_ids
@@ -31,6 +32,15 @@ from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import table_run
+from zoobot.zooniverse.manifests import (
+    Upload,
+    assistant_text,
+    folder_of,
+    image_urls,
+    subject_numbers,
+    uploaded_columns,
+    write_upload,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,6 +99,7 @@ def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions)
     for model in models:
         read_otherwise(model, options.image_changes())
     task = shared_task([model.task for model in models])
+    _check_rule(task, options)
     n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     tell_pixels(*models)
@@ -140,6 +151,7 @@ def read_table(
         model = engine.checkpoint.load(place)
         read_otherwise(model, options.image_changes())
     task = model.task if model is not None else tasks.from_config(facts["task"])
+    _check_rule(task, options)
     blocks = list(read_samples(table, task.output_columns))
     row = {galaxy: row for row, galaxy in enumerate(galaxy for ids, _ in blocks for galaxy in ids)}
     ids = [galaxy for galaxy in galaxies.ids if galaxy in row]
@@ -211,6 +223,8 @@ class PrioritiseResult(Reported):
         reasons: How often each reason occurs among the chosen, most frequent first.
         picture: The picture of the first galaxies, if there is one.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        above: How many galaxies fulfil the rule; None without one.
+        upload: What lies ready for a platform of volunteers, if that was asked for.
     """
 
     save_loc: Path
@@ -220,13 +234,18 @@ class PrioritiseResult(Reported):
     reasons: dict[str, int]
     picture: Path | None
     failures: pd.DataFrame
+    above: int | None = None
+    upload: Upload | None = None
 
     def report(self) -> str:
         """What came out, as a text to read."""
         lines = ["", f"{len(self.table):,} of {self.looked_at:,} galaxies, by {self.score}: {self.save_loc}"]
         lines += [f"  {count:>5,} × {reason}" for reason, count in self.reasons.items()]
+        if self.above is not None:
+            lines.append(f"{self.above:,} fulfil the rule, {self.looked_at - self.above:,} are below it")
         if self.picture is not None:
             lines.append(f"the first of them: {self.picture}")
+        lines += [] if self.upload is None else self.upload.report()
         return "\n".join([*lines, *failure_lines(self.failures, failures_of(self.save_loc))])
 
 
@@ -235,7 +254,8 @@ def prioritise(
 ) -> PrioritiseResult:
     """Rank the galaxies of a catalog by what their labels would teach, and write the list.
 
-    Beside the list `NAME.csv` lie `NAME.png`, `NAME.run.json` and, where images failed, `NAME.failures.csv`.
+    Beside the list `NAME.csv` lie `NAME.png`, `NAME.run.json`, where images failed `NAME.failures.csv`, and
+    for a platform of volunteers `NAME.zooniverse`.
     All predictions are held in memory: 300 MB for 100,000 galaxies, 20 samples and 37 answers.
 
     Args:
@@ -249,44 +269,144 @@ def prioritise(
     everything = read_galaxies(options.catalog, options)
     galaxies, labelled = _without_labelled(everything, options)
     price = _costs(galaxies, options.cost_col)
-    encodes = options.diversity != "none" and options.checkpoint is not None
+    folder = _check_platform(save_loc, galaxies, options)
+    encodes = options.answer is None and options.diversity != "none" and options.checkpoint is not None
     data = {"catalog": galaxies.record()}
     with table_run(save_loc, "prioritise", options, command=command, data=data) as record:
         if options.predictions is None:
-            members = ask_models(galaxies, labelled, options)
+            away = labelled if options.answer is None else labelled.select([])
+            members = ask_models(galaxies, away, options)
         else:
             members = read_table(galaxies, labelled, options, needs_features=encodes)
-        score = choose_score(members.task, options.score)
-        found = score_galaxies(
-            members.task,
-            members.predictions,
-            score=score,
-            n_volunteers=options.volunteers,
-            seed=options.seed,
-        )
-        found = found if options.questions is None else only_parts(found, options.questions)
         row = {galaxy: row for row, galaxy in enumerate(galaxies.ids)}
-        places = np.array([row[galaxy] for galaxy in members.ids])
-        cost = None if price is None else price[places]
-        chosen = _choose(members, found, cost, options, encodes=encodes)
-        table, questions, shown = _list(members, found, chosen, galaxies.select(places), cost)
-        origin = {"score": score, "task": members.task.to_config(), "catalog": galaxies.name}
-        write_list(save_loc, table, questions, origin)
-        failures = save_failures(members.failures, failures_of(save_loc))
+        known = galaxies.select(np.array([row[galaxy] for galaxy in members.ids]))
+        cost = None if price is None else price[[row[galaxy] for galaxy in members.ids]]
+        picked = _pick(members, cost, options, encodes=encodes)
+        table, questions, shown = _list(members, picked, known, cost)
+        origin = {"score": picked.score, "task": members.task.to_config(), "catalog": galaxies.name}
+        upload = None
+        if folder is not None:
+            upload = _write_upload(folder, members, picked, table, shown, known, options)
+        write_list(save_loc, table, questions, origin | picked.facts)
+        lost = members.failures if upload is None else pd.concat([members.failures, upload.failures])
+        failures = save_failures(lost, failures_of(save_loc))
         picture = None
         if options.picture:
             place = save_loc.with_suffix("")
-            picture = attempt_picture(place, options.figures, _draw_first, members, shown, chosen, table)
-        record.update(score=score, chosen=len(table), cost=chosen.cost)
+            picture = attempt_picture(
+                place, options.figures, _draw_first, members, shown, picked.chosen, table
+            )
+        record.update(score=picked.score, chosen=len(table), cost=picked.chosen.cost, **picked.facts)
     counts = table["reason"].value_counts()
     return PrioritiseResult(
         save_loc=save_loc,
         table=table,
         looked_at=len(members.ids),
-        score=score,
+        score=picked.score,
         reasons={str(name): int(count) for name, count in counts.head(_REASONS_SHOWN).items()},
         picture=picture,
         failures=failures,
+        above=None if picked.rule is None else picked.rule.above,
+        upload=upload,
+    )
+
+
+class _Picked(NamedTuple):
+    """Galaxies that were chosen, and by what."""
+
+    score: str
+    found: Acquisition
+    chosen: Chosen
+    rule: RuleChoice | None = None
+    by_member: NDArray | None = None
+    facts: dict[str, Any] = {}  # noqa: RUF012  never changed
+
+
+def _rule_of(options: PrioritiseOptions) -> Rule | None:
+    if options.answer is None:
+        return None
+    return Rule(
+        answer=options.answer,
+        fraction=options.fraction,
+        probability=options.probability or defaults.RULE_PROBABILITY,
+        random_share=options.random_share or 0.0,
+    )
+
+
+def _check_rule(task: Task, options: PrioritiseOptions) -> None:
+    rule = _rule_of(options)
+    if rule is not None:
+        rule.find_output(task)
+
+
+def _pick(members: Members, cost: np.ndarray | None, options: PrioritiseOptions, *, encodes: bool) -> _Picked:
+    """What a score, or a rule, chooses."""
+    if options.answer is not None:
+        return _by_rule(members, options)
+    score = choose_score(members.task, options.score)
+    found = score_galaxies(
+        members.task, members.predictions, score=score, n_volunteers=options.volunteers, seed=options.seed
+    )
+    found = found if options.questions is None else only_parts(found, options.questions)
+    return _Picked(score, found, _choose(members, found, cost, options, encodes=encodes))
+
+
+def _by_rule(members: Members, options: PrioritiseOptions) -> _Picked:
+    rule = cast("Rule", _rule_of(options))
+    by_member = rule_probabilities(members.task, members.predictions, rule)
+    picked = choose_by_rule(members.task, by_member, rule, options.n, seed=options.seed)
+    share = picked.below / len(members.ids)
+    if share >= MOST_BELOW:
+        logger.warning(
+            "%s of %s galaxies (%.0f %%) are below the rule %s ≥ %g: is it what you mean?",
+            f"{picked.below:,}",
+            f"{len(members.ids):,}",
+            100 * share,
+            rule.name,
+            rule.probability,
+        )
+    drawn = picked.reasons.count(RANDOM)
+    facts = {"rule": {**asdict(rule), "above": picked.above, "below": picked.below, "random": drawn}}
+    return _Picked(rule.name, picked.found, picked.chosen, picked, by_member, facts)
+
+
+def _check_platform(save_loc: Path, galaxies: Catalog, options: PrioritiseOptions) -> Path | None:
+    """The folder for a platform, once all that goes into it is found to be there; None without one."""
+    if options.platform is None:
+        return None
+    folder = folder_of(save_loc, overwrite=options.overwrite)
+    uploaded_columns(options.metadata, galaxies)
+    if options.image_urls is not None:
+        image_urls(options.image_urls, galaxies)
+    if options.subject_col is not None:
+        subject_numbers(options.subject_col, galaxies)
+    return folder
+
+
+def _write_upload(
+    folder: Path,
+    members: Members,
+    picked: _Picked,
+    table: pd.DataFrame,
+    shown: Catalog,
+    known: Catalog,
+    options: PrioritiseOptions,
+) -> Upload:
+    assistant = None
+    if options.subject_col is not None and picked.by_member is not None:
+        assistant = assistant_text(subject_numbers(options.subject_col, known), picked.by_member)
+    preprocessing = members.preprocessing
+    if preprocessing is None:
+        preprocessing = Preprocessing().with_changes(**options.image_changes())
+    return write_upload(
+        folder,
+        table,
+        shown,
+        preprocessing=preprocessing,
+        metadata=options.metadata,
+        urls=options.image_urls,
+        assistant=assistant,
+        num_workers=options.num_workers,
     )
 
 
@@ -342,10 +462,10 @@ def _choose(
 
 
 def _list(
-    members: Members, found: Acquisition, chosen: Chosen, galaxies: Catalog, cost: np.ndarray | None
+    members: Members, picked: _Picked, galaxies: Catalog, cost: np.ndarray | None
 ) -> tuple[pd.DataFrame, list[list[dict[str, Any]]], Catalog]:
     """The rows of the list, what is worth asking of each, and the galaxies themselves."""
-    rows = chosen.rows
+    rows, found = picked.chosen.rows, picked.found
     own = Acquisition(found.score[rows], found.parts[rows], found.names)
     predicted = members.predictions[:, rows]
     reasons, expected = explain(members.task, own, predicted)
@@ -356,9 +476,9 @@ def _list(
             "id_str": shown.ids,
             "file_loc": shown.paths,
             "score": own.score,
-            "reason": reasons,
+            "reason": reasons if picked.rule is None else picked.rule.reasons,
             "expected": expected,
-            "distance": chosen.distances,
+            "distance": picked.chosen.distances,
             "cost": np.ones(len(rows)) if cost is None else cost[rows],
         }
     )

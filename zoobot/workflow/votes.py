@@ -12,7 +12,7 @@ import pandas as pd
 
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, SchemaError
-from zoobot.shared.files.spreadsheets import write_csv
+from zoobot.shared.files.spreadsheets import unguarded, write_csv
 from zoobot.shared.files.table_checks import readable
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.tables.destination import Destination
@@ -184,7 +184,7 @@ def _id_of(metadata: Mapping[str, Any], name: str) -> str | None:
     for hidden in HIDDEN:
         value = metadata.get(f"{hidden}{name}")
         if value not in (None, ""):
-            return str(value)
+            return unguarded(str(value))  # as a manifest of ours has it
     return None
 
 

@@ -1,1 +1,1 @@
-"""Between galaxies and the volunteers of the Zooniverse: their workflows as trees, their answers as votes."""
+"""Between galaxies and the volunteers of the Zooniverse: manifests, workflows as trees, answers as votes."""

@@ -114,10 +114,22 @@ def test_batches_of_arrays_are_those_of_files(tmp_path):
         np.testing.assert_array_equal(file.images, array.images)
 
 
-def test_floats_are_the_same_picture():
-    found = only_pixels(noise(20, 30, 3) / 255)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, noise(20, 30, 3) / 255, atol=1e-7)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_are_the_same_picture(dtype):
+    found = only_pixels((noise(20, 30, 3) / 255).astype(dtype))
+    assert found.dtype == np.uint8  # and so are its views, as those of the file
+    np.testing.assert_array_equal(found, noise(20, 30, 3))
+    finer = noise(20, 30, 3, dtype=np.uint16) / 65535
+    assert only_pixels(finer).dtype == np.float32
+    np.testing.assert_allclose(only_pixels(finer), finer, atol=1e-7)
+
+
+def test_a_closed_picture_is_refused_with_what_to_do(tmp_path):
+    Image.fromarray(noise(20, 30)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        pass
+    with pytest.raises(ImageError, match=r"closed before its pixels were read: call its load\(\)"):
+        only_pixels(picture)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,7 @@ def test_a_dictionary_names_its_galaxies(tmp_path):
         (noise(20, 30, dtype=np.uint16), "got uint16: divide them by"),
         (np.zeros((20, 30), bool), "a mask is no image"),
         (np.zeros((3, 20, 30)), "may be 3 grey images or the 3 channels of one"),
+        (np.zeros((20, 30, 5)), r"may be one image of 5 channels, or 20 grey images of 30 × 5 px: give \[im"),
         (np.zeros((2, 3, 20, 30)), r"looks like \(batch, channels, height, width\)"),
         (np.zeros(7), r"got \(7,\)"),
         (np.ma.masked_equal(np.eye(20), 1), r"NDData\(values, mask=mask\)"),

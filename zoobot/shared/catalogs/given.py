@@ -34,6 +34,8 @@ logger = logging.getLogger("zoobot")
 
 #: As many planes at the end of the axes are channels; more are the width of grey images.
 _MOST_CHANNELS = 4
+#: So many may be channels, too, of an image that is larger than that.
+_MOST_BANDS = 16
 _SHOWN = 5
 
 
@@ -236,6 +238,12 @@ def _split(values: np.ndarray) -> list[np.ndarray]:
         )
     if values.shape[-1] <= _MOST_CHANNELS:
         return [values]
+    if values.shape[-1] <= _MOST_BANDS and values.shape[-1] < min(values.shape[:2]):
+        count, height, width = values.shape
+        raise ImageError(
+            f"an array of the shape {values.shape} may be one image of {width} channels, or {count:,} grey "
+            f"images of {height} × {width} px: give [image] for the former, images[..., None] for the latter"
+        )
     if values.shape[0] in (3, _MOST_CHANNELS):
         raise ImageError(
             f"an array of the shape {values.shape} may be {values.shape[0]} grey images or the "

@@ -79,7 +79,8 @@ class ImageInMemory(str):
         if isinstance(source, Image.Image):
             return _of_picture(source, fill_value)
         if is_hdu(source):
-            values, bands = planes_of_hdus(source, hdu)
+            with _LOADING:
+                values, bands = planes_of_hdus(source, hdu)
             return ImagePlanes(values, True, bands)
         if is_nddata(source):
             return _of_nddata(source)
@@ -122,6 +123,9 @@ def _is_of(thing: object, module: str, *names: str) -> bool:
 def as_pixels(array: Any) -> NDArray:
     """One image as (height, width, channels), uint8, or float32 in [0, 1].
 
+    Floats that are all whole 255ths are given as the 8 bits that they say: so they are looked at as their
+    file is, of which views are rounded to 8 bits.
+
     Args:
         array: (height, width) or (height, width, channels); anything that NumPy takes for an array.
 
@@ -153,6 +157,9 @@ def as_pixels(array: Any) -> NDArray:
             "physical values, or missing ones, are given as astropy.nddata.NDData(values), (height, width) "
             "or (planes, height, width), which the model stretches as it does FITS files"
         )
+    whole = np.rint(values * 255)
+    if np.all(np.abs(values - whole / 255) <= np.finfo(values.dtype).eps * values):
+        return whole.astype(np.uint8)  # what had 8 bits, such as an array of a picture / 255, is that again
     return values.astype(np.float32, copy=False)
 
 
@@ -186,7 +193,8 @@ def as_image_array(array: Any) -> NDArray:
     return values
 
 
-# Pillow's pictures are read by one thread at a time: to load one changes it.
+# Pillow's pictures and extensions of FITS files are read by one thread at a time: to load one changes it, and
+# many may be in one open file.
 _LOADING = threading.Lock()
 
 
@@ -196,6 +204,8 @@ def _of_picture(picture: Image.Image, fill_value: float) -> ImagePlanes | bytes:
         data = _unread_file(picture)
         if data is not None:
             return data
+        if getattr(picture, "tile", None) and getattr(picture, "fp", None) is None:
+            raise ImageError("closed before its pixels were read: call its load(), or give its path")
         check_size(picture.height, picture.width, len(picture.getbands()))
         values = planes_of_picture(picture, fill_value)
     if picture.mode == "I" and picture.format == "PNG":  # older Pillow: grey of 16 bits

@@ -166,6 +166,9 @@ def test_a_stream_gives_what_is_predicted_at_once(load, catalog_path):
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), at_once, rtol=1e-5)
     with pytest.raises(ConfigError, match="rows must be"):
         model.stream(catalog_path, rows=0)
+    for ask in (model.predict, model.stream, model.represent):
+        with pytest.raises(ConfigError, match=r"is loaded: zoobot.load\('.*', colour='to-rgb'\)"):
+            ask(catalog_path, colour="to-rgb")
     asked = {"names": "plain", "columns": ["axis_ratio"], "batch_size": 4}
     parts = pd.concat(model.stream(catalog_path, rows=10, **asked), ignore_index=True)
     named = model.predict(catalog_path, **asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from zoobot.shared.onnx.model import OnnxModel, is_onnx_file
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.run import predict_exported
-from zoobot.shared.preprocessing import describe_pixels
+from zoobot.shared.preprocessing import Preprocessing, describe_pixels
 from zoobot.workflow import info, push
 from zoobot.workflow.info import InfoResult
 from zoobot.workflow.push import PushResult
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.predicting.run import PredictKeywords, RepresentKeywords
-    from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.schemas import Schema
 
 logger = logging.getLogger("zoobot")
@@ -46,6 +46,8 @@ logger = logging.getLogger("zoobot")
 _BAR_FROM = 100
 #: What says how a catalog is read.
 _COLUMNS = ("root", "id_col", "file_col")
+#: What says how images are read, and is no option of predictions.
+_PIXELS = frozenset(field.name for field in fields(Preprocessing)) - {"views"}
 _SHOWN = 8
 
 
@@ -220,6 +222,7 @@ class ZoobotModel:
         if options.get("save_loc") is not None:
             raise ConfigError("stream gives tables, and writes none: leave save_loc out, or use predict")
         self._task()
+        self._refuse_pixels(options)
         parts = _parts(galaxies, rows, _taken(options), options.get("columns", ()))
         return self._stream(parts, {"progress": False, **options})
 
@@ -348,8 +351,18 @@ class ZoobotModel:
             )
         return self._engine, self._members[0]
 
+    def _refuse_pixels(self, options: Any) -> None:
+        """Raise a ConfigError if an option says how images are read, which the model knows already."""
+        pixels = [name for name in options if name in _PIXELS]
+        if pixels:
+            given = ", ".join(f"{name}={options[name]!r}" for name in pixels)
+            raise ConfigError(
+                f"how images are read is said when a model is loaded: zoobot.load({self.name!r}, {given})"
+            )
+
     def _read(self, galaxies: CatalogSource, options: Any) -> Catalog:
         """The catalog, whose images are the same in any form; options lose what it was read by."""
+        self._refuse_pixels(options)
         catalog = read_catalog(galaxies, **_taken(options)).decoded_whole()
         options.setdefault("progress", len(catalog) >= _BAR_FROM)
         return catalog

@@ -15,7 +15,7 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.references import ARCHITECTURES, PARENTS, REFERENCES, bibtex
 from zoobot.shared.schemas import Schema, get
 from zoobot.shared.tables.writer import PredictionWriter
-from zoobot.shared.tasks import ClassificationTask, RegressionTask, TreeTask
+from zoobot.shared.tasks import ClassificationTask, MultiLabelTask, RegressionTask, TreeTask
 from zoobot.shared.trees.surveys import CAMPAIGNS
 from zoobot.workflow.account import Account, ModelFacts, facts_for_others
 from zoobot.workflow.methods import methods_text
@@ -106,6 +106,16 @@ CHANGES = [
         "others.csv",
         "galaxies from `rings.csv`",
         "340 to validate on from `others.csv`",
+    ),
+    *(
+        (
+            "record",
+            "data",
+            {"train": {"source": source, "galaxies": 9}},
+            "from `rings",
+            "9 labelled galaxies were",
+        )
+        for source in ("the DataFrame", "1,560 images in memory", "3 images")
     ),
     ("record", "options.seed", 12, "The seed was 11", "The seed was 12"),
     ("record", "options.loss", "cross_entropy", "focal loss [@lin2017focal]", "the cross-entropy"),
@@ -290,6 +300,24 @@ def test_trees_cite_their_campaigns_and_only_theirs():
     assert "`T`" in methods_text(
         account(facts=FACTS | {"task": RegressionTask(label_cols=("T",)).to_config()})
     )
+
+
+def test_what_is_minimised_is_told_for_each_task():
+    options = {**RECORD["options"], "loss": None, "class_weights": [], "label_smoothing": 0.0}
+    for task, words in (
+        (
+            RegressionTask(label_cols=("T",)),
+            "the mean squared error of the numbers, each scaled to variance 1,",
+        ),
+        (
+            MultiLabelTask(num_labels=2, label_cols=("bar", "ring")),
+            "minimise the cross-entropy of each label: learning",
+        ),
+    ):
+        facts = FACTS | {"task": task.to_config(), "conformal": {"ring": 338}}
+        text = methods_text(account(record=RECORD | {"options": options}, facts=facts))
+        assert words in text
+    assert "Sets of yes and no are made by split conformal prediction" in text
 
 
 def test_names_of_others_cannot_write_markdown():

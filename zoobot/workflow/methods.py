@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ PARTS = {
     "val": "validation galaxies, which also chose the model, so that the scores may flatter it",
     "catalog": "galaxies",
 }
+#: What records call catalogs that were no files (`zoobot.shared.catalogs.given`): no reader could find them.
+_IN_MEMORY = re.compile(r"the DataFrame|an image in memory|[\d,]+ images(?: in memory)?")
 _SPLITS = {
     "random": "at random",
     "stratified": "at random, with the same mix of classes in each part",
@@ -161,7 +164,8 @@ def _source(account: Account, data: dict[str, Any], part: str | None = None) -> 
     of_all = len(set(sources.values())) == 1
     if account.is_public or of_all != (part is None) or (part or "") not in ("", *sources):
         return ""
-    return f" from {code(Path(sources[part or next(iter(sources))]).name)}"
+    name = Path(sources[part or next(iter(sources))]).name
+    return "" if _IN_MEMORY.fullmatch(name) else f" from {code(name)}"
 
 
 def _split_sentence(account: Account, split: str) -> str:

@@ -300,7 +300,9 @@ def _loss(task: Task | None, options: dict[str, Any]) -> str:
     balanced = " with classes weighted to count alike" if weights == ["balanced"] else ""
     weighted = balanced or (f" with class weights {', '.join(map(str, weights))}" if weights else "")
     smooth = f" and label smoothing {smoothing:g} [@szegedy2016rethinking]" if smoothing else ""
-    return f"{_LOSSES.get(name, code(name))}{weighted}{smooth}"
+    of = " of the numbers, each scaled to variance 1," if task.predicts == "numbers" else ""
+    of = " of each label" if task.predicts == "labels" else of
+    return f"{_LOSSES.get(name, code(name))}{of}{weighted}{smooth}"
 
 
 def _epoch_sentences(
@@ -350,8 +352,8 @@ def conformal_sentences(account: Account) -> list[str]:
         or (asked in (None, [], ()) and account.work == "predict")
     ):
         return []
-    of_classes = model.task.predicts in ("classes", "labels")
-    what, papers = ("Sets of classes", ("sadinle2019sets",)) if of_classes else ("Intervals", ())
+    sets = {"classes": "Sets of classes", "labels": "Sets of yes and no"}.get(model.task.predicts)
+    what, papers = (sets, ("sadinle2019sets",)) if sets else ("Intervals", ())
     at = f" at {joined([f'{level:g} %' for level in asked])}" if asked else ""
     how = cite("angelopoulos2021conformal", *papers)
     return [

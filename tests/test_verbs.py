@@ -360,6 +360,13 @@ def test_figures_of_an_evaluation_are_those_of_its_folder(runs, table, tmp_path)
     assert "--" not in repr(result)
 
 
+def test_results_speak_as_their_functions_did(capsys):
+    sent = zoobot.push("zoobot-mini", "me/rings", dry_run=True)
+    assert capsys.readouterr().out == f"{sent.report()}\n"
+    for said in (sent.report(), repr(sent), html.unescape(sent._repr_html_())):
+        assert "Without dry_run=True me/rings" in said
+
+
 def test_other_results_have_a_table_and_no_scores(capsys):
     result = zoobot.schemas("gz_rings")
     assert not {"model", "evaluation", "table"} & set(dir(result))

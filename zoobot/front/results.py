@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import ConfigError
 from zoobot.shared.html import escape, table_html
+from zoobot.shared.speech import in_keywords
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class Figures:
 class Result:
     """What a command made, and what can be looked at from here.
 
-    All that the workflow's own result has is here too: `save_dir`, `failures`, `report()` … .
+    All that the workflow's own result has is here too: `save_dir`, `failures` … .
 
     Args:
         verb: The command.
@@ -125,6 +126,10 @@ class Result:
         from zoobot.shared.predictions import read_predictions  # late: with it comes pandas
 
         return read_predictions(found)
+
+    def report(self) -> str:
+        """What came out, as it was printed."""
+        return self._in_keywords(self.made.report())
 
     @property
     def plot(self) -> Figures:  # noqa: D102
@@ -171,10 +176,14 @@ class Result:
         there = (self._model_place(), self._evaluation(), self._table())
         own = [name for name, found in zip(_OWN, there, strict=True) if found is not None]
         theirs = [name for name in dir(self.made) if not name.startswith("_") and name not in _OWN]
-        return sorted({"made", "plot", *own, *theirs})
+        return sorted({"made", "plot", "report", *own, *theirs})
 
     def __repr__(self) -> str:
-        return repr(self.made).replace(type(self.made).__name__, f"zoobot.{self._verb}", 1)
+        told = repr(self.made).replace(type(self.made).__name__, f"zoobot.{self._verb}", 1)
+        return self._in_keywords(told)
+
+    def _in_keywords(self, text: str) -> str:
+        return in_keywords(text, type(self._options))
 
     def _repr_html_(self) -> str:
         """Its scores with pictures, or the first rows of its table."""
@@ -182,7 +191,7 @@ class Result:
         if evaluation is not None:
             return str(evaluation._repr_html_())
         if self._table() is None:
-            return f"<pre>{escape(self.made.report().strip())}</pre>"
+            return f"<pre>{escape(self.report().strip())}</pre>"
         shown = self.table.iloc[:_ROWS_SHOWN, :_COLUMNS_SHOWN]
         size = f"{len(self.table):,} rows, {self.table.shape[1]:,} columns"
         rows = ([_cell(value) for value in row] for row in shown.itertuples(index=False))

@@ -172,6 +172,8 @@ def _draw_lines(
         if np.isfinite(values[-1]):
             ends[name] = (float(values[-1]), colour)
     tidy(axes, title=title, x="epoch", y=y)
+    if len(epochs) == 1:
+        axes.margins(y=0.25)  # a name stands beside each point, and what is best above them
     span = max(1.0, float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - 0.03 * span, epochs[-1] + 0.3 * span)
     ticks = MaxNLocator(integer=True, nbins=7).tick_values(epochs[0], epochs[-1])

@@ -23,7 +23,7 @@ class Reported:
 
     def __repr__(self) -> str:
         lines = [line.strip() for line in self.report().splitlines() if line.strip()]
-        told = shorten(lines[0], _LONGEST_LINE, placeholder=" …") if lines else "nothing"
+        told = shorten(lines[0].removesuffix(":"), _LONGEST_LINE, placeholder=" …") if lines else "nothing"
         return f"<{type(self).__name__}: {told}>"
 
 

@@ -149,7 +149,7 @@ def test_what_can_not_go_together_is_refused_before_work(prioritise, tmp_path, c
     assert not (tmp_path / "next.zooniverse").exists()
 
 
-def test_the_folder_is_ready_to_upload(prioritise, survey, tmp_path):
+def test_the_folder_is_ready_to_upload(prioritise, survey, tmp_path, caplog):
     table, alpha = survey
     (tmp_path / "0.jpg").write_bytes((tmp_path / "0.jpg").read_bytes()[:900])  # damaged, and not passed on
     wanted = ("!ra", "subject_id")
@@ -182,6 +182,8 @@ def test_the_folder_is_ready_to_upload(prioritise, survey, tmp_path):
     assert "panoptes subject-set upload-subjects -f 1" in result.report()
     with pytest.raises(ConfigError, match="exists"):
         prioritise(platform="zooniverse", save_loc=tmp_path / "next.json")  # of another list
+    prioritise(overwrite=True)
+    assert "is of an older list" in caplog.text
     prioritise(platform="zooniverse", overwrite=True)
     assert not (folder / "subject_assistant.json").exists()
     (folder / "manifest.csv").unlink()

@@ -32,15 +32,7 @@ from zoobot.workflow.pictures import attempt_picture, draw_galaxies
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import table_run
-from zoobot.zooniverse.manifests import (
-    Upload,
-    assistant_text,
-    folder_of,
-    image_urls,
-    subject_numbers,
-    uploaded_columns,
-    write_upload,
-)
+from zoobot.zooniverse import manifests
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -235,7 +227,7 @@ class PrioritiseResult(Reported):
     picture: Path | None
     failures: pd.DataFrame
     above: int | None = None
-    upload: Upload | None = None
+    upload: manifests.Upload | None = None
 
     def report(self) -> str:
         """What came out, as a text to read."""
@@ -372,15 +364,20 @@ def _by_rule(members: Members, options: PrioritiseOptions) -> _Picked:
 
 def _check_platform(save_loc: Path, galaxies: Catalog, options: PrioritiseOptions) -> Path | None:
     """The folder for a platform, once all that goes into it is found to be there; None without one."""
-    if options.platform is None:
-        return None
-    folder = folder_of(save_loc, overwrite=options.overwrite)
-    uploaded_columns(options.metadata, galaxies)
-    if options.image_urls is not None:
-        image_urls(options.image_urls, galaxies)
-    if options.subject_col is not None:
-        subject_numbers(options.subject_col, galaxies)
-    return folder
+    folder = manifests.folder_of(save_loc)
+    if options.platform is not None:
+        manifests.check_upload(
+            folder,
+            galaxies,
+            metadata=options.metadata,
+            urls=options.image_urls,
+            subject_col=options.subject_col,
+            overwrite=options.overwrite,
+        )
+        return folder
+    if folder.exists():
+        logger.warning("%s is of an older list: don't upload it as this one", folder)
+    return None
 
 
 def _write_upload(
@@ -391,14 +388,14 @@ def _write_upload(
     shown: Catalog,
     known: Catalog,
     options: PrioritiseOptions,
-) -> Upload:
+) -> manifests.Upload:
     assistant = None
     if options.subject_col is not None and picked.by_member is not None:
-        assistant = assistant_text(subject_numbers(options.subject_col, known), picked.by_member)
+        assistant = manifests.subject_numbers(options.subject_col, known), picked.by_member
     preprocessing = members.preprocessing
     if preprocessing is None:
         preprocessing = Preprocessing().with_changes(**options.image_changes())
-    return write_upload(
+    return manifests.write_upload(
         folder,
         table,
         shown,

@@ -60,17 +60,47 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 _SHOWN = 5
 
 
-def folder_of(save_loc: Path, *, overwrite: bool) -> Path:
-    """Where a list's manifest goes, once found to be free; call it before work.
+def folder_of(save_loc: Path) -> Path:
+    """Where a list's manifest goes.
+
+    Example:
+        >>> folder_of(Path("next.csv"))
+        PosixPath('next.zooniverse')
+    """
+    return save_loc.with_suffix(".zooniverse")
+
+
+def check_upload(
+    folder: Path,
+    galaxies: Catalog,
+    *,
+    metadata: Sequence[str],
+    urls: str | None,
+    subject_col: str | None,
+    overwrite: bool,
+) -> None:
+    """Raise before work where a folder can't be written as asked.
+
+    Args:
+        folder: Where.
+        galaxies: All that may be listed.
+        metadata: As for `uploaded_columns`.
+        urls: As for `image_urls`.
+        subject_col: As for `subject_numbers`.
+        overwrite: Whether an older folder may be replaced.
 
     Raises:
-        ConfigError: If it is taken, or what is there is no manifest.
+        ConfigError: If the folder is taken, or what is there is no manifest; or a name is impossible.
+        CatalogError: If the catalog lacks a column, or what it must hold.
     """
-    folder = save_loc.with_suffix(".zooniverse")
     refuse_existing(folder, overwrite=overwrite)
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ConfigError(f"{folder} is no folder that this command wrote, and is not replaced: move it away")
-    return folder
+    uploaded_columns(metadata, galaxies)
+    if urls is not None:
+        image_urls(urls, galaxies)
+    if subject_col is not None:
+        subject_numbers(subject_col, galaxies)
 
 
 # What the rows hold.
@@ -229,7 +259,7 @@ def write_upload(
     preprocessing: Preprocessing,
     metadata: Sequence[str] = (),
     urls: str | None = None,
-    assistant: str | None = None,
+    assistant: tuple[Sequence[str], FloatArray] | None = None,
     num_workers: int | None = None,
 ) -> Upload:
     """Write the folder, whole or not at all.
@@ -243,7 +273,7 @@ def write_upload(
         preprocessing: How images are read.
         metadata: Columns of the catalog, as for `uploaded_columns`.
         urls: A template, as for `image_urls`; None puts the images into the folder.
-        assistant: What `assistant_text` gives.
+        assistant: The numbers of subjects and their probabilities, as for `assistant_text`.
         num_workers: Threads.
 
     Raises:
@@ -271,7 +301,7 @@ def write_upload(
             raise ImageError(f"not one of {len(galaxies):,} images can be read; the first: {failures[0][2]}")
         write_csv(table, draft / MANIFEST)
         if assistant is not None:
-            (draft / ASSISTANT).write_text(assistant, encoding="utf-8")
+            (draft / ASSISTANT).write_text(assistant_text(*assistant), encoding="utf-8")
     if failures:
         logger.warning("%s galaxies have no readable image and are not in the manifest", len(failures))
     return Upload(
@@ -280,7 +310,7 @@ def write_upload(
         is_remote=urls is not None,
         mime_type="image/png" if _IS_PNG.search(str(table["image"].iloc[0])) else "image/jpeg",
         reduced=reduced,
-        assistant=0 if assistant is None else len(json.loads(assistant)["data"]),
+        assistant=0 if assistant is None else sum(map(bool, assistant[0])),
         failures=pd.DataFrame(failures, columns=["id_str", "file_loc", "reason"]),
     )
 

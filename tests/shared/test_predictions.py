@@ -131,6 +131,17 @@ def test_further_columns_keep_their_types_and_digits(tmp_path, suffix):
         PredictionWriter(path, ["a"], further=[Column("a")])
 
 
+def test_columns_of_catalogs_may_be_called_like_numbers_of_ours(tmp_path):
+    further = [Column("ring_predicted", "str"), Column("T_lower", "float64"), Column("objid", "str")]
+    given = [["spiral", ""], [1 / 3, np.nan], ["1237648720693755918", ""]]
+    for suffix in SUFFIXES:
+        with PredictionWriter(tmp_path / f"p{suffix}", ["T_predicted"], further=further) as writer:
+            writer.write(["a", "b"], np.ones((2, 1)), further=[np.array(g, object) for g in given])
+        table = read_predictions(tmp_path / f"p{suffix}")
+        for column, values in zip(further, given, strict=True):
+            np.testing.assert_array_equal(table[column.name].tolist(), values)
+
+
 def test_names_of_ours_have_ucds_of_the_standard():
     ucds = pytest.importorskip("astropy.io.votable.ucd")
     names = ["a_probability", "T_predicted", "a-b_c_concentration_1", "a_fraction", "a_asked", "T_lower_90"]

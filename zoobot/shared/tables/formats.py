@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.shared.catalogs.delimited import Delimited, open_text
+from zoobot.shared.catalogs.tables import typed_cells
 from zoobot.shared.errors import PredictionsError
 from zoobot.shared.files.spreadsheets import guarded, unguarded_column
 from zoobot.shared.files.table_checks import decode_text, refuse_bombs, room_for_repeated
@@ -49,27 +50,49 @@ class _Csv(Format):
             raise ValueError(msg)
         refuse_other_tables(told.names)
         first = [name for name in told.names if name not in ("id_str", "sample")][:1]
-        ours = [name for name in told.names if name in first or _NUMBERS.search(name)]
-        types: dict[str, Any] = {**dict.fromkeys(ours, np.float32), "id_str": str, "sample": np.int32}
-        file, _ = open_text(path)
-        with (
-            file,
-            pd.read_csv(
-                file,
-                chunksize=rows,
-                sep=told.delimiter,
-                header=0,
-                names=told.names,
-                index_col=False,
-                dtype={column: types[column] for column in told.names if column in types},
-                # ids such as "NA" or "null" are text here; a number is missing where nothing stands
-                keep_default_na=False,
-                na_values={column: [""] for column in told.names if column not in ("id_str", "sample")},
-            ) as chunks,
-        ):
+        named = [name for name in told.names if name in first or _NUMBERS.search(name)]
+        texts: dict[str, Any] = {**dict.fromkeys(told.names, str), "sample": np.int32}
+        with _chunks(path, told, _LOOKED_AT, texts) as chunks:
+            look = next(iter(chunks), pd.DataFrame(columns=told.names))
+        ours = [name for name in named if name in first or _may_be_ours(look[name])]
+        types = {**texts, **dict.fromkeys(ours, np.float32)}
+        further = [name for name in told.names if types[name] is str and name != "id_str"]
+        with _chunks(path, told, rows, types) as chunks:
             for chunk in chunks:
-                others = {name: _as_written(chunk[name]) for name in told.names if name not in types}
+                others = {name: _as_written(chunk[name]) for name in further}
                 yield chunk.assign(id_str=unguarded_column(chunk["id_str"]), **others)
+
+
+#: So many rows tell whether a column that is called like one of ours was carried from a catalog.
+_LOOKED_AT = 1000
+
+
+@contextmanager
+def _chunks(path: Path, told: Delimited, rows: int, types: dict[str, Any]) -> Iterator[Any]:
+    """The rows of a CSV file, so many at a time."""
+    file, _ = open_text(path)
+    with (
+        file,
+        pd.read_csv(
+            file,
+            chunksize=rows,
+            sep=told.delimiter,
+            header=0,
+            names=told.names,
+            index_col=False,
+            dtype={column: types[column] for column in told.names if column in types},
+            # ids such as "NA" or "null" are text here; a number is missing where nothing stands
+            keep_default_na=False,
+            na_values={column: [""] for column in told.names if column not in ("id_str", "sample")},
+        ) as chunks,
+    ):
+        yield chunks
+
+
+def _may_be_ours(column: pd.Series) -> bool:
+    """Whether some cells may be predicted numbers: float32, or whole numbers where others wrote the file."""
+    kind = _as_written(column).dtype
+    return kind == np.float32 or bool(pd.api.types.is_integer_dtype(kind))
 
 
 #: Columns of predicted numbers, which are float32; so is the first of a table, whatever it is called.
@@ -78,22 +101,22 @@ _NUMBERS = re.compile(
 )
 
 
-def _as_written(column: pd.Series) -> pd.Series:
+def _as_written(texts: pd.Series) -> pd.Series:
     """A column of CSV in the type that it was written from: CSV does not say."""
-    if not len(column):
-        return column.astype(np.float32)
+    if not len(texts):
+        return texts.astype(np.float32)
+    column = typed_cells(texts)
     if pd.api.types.is_float_dtype(column.dtype):
         values = column.to_numpy()
         with np.errstate(over="ignore"):
             shorter = values.astype(np.float32)
         known = ~np.isnan(values)
         # float32 is written with the fewest digits that lead back to it
-        again = shorter[known].astype(str).astype(np.float64)
-        same = np.isclose(again, values[known], rtol=1e-14, atol=0)  # older pandas errs in the last digit
-        return column.astype(np.float32) if same.all() else column
-    if pd.api.types.is_numeric_dtype(column.dtype):
+        same = (shorter[known].astype(str).astype(np.float64) == values[known]).all()
+        return pd.Series(shorter, texts.index) if same else column
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
         return column
-    return unguarded_column(column.fillna("").astype(str))
+    return unguarded_column(texts.fillna(""))  # whole numbers beside nothing, too: float64 would lose digits
 
 
 class _CsvFile:

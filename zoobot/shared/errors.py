@@ -18,6 +18,7 @@ __all__ = [
     "NonFiniteError",
     "PredictionsError",
     "SchemaError",
+    "ServiceError",
     "UnknownEngineError",
     "WriteError",
     "ZoobotError",
@@ -78,6 +79,10 @@ class BusyError(ZoobotError, RuntimeError):
 
 class HubError(ZoobotError, OSError):
     """The Hugging Face Hub can't be reached, or refuses what was asked; the message says what to do."""
+
+
+class ServiceError(ZoobotError, OSError):
+    """A service of images refuses what is asked, or fails too often; the message says what to do."""
 
 
 class UnknownEngineError(ZoobotError, ValueError):

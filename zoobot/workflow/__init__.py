@@ -22,6 +22,7 @@ from zoobot.options.evaluate import EvaluateOptions
 from zoobot.options.explain import ExplainOptions
 from zoobot.options.explore import ExploreOptions
 from zoobot.options.export import ExportOptions
+from zoobot.options.fetch import FetchOptions
 from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.info import InfoOptions
 from zoobot.options.loop import LoopOptions
@@ -47,6 +48,7 @@ from zoobot.workflow.evaluate import Evaluation, evaluate
 from zoobot.workflow.explain import ExplainResult, explain
 from zoobot.workflow.explore import ExploreResult, explore
 from zoobot.workflow.export import ExportResult, export
+from zoobot.workflow.fetch import FetchResult, fetch
 from zoobot.workflow.finetune import TrainingResult, finetune
 from zoobot.workflow.info import InfoResult, info
 from zoobot.workflow.loop import LoopResult, loop
@@ -84,6 +86,8 @@ __all__ = [
     "ExploreResult",
     "ExportOptions",
     "ExportResult",
+    "FetchOptions",
+    "FetchResult",
     "FinetuneOptions",
     "InfoOptions",
     "InfoResult",
@@ -123,6 +127,7 @@ __all__ = [
     "explain",
     "explore",
     "export",
+    "fetch",
     "finetune",
     "info",
     "loop",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.train import TrainOptions
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
     from zoobot.shared.galaxy_data import GalaxyData
     from zoobot.shared.schemas import Schema
     from zoobot.shared.tasks import Task
+
+logger = logging.getLogger("zoobot")
+
+#: The column that says how large pixels are, as `zoobot fetch` writes it, and the record that keeps it.
+_SCALE, _LARGEST_SCALE = "pixel_scale_arcsec", 3600
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,7 @@ def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelle
     """The engine's model of a run, before its first step."""
     names = ["seed", *(field.name for field in fields(LearningSettings))]
     common: dict[str, Any] = {name: getattr(options, name) for name in names}
-    common |= {"name": _encoder_name(options.encoder), "preprocessing": options.image_changes() or None}
+    common |= {"name": _encoder_name(options.encoder), "preprocessing": _pixels(options, labelled) or None}
     if isinstance(options, TrainOptions):
         return engine.models.ZoobotTree(**labelled.task.model_options, **common)
     if options.loss is not None:
@@ -166,6 +174,18 @@ def build_model(engine: Engine, options: FinetuneOptions | TrainOptions, labelle
         value = getattr(options, name)
         common[name] = "balanced" if value == ("balanced",) else value
     return getattr(engine.finetune, labelled.task.model)(**labelled.task.model_options, **common)
+
+
+def _pixels(options: FinetuneOptions | TrainOptions, labelled: LabelledGalaxies) -> dict[str, Any]:
+    """How images are read otherwise than the encoder's record says; the catalog may know their pixels."""
+    changes = options.image_changes()
+    table = labelled.catalogs["train"].table
+    if _SCALE in table.columns and _SCALE not in changes:
+        scales = pd.to_numeric(table[_SCALE], errors="coerce").astype(float).unique()
+        if len(scales) == 1 and 0 < scales[0] < _LARGEST_SCALE:
+            changes[_SCALE] = float(scales[0])
+            logger.info("pixels of the original images: %g arcsec, as the catalog says", scales[0])
+    return changes
 
 
 def _encoder_name(name: str) -> str:

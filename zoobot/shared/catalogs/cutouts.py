@@ -89,9 +89,7 @@ class Cutouts:
         Raises:
             CatalogError: If a position is missing, impossible, or in no mosaic; or a mosaic can't be read.
         """
-        ra_deg, dec_deg = (_degrees(table[column], name, first_row) for column in (self.ra_col, self.dec_col))
-        wrong = ~((np.abs(ra_deg) <= 360) & (np.abs(dec_deg) <= 90))
-        _refuse(wrong, "have no position that can be", ra_deg, dec_deg, name, first_row)
+        ra_deg, dec_deg = read_positions(table, (self.ra_col, self.dec_col), name, first_row)
         margins = np.stack([self._margins(*mosaic, ra_deg, dec_deg) for mosaic in self._opened])
         best = margins.argmax(axis=0)
         outside = margins[best, np.arange(len(best))] < 0
@@ -142,6 +140,26 @@ def _open(path: str) -> Mosaic:
         return Mosaic(path)
     except (ImageError, OSError) as error:
         raise CatalogError(f"can't read the mosaic {path}: {error}") from error
+
+
+def read_positions(
+    table: pd.DataFrame, columns: tuple[str, str], name: str, first_row: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination of each row of a table, in degrees.
+
+    Args:
+        table: The table.
+        columns: Of right ascension and of declination.
+        name: What to call the table in messages.
+        first_row: The number of its first row, for messages.
+
+    Raises:
+        CatalogError: If a position is missing, or impossible.
+    """
+    ra_deg, dec_deg = (_degrees(table[column], name, first_row) for column in columns)
+    wrong = ~((np.abs(ra_deg) <= 360) & (np.abs(dec_deg) <= 90))
+    _refuse(wrong, "have no position that can be", ra_deg, dec_deg, name, first_row)
+    return ra_deg, dec_deg
 
 
 def _degrees(column: pd.Series, name: str, first_row: int) -> np.ndarray:

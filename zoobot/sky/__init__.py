@@ -1,0 +1,1 @@
+"""Images of galaxies by their positions: services of cutouts, asked politely, and what they answer."""

@@ -1,0 +1,138 @@
+"""A folder of cutouts that survives any kill: images whole or absent, and a record of each that came."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoobot.shared.files.whole import clear_abandoned, draft_name, saying_why
+from zoobot.sky.answers import check_image, scale_in_header
+from zoobot.sky.client import NoImage
+
+if TYPE_CHECKING:
+    from zoobot.sky.surveys import Cutout
+
+#: The folder of the images, and the record of them: a line of JSON for each.
+IMAGES, JOURNAL = "cutouts", "fetched.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An image that came.
+
+    Args:
+        file: Its name.
+        bytes: Its size.
+        url: What was asked.
+        date: When it came, in UTC.
+        pixel_scale_arcsec: The side of a pixel; None where nothing tells it.
+    """
+
+    file: str
+    bytes: int
+    url: str
+    date: str
+    pixel_scale_arcsec: float | None
+
+
+class CutoutFolder:
+    """The images of a run, and what is known of them.
+
+    A file is there whole or not at all, so an image that came before a kill is known even where the kill was
+    quicker than the record; then it is looked at once more.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.images, self._journal = folder / IMAGES, folder / JOURNAL
+        self._kept: dict[str, Kept] = {}
+        self._sizes: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Find out what is there."""
+        with saying_why(self.images):
+            self.images.mkdir(parents=True, exist_ok=True)
+        clear_abandoned(self.images)
+        with os.scandir(self.images) as entries:
+            self._sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        self._kept = self._read()
+
+    def clear(self) -> None:
+        """Delete the images that are recorded, and the record; no other file."""
+        for name in self._read():
+            (self.images / name).unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
+
+    def find(self, cutout: Cutout, image_format: str) -> Kept | None:
+        """What is known of an image that came before; None where it must be asked for."""
+        size, kept = self._sizes.get(cutout.file), self._kept.get(cutout.file)
+        if size is None or (kept is not None and kept.bytes == size):
+            return kept if size is not None else None
+        path = self.images / cutout.file
+        data = path.read_bytes()
+        try:
+            check_image(data, image_format, cutout.size_pix)
+        except NoImage:  # damaged since, as by a power cut
+            return None
+        kept = _told(cutout, data, datetime.fromtimestamp(path.stat().st_mtime, timezone.utc))
+        self.note(kept)
+        return kept
+
+    def keep(self, cutout: Cutout, data: bytes) -> Kept:
+        """Write an image, whole or not at all; to be noted then.
+
+        Raises:
+            WriteError: If it can't be written.
+        """
+        path = self.images / cutout.file
+        draft = draft_name(path)
+        with saying_why(path):
+            try:
+                draft.write_bytes(data)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+        return _told(cutout, data, datetime.now(timezone.utc))
+
+    def note(self, kept: Kept) -> None:
+        """Add an image to the record.
+
+        Raises:
+            WriteError: If it can't be written.
+        """
+        self._kept[kept.file] = kept
+        with saying_why(self._journal), self._journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(kept)) + "\n")
+
+    def _read(self) -> dict[str, Kept]:
+        """The record; a line that a kill cut short tells nothing."""
+        if not self._journal.is_file():
+            return {}
+        found = {}
+        for line in self._journal.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                kept = Kept(**json.loads(line))
+            except (ValueError, TypeError, RecursionError):
+                continue
+            if Path(str(kept.file)).name == kept.file:  # never a file of another folder
+                found[kept.file] = kept
+        return found
+
+
+def _told(cutout: Cutout, data: bytes, date: datetime) -> Kept:
+    scale = cutout.pixel_scale_arcsec
+    if scale is None and cutout.file.endswith(".fits"):
+        scale = scale_in_header(data)
+    return Kept(
+        file=cutout.file,
+        bytes=len(data),
+        url=cutout.url,
+        date=date.isoformat(timespec="seconds"),
+        pixel_scale_arcsec=scale,
+    )

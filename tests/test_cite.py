@@ -307,7 +307,7 @@ def test_what_is_minimised_is_told_for_each_task():
     for task, words in (
         (
             RegressionTask(label_cols=("T",)),
-            "the mean squared error of the numbers, each scaled to variance 1,",
+            "the mean squared error of the numbers (each scaled to variance 1): ",
         ),
         (
             MultiLabelTask(num_labels=2, label_cols=("bar", "ring")),

@@ -32,7 +32,9 @@ def test_what_is_here_comes_first_and_what_is_published_is_told(cached, publish,
     )
     assert mini.size_bytes > 7e6
     assert "RMSE 0.097" in mini.scores
-    assert "zoobot-mini" in repr(found)
+    assert "MB\n    Galaxy Challenge, 37 cumulative fractions against the published ones: RMSE 0.097" in repr(
+        found
+    )
     html = found._repr_html_()
     assert "RMSE 0.097" in html
     assert html.count("<tr>") == len(found) + 1

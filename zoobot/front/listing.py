@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from zoobot.shared import tasks
@@ -93,10 +94,12 @@ class ModelList(Sequence[ModelEntry]):
     def __repr__(self) -> str:
         rows = [_COLUMNS[:-1], *(entry.cells()[:-1] for entry in self)]
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        return "\n".join(
+        lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
-        )
+        ]
+        told = ["", *(indent(f"\n{entry.scores}", "    ") if entry.scores else "" for entry in self)]
+        return "\n".join(line + scores for line, scores in zip(lines, told, strict=True))
 
     def _repr_html_(self) -> str:
         return table_html(_COLUMNS, [entry.cells() for entry in self])

@@ -47,7 +47,7 @@ def facts_html(title: str, facts: Mapping[str, Any]) -> str:
 
 
 def table_html(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of texts under their headings.
+    """A table of texts under their headings; lines of a text stay lines.
 
     Example:
         >>> table_html(["name"], [["a & b"]]).count("a &amp; b")
@@ -55,7 +55,10 @@ def table_html(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """
     head = "".join(f'<th style="{_CELL}">{escape(column)}</th>' for column in columns)
     body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(f'<td style="{_CELL};white-space:pre-line">{escape(cell)}</td>' for cell in row)
+        + "</tr>"
+        for row in rows
     )
     return f'<table style="border:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 

@@ -300,7 +300,7 @@ def _loss(task: Task | None, options: dict[str, Any]) -> str:
     balanced = " with classes weighted to count alike" if weights == ["balanced"] else ""
     weighted = balanced or (f" with class weights {', '.join(map(str, weights))}" if weights else "")
     smooth = f" and label smoothing {smoothing:g} [@szegedy2016rethinking]" if smoothing else ""
-    of = " of the numbers, each scaled to variance 1," if task.predicts == "numbers" else ""
+    of = " of the numbers (each scaled to variance 1)" if task.predicts == "numbers" else ""
     of = " of each label" if task.predicts == "labels" else of
     return f"{_LOSSES.get(name, code(name))}{of}{weighted}{smooth}"
 
@@ -322,10 +322,10 @@ def _epoch_sentences(
         warm = settings.get("warmup_epochs")
         rise = f" after a rise over {count(warm, 'epoch')}" if warm else ""
         told.append(f"a {settings['schedule']} schedule{rise}")
-    run = f"for {count(epochs, 'epoch')}" if epochs else "by gradient steps"
+    run = f" for {count(epochs, 'epoch')}" if epochs else ""
     start = "From there it" if _began_with_best_head(account, training, settings) else "It"
     minimised = f", to minimise {loss}" if loss else ""
-    sentences = [f"{start} was trained {run} by AdamW [@loshchilov2019adamw]{minimised}: {', '.join(told)}."]
+    sentences = [f"{start} was trained{run} by AdamW [@loshchilov2019adamw]{minimised}: {', '.join(told)}."]
     most = options.get("max_epochs")
     limit = defaults.MAX_EPOCHS if most is None else most
     patience, that = options.get("patience"), "the loss of the validation galaxies"

@@ -165,6 +165,15 @@ def test_what_is_missing_is_named_as_a_keyword():
         zoobot.push("a", "me/b", to="me/c")
     with pytest.raises(ConfigError, match="demo takes all options by name"):
         zoobot.demo("results")
+    image = np.zeros((400, 400, 3), np.uint8)
+    for ask in (
+        lambda: zoobot.predict("a", image, save_loc="b.csv"),
+        lambda: zoobot.similar("a", like=image, save_loc="b.csv"),
+        lambda: zoobot.load(image),
+    ):
+        with pytest.raises(ConfigError, match=r"got array\(\[\[\[0, 0\.\.\.") as refused:
+            ask()
+        assert len(str(refused.value)) < 200
 
 
 def test_workers_elsewhere_have_no_table_in_memory(table, tmp_path):

@@ -59,6 +59,7 @@ def read_images(X: Any) -> Catalog:  # noqa: N803 - so scikit-learn calls them
     if all(isinstance(one, (str, Path)) for one in images):
         numbers = [str(number) for number in range(len(images))]
         images = pd.DataFrame({"id_str": numbers, "file_loc": [str(one) for one in images]})
+        images.attrs["name"] = "X"
     return read_catalog(images).decoded_whole()  # a file gives what the array of its pixels does
 
 

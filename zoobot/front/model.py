@@ -29,6 +29,7 @@ from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.predicting.members import shared_task
 from zoobot.shared.predicting.run import predict_exported
 from zoobot.shared.preprocessing import Preprocessing, describe_pixels
+from zoobot.shared.settings import brief
 from zoobot.workflow import info, push
 from zoobot.workflow.info import InfoResult
 from zoobot.workflow.push import PushResult
@@ -78,7 +79,7 @@ def load(
     """
     places: list[str | Path] = list(place) if isinstance(place, (list, tuple)) else [place]  # type: ignore[list-item]
     if not places or not all(isinstance(one, (str, Path)) for one in places):
-        raise ConfigError(f"a model is a name, a folder or a file, or a list of these, got {place!r}")
+        raise ConfigError(f"a model is a name, a folder or a file, or a list of these, got {brief(place)}")
     found = [_find(one) for one in places]
     needs_engine = not all(is_onnx_file(one) for one, _ in found)
     name = choose_engine(backend) if needs_engine else "onnxruntime"

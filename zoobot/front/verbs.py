@@ -16,7 +16,7 @@ from zoobot.front.results import Result
 from zoobot.options import commands
 from zoobot.options.command import Command
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.settings import Kind, kinds_of
+from zoobot.shared.settings import Kind, brief, kinds_of
 from zoobot.shared.speech import heard, in_keywords, speaking_python, spoken
 
 if TYPE_CHECKING:
@@ -83,11 +83,13 @@ def _chosen(command: Command, places: tuple[Any, ...], given: Mapping[str, Any])
     first, name = _given_by_place(command), command.name
     if len(places) > len(first):
         taken = f"{' and '.join(first)} by place, and the rest by name" if first else "all options by name"
-        raise ConfigError(f"{name} takes {taken}; got {places[-1]!r} by place")
+        raise ConfigError(f"{name} takes {taken}; got {brief(places[-1])} by place")
     placed = dict(zip(first, places, strict=False))
     for option in placed:
         if option in given:
-            raise ConfigError(f"{option} was given twice: {placed[option]!r} and {option}={given[option]!r}")
+            raise ConfigError(
+                f"{option} was given twice: {brief(placed[option])} and {option}={brief(given[option])}"
+            )
     chosen = {**placed, **given}
     kinds = kinds_of(command.options)
     return {name: _as_option(name, value, kinds.get(name), chosen) for name, value in chosen.items()}

@@ -41,6 +41,7 @@ __all__ = [
     "Kind",
     "Options",
     "add_arguments",
+    "brief",
     "check_record",
     "kinds_of",
     "refuse",
@@ -56,6 +57,7 @@ _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 #: What stands in the help for files and folders.
 _PATHS = ("FILE", "FOLDER", "FEATURES", "RESULTS", "SESSION")
+_LONGEST_VALUE = 200
 _OWN: tuple[type, ...] = (bool, int, float)
 _TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 _RECORD_WORDS = _TYPE_WORDS | {float: "a finite number", bool: "true or false"}
@@ -321,7 +323,7 @@ class Kind:
         return parts[0] if len(parts) == 1 else f"one of {', '.join(parts)}"
 
     def _refuse(self, expected: str, got: Any) -> NoReturn:
-        raise ConfigError(f"{self.name} must be {expected}, got {got!r}")
+        raise ConfigError(f"{self.name} must be {expected}, got {brief(got)}")
 
     def argument(self) -> dict[str, Any]:
         """The keyword arguments of argparse's `add_argument`."""
@@ -439,6 +441,17 @@ def _as_float(number: float) -> float:
 def _members(hint: Any) -> tuple[Any, ...]:
     """The alternatives of a union; any other type is its own only alternative."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it; of what is long, such as an array of pixels, a beginning and an end.
+
+    Example:
+        >>> brief("a.csv"), brief(list(range(1000)))
+        ("'a.csv'", '[0, 1, 2, 3, 4, 5, ...]')
+    """
+    whole = repr(value)
+    return whole if len(whole) <= _LONGEST_VALUE else " ".join(reprlib.repr(value).split())
 
 
 def listed(value: Any) -> Iterable[Any]:

@@ -485,6 +485,13 @@ def test_citing_a_table(tmp_path):
     text = cite(path).methods
     for words in ("99 galaxies", "2 images could not be read", "`rings`", "[@he2015resnet]", "96 × 96 px"):
         assert words in text
+    told |= {"task": {"kind": "features", "block": None, "width": 8, "dtype": "float32"}}
+    with PredictionWriter(tmp_path / "features.parquet", ["disk"], metadata=told) as writer:
+        writer.write(["a"], [[0.4]])
+    for asked, named in (("zoobot-mini", "`zoobot-mini` [@walmsley"), ("a/rings/checkpoint", "`rings`.")):
+        encoded = {"work": "represent", "status": "finished", "options": {"checkpoint": asked}}
+        (tmp_path / "features.run.json").write_text(json.dumps(encoded))
+        assert f"The model is {named}" in cite(tmp_path / "features.parquet").methods
     pd.DataFrame({"id_str": ["a"]}).to_csv(tmp_path / "plain.csv")
     with pytest.raises(ConfigError, match="nothing tells how"):
         cite(tmp_path / "plain.csv")

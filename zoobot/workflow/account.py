@@ -324,7 +324,7 @@ def _account_of_predictions(record: dict[str, Any], metadata: dict[str, Any]) ->
     models = _kept_models(record)
     if not models and metadata.get("task"):
         facts = {part: metadata[part] for part in ("task", "preprocessing") if metadata.get(part)}
-        models = (ModelFacts(name="", facts=facts),)
+        models = (ModelFacts(name=_asked_for(record), facts=facts),)
     versions = record.get("versions") or {name: metadata[name] for name in ("zoobot",) if metadata.get(name)}
     data = record.get("data") or {
         "catalog": {"source": metadata["catalog"]} if metadata.get("catalog") else {}
@@ -337,6 +337,15 @@ def _account_of_predictions(record: dict[str, Any], metadata: dict[str, Any]) ->
         record={**record, **told},
         failures=record.get("failures"),
     )
+
+
+def _asked_for(record: dict[str, Any]) -> str:
+    """How a run calls the model that it was to use, where it kept no more of it, without its folders."""
+    asked = (record.get("options") or {}).get("checkpoint")
+    if not isinstance(asked, str) or is_public_name(asked):
+        return asked if isinstance(asked, str) else ""
+    place = Path(asked)
+    return place.parent.name if place.name == "checkpoint" else place.name
 
 
 def _kept_models(record: dict[str, Any]) -> tuple[ModelFacts, ...]:

@@ -231,6 +231,13 @@ def test_comparisons_and_worse_images_are_told():
         "On the same 205 galaxies the scores differ from those of `other` by: accuracy −0.023 (-0.050 to"
         in text
     )
+    assert "Each resample drew the same galaxies" in text
+    without = copy.deepcopy(compared)
+    for row in without[0]["differences"].values():
+        row["interval"] = None
+    text = methods_text(account(record=RECORD | {"comparisons": without}, degradation=worse))
+    assert "accuracy −0.023." in text
+    assert "Each resample" not in text
     assert (
         "by `noise` (scatter of the sky, in its own), accuracy goes from 0.950 to 0.900 at 1.5 and 0.500 at 8"
         in text

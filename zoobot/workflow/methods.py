@@ -215,17 +215,18 @@ def score_sentences(account: Account) -> list[str]:
 def comparison_sentences(account: Account) -> list[str]:
     """How the scores differ from those of other models, and how they fall on images made worse."""
     task = account.model.task if account.model else None
-    sentences = []
+    sentences, has_intervals = [], False
     headline = task.scores.headline if task else ()
     for each in account.record.get("comparisons") or [] if headline else []:
         told = [(words, each["differences"].get(name) or {}) for name, words in headline]
         shown = [f"{words} {_difference(row)}" for words, row in told if row.get("difference") is not None]
+        has_intervals |= any(row.get("interval") for _, row in told)
         other = Path(str(each.get("with"))).name
         sentences.append(
             f"On the same {each.get('galaxies', 0):,} galaxies the scores differ from those of {code(other)} "
             f"by: {'; '.join(shown)}."
         )
-    if sentences and any("(" in sentence for sentence in sentences):
+    if has_intervals:
         sentences.append(f"Each resample drew the same galaxies for both{cite('efron1979bootstrap')}.")
     return sentences + _degradation_sentences(account.degradation)
 

@@ -228,7 +228,7 @@ def test_numbers_have_no_factors_but_errors_that_travel(engine, engine_name, cat
     assert read_checkpoint(again).conformal == read_checkpoint(folder).conformal
     turned = workflow.evaluate(EvaluateOptions(**common, views=4, save_dir=tmp_path / "turned"))
     assert "held_90" not in turned.scores
-    assert "Intervals: none, since images are read otherwise" in turned.table
+    assert "Intervals: none, since the model's are of other pixels (views 1, now 4)" in turned.table
     with pytest.raises(ConfigError, match="coverage is for trees; this model is of a regression task"):
         workflow.calibrate(CalibrateOptions(**common, objective="coverage"))
     with pytest.raises(ConfigError, match="coverage is for --task tree"):

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from zoobot.options.groups import ScoreOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine
+    from zoobot.shared.metrics import Scorer
     from zoobot.shared.training.feature_loader import FeatureLoader
 
 logger = logging.getLogger(__name__)
@@ -242,12 +243,7 @@ def evaluate_models(
         rows = zip(scored.ids, predicted, strict=True)
         predicted = np.stack([held_out.get(galaxy, own) for galaxy, own in rows])
     certainty = judge_certainty(task, predicted, labels)
-    scorers = [every_scorer(task, predicted, labels)]
-    uncalibrated = _without_calibration(models, found.samples)
-    if uncalibrated is not None:
-        before = calibration_scorer(task, uncalibrated, labels)
-        scorers.append(lambda weights: {"ece_uncalibrated": before(weights)["ece"]})
-    scorer, draws = join_scorers(scorers), draws_for(scored, options)
+    scorer, draws = _scorer(models, found.samples, predicted, labels), draws_for(scored, options)
     scores = score_once(scorer, len(scored))
     intervals = find_intervals(scores, replicate(scorer, draws), draws, group_name=options.group_col)
     promised = judge_intervals(models, predicted, labels, part=part, n_samples=n_samples)
@@ -278,7 +274,6 @@ def evaluate_models(
         save_dir=folder,
     )
     _write(evaluation, certainty, task.kind, part, folder, seen, reached=told | reach)
-    seen_as = models[0].preprocessing
     said = {
         name: " ".join(with_interval(value, intervals.of(name))).strip() for name, value in scores.items()
     }
@@ -288,11 +283,8 @@ def evaluate_models(
         ),
         **certainty.pictures(task, predicted, labels, said),
         **threshold_pictures(task, choices, intervals.ends),
-        "predictions": partial(draw_examples, task, seen_as, scored, expected, seed=options.seed),
+        **_galleries(models[0], scored, expected, labels, options),
     }
-    mistakes = task.mistakes(expected, labels, truth_votes=options.truth_votes)
-    if (mistakes.size > 0).any():
-        pictures["mistakes"] = partial(draw_mistakes, task, seen_as, scored, expected, mistakes)
     for name, draw in pictures.items():
         attempt_picture(folder / name, options.figures, draw)
     evaluation = replace(evaluation, pictures=pictures)
@@ -302,6 +294,31 @@ def evaluate_models(
     texts = [evaluation.table, *(comparison.text(task) for comparison in compared)]
     pictures["comparison"] = partial(draw_differences, task, compared)
     return replace(evaluation, comparisons=compared, pictures=pictures, table="\n\n".join(texts))
+
+
+def _galleries(
+    model: Any, galaxies: Catalog, expected: np.ndarray, labels: np.ndarray, options: ScoreOptions
+) -> dict[str, Callable[..., Figure]]:
+    """What draws galaxies with their predictions: some of them, and the surest mistakes."""
+    task, seen_as = model.task, model.preprocessing
+    pictures: dict[str, Callable[..., Figure]] = {
+        "predictions": partial(draw_examples, task, seen_as, galaxies, expected, seed=options.seed)
+    }
+    mistakes = task.mistakes(expected, labels, truth_votes=options.truth_votes)
+    if (mistakes.size > 0).any():
+        pictures["mistakes"] = partial(draw_mistakes, task, seen_as, galaxies, expected, mistakes)
+    return pictures
+
+
+def _scorer(models: Sequence[Any], samples: np.ndarray, predicted: np.ndarray, labels: np.ndarray) -> Scorer:
+    """What gives every score of weighted galaxies, that of the predictions without calibration, too."""
+    task = models[0].task
+    scorers = [every_scorer(task, predicted, labels)]
+    uncalibrated = _without_calibration(models, samples)
+    if uncalibrated is not None:
+        before = calibration_scorer(task, uncalibrated, labels)
+        scorers.append(lambda weights: {"ece_uncalibrated": before(weights)["ece"]})
+    return join_scorers(scorers)
 
 
 def _without_calibration(models: Sequence[Any], samples: np.ndarray) -> np.ndarray | None:

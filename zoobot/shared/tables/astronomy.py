@@ -42,6 +42,7 @@ _MOST_COLUMNS = 999
 _MOST_CHARACTERS = 68
 _ROWS_AT_ONCE = 16_384
 _OTHERS = "write .parquet, .csv or .hdf5"
+_NO_FITS = "write .vot, .parquet, .csv or .hdf5"
 
 
 class _Fits(Format):
@@ -150,7 +151,7 @@ def _check_text(text: str, column: str) -> None:
     """Raise a PredictionsError if FITS can't hold a text: it is ASCII, and blanks at its end are padding."""
     if not (text.isascii() and (text.isprintable() or not text) and text == text.rstrip()):
         what = "id" if column == "id_str" else f"text in column {column!r}"
-        raise PredictionsError(f"a FITS table can't hold the {what} {text!r}: {_OTHERS}")
+        raise PredictionsError(f"a FITS table can't hold the {what} {text!r}: {_NO_FITS}")
 
 
 def _ascii(text: str) -> str:
@@ -162,13 +163,13 @@ def _ascii(text: str) -> str:
 def _check_columns(columns: Sequence[str]) -> None:
     """Raise a PredictionsError if FITS can't hold columns of these names."""
     if len(columns) > _MOST_COLUMNS:
-        msg = f"a FITS table has at most {_MOST_COLUMNS} columns, but here are {len(columns):,}: {_OTHERS}"
+        msg = f"a FITS table has at most {_MOST_COLUMNS} columns, but here are {len(columns):,}: {_NO_FITS}"
         raise PredictionsError(msg)
     odd = [name for name in columns if not (name.isascii() and name.isprintable() and _fits_in_a_card(name))]
     folded = {name.lower() for name in columns}
     if odd or len(folded) < len(columns):
         which = repr(odd[0]) if odd else "that differ in letter case alone"
-        msg = f"a FITS table can't have columns called {which}: {_OTHERS}"
+        msg = f"a FITS table can't have columns called {which}: {_NO_FITS}"
         raise PredictionsError(f"{msg}, or predict with --names plain")
 
 

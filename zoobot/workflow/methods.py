@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoobot.certainty.bootstrap import Interval
+from zoobot.shared.engine import ENGINES
 from zoobot.shared.errors import ConfigError, ZoobotError
 from zoobot.shared.files.whole import write_safely
 from zoobot.shared.models.encoder_source import Origin
@@ -47,20 +48,16 @@ _SPLITS = {
     "sky": "by patches of sky, each of which went to one part",
     "group": "by groups of galaxies, each of which went to one part",
 }
-#: Packages as a paper calls them, for each engine, with whom to cite; by the names of modules.
-_PACKAGES = {
-    "pytorch": {
-        "torch": ("PyTorch", "paszke2019pytorch"),
-        "timm": ("timm", "wightman2019timm"),
-        "lightning": ("PyTorch Lightning", "falcon2019lightning"),
-        "pytorch_lightning": ("PyTorch Lightning", "falcon2019lightning"),
-    },
-    "tensorflow": {
-        "tensorflow": ("TensorFlow", "abadi2016tensorflow"),
-        "keras": ("Keras", "chollet2015keras"),
-    },
-    "": {"numpy": ("NumPy", "harris2020numpy")},
-}
+#: Packages by the names of their modules, as a paper calls them, whom to cite, and the framework they go with.
+_PACKAGES = (
+    ("torch", "PyTorch", "paszke2019pytorch", "torch"),
+    ("timm", "timm", "wightman2019timm", "torch"),
+    ("lightning", "PyTorch Lightning", "falcon2019lightning", "torch"),
+    ("pytorch_lightning", "PyTorch Lightning", "falcon2019lightning", "torch"),
+    ("tensorflow", "TensorFlow", "abadi2016tensorflow", "tensorflow"),
+    ("keras", "Keras", "chollet2015keras", "tensorflow"),
+    ("numpy", "NumPy", "harris2020numpy", ""),
+)
 
 
 def write_methods(folder: Path) -> None:
@@ -313,15 +310,12 @@ def software_sentences(account: Account) -> list[str]:
     if not versions:
         return []
     zoobot = f" {versions['zoobot']}" if versions.get("zoobot") else ""
-    backend = account.options.get("backend") or next(
-        (name for name, module in (("pytorch", "torch"), ("tensorflow", "tensorflow")) if module in versions),
-        "",
-    )
-    packages = {**_PACKAGES.get(backend, {}), **_PACKAGES[""]}
+    used = next((framework for framework in ENGINES.values() if framework in versions), "")
+    framework = ENGINES.get(account.options.get("backend", ""), used)
     told = {
         name: f"{name} {versions[module]}{cite(key)}"
-        for module, (name, key) in packages.items()
-        if versions.get(module)
+        for module, name, key, needed in _PACKAGES
+        if versions.get(module) and needed in ("", framework)
     }
     python = [f"Python {versions['python']}"] if versions.get("python") else []
     with_ = f", {joined([*told.values(), *python])}" if told or python else ""

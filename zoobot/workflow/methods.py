@@ -48,7 +48,7 @@ _SPLITS = {
     "sky": "by patches of sky, each of which went to one part",
     "group": "by groups of galaxies, each of which went to one part",
 }
-#: Packages by the names of their modules, as a paper calls them, whom to cite, and the framework they go with.
+#: Packages: the module, as a paper calls it, whom to cite, and the framework that it goes with, if any.
 _PACKAGES = (
     ("torch", "PyTorch", "paszke2019pytorch", "torch"),
     ("timm", "timm", "wightman2019timm", "torch"),

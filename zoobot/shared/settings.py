@@ -200,7 +200,8 @@ class Options:
             msg = f"missing: {', '.join(missing)}"
             lists = {kind.name: kind.flag for kind in kinds.values() if kind.is_list}
             given = {flag: config.get(name) for name, flag in lists.items()}
-            took = [flag for flag, words in given.items() if isinstance(words, list) and len(words) > 1]
+            lists_given = {flag: words for flag, words in given.items() if isinstance(words, list | tuple)}
+            took = [flag for flag, words in lists_given.items() if len(words) > 1]
             if took:
                 msg += f"; {', '.join(took)} took all up to the next option: put the others first"
             raise ConfigError(msg)

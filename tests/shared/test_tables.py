@@ -443,6 +443,19 @@ def test_a_small_parquet_file_that_asks_for_gigabytes_is_refused(value, rows, tm
             read(path)
 
 
+def test_a_parquet_footer_that_contradicts_itself_ends_no_process(tmp_path):
+    """A column may lack values by its statistics and not by its schema: Arrow aborts where it is asked."""
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"id_str": ["1", "2"], "file_loc": ["a", "b"]}).to_parquet(path)
+    optional, required = b"\x15\x0c\x25\x02\x18\x06id_str", b"\x15\x0c\x25\x00\x18\x06id_str"
+    content = path.read_bytes()
+    assert content.count(optional) == 1
+    path.write_bytes(content.replace(optional, required))
+    for read in (read_table, read_catalog, lambda place: list(CatalogStream(place).parts(2))):
+        with pytest.raises(CatalogError, match="can't read the table"):
+            read(path)
+
+
 def test_parquet_pages_that_unpack_to_gigabytes_are_refused(tmp_path):
     column = pa.array([f"{i}{'x' * 500_000}" for i in range(300)])
     path = tmp_path / "t.parquet"

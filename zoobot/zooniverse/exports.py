@@ -22,7 +22,7 @@ from zoobot.shared.files.table_checks import readable
 from zoobot.zooniverse.workflows import Naming, Workflow, plain, slug
 
 _ROWS_AT_ONCE = 20_000
-_SHOWN = 5
+_ANOTHER = "of another workflow"
 #: Names under which a subject's metadata may hold our id: as uploaded, hidden from volunteers, or from all.
 HIDDEN = ("", "#", "!", "//")
 
@@ -91,7 +91,7 @@ def count_votes(path: str | Path, counting: Counting) -> Votes:
     """
     place = Path(path).expanduser()
     if place.suffix.lower() in (".json", ".jsonl", ".ndjson"):
-        return _count_reductions(_posted(place), counting)
+        return _count_reductions(_posted(place), counting, Votes(counting.columns()))
     with readable(place):
         header = list(pd.read_csv(place, nrows=0))
     for kind, wanted in _KINDS.items():
@@ -146,9 +146,15 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             yield from chunk.to_dict("records")
 
 
+def _is_of_another(row: Mapping[str, str], counting: Counting) -> bool:
+    """Whether a row is of another workflow, where both say of which."""
+    ours = counting.workflow.id
+    return bool(ours) and row.get("workflow_id", ours) != ours
+
+
 def _reason_to_leave_out(row: Mapping[str, str], counting: Counting) -> str | None:
-    if counting.workflow.id and row["workflow_id"] != counting.workflow.id:
-        return "of another workflow"
+    if _is_of_another(row, counting):
+        return _ANOTHER
     if counting.first_version is not None:
         try:
             version = float(row.get("workflow_version", "nan"))
@@ -226,13 +232,10 @@ def _annotations(found: list[Any]) -> Iterator[tuple[str, Any]]:
 def _count_aggregation(path: Path, counting: Counting) -> Votes:
     """`subject_id`, `workflow_id`, `task`, and `data.<answer>` for each answer of any task."""
     votes = Votes(counting.columns())
-    by_slug = {
-        key: {slug(text): column for text, column in columns.items()}
-        for key, columns in _answers_by_text(counting).items()
-    }
+    by_slug = _answers_by_slug(counting)
     for row in _rows(path):
-        if counting.workflow.id and row.get("workflow_id", counting.workflow.id) != counting.workflow.id:
-            votes.left_out["of another workflow"] += 1
+        if _is_of_another(row, counting):
+            votes.left_out[_ANOTHER] += 1
             continue
         columns = by_slug.get(row["task"])
         if columns is None:
@@ -242,40 +245,48 @@ def _count_aggregation(path: Path, counting: Counting) -> Votes:
             if not name.startswith("data.") or value == "" or name == "data.aggregation_version":
                 continue
             column = columns.get(slug(name.removeprefix("data.")))
-            number = _number(value)
-            if column is None or number is None:
-                votes.unknown[f"{row['task']}: {name}"] += 1
-            else:
-                votes.counts[row["subject_id"]][column] += number
+            _add(votes, row["subject_id"], column, value, f"{row['task']}: {name}")
         votes.counts[row["subject_id"]]
         votes.classifications += 1
     return votes
 
 
-def _count_reductions(found: Iterator[dict[str, Any]], counting: Counting) -> Votes:
+def _count_reductions(found: Iterator[dict[str, Any]], counting: Counting, votes: Votes) -> Votes:
     """Reductions: `subject_id`, the task (or the reducer that is called after it), and counts by place."""
-    votes = Votes(counting.columns())
+    by_slug = _answers_by_slug(counting)
     for one in found:
         key = next((key for key in counting.naming.questions if _names_task(one["reducer"], key)), None)
         if key is None:
             votes.left_out[f"of the reducer {one['reducer']}, which is no question here"] += 1
             continue
         columns = counting.naming.columns(key)
-        by_text = {slug(text): column for text, column in _answers_by_text(counting)[key].items()}
         for place, value in one["data"].items():
-            number = _number(value)
-            is_place = place.isdecimal() and int(place) < len(columns)
-            column = columns[int(place)] if is_place else by_text.get(slug(place))
             if place in ("classifications", "aggregation_version"):
                 continue
-            if column is None or number is None:
-                votes.unknown[f"{key}: {place}"] += 1
-            else:
-                votes.counts[one["subject_id"]][column] += number
+            is_place = place.isdecimal() and int(place) < len(columns)
+            column = columns[int(place)] if is_place else by_slug[key].get(slug(place))
+            _add(votes, one["subject_id"], column, value, f"{key}: {place}")
         votes.counts[one["subject_id"]]
         votes.metadata.setdefault(one["subject_id"], one["metadata"])
         votes.classifications += 1
     return votes
+
+
+def _answers_by_slug(counting: Counting) -> dict[str, dict[str, str]]:
+    """For each task the columns, by the texts of its answers as words of columns."""
+    return {
+        key: {slug(text): column for text, column in columns.items()}
+        for key, columns in _answers_by_text(counting).items()
+    }
+
+
+def _add(votes: Votes, subject: str, column: str | None, value: Any, said: str) -> None:
+    """Count votes for an answer; `said` is what they are called where it has no column, or they no number."""
+    number = _number(value)
+    if column is None or number is None:
+        votes.unknown[said] += 1
+    else:
+        votes.counts[subject][column] += number
 
 
 def _names_task(reducer: str, key: str) -> bool:
@@ -285,9 +296,12 @@ def _names_task(reducer: str, key: str) -> bool:
 
 
 def _exported_reductions(path: Path, counting: Counting) -> Votes:
+    votes = Votes(counting.columns())
+
     def rows() -> Iterator[dict[str, Any]]:
         for row in _rows(path):
-            if counting.workflow.id and row.get("workflow_id", counting.workflow.id) != counting.workflow.id:
+            if _is_of_another(row, counting):
+                votes.left_out[_ANOTHER] += 1
                 continue
             data = _dictionary_of(row["data"], path, row)
             yield {
@@ -297,7 +311,7 @@ def _exported_reductions(path: Path, counting: Counting) -> Votes:
                 "metadata": {},
             }
 
-    return _count_reductions(rows(), counting)
+    return _count_reductions(rows(), counting, votes)
 
 
 def _posted(path: Path) -> Iterator[dict[str, Any]]:

@@ -145,8 +145,7 @@ class ParquetRows:
                     start = stop
 
     def _open(self, path: Path) -> Any:
-        _check_chunks(path)
-        metadata = parquet.read_metadata(path)
+        metadata = _checked_metadata(path)
         types = pa.types
         # which Arrow can't read as dictionaries
         by_difference = {
@@ -206,8 +205,8 @@ def _said_of(field: Any) -> Iterator[tuple[str, bytes | None]]:
         yield key, (field.metadata or {}).get(key.encode())
 
 
-def _check_chunks(path: Path) -> None:
-    """Raise Arrow's error where what a file says of its columns is damaged.
+def _checked_metadata(path: Path) -> Any:
+    """What a file's footer says; Arrow's error where what it says of its columns is damaged.
 
     To look at that from Python, as `_chunks` does, would end the process: Arrow 26 throws there and does not
     catch. It does where its reader is asked for a batch of no rows, which reads none.
@@ -215,6 +214,7 @@ def _check_chunks(path: Path) -> None:
     with parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             next(file.reader.iter_batches(0, row_groups=[group], use_threads=False), None)
+        return file.metadata
 
 
 def _chunks(metadata: Any) -> Iterator[Any]:

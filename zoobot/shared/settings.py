@@ -198,10 +198,8 @@ class Options:
         missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
         if missing:
             msg = f"missing: {', '.join(missing)}"
-            lists = {kind.name: kind.flag for kind in kinds.values() if kind.is_list}
-            given = {flag: config.get(name) for name, flag in lists.items()}
-            lists_given = {flag: words for flag, words in given.items() if isinstance(words, list | tuple)}
-            took = [flag for flag, words in lists_given.items() if len(words) > 1]
+            given = {kind.flag: config.get(kind.name) for kind in kinds.values() if kind.is_list}
+            took = [flag for flag, got in given.items() if isinstance(got, list | tuple) and len(got) > 1]
             if took:
                 msg += f"; {', '.join(took)} took all up to the next option: put the others first"
             raise ConfigError(msg)

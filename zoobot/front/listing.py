@@ -186,9 +186,10 @@ def _bundled() -> Iterator[ModelEntry]:
 def _cached() -> Iterator[ModelEntry]:
     """The models in the Hub's cache that are whole: those of `main`, or else of the one revision there is."""
     import huggingface_hub as hub  # late: it takes a while
+    from huggingface_hub import constants
 
     try:
-        found = hub.scan_cache_dir()
+        found = hub.scan_cache_dir(constants.HF_HUB_CACHE)  # where its downloads go, said once
     except (hub.CacheNotFound, OSError):
         return
     for repository in sorted(found.repos, key=lambda one: one.repo_id):

@@ -267,6 +267,13 @@ class AugmentationOptions(Options):
         defaults.SHIFT, "largest offset, as a fraction of the image's side", at_least=0, at_most=0.5
     )
     erase_probability: float = setting(0.0, "chance of a patch being painted over", at_least=0, at_most=1)
+    look_probability: float = setting(
+        0.0,
+        "chance of another survey's look: colours or grey, stretch, blur, noise; for models that are to be "
+        "used on other images than those they learn from",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from zoobot.shared import defaults
 from zoobot.shared.degrading import degrade
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.looks import change_look
 
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
@@ -46,6 +47,9 @@ class Augmentation:
         shift: Largest displacement along each axis, as a fraction of the side of the output.
         erase_probability: Share of the views in which one rectangle of 2 to 20 % of the area is set to the
             fill value (Zhong et al. 2020, random erasing).
+        look_probability: Share of the views that look as if another camera or survey had taken them: other
+            colours, or grey, another stretch, more blur, more noise (`zoobot.shared.looks`). For models that
+            are to be used on other images than those they learn from.
 
     Raises:
         ConfigError: If a value can't work.
@@ -60,13 +64,14 @@ class Augmentation:
     zoom: tuple[float, float] = defaults.ZOOM
     shift: float = defaults.SHIFT
     erase_probability: float = 0.0
+    look_probability: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("rotate", "flip"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_zoom()
-        for name, highest in (("shift", 0.5), ("erase_probability", 1.0)):
+        for name, highest in (("shift", 0.5), ("erase_probability", 1.0), ("look_probability", 1.0)):
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value <= highest):
                 raise ConfigError(f"{name} must lie in [0, {highest:g}], got {value!r}")
@@ -81,7 +86,7 @@ class Augmentation:
     @classmethod
     def none(cls) -> Augmentation:
         """The augmentation that changes nothing: every view is the one of evaluation."""
-        return cls(rotate=False, flip=False, zoom=(1.0, 1.0), shift=0.0, erase_probability=0.0)
+        return cls(rotate=False, flip=False, zoom=(1.0, 1.0), shift=0.0)
 
     def to_config(self) -> dict[str, Any]:
         """The options as JSON-ready values."""
@@ -219,6 +224,9 @@ def make_view(
     if (height, width) != image.shape[:2]:
         matrix[:, 2] -= ((width - image.shape[1]) // 2, (height - image.shape[0]) // 2)
     view = apply_warp(image, matrix, preprocessing.image_size_pix, preprocessing.fill_value, out=out)
+    chance = 0.0 if augmentation is None else augmentation.look_probability
+    if chance and next(_uniform_draws("look", seed, epoch, galaxy_id)) < chance:
+        view[...] = change_look(view, f"look|{seed}|{epoch}|{galaxy_id}")  # in the memory lent for it
     erasure = draw_erasure(augmentation, preprocessing.image_size_pix, **key)
     if erasure is not None:
         is_8_bit = view.dtype == np.uint8

@@ -157,7 +157,7 @@ def _target_arguments(options: FinetuneOptions | TrainOptions) -> dict[str, Any]
 def _augmentation(options: AugmentationOptions) -> Augmentation | None:
     if not options.augment:
         return None
-    names = ("rotate", "flip", "zoom", "shift", "erase_probability")
+    names = [field.name for field in fields(Augmentation)]
     return replace(Augmentation(), **{name: getattr(options, name) for name in names})
 
 

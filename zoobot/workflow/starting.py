@@ -122,6 +122,7 @@ def _augmentation_in_words(augmentation: Augmentation | None, galaxies: GalaxyDa
         f"zoomed {low:g} to {high:g} times" if (low, high) != (1, 1) else "",
         f"shifted up to {augmentation.shift:.0%}" if augmentation.shift else "",
         f"{augmentation.erase_probability:.0%} with a patch erased" if augmentation.erase_probability else "",
+        f"{augmentation.look_probability:.0%} with another look" if augmentation.look_probability else "",
     ]
     return "images are " + (", ".join(filter(None, ways)) or "as they are")
 

@@ -5,6 +5,7 @@ A message says what was expected, what came, and what to do about it.
 """
 
 __all__ = [
+    "BusyError",
     "CatalogError",
     "CheckpointError",
     "ConfigError",

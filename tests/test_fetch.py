@@ -22,7 +22,7 @@ from zoobot.options.finetune import FinetuneOptions
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.errors import CatalogError, ConfigError, ServiceError
 from zoobot.shared.tasks import class_of
-from zoobot.sky.client import Client, NoImage, Pace
+from zoobot.shared.web.client import Client, NoImage, Pace
 from zoobot.sky.surveys import SURVEYS
 from zoobot.workflow import fetch
 from zoobot.workflow.building import LabelledGalaxies, build_model
@@ -98,7 +98,7 @@ def options(tmp_path, service, **more):
 KILLED = """
 import sys
 import zoobot.cli
-from zoobot.sky.client import Pace
+from zoobot.shared.web.client import Pace
 Pace.sleep = staticmethod(lambda seconds: None)
 sys.exit(zoobot.cli.main(sys.argv[1:]))
 """

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from zoobot.shared.features.tables import FeatureTable
+    from zoobot.shared.pixels.web_images import WebAccess
     from zoobot.shared.predicting.run import PredictKeywords, RepresentKeywords
     from zoobot.shared.schemas import Schema
 
@@ -173,11 +174,19 @@ class ZoobotModel:
         """The predicted columns of its tables."""
         return self._task().output_columns
 
-    def predict(self, galaxies: CatalogSource, **options: Unpack[PredictKeywords]) -> Predicted:
+    def predict(
+        self,
+        galaxies: CatalogSource,
+        *,
+        allow_urls: bool | WebAccess = False,
+        **options: Unpack[PredictKeywords],
+    ) -> Predicted:
         """What the model predicts of each galaxy.
 
         Args:
             galaxies: Images, or a catalog of them, in any form.
+            allow_urls: Whether images may lie at web addresses, which are then asked for; as for
+                `read_catalog`.
             **options: Those of the engines' `predict`: `n_samples`, `views`, `batch_size`, `num_workers`,
                 `progress` (by default from 100 galaxies on), `save_loc`, `id_col`, `file_col`, `root` …;
                 `intervals=90` adds intervals or sets, `columns=["ra", "dec"]` those of the catalog.
@@ -193,18 +202,24 @@ class ZoobotModel:
             ConfigError: If an option can't work.
         """
         task = self._task()
-        catalog = self._read(galaxies, options)
+        catalog = self._read(galaxies, options, allow_urls)
         found = self._predict(catalog, options)
         return Predicted(found, galaxies=catalog, task=task, preprocessing=self.preprocessing)
 
     def stream(
-        self, galaxies: CatalogSource, *, rows: int = 1000, **options: Unpack[PredictKeywords]
+        self,
+        galaxies: CatalogSource,
+        *,
+        rows: int = 1000,
+        allow_urls: bool | WebAccess = False,
+        **options: Unpack[PredictKeywords],
     ) -> Iterator[pd.DataFrame]:
         """The predictions of a long catalog, a part after the other: memory holds one part.
 
         Args:
             galaxies: As for `predict`. That images are there is not looked at before their turn comes.
             rows: Galaxies in a part.
+            allow_urls: As for `predict`.
             **options: As for `predict`.
 
         Yields:
@@ -224,7 +239,8 @@ class ZoobotModel:
             raise ConfigError("stream gives tables, and writes none: leave save_loc out, or use predict")
         self._task()
         self._refuse_pixels(options)
-        parts = _parts(galaxies, rows, _taken(options), options.get("columns", ()))
+        taken = {**_taken(options), "allow_urls": allow_urls}
+        parts = _parts(galaxies, rows, taken, options.get("columns", ()))
         return self._stream(parts, {"progress": False, **options})
 
     def _stream(self, parts: Iterator[Catalog], options: PredictKeywords) -> Iterator[pd.DataFrame]:
@@ -245,11 +261,18 @@ class ZoobotModel:
             table.attrs["failures"] = failures.to_dict("records")
             yield table
 
-    def represent(self, galaxies: CatalogSource, **options: Unpack[RepresentKeywords]) -> FeatureTable:
+    def represent(
+        self,
+        galaxies: CatalogSource,
+        *,
+        allow_urls: bool | WebAccess = False,
+        **options: Unpack[RepresentKeywords],
+    ) -> FeatureTable:
         """What the encoder makes of each galaxy: `.ids` and `.features`, (galaxies, width).
 
         Args:
             galaxies: Images, or a catalog of them, in any form.
+            allow_urls: As for `predict`.
             **options: Those of the engines' `represent`: `block`, `views`, `batch_size`, `save_loc` …
 
         Raises:
@@ -258,15 +281,23 @@ class ZoobotModel:
             ImageError: As for `predict`.
         """
         engine, model = self._alone("represent")
-        catalog = self._read(galaxies, options)
+        catalog = self._read(galaxies, options, allow_urls)
         return engine.represent.represent(catalog, model, **options)
 
-    def explain(self, galaxies: CatalogSource, answer: str | None = None, **options: Any) -> Explained:
+    def explain(
+        self,
+        galaxies: CatalogSource,
+        answer: str | None = None,
+        *,
+        allow_urls: bool | WebAccess = False,
+        **options: Any,
+    ) -> Explained:
         """Which pixels made the model say so, of each of a few galaxies, all of which are held in memory.
 
         Args:
             galaxies: Images, or a catalog of them, in any form.
             answer: A class, label, target, or a tree's answer or question; None is the likeliest of all.
+            allow_urls: As for `predict`.
             **options: Those of the engines' `explain`: `methods`, `baseline`, `steps`, `batch_size` …
 
         Returns:
@@ -279,7 +310,7 @@ class ZoobotModel:
         """
         task = self._task()
         engine, model = self._alone("explain")
-        catalog = self._read(galaxies, options)
+        catalog = self._read(galaxies, options, allow_urls)
         found = engine.saliency.explain(catalog, model, answer=answer, **options)
         return Explained(list(found), found.failures, task, options.get("baseline", "black"))
 
@@ -361,10 +392,10 @@ class ZoobotModel:
                 f"how images are read is said when a model is loaded: zoobot.load({self.name!r}, {given})"
             )
 
-    def _read(self, galaxies: CatalogSource, options: Any) -> Catalog:
+    def _read(self, galaxies: CatalogSource, options: Any, allow_urls: bool | WebAccess) -> Catalog:
         """The catalog, whose images are the same in any form; options lose what it was read by."""
         self._refuse_pixels(options)
-        catalog = read_catalog(galaxies, **_taken(options)).decoded_whole()
+        catalog = read_catalog(galaxies, allow_urls=allow_urls, **_taken(options)).decoded_whole()
         options.setdefault("progress", len(catalog) >= _BAR_FROM)
         return catalog
 
@@ -422,6 +453,7 @@ def _parts(
     named = {name: columns[name] for name in ("id_col", "file_col") if name in columns}
     source = settle(galaxies, **named)
     if isinstance(source, Catalog):
+        source = read_catalog(source, allow_urls=columns["allow_urls"])
         starts = range(0, len(source), rows)
         return (source.select(range(k, min(k + rows, len(source)))).decoded_whole() for k in starts)
     stream = CatalogStream(source, **columns)

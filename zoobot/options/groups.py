@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoobot.shared import defaults
 from zoobot.shared.engine import choose_engine
@@ -11,6 +11,9 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.containers import catalog_kinds
 from zoobot.shared.pixels.turned import check_views
 from zoobot.shared.settings import Options, refuse, setting
+
+if TYPE_CHECKING:
+    from zoobot.shared.pixels.web_images import WebAccess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,29 @@ class ImagePlaceOptions(Options):
     )
     cutout_arcsec: float | None = setting(None, "side of the squares cut from mosaics, on the sky", above=0)
     cutout_pix: int | None = setting(None, "the same in pixels of the mosaic", at_least=1)
+    allow_urls: bool = setting(
+        False,
+        "ask for images that lie at web addresses (https://…), politely and each once; those that don't come "
+        "are failures; without it, such a catalog is refused",
+    )
+    url_hosts: tuple[str, ...] = setting(
+        (),
+        "--allow-urls: hosts that may also be asked by http://, lie in a private network (localhost, too) "
+        "or be sent on to",
+        metavar="HOST",
+    )
+    url_rate: float = setting(
+        10.0, "--allow-urls: requests a second, at most, to each host, of each process", above=0
+    )
+    url_cache: str | None = setting(
+        None,
+        "--allow-urls: folder that keeps what came, for later epochs and runs; without it, "
+        "~/.cache/zoobot/web-images",
+        metavar="FOLDER",
+    )
+    url_cache_gb: float = setting(
+        10.0, "--allow-urls: how large that folder may become; 0 keeps nothing", at_least=0
+    )
     ra_col: str = setting("ra", "right ascension in degrees, for --mosaic and --split sky", metavar="COLUMN")
     dec_col: str = setting("dec", "declination in degrees, for --mosaic and --split sky", metavar="COLUMN")
 
@@ -49,6 +75,8 @@ class ImagePlaceOptions(Options):
             refuse("--mosaic needs either --cutout-arcsec or --cutout-pix")
         if sizes and not self.mosaic:
             refuse("--cutout-arcsec and --cutout-pix are for --mosaic: the FITS files to cut from")
+        if not self.allow_urls and (self.url_hosts or self.url_cache is not None):
+            refuse("--url-hosts and --url-cache are for --allow-urls")
 
     def catalog_arguments(self) -> dict[str, Any]:
         """What `read_catalog` is told of them, by the names of its arguments."""
@@ -67,7 +95,22 @@ class ImagePlaceOptions(Options):
                 hdu=getattr(self, "hdu", None),  # runs that take the model's own record have no such option
             )
         names = ("root", "id_col", "image_col")
-        return {**{name: getattr(self, name) for name in names}, "file_col": self.files(), "cutouts": cutouts}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "file_col": self.files(),
+            "cutouts": cutouts,
+            "allow_urls": self.web_access() or False,
+        }
+
+    def web_access(self) -> WebAccess | None:
+        """How images at web addresses may be asked for; None where they may not."""
+        if not self.allow_urls:
+            return None
+        from zoobot.shared.pixels.web_images import WebAccess  # late, as above
+
+        return WebAccess(
+            hosts=self.url_hosts, rate=self.url_rate, cache=self.url_cache, cache_gb=self.url_cache_gb
+        )
 
     def files(self) -> str | tuple[str, ...]:
         """The column of the images; or several, one for each band."""
@@ -82,7 +125,8 @@ class CatalogOptions(ImagePlaceOptions):
 
     catalog: str = setting(
         MISSING,
-        "table of galaxies (.csv, .parquet, .fits or VOTable), one row for each; or the images themselves: a "
+        "table of galaxies, one row for each (.csv, .parquet, .fits, VOTable, or the Zooniverse's .json list "
+        "of subjects); or the images themselves: a "
         f"folder, a {', '.join(kind.ending for kind in catalog_kinds())} or Hugging Face dataset that holds "
         'them, "shards/*.tar"',
         metavar="FILE",

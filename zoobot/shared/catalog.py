@@ -21,6 +21,7 @@ from zoobot.shared.catalogs.splits import split_catalog
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import decoded_frame, refuse_repeated_columns
+from zoobot.shared.pixels.web_images import WebAccess
 
 if TYPE_CHECKING:
     from zoobot.shared.trees.tree import Schema
@@ -50,6 +51,7 @@ def read_catalog(
     file_col: str | Sequence[str] = "file_loc",
     image_col: str | None = None,
     cutouts: Cutouts | None = None,
+    allow_urls: bool | WebAccess = False,
     check_files: bool = True,
 ) -> Catalog:
     """A checked catalog from a table, a DataFrame, archives of images, or a catalog read before.
@@ -70,6 +72,8 @@ def read_catalog(
             file_i, hold the files of the bands of each image; a galaxy that lacks one fails when it is read.
         image_col: Column of the images, of Parquet files and datasets that hold several.
         cutouts: Cut the images from mosaics, by the positions in the table; then `file_col` is not needed.
+        allow_urls: Whether images may lie at web addresses, https://…, which are asked for when they are
+            read; a `WebAccess` says how.
         check_files: Whether to look that every image is there (not that it can be read).
 
     Returns:
@@ -77,8 +81,8 @@ def read_catalog(
 
     Raises:
         CatalogError: If the file can't be read, has no rows, lacks a column, repeats or lacks an id (or holds
-            ids that were turned into floating-point numbers), lacks a path, or names images that are not
-            there.
+            ids that were turned into floating-point numbers), lacks a path, names images that are not there,
+            or web addresses that may not be asked for.
         LabelError: If a label is not a number.
         MissingPackageError: If the package that reads this format is not installed.
 
@@ -89,9 +93,11 @@ def read_catalog(
     """
     columns = as_columns(label_cols)
     files = galaxy_files.file_columns(file_col)
+    web = WebAccess.of(allow_urls)
     source = settle(source, id_col=id_col, file_col=file_col)
     if isinstance(source, Catalog):
-        return _with_label_cols(source, columns)
+        paths = galaxy_files.allow_addresses(source.paths, web, source.name)
+        return _with_label_cols(source if paths is source.paths else replace(source, paths=paths), columns)
     table, name, folder, is_listed = _read_source(source, id_col, files, image_col, cutouts)
     if cutouts is not None:
         if is_listed:
@@ -105,7 +111,7 @@ def read_catalog(
     ids = read_ids(table[id_col], name, places=table[file_col] if is_listed else None)
     labels = read_labels(table, columns, ids, name) if columns else None
     base = folder if root is None or is_listed else Path(root).expanduser().absolute()
-    paths = galaxy_files.read_locations([table[one] for one in files], ids, base, name)
+    paths = galaxy_files.read_locations([table[one] for one in files], ids, base, name, web)
     if check_files and not is_listed and cutouts is None:
         galaxy_files.refuse_missing_files(paths, ids, base, name)
     place = describe_place(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -9,9 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zoobot.shared.files.whole import clear_abandoned, draft_name, saying_why
-from zoobot.sky.answers import check_image, scale_in_header
-from zoobot.sky.client import NoImage
+from zoobot.shared.pixels.answers import check_image
+from zoobot.shared.web.client import NoImage
 
 if TYPE_CHECKING:
     from zoobot.sky.surveys import Cutout
@@ -128,7 +131,7 @@ class CutoutFolder:
 def _told(cutout: Cutout, data: bytes, date: datetime) -> Kept:
     scale = cutout.pixel_scale_arcsec
     if scale is None and cutout.file.endswith(".fits"):
-        scale = scale_in_header(data)
+        scale = _scale_in_header(data)
     return Kept(
         file=cutout.file,
         bytes=len(data),
@@ -136,3 +139,19 @@ def _told(cutout: Cutout, data: bytes, date: datetime) -> Kept:
         date=date.isoformat(timespec="seconds"),
         pixel_scale_arcsec=scale,
     )
+
+
+def _scale_in_header(data: bytes) -> float | None:
+    """The side of a pixel in arcsec as the header of a FITS image tells it; None where it does not."""
+    from astropy import wcs
+    from astropy.io import fits
+
+    try:
+        with fits.open(io.BytesIO(data), memmap=False) as hdus:
+            for hdu in hdus:
+                if hdu.header.get("NAXIS", 0) >= 2 and "CTYPE1" in hdu.header:
+                    scales = wcs.utils.proj_plane_pixel_scales(wcs.WCS(hdu.header).celestial)
+                    return float(np.sqrt(scales[0] * scales[1])) * 3600
+    except (OSError, ValueError, TypeError, KeyError):  # coordinates that can't be read: they are not told
+        return None
+    return None

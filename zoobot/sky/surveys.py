@@ -14,8 +14,6 @@ from zoobot.shared.errors import ConfigError
 #: What a template of the user's may name.
 TEMPLATE_NAMES = ("ra", "dec", "size_arcsec", "size_pix", "pixel_scale", "id_str")
 
-_ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -294,17 +292,6 @@ def check_address(address: str, flag: str) -> None:
         raise ConfigError(f"{flag} must begin with https:// (or http://) and a host, got {address!r}")
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"{flag} must hold no user or password: a token comes from --token-env")
-
-
-def may_have_token(address: str) -> bool:
-    """Whether a token may go there: only where nobody can listen.
-
-    Example:
-        >>> may_have_token("https://data.lsst.cloud/api/cutout/sync"), may_have_token("http://data.lsst.cloud")
-        (True, False)
-    """
-    parts = urlsplit(address)
-    return parts.scheme == "https" or parts.hostname in _ON_THIS_MACHINE
 
 
 def file_name(id_str: str, asked: str, ending: str) -> str:

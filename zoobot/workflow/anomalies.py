@@ -94,6 +94,7 @@ def anomalies(options: AnomaliesOptions, *, command: str = "zoobot.workflow.anom
             shown = table.head(_DRAWN)
             names = [f"{row.rank}. {row.id_str}\n{row.score:.3g}" for row in shown.itertuples()]
             place, file_locs = save_loc.with_suffix(""), shown["file_loc"].tolist()
-            picture = draw_sheet(place, options.figures, file_locs, names, features.origin)
+            web = options.web_access()
+            picture = draw_sheet(place, options.figures, file_locs, names, features.origin, web=web)
         record.update(listed=len(table))
     return AnomaliesResult(save_loc=save_loc, table=table, looked_at=len(scores), picture=picture)

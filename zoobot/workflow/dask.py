@@ -419,6 +419,7 @@ def _with_absolute_paths(options: PredictOptions) -> PredictOptions:
         catalog=_absolute(options.catalog),
         mosaic=tuple(map(_absolute, options.mosaic)),
         root=maybe(options.root),
+        url_cache=maybe(options.url_cache),
         save_loc=f"{_absolute(options.save_loc)}/",
         summary=maybe(options.summary),
         full_table=maybe(options.full_table),

@@ -23,6 +23,7 @@ from zoobot.shared.onnx.model import is_onnx_file
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.locations import split_location
+from zoobot.shared.pixels.web_images import is_address
 from zoobot.shared.tasks import Task
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
 from zoobot.workflow.pictures import attempt_picture
@@ -138,7 +139,8 @@ def _find_galaxies(options: ExplainOptions) -> Catalog:
     else:
         column = options.file_col[0]
         table = pd.DataFrame({options.id_col: image_ids(options.catalog), column: options.catalog})
-        found = read_catalog(table, root=options.root, id_col=options.id_col, file_col=column)
+        web = options.web_access() or False
+        found = read_catalog(table, root=options.root, id_col=options.id_col, file_col=column, allow_urls=web)
         galaxies = replace(found, name=f"{len(found)} images")
         galaxies = galaxies if options.select is None else select_galaxies(galaxies, options.select)
     return galaxies if options.n is None else galaxies.select(range(min(options.n, len(galaxies))))
@@ -146,7 +148,7 @@ def _find_galaxies(options: ExplainOptions) -> Catalog:
 
 def _is_image(place: str) -> bool:
     """Whether it is one image, by its name; of FITS files, which may be tables, by what they hold."""
-    if split_location(place)[1] is not None:
+    if split_location(place)[1] is not None or is_address(place):
         return True
     if not is_image_name(place):
         return False

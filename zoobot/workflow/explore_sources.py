@@ -256,9 +256,10 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
                 raise CatalogError(msg)
         return []
     opened = []
+    web = options.web_access() or False  # the user's word: no record of a run allows it
     for source, arguments in sources:
         try:
-            galaxies = read_catalog(source, check_files=False, **arguments)
+            galaxies = read_catalog(source, check_files=False, **{**arguments, "allow_urls": web})
         except CatalogError as error:
             if options.catalog is not None:
                 raise

@@ -26,10 +26,9 @@ from zoobot.shared.files.locks import lock_file, locked
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.table_checks import decoded_frame, find_column
 from zoobot.shared.files.whole import replacing
-from zoobot.sky.answers import check_image
-from zoobot.sky.client import Client, NoImage, Pace
+from zoobot.shared.pixels.answers import check_image
+from zoobot.shared.web.client import Client, NoImage, Pace, may_have_token
 from zoobot.sky.folder import IMAGES, CutoutFolder, Kept
-from zoobot.sky.surveys import may_have_token
 from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_record, read_record
 

@@ -17,7 +17,7 @@ from zoobot.shared.augment import make_view
 from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.stream import CatalogStream
 from zoobot.shared.defaults import FIGURE_FORMATS
-from zoobot.shared.errors import CatalogError, ConfigError, ImageError
+from zoobot.shared.errors import CatalogError, ConfigError, ImageError, ServiceError
 from zoobot.shared.html import escape, png_html
 from zoobot.shared.pixels.images import read_image
 from zoobot.shared.posteriors import fraction_intervals
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from zoobot.options.groups import ShownGalaxiesOptions
     from zoobot.shared.catalog import Catalog
+    from zoobot.shared.pixels.web_images import WebAccess
     from zoobot.shared.preprocessing import Preprocessing
     from zoobot.shared.tasks import Task
     from zoobot.shared.tasks.base import Mistakes
@@ -77,6 +78,7 @@ def draw_sheet(
     *,
     columns: int = 6,
     marked: Sequence[int] = (),
+    web: WebAccess | None = None,
 ) -> Path | None:
     """A picture of galaxies, as the network saw them; None where no image is known, or it can't be drawn.
 
@@ -88,6 +90,7 @@ def draw_sheet(
         origin: Where their features come from: its `preprocessing` says how images are read.
         columns: Galaxies side by side.
         marked: Which of them have a frame.
+        web: How images at web addresses may be asked for; None where they may not.
 
     Raises:
         ConfigError: If that is no record of preprocessing.
@@ -95,7 +98,8 @@ def draw_sheet(
     if not any(file_locs):
         return None
     preprocessing = _preprocessing(origin)
-    views = [_view(place, preprocessing) for place in file_locs]
+    # tables hold plain texts, which nobody asks for
+    views = [_view(place if web is None else web.place(place), preprocessing) for place in file_locs]
     return attempt_picture(place, formats, contact_sheet, views, names, columns=columns, marked=marked)
 
 
@@ -107,7 +111,8 @@ def _open_catalog(options: ShownGalaxiesOptions, origin: Mapping[str, Any]) -> C
     if place is None:
         return None
     try:
-        return CatalogStream(place["catalog"], **place_arguments(place))
+        web = options.web_access() or False  # the user's word: a record never allows it
+        return CatalogStream(place["catalog"], **place_arguments(place), allow_urls=web)
     except CatalogError as error:
         logger.warning("The catalog of these features can't be read any more; give --catalog: %s", error)
         return None
@@ -128,7 +133,7 @@ def _view(place: str, preprocessing: Preprocessing) -> np.ndarray | None:
         return None
     try:
         return make_view(read_image(place, preprocessing), preprocessing)
-    except ImageError as error:
+    except (ImageError, ServiceError) as error:
         logger.warning("%s", error)
         return None
 

@@ -25,8 +25,6 @@ from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.run_folder import RECORD_FILE, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from zoobot.options.rate import RateOptions
@@ -110,7 +108,7 @@ def _rate_once(options: RateOptions, command: str) -> RateResult:
         for name in ("ranking", "next"):
             for path in picture_paths(session.folder / name):
                 path.unlink(missing_ok=True)  # it would be out of date
-        picture = _draw(session, to_rate, ranking, options.figures) if options.picture else None
+        picture = _draw(session, to_rate, ranking, options) if options.picture else None
         record.update(new=new, ratings=len(session.ratings))
     return RateResult(
         session=session,
@@ -222,15 +220,16 @@ def _with_empty_ratings(to_rate: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw(
-    session: RatingSession, to_rate: pd.DataFrame, ranking: pd.DataFrame, formats: Sequence[str]
+    session: RatingSession, to_rate: pd.DataFrame, ranking: pd.DataFrame, options: RateOptions
 ) -> Path | None:
     """Both pictures anew: that of the galaxies to rate is returned."""
     asked = [f"{row.id_str}\n{_told(math.nan, row.expected)}" for row in to_rate.itertuples()]
     best = ranking.head(_DRAWN)
     told = [f"{row.rank}. {row.id_str}\n{_told(row.rating, row.expected)}" for row in best.itertuples()]
     origin = session.settings["origin"]
-    draw_sheet(session.folder / "ranking", formats, best["file_loc"].tolist(), told, origin)
-    return draw_sheet(session.folder / "next", formats, to_rate["file_loc"].tolist(), asked, origin)
+    formats, web = options.figures, options.web_access()
+    draw_sheet(session.folder / "ranking", formats, best["file_loc"].tolist(), told, origin, web=web)
+    return draw_sheet(session.folder / "next", formats, to_rate["file_loc"].tolist(), asked, origin, web=web)
 
 
 def _told(rating: float, expected: float) -> str:

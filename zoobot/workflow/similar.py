@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 
+from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs.image_folders import image_ids
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import ConfigError, ImageError
@@ -17,6 +18,7 @@ from zoobot.shared.files.whole import replacing
 from zoobot.shared.models.neutral import encoder_for_pixels
 from zoobot.shared.pixels.first_images import read_otherwise
 from zoobot.shared.pixels.locations import SEPARATOR
+from zoobot.shared.pixels.web_images import is_address
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.destination import free_list
 from zoobot.shared.tables.part_folder import PartFolder
@@ -65,7 +67,7 @@ def encode_images(
         _refuse_model(model, options.features)
     table = pd.DataFrame({"id_str": list(images), "file_loc": list(images)})
     encoded = engine.represent.represent(
-        table,
+        read_catalog(table, allow_urls=options.web_access() or False),
         encoder,
         block=block,
         num_workers=options.num_workers,
@@ -186,14 +188,14 @@ def similar(options: SimilarOptions, *, command: str = "zoobot.workflow.similar"
             asked = [ids] if options.together else [[one] for one in [*ids, *names]]
             asked_locs = file_locs | dict(zip(names, images, strict=True))
             place = save_loc.with_suffix("")
-            picture = _draw(place, options.figures, table, asked, asked_locs=asked_locs, origin=index.origin)
+            picture = _draw(place, options, table, asked, asked_locs=asked_locs, origin=index.origin)
     return SimilarResult(
         table=table, looked_at=len(index), exact=index.is_exact, save_loc=save_loc, picture=picture
     )
 
 
 def _is_image(text: str) -> bool:
-    return SEPARATOR in text or Path(text).expanduser().is_file()
+    return SEPARATOR in text or is_address(text) or Path(text).expanduser().is_file()
 
 
 def _places(ids: list[str], index: SimilarityIndex, options: SimilarOptions) -> dict[str, str]:
@@ -203,7 +205,7 @@ def _places(ids: list[str], index: SimilarityIndex, options: SimilarOptions) -> 
 
 def _draw(
     place: Path,
-    formats: Sequence[str],
+    options: SimilarOptions,
     table: pd.DataFrame,
     asked: list[list[str]],
     *,
@@ -228,7 +230,8 @@ def _draw(
         missing = -len(shown) % columns if several else 0
         shown += [""] * missing
         names += [""] * missing
-    picture = draw_sheet(place, formats, shown, names, origin, columns=columns, marked=marked)
+    how: dict[str, Any] = {"columns": columns, "marked": marked, "web": options.web_access()}
+    picture = draw_sheet(place, options.figures, shown, names, origin, **how)
     if picture is None:
         logger.warning("No picture: the features do not say where their images are; give --catalog")
     return picture

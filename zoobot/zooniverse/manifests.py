@@ -32,6 +32,7 @@ from zoobot.shared.pixels.images import read_image
 from zoobot.shared.pixels.in_memory import ImageInMemory
 from zoobot.shared.pixels.locations import split_stack
 from zoobot.shared.pixels.picture_formats import find_format
+from zoobot.shared.pixels.web_images import WebImage
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.destination import refuse_existing
 
@@ -350,7 +351,7 @@ def _content(place: str, preprocessing: Preprocessing) -> tuple[bytes, str, bool
     kind = _kind_of_file(place)
     if kind is not None:
         whole = read_image(place, Preprocessing())  # a damaged file is not passed on
-        content = Path(place).read_bytes()
+        content = place.content() if isinstance(place, WebImage) else Path(place).read_bytes()
         return (*_within_limit(whole), True) if len(content) > MOST_BYTES else (content, kind, False)
     whole = read_image(place, preprocessing)
     file = BytesIO()
@@ -361,7 +362,11 @@ def _content(place: str, preprocessing: Preprocessing) -> tuple[bytes, str, bool
 
 def _kind_of_file(place: str) -> str | None:
     """The ending of a file that browsers show as it is; None of all else."""
-    if isinstance(place, ImageInMemory) or split_stack(place) is not None or not os.path.isfile(place):
+    if isinstance(place, ImageInMemory) or split_stack(place) is not None:
+        return None
+    if isinstance(place, WebImage):
+        return _ENDINGS.get(find_format(place.content()[:_HEAD_BYTES]) or "")
+    if not os.path.isfile(place):
         return None
     try:
         with open(place, "rb") as file:

@@ -16,6 +16,7 @@ import pandas as pd
 from zoobot.shared.errors import CatalogError, LabelError
 from zoobot.shared.files.table_checks import LEFT_OUT
 from zoobot.shared.pixels.in_memory import ImageInMemory, WholeFile
+from zoobot.shared.pixels.web_images import WebImage
 
 _LISTED_COLUMNS = 40
 _LISTED_MISSING = 6
@@ -79,8 +80,7 @@ class Catalog:
 
     def decoded_whole(self) -> Catalog:
         """The same galaxies, whose JPEG files give the very pixels that an array of the whole image has."""
-        paths: list[str] = [p if isinstance(p, ImageInMemory) else WholeFile(p) for p in self.paths]
-        return replace(self, paths=paths)
+        return replace(self, paths=[*map(_whole, self.paths)])
 
     def with_labels(self, labels: np.ndarray, label_cols: Sequence[str]) -> Catalog:
         """The same galaxies with other labels, such as those of `encode_labels`.
@@ -129,6 +129,12 @@ class Catalog:
             values[np.isnan(values)] = np.nan  # every NaN gets the same bits
             digest.update(values.tobytes())
         return digest.hexdigest()
+
+
+def _whole(path: str) -> str:
+    if isinstance(path, ImageInMemory):
+        return path
+    return path.whole() if isinstance(path, WebImage) else WholeFile(path)
 
 
 def as_columns(label_cols: Sequence[str]) -> tuple[str, ...]:

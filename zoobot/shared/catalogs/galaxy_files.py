@@ -15,6 +15,7 @@ from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.bands import band_of_column
 from zoobot.shared.pixels.containers import open_container
 from zoobot.shared.pixels.locations import SEPARATOR, join_stack, split_location, split_stack
+from zoobot.shared.pixels.web_images import WebAccess, WebImage, is_address
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,32 +27,70 @@ _SHOWN = 10
 _LIST_FROM = 200
 
 
-def read_paths(column: pd.Series, ids: Sequence[str], base: Path, name: str) -> list[str]:
-    """The absolute path of each galaxy's image.
+def read_paths(
+    column: pd.Series, ids: Sequence[str], base: Path, name: str, web: WebAccess | None = None
+) -> list[str]:
+    """The absolute path of each galaxy's image, or its web address.
 
     Args:
         column: Absolute paths, or paths relative to `base`; text or `Path`.
         ids: The galaxies, for messages.
         base: Absolute folder.
         name: The table, for messages.
+        web: How addresses may be asked for; None where they may not.
 
     Raises:
-        CatalogError: If a path is missing or is no path.
+        CatalogError: If a path is missing or is no path, or is an address, and none may be asked for.
     """
     folder = str(base)
-    paths = []
+    paths: list[str] = []
     missing = []
+    refused = 0
     for galaxy, value in zip(ids, column.to_numpy(dtype=object), strict=True):
         text = _path_text(value)
         if not text.strip():
             missing.append(galaxy)
-        paths.append(os.path.join(folder, text))  # which leaves an absolute path as it is
+        if is_address(text):
+            refused += web is None and not isinstance(value, WebImage)
+            paths.append(_allowed(value, web))
+        else:
+            paths.append(os.path.join(folder, text))  # which leaves an absolute path as it is
+    _refuse_addresses(refused, len(ids), f"column {column.name!r} of {name}")
     if missing:
         raise CatalogError(
             f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
             f"path in column {column.name!r}; the first: {missing[:_SHOWN]}"
         )
     return paths
+
+
+def _allowed(value: object, web: WebAccess | None) -> str:
+    """An address that may be asked for; one that was allowed before stays so."""
+    if isinstance(value, WebImage):
+        return value
+    return str(value).strip() if web is None else web.place(str(value).strip())
+
+
+def _refuse_addresses(refused: int, total: int, where: str) -> None:
+    if refused:
+        raise CatalogError(
+            f"{refused:,} of {total:,} images in {where} lie at web addresses, and none is asked for unless "
+            "allow_urls=True (--allow-urls) is given where the catalog is read"
+        )
+
+
+def allow_addresses(paths: list[str], web: WebAccess | None, name: str) -> list[str]:
+    """Places that were given as they are, of which addresses become those that may be asked for.
+
+    Without any, it is the same list.
+
+    Raises:
+        CatalogError: If there are any, and none may be asked for.
+    """
+    refused = sum(is_address(path) and not isinstance(path, WebImage) for path in paths)
+    if web is None:
+        _refuse_addresses(refused, len(paths), name)
+    return [_allowed(path, web) if is_address(path) else path for path in paths] if refused else paths
 
 
 def file_columns(file_col: str | Sequence[str]) -> tuple[str, ...]:
@@ -67,7 +106,9 @@ def file_columns(file_col: str | Sequence[str]) -> tuple[str, ...]:
     return columns
 
 
-def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path, name: str) -> list[str]:
+def read_locations(
+    columns: Sequence[pd.Series], ids: Sequence[str], base: Path, name: str, web: WebAccess | None = None
+) -> list[str]:
     """Where each galaxy's image is: in the file of one column, or in those of several, one for each band.
 
     Of several, a galaxy may lack some: reading its image fails, and says which.
@@ -77,12 +118,13 @@ def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path,
         ids: The galaxies, for messages.
         base: Absolute folder.
         name: The table, for messages.
+        web: As for `read_paths`.
 
     Raises:
-        CatalogError: If a galaxy has no path at all, or one is no path.
+        CatalogError: If a galaxy has no path at all, or one is no path, or an address that may not be.
     """
     if len(columns) == 1:
-        return read_paths(columns[0], ids, base, name)
+        return read_paths(columns[0], ids, base, name, web)
     bands = [band_of_column(str(column.name)) for column in columns]
     if len({band for band in bands if band}) < len(bands):
         bands = [""] * len(bands)  # the names tell no bands apart; the files' own headers may
@@ -94,13 +136,20 @@ def read_locations(columns: Sequence[pd.Series], ids: Sequence[str], base: Path,
             f"every galaxy needs an image, but {len(missing):,} of {len(ids):,} galaxies of {name} have no "
             f"path in columns {[column.name for column in columns]}; the first: {missing[:_SHOWN]}"
         )
-    return [
-        join_stack(
-            (band, os.path.join(folder, text) if text.strip() else "")
-            for band, text in zip(bands, row, strict=True)
-        )
+    if web is None:
+        refused = sum(any(map(is_address, row)) for row in zip(*texts, strict=True))
+        _refuse_addresses(refused, len(ids), f"columns {[column.name for column in columns]} of {name}")
+    stacks = [
+        join_stack((band, _file_of_band(folder, text)) for band, text in zip(bands, row, strict=True))
         for row in zip(*texts, strict=True)
     ]
+    return stacks if web is None else [web.place(stack) for stack in stacks]
+
+
+def _file_of_band(folder: str, text: str) -> str:
+    if not text.strip():
+        return ""
+    return text.strip() if is_address(text) else os.path.join(folder, text)
 
 
 def _path_text(value: object) -> str:
@@ -135,6 +184,8 @@ def refuse_missing_files(paths: Sequence[str], ids: Sequence[str], base: Path, n
     wanted: dict[str, list[int]] = defaultdict(list)
     inside: list[int] = []
     for row, path in enumerate(paths):
+        if isinstance(path, WebImage):
+            continue  # whether it is there is known when it is asked for
         if SEPARATOR in path:
             inside.append(row)
         else:
@@ -168,7 +219,7 @@ def _refuse_missing_bands(
         (galaxy, band, place)
         for galaxy, stack in zip(ids, stacks, strict=True)
         for band, place in stack or ()
-        if not place or not _is_there(place)
+        if not place or not (is_address(place) or _is_there(place))
     ]
     lacking = len({galaxy for galaxy, _, _ in missing})
     first = "".join(f"\n  {galaxy}: {band} {place or '(empty)'}" for galaxy, band, place in missing[:_SHOWN])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from zoobot.shared.pixels.fits_images import holds_image
 from zoobot.shared.pixels.in_memory import ImageInMemory, as_image_array, is_picture
 from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.pixels.picture_formats import find_format
+from zoobot.shared.pixels.web_images import is_address
 from zoobot.shared.settings import InMemory
 
 logger = logging.getLogger("zoobot")
@@ -258,7 +260,8 @@ def _in_memory(ids: list[str], images: list[Any]) -> Catalog:
     places: list[str] = []
     for galaxy, one in zip(ids, images, strict=True):
         if isinstance(one, (str, os.PathLike)):
-            places.append(one if isinstance(one, ImageInMemory) else os.path.abspath(os.path.expanduser(one)))
+            is_told = isinstance(one, str) and (isinstance(one, ImageInMemory) or is_address(one))
+            places.append(one if is_told else os.path.abspath(os.path.expanduser(one)))  # type: ignore[arg-type]
         else:
             places.append(ImageInMemory(f"image {galaxy} (in memory)", one))
     if len(set(ids)) < len(ids):
@@ -292,6 +295,8 @@ def _table_of(places: list[str], columns: tuple[str, str]) -> pd.DataFrame:
 
 def _images_at(place: str) -> list[str]:
     """The images that a path or pattern names; none where it names a catalog, or nothing."""
+    if is_address(place):
+        return [place] if _may_be_image(place) else []
     path = os.path.expanduser(place)
     if os.path.isfile(path):
         is_image = is_image_name(path) and not (is_fits_name(path) and _holds_table(path))
@@ -316,7 +321,7 @@ def _images_at(place: str) -> list[str]:
 
 def _may_be_image(place: str) -> bool:
     """Whether one of several paths can be an image: its content decides, unless it has another's name."""
-    path = os.path.expanduser(place)
+    path = urlsplit(place).path if is_address(place) else os.path.expanduser(place)
     if is_image_name(path) or split_location(path).member is not None:
         return True
     named = path.lower().endswith(TABLE_SUFFIXES) or kind_of_name(path) is not None

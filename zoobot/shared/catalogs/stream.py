@@ -34,6 +34,7 @@ from zoobot.shared.catalogs.tables import open_rows, typed_cells
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import LEFT_OUT, Rows, TableRows
 from zoobot.shared.pixels.in_memory import ImageInMemory
+from zoobot.shared.pixels.web_images import WebAccess, WebImage
 
 _SHOWN = 10
 
@@ -77,7 +78,8 @@ class CatalogStream:
             `zoobot.shared.catalogs.given.settle` knows.
         root: Folder that relative image paths start from. By default the folder of the table file, or the
             folder given; for a DataFrame, the current folder.
-        id_col: As for `read_catalog`, and so are `file_col`, `image_col` and `cutouts`.
+        id_col: As for `read_catalog`, and so are `file_col`, `image_col`, `cutouts` and
+            `allow_urls`.
         select: "COLUMN=VALUE" keeps the rows whose column holds that value.
 
     Attributes:
@@ -111,9 +113,11 @@ class CatalogStream:
         file_col: str | Sequence[str] = "file_loc",
         image_col: str | None = None,
         cutouts: Cutouts | None = None,
+        allow_urls: bool | WebAccess = False,
         select: str | None = None,
     ) -> None:
         source = settle(source, id_col=id_col, file_col=file_col)
+        self._web = WebAccess.of(allow_urls)
         self.select = select
         self.part_rows = defaults.PART_ROWS
         self.place = describe_place(
@@ -311,7 +315,7 @@ class CatalogStream:
 
     def _exact(self, first: int, ids: pd.Series, paths: Sequence[pd.Series]) -> IdsAndPaths:
         texts = exact_ids(ids, self.name, first_row=first)
-        return texts, galaxy_files.read_locations(paths, texts, self._base, self.name)
+        return texts, galaxy_files.read_locations(paths, texts, self._base, self.name, self._web)
 
     def _refuse_other_than_unicode(self, ids: list[str]) -> None:
         try:
@@ -404,6 +408,8 @@ def _open_table(source: Catalog | pd.DataFrame | str | Path, columns: list[str])
                 "these, or let save_loc be a table, whose name ends in .parquet, .csv …"
             )
         ids, paths = (np.array(texts, dtype=object) for texts in (source.ids, source.paths))
+        if any(isinstance(path, WebImage) for path in source.paths):
+            paths = pd.Series(source.paths, dtype=object)  # else they would become plain texts
         first = {columns[0]: ids, columns[1]: paths}
         others = {name: values.array for name, values in source.table.items() if name not in first}
         return TableRows(pd.DataFrame({**first, **others})), source.name, Path.cwd()

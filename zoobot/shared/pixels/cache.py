@@ -24,6 +24,7 @@ from zoobot.shared.errors import ConfigError
 from zoobot.shared.pixels.images import SourcePixels, ViewNeeds, read_source
 from zoobot.shared.pixels.in_memory import WholeFile
 from zoobot.shared.pixels.locations import split_location, split_stack, watched_file
+from zoobot.shared.pixels.web_images import WebImage, is_address
 
 if TYPE_CHECKING:
     from zoobot.shared.augment import Augmentation
@@ -306,10 +307,13 @@ def _key_of(path: str | Path) -> bytes | None:
     """What names the present content of a location; None if there is no such file."""
     stack = split_stack(path)
     places = [path] if stack is None else [place for _, place in stack]
-    text = os.fspath(path) if stack else os.path.abspath(path)
+    is_web = isinstance(path, WebImage)  # what lies at an address is taken to stay the same
+    text = os.fspath(path) if stack or is_web else os.path.abspath(path)
     text += "|whole" if isinstance(path, WholeFile) else ""
     try:
         for place in places:
+            if is_web and is_address(place):
+                continue
             status = os.stat(watched_file(split_location(place).container))
             text += f"|{status.st_size}|{status.st_mtime_ns}"
     except (OSError, ValueError):  # no such file, or a name that no file can have

@@ -25,6 +25,7 @@ from zoobot.shared.pixels.locations import split_location, split_stack
 from zoobot.shared.pixels.mosaics import Mosaic
 from zoobot.shared.pixels.picture_formats import check_size, decode_jpeg, decode_picture, find_format
 from zoobot.shared.pixels.stretch import to_unit_range
+from zoobot.shared.pixels.web_images import WebImage
 
 if TYPE_CHECKING:
     from zoobot.shared.preprocessing import Preprocessing
@@ -44,8 +45,8 @@ def read_image(
     Colour turned to grey is luminance (Rec. 601) in pictures and the mean of the bands in FITS.
 
     Args:
-        path: The file, where in an archive, table or mosaic it lies (`pixels.locations`), or the image itself
-            (`pixels.in_memory`).
+        path: The file, where in an archive, table or mosaic it lies (`pixels.locations`), the image itself
+            (`pixels.in_memory`), or a web address that may be asked for (`zoobot.shared.pixels.web_images`).
         preprocessing: Its channels, colour, hdu, bands, stretch and NaN policy apply; cropping and resizing
             come later, in `augment.make_view`.
         least_side_pix: A JPEG may come at half, a quarter or an eighth of its size, which is faster, where
@@ -56,6 +57,7 @@ def read_image(
 
     Raises:
         ImageError: If the file can't be read or lacks the planes asked for; the message names the file.
+        ServiceError: If it is of no use to ask web addresses on.
         MissingPackageError: If the file is FITS and astropy is not installed.
 
     Example:
@@ -95,9 +97,11 @@ def read_planes(
     if isinstance(path, (ImageInMemory, WholeFile)):
         least_side_pix = None
     stack = None if isinstance(path, ImageInMemory) else split_stack(path)
-    return (
-        _read_one(path, preprocessing, least_side_pix) if stack is None else _read_stack(stack, preprocessing)
-    )
+    if stack is None:
+        return _read_one(path, preprocessing, least_side_pix)
+    if isinstance(path, WebImage):
+        stack = [(name, path.part(place)) for name, place in stack]
+    return _read_stack(stack, preprocessing)
 
 
 def _read_stack(stack: Sequence[tuple[str, str]], preprocessing: Preprocessing) -> ImagePlanes:
@@ -156,6 +160,8 @@ def _find_content(path: str | Path, preprocessing: Preprocessing) -> str | Path 
         # the fourth channel of an array is transparency, unless the network looks at four, or they are chosen
         alpha = preprocessing.channels != 4 and preprocessing.bands is None
         return path.content(hdu=preprocessing.hdu, fill_value=preprocessing.fill_value, alpha=alpha)
+    if isinstance(path, WebImage):
+        return path.content(preprocessing.hdu)
     container, member = split_location(path)
     if member is None:
         return path

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import re
+import socket
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from zoobot.shared.errors import ServiceError
-from zoobot.sky.surveys import may_have_token
 from zoobot.version import __version__
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 #: Who asks, for those who see it in their logs.
 USER_AGENT = f"Zoobot/{__version__} (+https://doi.org/10.21105/joss.05312)"
 
-#: What passes: too many requests, or a service that is out of order.
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+#: What passes: too many requests, or a service that is out of order. 104 is the Zooniverse's production's.
+_PASSING = (104, 408, 425, 429, 500, 502, 503, 504)
 #: What is said to all: then nobody asks until it is over.
 _FOR_ALL = (429, 503)
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -31,12 +32,22 @@ _FIRST_WAIT_S = 0.8
 _LONGEST_WAIT_S = 600.0
 _CONNECT_S = 10.0
 _CHUNK = 2**16
-_LARGEST_BYTES = 2**28
+LARGEST_BYTES = 2**28
 _LONGEST_WORDS = 160
+
+_ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class NoImage(Exception):  # noqa: N818
     """There is no image of this galaxy; the message says why."""
+
+
+class NoAnswer(NoImage):
+    """Nobody says whether there is one: no machine answers, or it is out of order."""
+
+
+class _AsksWho(NoImage):
+    """It is for those alone who say who they are."""
 
 
 class _Passing(Exception):  # noqa: N818
@@ -90,6 +101,10 @@ class Client:
         retries: How often it asks again where that may help.
         timeout_s: How long it waits for an answer to begin, and between its parts.
         connections: How many are kept open.
+        largest_bytes: What is larger is no image of a galaxy.
+        guarded: Whether the address is not the user's own word, but stands in a catalog: then no machine of a
+            private network is asked, unless it is of `allow_hosts`.
+        hosts_flag: What the user names such hosts by.
     """
 
     def __init__(
@@ -102,27 +117,55 @@ class Client:
         retries: int = 4,
         timeout_s: float = 60.0,
         connections: int = 2,
+        largest_bytes: int = LARGEST_BYTES,
+        guarded: bool = False,
+        hosts_flag: str = "--allow-hosts",
     ) -> None:
         import requests  # late: nothing else here needs it
         from requests.adapters import HTTPAdapter
 
         self._requests, self._pace, self._token = requests, pace, token
         self._origin, self._allowed = _origin(address), {host.lower() for host in allow_hosts}
-        self._retries, self._timeout_s, self._reached = retries, timeout_s, False
+        self._retries, self._timeout_s, self._largest_bytes = retries, timeout_s, largest_bytes
+        self._guarded, self._hosts_flag, self.reached = guarded, hosts_flag, False
         self._session = requests.Session()
         self._session.headers["User-Agent"] = USER_AGENT
         self._session.auth = lambda request: request  # else passwords of ~/.netrc would be sent
-        adapter = HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
+        kind = _guarded_adapter(self._allowed) if guarded else HTTPAdapter
+        adapter = kind(pool_connections=connections, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def get(self, url: str) -> bytes:
-        """The content that is there, asked for again where that may help.
+        """The content that is there, of the one service that all images come from.
 
         Raises:
             NoImage: If it does not come.
             ServiceError: If nobody will get any: no machine answers, the token is refused, or we are told to
                 wait for long.
+        """
+        try:
+            return self.ask(url)
+        except NoAnswer as last:
+            if self.reached:
+                raise
+            raise ServiceError(
+                f"{urlsplit(url).hostname} can't be reached ({last}): is there a network here, and is the "
+                "address right? The same command goes on when it answers"
+            ) from None
+        except _AsksWho as said:
+            raise ServiceError(
+                f"{urlsplit(url).hostname} asks who you are ({said}): put a token that holds into the "
+                "variable that --token-env names"
+            ) from None
+
+    def ask(self, url: str) -> bytes:
+        """The content that is there, asked for again where that may help.
+
+        Raises:
+            NoAnswer: If nobody says whether there is any.
+            NoImage: If there is none, or it may not be had.
+            ServiceError: If we are told to wait for long.
         """
         last = ""
         for tried in range(self._retries + 1):
@@ -138,12 +181,7 @@ class Client:
                     self._pace.hold(pause)
                 elif tried < self._retries:
                     self._pace.sleep(pause)
-        if not self._reached:
-            raise ServiceError(
-                f"{urlsplit(url).hostname} can't be reached ({last}, {self._retries + 1} times): is there a "
-                "network here, and is the address right? The same command goes on when it answers"
-            )
-        raise NoImage(f"{last}, {self._retries + 1} times")
+        raise NoAnswer(f"{last}, {self._retries + 1} times")
 
     def close(self) -> None:
         """Give its connections back."""
@@ -154,12 +192,14 @@ class Client:
             host = urlsplit(url).hostname
             raise ServiceError(
                 f"{host} asks to be left alone for {seconds:,.0f} s: give the same command again after that, "
-                "and it goes on from here; a lower --rate may help"
+                "and it goes on from here; a lower rate may help"
             )
         return seconds
 
     def _follow(self, url: str) -> bytes:
         for _ in range(_MOST_REDIRECTS + 1):
+            if self._guarded:
+                _refuse_private(url, self._allowed, self._hosts_flag)
             try:
                 with self._session.get(
                     url,
@@ -168,7 +208,7 @@ class Client:
                     allow_redirects=False,
                     timeout=(_CONNECT_S, self._timeout_s),
                 ) as answer:
-                    self._reached = True
+                    self.reached = True
                     if answer.status_code not in _REDIRECTS:
                         return self._content(answer)
                     url = self._sent_on(url, answer)
@@ -176,6 +216,12 @@ class Client:
                 raise _Passing(f"no answer within {self._timeout_s:g} s") from error
             except self._requests.exceptions.ChunkedEncodingError as error:
                 raise _Passing("the answer ended too early") from error
+            except self._requests.exceptions.SSLError as error:
+                if "certificate" in str(error).lower():
+                    raise NoAnswer("its certificate does not hold, so it may be another's machine") from error
+                raise _Passing(f"no connection ({type(error).__name__})") from error
+            except self._requests.exceptions.InvalidURL as error:
+                raise NoImage(f"no address that can be asked ({error})") from error
             except self._requests.RequestException as error:
                 raise _Passing(f"no connection ({type(error).__name__})") from error
         raise NoImage(f"sent on more than {_MOST_REDIRECTS} times")
@@ -197,7 +243,9 @@ class Client:
         host = (there.hostname or "").lower()
         if same or (there.scheme == "https" and host in self._allowed):
             return place
-        raise NoImage(f"sent on to {there.scheme}://{host}, which is not allowed (--allow-hosts, by https)")
+        raise NoImage(
+            f"sent on to {there.scheme}://{host}, which is not allowed ({self._hosts_flag}, by https)"
+        )
 
     def _content(self, answer: Response) -> bytes:
         status = answer.status_code
@@ -205,10 +253,7 @@ class Client:
             return self._body(answer)
         said = f"HTTP {status} {answer.reason or ''}".strip()
         if status == 401:
-            raise ServiceError(
-                f"{urlsplit(answer.url).hostname} asks who you are ({said}): put a token that holds into the "
-                "variable that --token-env names"
-            )
+            raise _AsksWho(said)
         if status in _PASSING:
             after = _retry_after(answer.headers.get("Retry-After"))
             raise _Passing(said, after_s=after, for_all=status in _FOR_ALL)
@@ -219,13 +264,13 @@ class Client:
         """The content, unless it is too large, or takes for ever."""
         parts, total, began = [], 0, self._pace.clock()
         told = answer.headers.get("Content-Length", "")
-        if told.isdecimal() and int(told) > _LARGEST_BYTES:
-            raise NoImage(f"too large: {int(told):,} bytes, more than {_LARGEST_BYTES:,}")
+        if told.isdecimal() and int(told) > self._largest_bytes:
+            raise NoImage(f"too large: {int(told):,} bytes, more than {self._largest_bytes:,}")
         for part in answer.iter_content(_CHUNK):
             parts.append(part)
             total += len(part)
-            if total > _LARGEST_BYTES:
-                raise NoImage(f"too large: more than {_LARGEST_BYTES:,} bytes")
+            if total > self._largest_bytes:
+                raise NoImage(f"too large: more than {self._largest_bytes:,} bytes")
             if self._pace.clock() - began > 10 * self._timeout_s:
                 raise _Passing(f"not whole after {10 * self._timeout_s:g} s")
         return b"".join(parts)
@@ -234,6 +279,81 @@ class Client:
         """What an answer says, for a table of failures, without the token."""
         words = plain_words(body)
         return words.replace(self._token, "…") if self._token else words
+
+
+def may_have_token(address: str) -> bool:
+    """Whether a token may go there: only where nobody can listen.
+
+    Example:
+        >>> may_have_token("https://data.lsst.cloud/api/cutout/sync"), may_have_token("http://data.lsst.cloud")
+        (True, False)
+    """
+    parts = urlsplit(address)
+    return parts.scheme == "https" or parts.hostname in _ON_THIS_MACHINE
+
+
+def _refuse_private(url: str, allowed: Collection[str], flag: str) -> None:
+    """Raise a NoImage if an address holds a password, or leads into a private network or this machine.
+
+    Where its name can't be looked up here, as behind a proxy, who connects finds out.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError as error:
+        raise NoImage(f"no address that can be asked ({error})") from None
+    if not host or parts.username is not None or parts.password is not None:
+        raise NoImage("no address of a host alone, without user and password")
+    if host in allowed:
+        return
+    if parts.scheme != "https":
+        raise NoImage(f"is asked by {parts.scheme}, which anybody can change: allow the host ({flag} {host})")
+    try:
+        found = socket.getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return
+    if any(_is_private(str(place[4][0])) for place in found):
+        raise NoImage(f"{host} lies in a private network: allow it ({flag} {host})")
+
+
+def _is_private(place: str) -> bool:
+    """Whether an IP address is of no machine that all can reach.
+
+    Example:
+        >>> [_is_private(place) for place in ("127.0.0.1", "::ffff:10.0.0.1", "169.254.169.254", "8.8.8.8")]
+        [True, True, True, False]
+    """
+    found = ipaddress.ip_address(place.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found.sixtofour or found
+    return not found.is_global or found.is_multicast
+
+
+def _guarded_adapter(allowed: Collection[str]) -> Any:
+    """What connects to machines that all can reach, and those allowed: a name may mean another by now."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPSConnection
+    from urllib3.connectionpool import HTTPSConnectionPool
+
+    class Connection(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            if self.host.lower().strip("[]") not in allowed and _is_private(self.sock.getpeername()[0]):
+                self.close()
+                raise NoImage(f"{self.host} lies in a private network")
+
+    class Pool(HTTPSConnectionPool):
+        ConnectionCls = Connection
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options)
+            self.poolmanager.pool_classes_by_scheme = {
+                **self.poolmanager.pool_classes_by_scheme,
+                "https": Pool,
+            }
+
+    return Adapter
 
 
 def plain_words(body: bytes) -> str:

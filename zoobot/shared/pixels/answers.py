@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 
 from zoobot.shared.errors import ImageError
 from zoobot.shared.pixels.fits_images import read_fits
 from zoobot.shared.pixels.picture_formats import decode_jpeg, decode_picture, find_format
-from zoobot.sky.client import NoImage, plain_words
+from zoobot.shared.web.client import NoImage, plain_words
 
 _FORMATS = {"jpg": "jpeg", "png": "png", "fits": "fits"}
 _HEAD_BYTES = 16
 
 
-def check_image(data: bytes, image_format: str, size_pix: int | None) -> None:
+def check_image(
+    data: bytes, image_format: str | None, size_pix: int | None, *, hdu: int | str | None = None
+) -> None:
     """Raise unless this is an image of such a format and size, in which something is to be seen.
 
     Args:
         data: What a service answered.
-        image_format: "jpg", "png" or "fits".
+        image_format: "jpg", "png" or "fits"; None for any that we read.
         size_pix: Its side; None where that is for the service to say.
+        hdu: Which extension of a FITS file.
 
     Raises:
         NoImage: If it is not: the message says what it is.
@@ -31,10 +32,10 @@ def check_image(data: bytes, image_format: str, size_pix: int | None) -> None:
     found = find_format(data[:_HEAD_BYTES])
     if found is None:
         raise NoImage(f"no image, but it says: {plain_words(data) or repr(data[:_HEAD_BYTES])}")
-    if found != _FORMATS[image_format]:
+    if image_format is not None and found != _FORMATS[image_format]:
         raise NoImage(f"asked for {image_format}, got {found}")
     try:
-        values = read_fits(data) if found == "fits" else _decoded(data, found)
+        values = read_fits(data, hdu) if found == "fits" else _decoded(data, found)
     except ImageError as error:
         raise NoImage(f"a damaged image: {error}") from error
     height, width = values.shape[:2]
@@ -52,19 +53,3 @@ def check_image(data: bytes, image_format: str, size_pix: int | None) -> None:
 
 def _decoded(data: bytes, found: str) -> np.ndarray:
     return decode_jpeg(data) if found == "jpeg" else decode_picture(data, found, 0.0)
-
-
-def scale_in_header(data: bytes) -> float | None:
-    """The side of a pixel in arcsec as the header of a FITS image tells it; None where it does not."""
-    from astropy import wcs
-    from astropy.io import fits
-
-    try:
-        with fits.open(io.BytesIO(data), memmap=False) as hdus:
-            for hdu in hdus:
-                if hdu.header.get("NAXIS", 0) >= 2 and "CTYPE1" in hdu.header:
-                    scales = wcs.utils.proj_plane_pixel_scales(wcs.WCS(hdu.header).celestial)
-                    return float(np.sqrt(scales[0] * scales[1])) * 3600
-    except (OSError, ValueError, TypeError, KeyError):  # coordinates that can't be read: they are not told
-        return None
-    return None

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import zoobot
+from zoobot.options.anomalies import AnomaliesOptions
 from zoobot.options.groups import CatalogOptions
 from zoobot.shared.catalog import read_catalog
 from zoobot.shared.catalogs.stream import CatalogStream
@@ -31,6 +32,8 @@ from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.web import kept
 from zoobot.shared.web.client import Client, Pace
 from zoobot.shared.web.kept import KeptAnswers, usual_folder
+from zoobot.workflow.pictures import draw_sheet, find_images
+from zoobot.zooniverse.manifests import write_upload
 
 SkyService = runpy.run_path(str(Path(__file__).parents[1] / "sky_service.py"))["SkyService"]
 
@@ -414,6 +417,34 @@ def test_the_word_of_a_record_allows_nothing(tmp_path):
     place = read_catalog(tmp_path / "c.csv", allow_urls=True).place
     assert "allow_urls" not in place
     assert Client(Pace(1), address="https://a.org").reached is False
+
+
+def test_tables_of_features_show_their_galaxies_where_that_is_allowed(access, no_waiting, tmp_path, undrawn):
+    ids = ["g0", "g1"]
+    with SkyService(always(JPEG)).running() as service:
+        table_of(*[f"{service.endpoint}/{n}" for n in ids]).to_csv(tmp_path / "c.csv", index=False)
+        origin = {"place": read_catalog(tmp_path / "c.csv", allow_urls=access()).place, "preprocessing": None}
+        with pytest.raises(CatalogError, match="--allow-urls"):
+            find_images(ids, AnomaliesOptions(features="f.csv", save_loc="s.csv"), origin)
+        web = {"allow_urls": True, "url_hosts": (HERE,), "url_cache": str(tmp_path / "kept"), "url_rate": 1e6}
+        options = AnomaliesOptions(features="f.csv", save_loc="s.csv", **web)
+        places = pd.Series(find_images(ids, options, origin)).tolist()  # plain texts, as tables have them
+        with undrawn():
+            draw_sheet(tmp_path / "without", ["png"], places, ids, origin)
+            assert service.asked == []
+            draw_sheet(tmp_path / "with", ["png"], places, ids, origin, web=options.web_access())
+    assert service.tries == {"/g0": 1, "/g1": 1}
+
+
+def test_images_go_to_volunteers_as_they_came(access, no_waiting, tmp_path):
+    with SkyService(lambda n, path, query: (404 if "no" in path else 200, {}, JPEG)).running() as service:
+        places = [f"{service.endpoint}/a.jpg", f"{service.endpoint}/no.jpg"]
+        galaxies = read_catalog(table_of(*places), allow_urls=access())
+        listed = pd.DataFrame({"id_str": galaxies.ids, "rank": [1, 2], "score": 0.5, "reason": "said"})
+        upload = write_upload(tmp_path / "upload", listed, galaxies, preprocessing=RECORD)
+    assert upload.failures["reason"].tolist() == ["HTTP 404 Not Found"]
+    (image,) = (tmp_path / "upload").glob("*.jp*g")
+    assert image.read_bytes() == JPEG
 
 
 # Lists of subjects of the Zooniverse.

@@ -357,12 +357,14 @@ def _guarded_adapter(allowed: Collection[str]) -> Any:
 
 
 def plain_words(body: bytes) -> str:
-    """The first words of a page or message, without its tags.
+    """The first words of a page or message, without its tags; none of what is no text.
 
     Example:
         >>> plain_words(b"<html><body><h1>Not here</h1> <p>Sorry &amp; bye</p></body></html>")
         'Not here Sorry & bye'
     """
+    if b"\0" in body[:4096]:
+        return ""  # no text
     text = body[:4096].decode("utf-8", errors="replace")
     text = html.unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.I))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -70,6 +70,8 @@ class ImagePlaceOptions(Options):
 
     def check(self) -> None:  # noqa: D102
         super().check()
+        if getattr(self, "detect", False):  # which finds its own positions, and sizes
+            return
         sizes = (self.cutout_arcsec is not None) + (self.cutout_pix is not None)
         if self.mosaic and sizes != 1:
             refuse("--mosaic needs either --cutout-arcsec or --cutout-pix")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import ClassVar, Literal
 
 from zoobot.options.command import Command
+from zoobot.options.detect import DetectFirstOptions, DetectOptions
 from zoobot.options.groups import (
     CatalogOptions,
     EngineOptions,
@@ -16,7 +17,7 @@ from zoobot.options.groups import (
 )
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.settings import Options, refuse, setting
+from zoobot.shared.settings import Options, kinds_of, refuse, setting, with_default
 
 #: Batch systems by their names in jobqueue.yaml, and what dask-jobqueue calls their clusters.
 BATCH_SYSTEMS = {
@@ -73,7 +74,13 @@ class ClusterOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(
-    EngineOptions, MixtureOptions, TurnOptions, StreamingOptions, ReadingOptions, CatalogOptions
+    EngineOptions,
+    MixtureOptions,
+    TurnOptions,
+    StreamingOptions,
+    ReadingOptions,
+    DetectFirstOptions,
+    CatalogOptions,
 ):
     """Everything that `zoobot predict` can be told."""
 
@@ -85,6 +92,7 @@ class PredictOptions(
         "neither PyTorch nor TensorFlow",
         metavar="MODEL",
     )
+    catalog: str | None = with_default(CatalogOptions, "catalog", None)  # type: ignore[assignment]  # --detect
     batch_size: int | None = setting(  # type: ignore[assignment]  # the others have a number
         None, "galaxies predicted at once; without it, 32 on a CPU and 256 on a GPU", at_least=1
     )
@@ -125,6 +133,9 @@ class PredictOptions(
 
     def check(self) -> None:  # noqa: D102
         super().check()
+        if self.detect and (self.shard is not None or self.select is not None):
+            what = "--shard" if self.shard is not None else "--select"
+            refuse(f"{what} is for a catalog: find the galaxies by `zoobot detect`, and give its sources")
         if not self.intervals:
             return
         if self.ensemble or self.n_samples > 1:
@@ -135,6 +146,21 @@ class PredictOptions(
             read_levels(self.intervals)
         except ConfigError as error:
             refuse(f"--intervals: {error}")
+
+    def detection(self, save_dir: str) -> DetectOptions:
+        """How the galaxies are found, with --detect, and where the catalog of them goes."""
+        names = ("mosaic", "hdu", "cutout_arcsec", "cutout_pix", "overwrite")
+        given = {name: getattr(self, name) for name in names}
+        return DetectOptions(**self.finding(), **given, save_dir=save_dir, table_format="parquet")
+
+    def of_sources(
+        self, catalog: str, file_cols: tuple[str, ...], columns: tuple[str, ...]
+    ) -> PredictOptions:
+        """The same options for the catalog of galaxies that were found, with columns of it carried along."""
+        as_before = {kind.name: kind.default for kind in kinds_of(DetectFirstOptions).values()}
+        sizes = {"mosaic": (), "cutout_arcsec": None, "cutout_pix": None}
+        both = tuple(dict.fromkeys([*self.columns, *columns]))
+        return replace(self, **as_before, **sizes, catalog=catalog, file_col=file_cols, columns=both)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +188,8 @@ examples:
     zoobot predict results/gz2 --catalog new.csv --save-loc results/new.parquet --summary results/summary.csv
   numbers with 90% intervals, or sets of classes; positions beside them, for TOPCAT
     zoobot predict results/t --catalog n.fits --save-loc t.fits --intervals 90 --columns ra dec --names plain
+  from images of the sky to a table: find the galaxies, cut them out, predict them
+    zoobot predict results/gz2 --mosaic "tiles/*.fits" --detect --resolved-only --save-loc tiles.csv
   several models together
     zoobot predict results/gz2 --ensemble results/gz2_b results/gz2_c --catalog new.csv --save-loc new.parquet
 

@@ -185,6 +185,11 @@ class Options:
         return found
 
     @classmethod
+    def missing(cls, config: Mapping[str, Any]) -> list[str]:
+        """The flags of options that must be given and are not."""
+        return [kind.flag for kind in kinds_of(cls).values() if kind.required and kind.name not in config]
+
+    @classmethod
     def from_config(cls: type[OptionsType], config: Mapping[str, Any]) -> OptionsType:
         """The options back from `to_config`, or from any mapping of names to values.
 
@@ -195,7 +200,7 @@ class Options:
         for name in config:
             if name not in kinds:
                 raise ConfigError(unknown_option(name, kinds))
-        missing = [kind.flag for kind in kinds.values() if kind.required and kind.name not in config]
+        missing = cls.missing(config)
         if missing:
             msg = f"missing: {', '.join(missing)}"
             given = {kind.flag: config.get(kind.name) for kind in kinds.values() if kind.is_list}

@@ -1,1 +1,1 @@
-"""Images of galaxies by their positions: services of cutouts, asked politely, and what they answer."""
+"""Galaxies and their images from the sky: services of cutouts, asked politely, and sources found in tiles."""

@@ -18,6 +18,7 @@ from zoobot.options.calibrate import CalibrateOptions
 from zoobot.options.cite import CiteOptions
 from zoobot.options.convert import ConvertOptions
 from zoobot.options.demo import DemoOptions
+from zoobot.options.detect import DetectOptions
 from zoobot.options.evaluate import EvaluateOptions
 from zoobot.options.explain import ExplainOptions
 from zoobot.options.explore import ExploreOptions
@@ -44,6 +45,7 @@ from zoobot.workflow.cite import CiteResult, cite
 from zoobot.workflow.convert import ConvertResult, convert
 from zoobot.workflow.dask import predict_anywhere, predict_on, predict_on_cluster
 from zoobot.workflow.demo import DemoResult, demo
+from zoobot.workflow.detect import DetectResult, detect
 from zoobot.workflow.evaluate import Evaluation, evaluate
 from zoobot.workflow.explain import ExplainResult, explain
 from zoobot.workflow.explore import ExploreResult, explore
@@ -78,6 +80,8 @@ __all__ = [
     "ConvertResult",
     "DemoOptions",
     "DemoResult",
+    "DetectOptions",
+    "DetectResult",
     "EvaluateOptions",
     "Evaluation",
     "ExplainOptions",
@@ -123,6 +127,7 @@ __all__ = [
     "cite",
     "convert",
     "demo",
+    "detect",
     "evaluate",
     "explain",
     "explore",

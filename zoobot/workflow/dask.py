@@ -391,6 +391,9 @@ def _check(options: PredictOptions) -> None:
         raise ConfigError(msg)
     if options.shard is not None:
         raise ConfigError("the workers are given shards: leave --shard out")
+    if options.detect:
+        msg = "workers share a catalog: find the galaxies by `zoobot detect`, and give its sources"
+        raise ConfigError(msg)
     for place in (options.checkpoint, *options.ensemble):
         find_model(place)
     CatalogStream(options.catalog, select=options.select, **options.catalog_arguments())
@@ -416,7 +419,7 @@ def _with_absolute_paths(options: PredictOptions) -> PredictOptions:
         options,
         checkpoint=model(options.checkpoint),
         ensemble=tuple(map(model, options.ensemble)),
-        catalog=_absolute(options.catalog),
+        catalog=maybe(options.catalog),
         mosaic=tuple(map(_absolute, options.mosaic)),
         root=maybe(options.root),
         url_cache=maybe(options.url_cache),

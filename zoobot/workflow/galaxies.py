@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from zoobot.options.finetune import TargetOptions
     from zoobot.options.groups import EngineOptions, ImagePlaceOptions
-    from zoobot.shared.catalog import Catalog
+    from zoobot.shared.catalog import Catalog, CatalogSource
     from zoobot.shared.engine import Engine, Model
     from zoobot.shared.training.feature_loader import FeatureLoader
 
@@ -125,7 +125,11 @@ def _never_started(images: np.ndarray, remaining: int) -> Fetch:
 
 
 def read_galaxies(
-    source: str, options: ImagePlaceOptions, *, label_cols: Sequence[str] = (), select: str | None = None
+    source: CatalogSource,
+    options: ImagePlaceOptions,
+    *,
+    label_cols: Sequence[str] = (),
+    select: str | None = None,
 ) -> Catalog:
     """The galaxies of a table, a folder of images or archives of images, checked.
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN
 from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
 from zoobot.workflow.account import facts_of_models
+from zoobot.workflow.detect import CARRIED, DetectResult, detect_first
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.reporting import Reported, missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import open_record, table_run
@@ -56,6 +57,7 @@ class PredictResult(Reported):
         failed: How many could not be read.
         missing_parts: How many parts of a folder are still to be predicted, by other shards.
         tables: The summary and the full table, where they were asked for.
+        sources: The galaxies that were found, where no catalog listed them.
     """
 
     save_loc: Path
@@ -65,11 +67,13 @@ class PredictResult(Reported):
     failed: int
     missing_parts: int = 0
     tables: list[Path] = field(default_factory=list)
+    sources: DetectResult | None = None
 
     def report(self) -> str:
         """What came out, as a text to read."""
         place = quoted(self.save_loc)
-        lines = [f"{self.galaxies:,} galaxies, {len(self.columns)} columns: {self.save_loc}"]
+        lines = [] if self.sources is None else self.sources.told()
+        lines += [f"{self.galaxies:,} galaxies, {len(self.columns)} columns: {self.save_loc}"]
         lines += [f"expected fractions and intervals: {path}" for path in self.tables]
         lines += table_failure_lines(self)
         if self.save_loc.is_dir():
@@ -197,6 +201,8 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         ZoobotError: If the checkpoint or catalog can't be used, the table exists, or no image can be read.
     """
     place = Destination.of(options.save_loc)
+    if options.detect:
+        return _detect_and_predict(options, place, command)
     if place.is_parts:
         return _predict_into_folder(options, command)
     check_request(
@@ -230,6 +236,19 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
         failed=len(failures),
         tables=list(tables),
     )
+
+
+def _detect_and_predict(options: PredictOptions, place: Destination, command: str) -> PredictResult:
+    """Predict the sources of tiles, which are left in a folder beside the table."""
+    if not place.is_parts:
+        place.free(overwrite=options.overwrite)
+    for model in (options.checkpoint, *options.ensemble):
+        find_model(model)
+    folder = place.file.with_suffix(".sources") if not place.is_parts else Path(f"{place.file}.sources")
+    sources = detect_first(options.detection(str(folder)), command=command)
+    carried = tuple(name for name in CARRIED if name in sources.table.columns)
+    found = options.of_sources(str(sources.catalog), sources.file_cols, carried)
+    return replace(predict(found, command=command), sources=sources)
 
 
 def _predict_into_folder(options: PredictOptions, command: str) -> PredictResult:

@@ -166,6 +166,7 @@ def check_same_data(record: RunRecord, data: dict[str, Any]) -> None:
 RECORD_FILE = "run.json"
 
 _PICTURES = (
+    "detections",
     "inputs",
     "training_curves",
     "predictions",
@@ -204,6 +205,9 @@ RUN_FILES = (
     "references.bib",
     "explanations.csv",
     "explanations",
+    "sources.csv",
+    "sources.parquet",
+    "detections",
     RECORD_FILE,
     *(f"{picture}.{kind}" for picture in _PICTURES for kind in FIGURE_FORMATS),
 )

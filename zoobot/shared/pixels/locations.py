@@ -7,6 +7,8 @@
     saved_dataset::12                       a row of a Hugging Face dataset that was saved in a folder
     mosaic.fits::189.0865,25.9877,20arcsec  a square of a FITS mosaic: right ascension and declination
     mosaic.fits::189.0865,25.9877,64pix     of its centre in degrees, and its side
+    mosaic.fits::x511.2,y87,64pix           the same by the pixels of its centre, counted from 0 (FITS and ds9
+                                            count from 1), for images without coordinates, too
     bands::g=/a_g.fits|r=/a_r.fits          an image in several files, one for each band; a | in their names
                                             is written %7C, and a % there %25
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,6 +30,8 @@ from zoobot.shared.errors import ImageError
 SEPARATOR = "::"
 
 _STACK = f"bands{SEPARATOR}"
+
+_PIXEL_CUTOUT = re.compile(r"x([^,]+),y([^,]+),([^,]+)pix")
 
 _DATASET_FILES = ("state.json", "dataset_info.json")
 
@@ -134,5 +139,37 @@ class Cutout(NamedTuple):
                     return cls(ra_deg, dec_deg, size, unit)
                 break
         raise ImageError(
-            f"a part of a mosaic is RA,DEC,SIZE: degrees, and a size such as 20arcsec or 64pix; got {text!r}"
+            f"a part of a mosaic is RA,DEC,SIZE: degrees, and a size such as 20arcsec or 64pix; or "
+            f"xX,yY,SIZE in pixels; got {text!r}"
         )
+
+
+class PixelCutout(NamedTuple):
+    """A square of pixels, as the part of a mosaic that a location names.
+
+    Attributes:
+        x: Column of the centre; 0 is the middle of the first pixel.
+        y: Row of the centre.
+        size_pix: Side of the square.
+
+    Example:
+        >>> str(PixelCutout(511.25, 87, 64)), PixelCutout.parse("x511.25,y87,64pix").y
+        ('x511.25,y87,64pix', 87.0)
+    """
+
+    x: float
+    y: float
+    size_pix: float
+
+    def __str__(self) -> str:
+        return f"x{self.x:.12g},y{self.y:.12g},{self.size_pix:.12g}pix"
+
+    @classmethod
+    def parse(cls, text: str) -> PixelCutout | None:
+        """The square that a text means; None if it is of another form."""
+        found = _PIXEL_CUTOUT.fullmatch(text)
+        try:
+            values = [float(value) for value in found.groups()] if found else []
+        except ValueError:
+            return None
+        return cls(*values) if values and all(map(math.isfinite, values)) and values[2] > 0 else None

@@ -15,7 +15,7 @@ from zoobot.shared.errors import ImageError, MissingPackageError
 from zoobot.shared.imports import import_optional
 from zoobot.shared.pixels.bands import Band
 from zoobot.shared.pixels.fits_images import choose_images, image_bands, image_shape
-from zoobot.shared.pixels.locations import Cutout
+from zoobot.shared.pixels.locations import Cutout, PixelCutout
 from zoobot.shared.pixels.picture_formats import check_size
 from zoobot.shared.pixels.shared_files import ForkSafeCache
 
@@ -31,6 +31,36 @@ class _Plane(NamedTuple):
     bands: tuple[Band, ...] | None
     sky: Any
     pixel_scale_arcsec: float
+
+    def require_sky(self) -> Any:
+        if self.sky is None:
+            name = self.hdus[0].name or "of the image"
+            raise ImageError(f"extension {name!r} has no celestial coordinates (WCS) to cut by")
+        return self.sky
+
+
+class MosaicFacts(NamedTuple):
+    """What a mosaic is.
+
+    Attributes:
+        planes: How many planes there are: one for each band.
+        height: Rows.
+        width: Columns.
+        bands: The band of each plane; None where the file does not name them.
+        sky: Its celestial coordinates, an `astropy.wcs.WCS`; None where it has none.
+        pixel_scale_arcsec: Side of a pixel; NaN without coordinates.
+        saturation: The value from which on the header says that pixels are saturated; None if it does not.
+        extensions: The names of all extensions, for messages.
+    """
+
+    planes: int
+    height: int
+    width: int
+    bands: tuple[Band, ...] | None
+    sky: Any
+    pixel_scale_arcsec: float
+    saturation: float | None
+    extensions: tuple[str, ...]
 
 
 class _OpenMosaic:
@@ -48,6 +78,10 @@ class _OpenMosaic:
         if hasattr(self, "_hdus"):
             self._hdus.close()
 
+    def extension_names(self) -> list[str]:
+        """What all extensions are called: by name, or by number."""
+        return [one.name or str(number) for number, one in enumerate(self._hdus)]
+
     def find_plane(self, hdu: int | str | None) -> _Plane:
         if hdu not in self._planes:
             wcs = import_optional("astropy.wcs", needed_for="cutouts of FITS mosaics")
@@ -56,12 +90,11 @@ class _OpenMosaic:
             with warnings.catch_warnings():  # of old spellings that astropy mends
                 warnings.simplefilter("ignore", wcs.FITSFixedWarning)
                 whole = wcs.WCS(chosen.header)
-            sky = whole.celestial
-            if not whole.has_celestial:
-                msg = f"extension {chosen.name or hdu!r} has no celestial coordinates (WCS) to cut by"
-                raise ImageError(msg)
-            scales_deg = wcs.utils.proj_plane_pixel_scales(sky)
-            scale_arcsec = float(np.sqrt(scales_deg[0] * scales_deg[1])) * 3600
+            sky, scale_arcsec = None, float("nan")
+            if whole.has_celestial:
+                sky = whole.celestial
+                scales_deg = wcs.utils.proj_plane_pixel_scales(sky)
+                scale_arcsec = float(np.sqrt(scales_deg[0] * scales_deg[1])) * 3600
             self._planes[hdu] = _Plane(images, image_bands(images, self._hdus), sky, scale_arcsec)
         return self._planes[hdu]
 
@@ -91,8 +124,66 @@ class Mosaic:
     def _opened(self) -> _OpenMosaic:
         return _OPEN_MOSAICS.get_or_make(self._number, lambda: _OpenMosaic(self._path))
 
+    def describe(self, hdu: int | str | None) -> MosaicFacts:
+        """What there is in an extension; None is the first that holds an image.
+
+        Raises:
+            ImageError: If there is no such extension.
+        """
+
+        def look() -> MosaicFacts:
+            opened = self._opened()
+            with opened.lock:
+                plane = opened.find_plane(hdu)
+                planes, height, width = image_shape(plane.hdus[0])
+                level = plane.hdus[0].header.get("SATURATE")
+                is_level = isinstance(level, (int, float)) and not isinstance(level, bool) and level > 0
+                return MosaicFacts(
+                    planes=planes * len(plane.hdus),
+                    height=height,
+                    width=width,
+                    bands=plane.bands,
+                    sky=plane.sky,
+                    pixel_scale_arcsec=plane.pixel_scale_arcsec,
+                    saturation=float(level) if is_level else None,
+                    extensions=tuple(opened.extension_names()),
+                )
+
+        return _attempt(look)
+
+    def read_part(self, plane: int, rows: slice, columns: slice, hdu: int | str | None) -> NDArray:
+        """Physical values of a part of one plane, (rows, columns), NaN where the mosaic has no value.
+
+        Args:
+            plane: Its number, from 0.
+            rows: Rows of the mosaic.
+            columns: Columns of the mosaic.
+            hdu: The extension; None is the first that holds an image.
+
+        Raises:
+            ImageError: If the mosaic can't be read there.
+        """
+
+        def read() -> NDArray:
+            opened = self._opened()
+            with opened.lock:
+                found = opened.find_plane(hdu)
+                each = image_shape(found.hdus[0])[0]
+                one = found.hdus[plane // each]
+                leading = [0] * (len(one.shape) - 2)
+                if leading:
+                    leading[-1] = plane % each
+                part = np.asarray(one.section[(*leading, rows, columns)])
+            return part.astype(part.dtype.newbyteorder("="), copy=False)
+
+        return _attempt(read)
+
     def __contains__(self, member: str) -> bool:
         try:
+            square = PixelCutout.parse(member)
+            if square is not None:
+                facts = self.describe(None)
+                return -0.5 <= square.x <= facts.width - 0.5 and -0.5 <= square.y <= facts.height - 0.5
             cutout = Cutout.parse(member)
             inside = self.find_margins([cutout.ra_deg], [cutout.dec_deg], None) > 0
         except ImageError:
@@ -118,7 +209,7 @@ class Mosaic:
             opened = self._opened()
             with opened.lock:
                 plane = opened.find_plane(hdu)
-                x, y = _to_pixels(plane.sky, ra_deg, dec_deg)
+                x, y = _to_pixels(plane.require_sky(), ra_deg, dec_deg)
                 _, height, width = image_shape(plane.hdus[0])
             margins = np.minimum.reduce([x + 0.5, y + 0.5, width - 0.5 - x, height - 0.5 - y])
             return np.where(np.isfinite(margins), margins, -np.inf)
@@ -129,7 +220,8 @@ class Mosaic:
         """Physical values of a square, planes last, in the orientation of the mosaic, and their bands.
 
         Args:
-            member: The square, as `Cutout` writes it. It is centred on the pixel that holds the position.
+            member: The square, as `Cutout` or `PixelCutout` writes it. It is centred on the pixel that holds
+                the position.
             hdu: The extension; None is the first that holds an image.
 
         Returns:
@@ -139,19 +231,25 @@ class Mosaic:
         Raises:
             ImageError: If the square lies outside of the mosaic, or the mosaic can't be read there.
         """
-        cutout = Cutout.parse(member)
+        cutout = PixelCutout.parse(member) or Cutout.parse(member)
         return _attempt(lambda: self._cut(cutout, hdu))
 
-    def _cut(self, cutout: Cutout, hdu: int | str | None) -> tuple[NDArray, tuple[Band, ...] | None]:
+    def _cut(
+        self, cutout: Cutout | PixelCutout, hdu: int | str | None
+    ) -> tuple[NDArray, tuple[Band, ...] | None]:
         nddata = import_optional("astropy.nddata", needed_for="cutouts of FITS mosaics")
         opened = self._opened()
         with opened.lock:  # astropy's readers are for one thread
             plane = opened.find_plane(hdu)
             planes, height, width = image_shape(plane.hdus[0])
-            side = cutout.size if cutout.unit == "pix" else cutout.size / plane.pixel_scale_arcsec
+            if isinstance(cutout, PixelCutout):
+                side, x, y = cutout.size_pix, np.float64(cutout.x), np.float64(cutout.y)
+            else:
+                sky = plane.require_sky()
+                side = cutout.size if cutout.unit == "pix" else cutout.size / plane.pixel_scale_arcsec
+                x, y = _to_pixels(sky, cutout.ra_deg, cutout.dec_deg)
             side_pix = max(1, round(side))
             check_size(side_pix, side_pix, planes * len(plane.hdus))
-            x, y = _to_pixels(plane.sky, cutout.ra_deg, cutout.dec_deg)
             if not (np.isfinite(x) and np.isfinite(y)):
                 raise ImageError(_outside(cutout))
             try:
@@ -186,5 +284,5 @@ def _attempt(work: Callable[[], _T]) -> _T:
         raise ImageError(msg) from error
 
 
-def _outside(cutout: Cutout) -> str:
-    return f"the position {cutout.ra_deg!r}, {cutout.dec_deg!r} and its square lie outside of the mosaic"
+def _outside(cutout: Cutout | PixelCutout) -> str:
+    return f"the position {cutout[0]!r}, {cutout[1]!r} and its square lie outside of the mosaic"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from zoobot.options.command import Command
 from zoobot.options.detect import DetectFirstOptions, DetectOptions
@@ -150,15 +150,17 @@ class PredictOptions(
     def detection(self, save_dir: str) -> DetectOptions:
         """How the galaxies are found, with --detect, and where the catalog of them goes."""
         names = ("mosaic", "hdu", "cutout_arcsec", "cutout_pix", "overwrite")
-        given = {name: getattr(self, name) for name in names}
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
         return DetectOptions(**self.finding(), **given, save_dir=save_dir, table_format="parquet")
 
     def of_sources(
         self, catalog: str, file_cols: tuple[str, ...], columns: tuple[str, ...]
     ) -> PredictOptions:
         """The same options for the catalog of galaxies that were found, with columns of it carried along."""
-        as_before = {kind.name: kind.default for kind in kinds_of(DetectFirstOptions).values()}
-        sizes = {"mosaic": (), "cutout_arcsec": None, "cutout_pix": None}
+        as_before: dict[str, Any] = {
+            kind.name: kind.default for kind in kinds_of(DetectFirstOptions).values()
+        }
+        sizes: dict[str, Any] = {"mosaic": (), "cutout_arcsec": None, "cutout_pix": None}
         both = tuple(dict.fromkeys([*self.columns, *columns]))
         return replace(self, **as_before, **sizes, catalog=catalog, file_col=file_cols, columns=both)
 

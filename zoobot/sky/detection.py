@@ -166,12 +166,12 @@ def _blocks(height: int, width: int, step: int) -> Iterator[_Block]:
     side = _BLOCK_PIX - _BLOCK_PIX % step
     for top in range(0, height, side):
         for left in range(0, width, side):
-            core = slice(top, min(top + side, height)), slice(left, min(left + side, width))
-            whole = [
-                slice(max(0, one.start - _MARGIN_PIX), min(one.stop + _MARGIN_PIX, end))
-                for one, end in zip(core, (height, width), strict=True)
-            ]
-            yield _Block(*whole, *core)
+            rows, columns = slice(top, min(top + side, height)), slice(left, min(left + side, width))
+            yield _Block(_with_margin(rows, height), _with_margin(columns, width), rows, columns)
+
+
+def _with_margin(core: slice, end: int) -> slice:
+    return slice(max(0, core.start - _MARGIN_PIX), min(core.stop + _MARGIN_PIX, end))
 
 
 def _find_in(

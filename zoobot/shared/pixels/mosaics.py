@@ -243,7 +243,7 @@ class Mosaic:
             plane = opened.find_plane(hdu)
             planes, height, width = image_shape(plane.hdus[0])
             if isinstance(cutout, PixelCutout):
-                side, x, y = cutout.size_pix, np.float64(cutout.x), np.float64(cutout.y)
+                side, x, y = cutout.size_pix, np.asarray(cutout.x), np.asarray(cutout.y)
             else:
                 sky = plane.require_sky()
                 side = cutout.size if cutout.unit == "pix" else cutout.size / plane.pixel_scale_arcsec

@@ -40,6 +40,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(path, index=False)
     elif path.suffix == ".parquet":
         table.to_parquet(path)
+    elif path.suffix == ".json":
+        table.to_json(path, orient="records")
     else:
         from astropy.table import Table
 
@@ -61,6 +63,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         "c.vot",
         "c.votable",
         "c.xml",
+        "c.json",
     ],
 )
 def test_each_format_gives_the_same_catalog(galaxies, tmp_path, name):

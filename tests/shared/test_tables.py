@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import http.server
+import json
 import logging
 import threading
 
@@ -720,3 +721,41 @@ def test_positions_may_be_in_any_letter_case():
     cutouts = Cutouts(mosaics=("tile.fits",), pix=8).for_columns(["id_str", "RA", "Dec"])
     assert (cutouts.ra_col, cutouts.dec_col) == ("RA", "Dec")
     assert Cutouts(mosaics=("tile.fits",), pix=8).for_columns(["Ra", "RA", "dec"]).ra_col == "ra"
+
+
+def test_json_is_a_table_with_every_digit(tmp_path):
+    path = tmp_path / "labels.json"
+    rows = [
+        {"id_str": "007", "ring": 1, "z": 0.5, "wide": 2**70, "seen": True, "note": None},
+        {"id_str": "0" + str(2**60 + 1), "z": 1, "wide": 1, "seen": False, "note": "'=1+1"},
+    ]
+    for content in (rows, {"unsure": ["x"], "data": rows}):
+        path.write_text(json.dumps(content), encoding="utf-8-sig")
+        table = read_table(path, text_cols=["id_str"])
+        assert table["id_str"].tolist() == ["007", "0" + str(2**60 + 1)]
+        assert table["wide"].tolist() == [2**70, 1]
+        assert table["z"].tolist() == [0.5, 1.0]
+        assert table["seen"].dtype == bool
+        assert table["ring"].isna().tolist() == [False, True]
+        assert table["note"].tolist() == [None, "'=1+1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"rows": []}', "a list with an object for each row"),
+        ("7", "a list with an object for each row"),
+        ('[{"id_str": "a"}, [1, 2]]', r"got \[1, 2\] \(number 1, from 0\)"),
+        ('[{"id_str": "a", "id_str": "b"}]', "repeats"),
+        ('[{"id_str": ["a"]}]', "'id_str' .* holds a list or an object in row 0"),
+        ('[{"id_str": {"a": 1}}]', "holds a list or an object"),
+        ("[" * 100_000, "is no JSON"),
+        ('[{"id_str": "a"', "is no JSON"),
+        (f"[{', '.join(json.dumps({f'c{n}': 1}) for n in range(6000))}]", "asks for"),
+    ],
+    ids=range(9),
+)
+def test_json_that_is_no_table_is_refused(tmp_path, content, words):
+    (tmp_path / "table.json").write_text(content)
+    with pytest.raises(CatalogError, match=words):
+        read_table(tmp_path / "table.json")

@@ -17,8 +17,8 @@ from zoobot.shared.catalogs.columns import MOST_EXACT
 from zoobot.shared.catalogs.delimited import DELIMITED_SUFFIXES, DelimitedRows
 from zoobot.shared.catalogs.fits_tables import FitsRows
 from zoobot.shared.catalogs.image_folders import FolderRows, is_image_name
+from zoobot.shared.catalogs.json_tables import read_json_table
 from zoobot.shared.catalogs.parquet_tables import ParquetRows, parquet_files
-from zoobot.shared.catalogs.subject_lists import read_subjects
 from zoobot.shared.catalogs.votables import read_votable
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.spreadsheets import unguarded
@@ -33,8 +33,8 @@ from zoobot.shared.files.table_checks import (
 
 _FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.bz2", ".fit")
 _VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")
-_SUBJECT_SUFFIX = ".json"
-TABLE_SUFFIXES = (*DELIMITED_SUFFIXES, ".parquet", *_FITS_SUFFIXES, *_VOTABLE_SUFFIXES, _SUBJECT_SUFFIX)
+_JSON_SUFFIX = ".json"
+TABLE_SUFFIXES = (*DELIMITED_SUFFIXES, ".parquet", *_FITS_SUFFIXES, *_VOTABLE_SUFFIXES, _JSON_SUFFIX)
 
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -72,8 +72,7 @@ def open_rows(path: Path, *, folder_columns: Sequence[str]) -> Rows:
 def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows:
     """What reads a table in a file, its format taken from the suffix.
 
-    VOTable is XML, of which a part can't be read alone: it is read whole, and so is a list of subjects of the
-    Zooniverse, which is JSON.
+    Of VOTable (XML) and JSON a part can't be read alone: they are read whole.
 
     Raises:
         CatalogError: If it is absent, damaged, repeats a column, or is of no format that we know.
@@ -94,7 +93,7 @@ def open_table(path: Path) -> DelimitedRows | ParquetRows | FitsRows | TableRows
     if name.endswith(_FITS_SUFFIXES):
         return FitsRows(path)
     with readable(path):
-        table = read_subjects(path) if name.endswith(_SUBJECT_SUFFIX) else read_votable(path)
+        table = read_json_table(path) if name.endswith(_JSON_SUFFIX) else read_votable(path)
     refuse_repeated_columns(list(table.columns), str(path))
     return TableRows(table)
 

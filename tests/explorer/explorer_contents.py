@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from zoobot.explorer import Contents, Neighbours, Thumbnails, describe_predictions
+from zoobot.explorer import Contents, Neighbours, Text, Thumbnails, describe_predictions
 from zoobot.shared.schemas import Schema
 from zoobot.shared.tasks import TreeTask
 
@@ -64,4 +64,20 @@ def make_contents(count, *, ids=None, title="galaxies", neighbours=3, schema=TRE
         charts=described.charts,
         thumbnails=Thumbnails([picture] * count, [""] * count),
         neighbours=near,
+    )
+
+
+def contents_to_label(annotation, count, *, ids=None, title="galaxies", positions=None, places=None):
+    """A page on which so many galaxies are labelled."""
+    ids = list(ids or [f"galaxy-{number:05d}" for number in range(count)])
+    return Contents(
+        title=title,
+        facts=[],
+        ids=ids,
+        columns=[],
+        charts=[],
+        thumbnails=Thumbnails([webp("navy")] * count, [""] * count),
+        positions=positions,
+        annotation=annotation,
+        places=[Text("file_loc", "Image", places or [f"{galaxy}.jpg" for galaxy in ids])],
     )

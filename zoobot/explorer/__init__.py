@@ -1,7 +1,8 @@
-"""A page to look through galaxies and what a model says of them: one HTML file, without server or network.
+"""A page to look through galaxies, or to label them: one HTML file, without server or network.
 
-`charts` says what is shown of each task's predictions, `contents` adds pictures and look-alikes, and here it
-is put, safely, into the HTML, CSS and JavaScript in the folder `page`.
+`charts` says what is shown of each task's predictions, `contents` adds pictures and look-alikes, `annotation`
+what is asked of each galaxy, and here it is put, safely, into the HTML, CSS and JavaScript in the folder
+`page`.
 
 Ids, names and labels come from strangers. They enter the file as JSON of plain ASCII without <, > and &, in
 a block that browsers do not run, and the page shows them as text alone. The Content-Security-Policy lets no
@@ -17,11 +18,20 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zoobot.explorer.annotation import (
+    SKY_LINKS,
+    Annotation,
+    Positions,
+    ask_for_class,
+    ask_for_rating,
+    ask_tree,
+    known_positions,
+)
 from zoobot.explorer.charts import describe_predictions
 from zoobot.explorer.contents import (
     Bar,
@@ -38,31 +48,48 @@ from zoobot.explorer.contents import (
 from zoobot.shared.files.whole import write_safely
 
 __all__ = [
+    "Annotation",
     "Bar",
     "Chart",
     "Column",
     "Contents",
     "Described",
     "Neighbours",
+    "Positions",
     "Text",
     "Thumbnails",
+    "ask_for_class",
+    "ask_for_rating",
+    "ask_tree",
     "describe_predictions",
     "find_neighbours",
+    "known_positions",
     "make_thumbnails",
     "page_text",
     "write_page",
 ]
 
-_SCRIPTS = (
-    "data.js",
-    "shown.js",
-    "charts.js",
-    "grid.js",
-    "facets.js",
-    "details.js",
-    "csv.js",
-    "plot.js",
-    "main.js",
+
+class _Page(NamedTuple):
+    """The files that a kind of page is made of."""
+
+    document: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+
+
+_EXPLORER = _Page(
+    "page.html",
+    ("style.css",),
+    (
+        *("data.js", "shown.js", "charts.js", "sky.js", "grid.js", "facets.js", "details.js", "csv.js"),
+        *("plot.js", "main.js"),
+    ),
+)
+_ANNOTATOR = _Page(
+    "annotate.html",
+    ("style.css", "annotate.css"),
+    ("data.js", "charts.js", "sky.js", "csv.js", "labels.js", "kept.js", "annotate.js"),
 )
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
@@ -82,12 +109,8 @@ def page_text(contents: Contents) -> str:
     Args:
         contents: What it shows.
     """
-    folder = resources.files(__package__) / "page"
-    read = {
-        name: (folder / name).read_text(encoding="utf-8") for name in (*_SCRIPTS, "style.css", "page.html")
-    }
-    style = read["style.css"]
-    script = "\n".join(read[name] for name in _SCRIPTS)
+    page = _EXPLORER if contents.annotation is None else _ANNOTATOR
+    style, script = (_read(*names) for names in (page.styles, page.scripts))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -100,7 +123,12 @@ def page_text(contents: Contents) -> str:
         "script": script,
     }
     # in one pass, so that nothing in a part is taken for a place to fill
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read["page.html"])
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _read(page.document))
+
+
+def _read(*names: str) -> str:
+    folder = resources.files(__package__) / "page"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def safe_json(value: Any) -> str:
@@ -144,6 +172,23 @@ def _as_json(contents: Contents) -> dict[str, Any]:
             "rows": _packed(near.rows, "<i4"),
             "similarities": _packed(near.similarities, "<f4"),
         },
+        "sky": contents.positions and _sky(contents.positions),
+        "annotation": contents.annotation and _annotation(contents.annotation, contents),
+    }
+
+
+def _sky(positions: Positions) -> dict[str, Any]:
+    return {"ra": _packed(positions.ra, "<f8"), "dec": _packed(positions.dec, "<f8"), "links": SKY_LINKS}
+
+
+def _annotation(annotation: Annotation, contents: Contents) -> dict[str, Any]:
+    return {
+        "kind": annotation.kind,
+        "key": annotation.key(contents.ids),
+        "questions": [question._asdict() for question in annotation.questions],
+        "column": annotation.column,
+        "values": annotation.values,
+        "places": [_text(text) for text in contents.places],
     }
 
 

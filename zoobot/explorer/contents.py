@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoobot.explorer.annotation import Annotation, Positions
 from zoobot.plots.examples import displayable
 from zoobot.shared.augment import make_view
 from zoobot.shared.counting_bar import CountingBar
@@ -235,6 +236,9 @@ class Contents:
         interval: What the intervals are, in words.
         texts: Their words.
         neighbours: Which galaxies look like each; None where nobody encoded them.
+        positions: Where they are on the sky; None where nobody knows.
+        annotation: What is asked of each, on a page to label galaxies; None on a page to look through them.
+        places: What the file of labels says of where their images are, as the catalog does.
     """
 
     title: str
@@ -246,3 +250,6 @@ class Contents:
     interval: str = "interval"
     texts: list[Text] = field(default_factory=list)
     neighbours: Neighbours | None = None
+    positions: Positions | None = None
+    annotation: Annotation | None = None
+    places: list[Text] = field(default_factory=list)

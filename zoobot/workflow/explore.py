@@ -10,29 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoobot.explorer import (
-    Contents,
-    Described,
-    Neighbours,
-    Thumbnails,
-    describe_predictions,
-    find_neighbours,
-    make_thumbnails,
-    write_page,
-)
+from zoobot.explorer import Contents, Described, Neighbours, describe_predictions, find_neighbours, write_page
 from zoobot.shared.catalog import Catalog
 from zoobot.shared.engine import load_engine
 from zoobot.shared.errors import CatalogError, ConfigError, PredictionsError
 from zoobot.shared.features.tables import read_features
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.pixels.first_images import read_otherwise
-from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.destination import failures_of, refuse_existing
+from zoobot.workflow.explore_labels import page_to_label
 from zoobot.workflow.explore_sources import (
     FoundResults,
+    Page,
     choose_galaxies,
+    draw_thumbnails,
+    failed_pictures,
     find_results,
     list_galaxies,
+    list_predicted,
     open_catalogs,
     read_chosen,
 )
@@ -44,37 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoobot.options.explore import ExploreOptions
-    from zoobot.workflow.explore_sources import FoundResults
-
-# How the galaxies of an explorer page look: their pictures, and which look alike.
 
 logger = logging.getLogger("zoobot")
-
-_NO_CATALOG = "nothing says where its image is"
-_NOT_ASKED_FOR = "no pictures were asked for"
-
-
-def draw_thumbnails(
-    paths: Sequence[str | None], found: FoundResults, options: ExploreOptions, *, has_catalog: bool
-) -> Thumbnails:
-    """The pictures of galaxies, as the model sees them, or with as much around as was asked for.
-
-    Args:
-        paths: Where their images are; None of galaxies that are in no catalog.
-        found: Says how the model reads images.
-        options: Size, and the part that is shown.
-        has_catalog: Whether there is a catalog at all.
-    """
-    if not options.images:
-        return Thumbnails.none(len(paths), _NOT_ASKED_FOR)
-    if not has_catalog:
-        logger.warning("%s names no catalog: a page without pictures (--catalog)", found.table)
-        return Thumbnails.none(len(paths), _NO_CATALOG)
-    reading = found.preprocessing or Preprocessing()
-    crop = options.crop_fraction or reading.crop_fraction
-    changes = {**options.image_changes(), "image_size_pix": options.thumbnail_pix, "crop_fraction": crop}
-    reading = reading.with_changes(**changes)
-    return make_thumbnails(paths, reading, num_workers=options.num_workers, progress=options.progress)
 
 
 def find_look_alikes(
@@ -121,9 +87,10 @@ class ExploreResult(Reported):
     Args:
         save_loc: The file.
         galaxies: How many galaxies it shows.
-        predicted: Of how many these are a random sample; the same number if of all.
+        predicted: Of how many these are a part; the same number if of all.
         megabytes: Its size.
         failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
+        next_step: What to do with a page to label galaxies; empty for one to look through.
     """
 
     save_loc: Path
@@ -131,17 +98,22 @@ class ExploreResult(Reported):
     predicted: int
     megabytes: float
     failures: pd.DataFrame
+    next_step: str = ""
 
     def report(self) -> str:
         """What came out, as a text to read."""
-        of_all = "" if self.galaxies == self.predicted else f" (a random sample of {self.predicted:,})"
+        which = "of" if self.next_step else "a random sample of"
+        of_all = "" if self.galaxies == self.predicted else f" ({which} {self.predicted:,})"
         galaxies = "1 galaxy" if self.galaxies == 1 else f"{self.galaxies:,} galaxies"
         lines = ["", f"{galaxies}{of_all}, {self.megabytes:.1f} MB: {self.save_loc}"]
+        lines += [self.next_step] if self.next_step else []
         return "\n".join([*lines, *failure_lines(self.failures, failures_of(self.save_loc))])
 
 
 def explore(options: ExploreOptions) -> ExploreResult:
-    """Make a page of galaxies and their predictions; beside it `NAME.failures.csv` where images failed.
+    """Make a page of galaxies and their predictions, or one to label galaxies.
+
+    Beside it lies `NAME.failures.csv` where images failed.
 
     Args:
         options: Everything that can be chosen.
@@ -150,19 +122,41 @@ def explore(options: ExploreOptions) -> ExploreResult:
         ZoobotError: If the results, the catalog, the features or the model can't be used, or the page exists.
     """
     save_loc = _free_place(options)
+    title = options.heading or _name_of(options.results)
+    page = (
+        page_to_look_at(options, title)
+        if options.annotate is None
+        else page_to_label(options, title, save_loc)
+    )
+    write_page(save_loc, page.contents)
+    return ExploreResult(
+        save_loc=save_loc,
+        galaxies=len(page.contents.ids),
+        predicted=page.of,
+        megabytes=save_loc.stat().st_size / 1e6,
+        failures=save_failures(page.failures, failures_of(save_loc)),
+        next_step=page.next_step,
+    )
+
+
+def page_to_look_at(options: ExploreOptions, title: str) -> Page:
+    """The page of predictions, of all galaxies or a random sample."""
     found = find_results(options.results, checkpoint=options.checkpoint)
     catalogs = open_catalogs(found, options)
-    ids, predicted = choose_galaxies(found, options, catalogs)
+    predicted = list_predicted(found, options, catalogs)
+    ids = choose_galaxies(predicted, options)
     known = list_galaxies(ids, catalogs, found.task, options)
     described = describe_predictions(
         found.task, read_chosen(found, ids), known.labels, level=options.level, kind=options.interval
     )
     _tell_unusable(described)
     neighbours = find_look_alikes(ids, known.paths, found, options)
-    thumbnails = draw_thumbnails(known.paths, found, options, has_catalog=bool(catalogs))
+    if options.images and not catalogs:
+        logger.warning("%s names no catalog: a page without pictures (--catalog)", found.table)
+    thumbnails = draw_thumbnails(known.paths, found.preprocessing, options, has_catalog=bool(catalogs))
     contents = Contents(
-        title=options.heading or _name_of(options.results),
-        facts=_facts(found, catalogs, options, len(ids), predicted),
+        title=title,
+        facts=_facts(found, catalogs, options, len(ids), len(predicted)),
         ids=ids,
         columns=[*described.columns, *known.columns],
         texts=[*described.texts, *known.texts],
@@ -170,23 +164,10 @@ def explore(options: ExploreOptions) -> ExploreResult:
         thumbnails=thumbnails,
         interval=f"{options.level:.0%} interval",
         neighbours=neighbours,
+        positions=known.positions,
     )
-    write_page(save_loc, contents)
-    failures = pd.DataFrame(
-        [
-            (galaxy, path, reason)
-            for galaxy, path, reason in zip(ids, known.paths, thumbnails.reasons, strict=True)
-            if reason and path is not None and options.images
-        ],
-        columns=["id_str", "file_loc", "reason"],
-    )
-    return ExploreResult(
-        save_loc=save_loc,
-        galaxies=len(ids),
-        predicted=predicted,
-        megabytes=save_loc.stat().st_size / 1e6,
-        failures=save_failures(failures, failures_of(save_loc)),
-    )
+    failures = failed_pictures(ids, known.paths, thumbnails.reasons if options.images else [""] * len(ids))
+    return Page(contents, len(predicted), failures)
 
 
 def _tell_unusable(described: Described) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from zoobot.explorer import Column, Text
+from zoobot.explorer import Column, Contents, Positions, Text, Thumbnails, known_positions, make_thumbnails
 from zoobot.options.groups import ImagePlaceOptions
 from zoobot.shared import tasks
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
@@ -19,9 +19,11 @@ from zoobot.shared.catalogs.cutouts import place_arguments
 from zoobot.shared.catalogs.galaxy_files import file_columns
 from zoobot.shared.checkpoint import read_config
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError, PredictionsError
+from zoobot.shared.files.table_checks import find_column
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.formats import FORMATS
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
 from zoobot.shared.votes import check_votes
 from zoobot.workflow.galaxies import read_classes, select_galaxies
@@ -78,6 +80,9 @@ def _known_classes(task: Task, galaxies: Catalog) -> NDArray:
 # What lies under the name of some results: a table of predictions, its task, its model and its catalog.
 
 _TABLE = "predictions.parquet"
+_NO_CATALOG = "nothing says where its image is"
+_NOT_ASKED_FOR = "no pictures were asked for"
+_LOOKED_AT_PIX, _LABELLED_PIX = 160, 256
 
 
 class FoundResults(NamedTuple):
@@ -123,22 +128,32 @@ def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundRe
         if checkpoint is None:
             msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
             raise PredictionsError(msg)
-        ours = read_config(find_checkpoint(checkpoint)).get("zoobot") or {}
+        ours = read_model(checkpoint)
         task, preprocessing = ours.get("task"), ours.get("preprocessing")
         if task is None:
             msg = f"{checkpoint} is an encoder alone: give the model that predicted {table} (--checkpoint)"
             raise PredictionsError(msg)
-    if isinstance(preprocessing, list):  # of an ensemble whose members read images in several ways
-        preprocessing = preprocessing[0]
     place_of_catalog = facts.get("place")
     return FoundResults(
         table=table,
         task=tasks.from_config(task),
-        preprocessing=None if preprocessing is None else Preprocessing.from_config(preprocessing),
+        preprocessing=as_preprocessing(preprocessing),
         checkpoint=checkpoint,
         catalogs=_catalogs_of_record(options) if place_of_catalog is None else [_catalog(place_of_catalog)],
         samples=int(facts.get("n_samples", 1)),
     )
+
+
+def holds_predictions(place: Path) -> bool:
+    """Whether predictions lie there that say of which task they are; a catalog may lie there otherwise."""
+    if place.is_dir():
+        return (place / _TABLE).is_file() or (place / MANIFEST_FILE).is_file()
+    if not place.is_file() or place.suffix.lower() not in FORMATS:
+        return False
+    record = read_record_file(place.with_suffix(".run.json"))
+    if place.name == _TABLE or (record is not None and record.content.get("work") == "predict"):
+        return True
+    return "task" in read_prediction_metadata(place)
 
 
 def _find_table(place: Path) -> tuple[Path, RunRecord | None, Path | None]:
@@ -185,6 +200,70 @@ def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, An
     return [(one, places.catalog_arguments()) for one in found]
 
 
+def read_model(checkpoint: str) -> dict[str, Any]:
+    """What a model's record says of its `task` and `preprocessing`; nothing of them, of an encoder alone.
+
+    Raises:
+        CheckpointError: If it is no model.
+    """
+    return read_config(find_checkpoint(checkpoint)).get("zoobot") or {}
+
+
+def as_preprocessing(record: Any) -> Preprocessing | None:
+    """How images are read, as a record says; of an ensemble whose members differ, as the first reads them."""
+    first = record[0] if isinstance(record, list) else record
+    return None if first is None else Preprocessing.from_config(first)
+
+
+class Page(NamedTuple):
+    """A page, and what else came out.
+
+    Attributes:
+        contents: What it shows.
+        of: Of how many galaxies.
+        failures: Those whose image could not be read: `id_str`, `file_loc`, `reason`.
+        next_step: What to do with it.
+    """
+
+    contents: Contents
+    of: int
+    failures: pd.DataFrame
+    next_step: str = ""
+
+
+def failed_pictures(ids: Sequence[str], paths: Sequence[str | None], reasons: Sequence[str]) -> pd.DataFrame:
+    """The galaxies that have an image of which no picture could be made."""
+    rows = [
+        (galaxy, path, reason)
+        for galaxy, path, reason in zip(ids, paths, reasons, strict=True)
+        if reason and path is not None
+    ]
+    return pd.DataFrame(rows, columns=["id_str", "file_loc", "reason"])
+
+
+def draw_thumbnails(
+    paths: Sequence[str | None], reading: Preprocessing | None, options: ExploreOptions, *, has_catalog: bool
+) -> Thumbnails:
+    """The pictures of galaxies, as the model sees them, or with as much around as was asked for.
+
+    Args:
+        paths: Where their images are; None of galaxies that are in no catalog.
+        reading: How the model reads images; None where nothing says.
+        options: Size, and the part that is shown.
+        has_catalog: Whether there is a catalog at all.
+    """
+    if not options.images:
+        return Thumbnails.none(len(paths), _NOT_ASKED_FOR)
+    if not has_catalog:
+        return Thumbnails.none(len(paths), _NO_CATALOG)
+    reading = reading or Preprocessing()
+    crop = options.crop_fraction or reading.crop_fraction
+    size = options.thumbnail_pix or (_LOOKED_AT_PIX if options.annotate is None else _LABELLED_PIX)
+    changes = {**options.image_changes(), "image_size_pix": size, "crop_fraction": crop}
+    reading = reading.with_changes(**changes)
+    return make_thumbnails(paths, reading, num_workers=options.num_workers, progress=options.progress)
+
+
 class Explored(NamedTuple):
     """What a catalog knows of the galaxies of a page.
 
@@ -193,18 +272,20 @@ class Explored(NamedTuple):
         labels: (galaxies, label columns), NaN where unknown.
         columns: Numbers of the catalog that were asked for.
         texts: Where the catalog says that images are, and words that were asked for.
+        places: Where it says that images are, a text for each of its columns.
+        positions: Where they are on the sky; None if no catalog says.
     """
 
     paths: list[str | None]
     labels: NDArray
     columns: list[Column]
     texts: list[Text]
+    places: list[Text]
+    positions: Positions | None
 
 
-def choose_galaxies(
-    found: FoundResults, options: ExploreOptions, catalogs: Sequence[Catalog]
-) -> tuple[list[str], int]:
-    """The galaxies of the page, in the order of the predictions, and of how many they are a random sample.
+def list_predicted(found: FoundResults, options: ExploreOptions, catalogs: Sequence[Catalog]) -> list[str]:
+    """The galaxies with predictions, in the order of these.
 
     Raises:
         CatalogError: If none is left.
@@ -219,11 +300,18 @@ def choose_galaxies(
     if not ids:
         selected = "" if options.select is None else f" of a galaxy with {options.select}"
         raise CatalogError(f"{found.table} holds no prediction{selected}")
-    if len(ids) <= options.n:
-        return ids, len(ids)
-    logger.warning("%s galaxies: the page has a random %s of them (--n)", f"{len(ids):,}", f"{options.n:,}")
-    rows = np.sort(np.random.default_rng(options.seed).permutation(len(ids))[: options.n])
-    return [ids[row] for row in rows], len(ids)
+    return ids
+
+
+def choose_galaxies(ids: list[str], options: ExploreOptions) -> list[str]:
+    """The galaxies of the page: of too many a random sample, or, to be labelled in their order, the first."""
+    if len(ids) > options.n:
+        which = "a random" if options.annotate is None or options.shuffle else "the first"
+        logger.warning("%s galaxies: the page has %s %s (--n)", f"{len(ids):,}", which, f"{options.n:,}")
+    rows = np.arange(min(len(ids), options.n))
+    if options.shuffle or (len(ids) > options.n and options.annotate is None):
+        rows = np.random.default_rng(options.seed).permutation(len(ids))[: options.n]
+    return [ids[row] for row in (rows if options.shuffle else np.sort(rows))]
 
 
 def read_chosen(found: FoundResults, ids: Sequence[str]) -> NDArray:
@@ -272,14 +360,14 @@ def open_catalogs(found: FoundResults, options: ExploreOptions) -> list[Catalog]
 
 
 def list_galaxies(
-    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task, options: ExploreOptions
+    ids: Sequence[str], catalogs: Sequence[Catalog], task: Task | None, options: ExploreOptions
 ) -> Explored:
     """What catalogs know of some galaxies; of a galaxy in several the first counts.
 
     Args:
         ids: The galaxies.
         catalogs: The catalogs, or none.
-        task: What was predicted, for the labels.
+        task: What was predicted, for the labels; None leaves them out.
         options: Further columns to show.
 
     Raises:
@@ -287,8 +375,8 @@ def list_galaxies(
     """
     row = {galaxy: row for row, galaxy in enumerate(ids)}
     paths: list[str | None] = [None] * len(ids)
-    labels = np.full((len(ids), task.num_label_cols), np.nan)
-    places = [""] * len(ids)
+    labels = np.full((len(ids), 0 if task is None else task.num_label_cols), np.nan)
+    places: dict[str, list[str]] = {}
     tables = []
     for catalog in catalogs:
         there = [k for k, galaxy in enumerate(catalog.ids) if galaxy in row and paths[row[galaxy]] is None]
@@ -297,24 +385,56 @@ def list_galaxies(
         for place, path in zip(rows, known.paths, strict=True):
             paths[place] = path
         if rows:
-            spelled = [_as_text(known.table[column]) for column in _file_cols(known)]
-            for place, *parts in zip(rows, *spelled, strict=True):
-                places[place] = " ".join(parts)
-            labels[rows] = known_labels(task, known)
+            for column in _file_cols(known):
+                spelled = places.setdefault(column, [""] * len(ids))
+                for place, text in zip(rows, _as_text(known.table[column]), strict=True):
+                    spelled[place] = text
+            if task is not None:
+                labels[rows] = known_labels(task, known)
             tables.append(known.table.set_axis(rows))
     if not catalogs:
-        return Explored(paths, labels, [], [])
+        return Explored(paths, labels, [], [], [], None)
     _tell_missing(paths, catalogs)
     table = pd.concat(tables).reindex(np.arange(len(ids)))
     check_columns(table, options.columns, _names(catalogs))
     columns: list[Column] = []
-    texts = [Text("file_loc", "Image", places)]
+    joined = [" ".join(filter(None, parts)) for parts in zip(*places.values(), strict=True)]
+    texts = [Text("file_loc", "Image", joined)]
     for name in options.columns:
         if pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name]):
             columns.append(Column(name, name, table[name].to_numpy(dtype=np.float64, na_value=np.nan)))
         else:
             texts.append(Text(name, name, _as_text(table[name])))
-    return Explored(paths, labels, columns, texts)
+    name = "file_loc" if len(places) == 1 else ""
+    spelled_out = [Text(name or column, column, spelled) for column, spelled in places.items()]
+    return Explored(paths, labels, columns, texts, spelled_out, _find_positions(table, catalogs, options))
+
+
+def _find_positions(
+    table: pd.DataFrame, catalogs: Sequence[Catalog], options: ExploreOptions
+) -> Positions | None:
+    """Where galaxies are on the sky, if their catalogs say so; what can't be is told of and left out."""
+    asked = (options.ra_col, options.dec_col)
+    ra_col, dec_col = (find_column(name, list(table.columns)) for name in asked)
+    if not {ra_col, dec_col} <= set(table.columns):
+        named = [one for one, usual in zip(asked, ("ra", "dec"), strict=True) if one != usual]
+        check_columns(table, named, _names(catalogs))
+        return None
+    values = [
+        pd.to_numeric(table[name], errors="coerce").to_numpy(float, na_value=np.nan)
+        for name in (ra_col, dec_col)
+    ]
+    unread = np.isnan(values) & table[[ra_col, dec_col]].notna().to_numpy().T
+    positions, odd = known_positions(*np.where(unread, np.inf, values))
+    if odd:
+        logger.warning(
+            "%s galaxies have no position that can be in %s and %s, which must hold degrees: no links to the "
+            "sky for them",
+            f"{odd:,}",
+            ra_col,
+            dec_col,
+        )
+    return None if np.isnan(positions.ra).all() else positions
 
 
 def _tell_missing(paths: Sequence[str | None], catalogs: Sequence[Catalog]) -> None:

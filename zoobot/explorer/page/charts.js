@@ -1,7 +1,7 @@
 // Bars with intervals and labels: a few on a card, the whole tree in the details.
 
 const MOST_LINES = 4;
-const CARD_LINES = Math.min(MOST_LINES, page.charts.length > 1 ? page.charts.length : page.charts[0].bars.length);
+const CARD_LINES = Math.min(MOST_LINES, page.charts.length > 1 ? page.charts.length : (page.charts[0]?.bars.length ?? 0));
 
 const isAsked = (chart, row) => chart.bars.some((bar) => !Number.isNaN(valueOf(bar.value, row)));
 
@@ -152,4 +152,18 @@ function drawLegend() {
     legend.append(meaning);
   }
   return legend;
+}
+
+// What is known of a galaxy and drawn in no chart.
+function drawFacts(row) {
+  const facts = make("dl", "facts");
+  const charted = new Set(page.charts.flatMap((chart) => [chart.asked, ...chart.bars.flatMap((bar) => [bar.value, bar.label])]));
+  for (const text of page.texts) {
+    facts.append(make("dt", "", visible(text.title)), make("dd", "", visible(wordOf(text, row)) || "–"));
+  }
+  for (const [number, column] of page.columns.entries()) {
+    if (!column.listed || charted.has(number)) continue;
+    facts.append(make("dt", "", visible(column.title)), make("dd", "", written(column.values[row], column)));
+  }
+  return facts;
 }

@@ -84,3 +84,9 @@ function picture(row) {
   image.src = `data:image/webp;base64,${inside}`;
   return image;
 }
+
+function switchTheme() {
+  const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+    (!document.documentElement.style.colorScheme && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.style.colorScheme = isDark ? "light" : "dark";
+}

@@ -6,7 +6,7 @@ function openDetails(row, isFocused = false) {
   state.open = row;
   details.hidden = false;
   document.body.classList.add("has-details");
-  details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), ...drawNeighbours(row), drawLegend(), drawTree(row), drawFacts(row));
+  details.replaceChildren(drawHead(row), picture(row), ...drawReason(row), ...drawSkyLinks(row), ...drawNeighbours(row), drawLegend(), drawTree(row), drawFacts(row));
   details.scrollTop = 0;
   drawPlot();
   for (const place of cards.keys()) markSelected(place);
@@ -35,19 +35,6 @@ function drawHead(row) {
 function drawReason(row) {
   const reason = page.pictures[row] ? "" : wordOf(page.reasons, row);
   return reason ? [make("p", "reason", visible(reason))] : [];
-}
-
-function drawFacts(row) {
-  const facts = make("dl", "facts");
-  const charted = new Set(page.charts.flatMap((chart) => [chart.asked, ...chart.bars.flatMap((bar) => [bar.value, bar.label])]));
-  for (const text of page.texts) {
-    facts.append(make("dt", "", visible(text.title)), make("dd", "", visible(wordOf(text, row)) || "–"));
-  }
-  for (const [number, column] of page.columns.entries()) {
-    if (!column.listed || charted.has(number)) continue;
-    facts.append(make("dt", "", visible(column.title)), make("dd", "", written(column.values[row], column)));
-  }
-  return facts;
 }
 
 function nearest(row) {

@@ -49,10 +49,18 @@ function showSelection() {
   toggled.ariaPressed = String(isSelected);
 }
 
-function switchTheme() {
-  const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
-    (!document.documentElement.style.colorScheme && matchMedia("(prefers-color-scheme: dark)").matches);
-  document.documentElement.style.colorScheme = isDark ? "light" : "dark";
+// The selection as a table.
+
+const rounded = (value) => (Number.isNaN(value) ? null : Number(value.toPrecision(7)));
+
+function download() {
+  const head = ["id_str", ...page.texts.map((text) => text.name), ...page.columns.map((column) => column.name)];
+  const rows = [...state.selected].sort(compare).map((row) => [
+    page.ids[row],
+    ...page.texts.map((text) => wordOf(text, row)),
+    ...page.columns.map((column) => rounded(column.values[row])),
+  ]);
+  saveFile(csvText(head, rows), "selection.csv", "text/csv");
 }
 
 listeners.push(showState, showSelection, drawPlot, (isOther) => {

@@ -1,4 +1,4 @@
-r"""Does a page of 5,000 galaxies scroll, sort and filter without lag, and how large is it?
+r"""Does a page of 5,000 galaxies scroll, sort, filter and label galaxies without lag, and how large is it?
 
     python benchmarks/bench_explorer.py --data DATA --json benchmarks/results/explorer.json
 
@@ -25,6 +25,7 @@ from timing import write_record
 
 from zoobot.explorer import (
     Contents,
+    ask_tree,
     describe_predictions,
     find_neighbours,
     make_thumbnails,
@@ -43,9 +44,11 @@ QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 READING = Preprocessing(image_size_pix=160, crop_fraction=0.6)
+LABELLED = Preprocessing(image_size_pix=256, crop_fraction=0.6)
 SIMULATED = 200
 ON_A_SHEET = 100
 SLOW_FRAME_MS = 50
+KEYS = 100
 
 # One step of scrolling in each frame; the time from frame to frame is what people see as lag.
 SCROLL = """async ([frames, step]) => {
@@ -92,6 +95,7 @@ def main() -> None:
         results: dict[str, Any] = {"making": make_page(paths, count, page)}
         results["pictures"] = picture_sizes(paths[: 20 if args.quick else 300])
         results["browser"] = look(page, frames)
+        results["labelling"] = label(paths, count, page.with_name("labels.html"))
     print(table(results))
     if args.json:
         settings = {"galaxies": count, "frames": frames, "real_galaxies": len(paths) if args.data else 0}
@@ -194,6 +198,44 @@ def look(page: Path, frames: int) -> dict[str, Any] | str:
         found["cards_in_document"] = opened.locator(".card").count()
         found["elements"] = opened.evaluate("document.querySelectorAll('*').length")
         found["heap_mb"] = opened.evaluate("performance.memory.usedJSHeapSize / 1e6")
+        browser.close()
+    return found
+
+
+def label(paths: list[str], count: int, page: Path) -> dict[str, Any]:
+    """A page that asks GZ2's questions of each galaxy: its size, and what a browser needs for it."""
+    chosen = [paths[row % len(paths)] for row in range(count)]
+    contents = Contents(
+        title="benchmark",
+        facts=[],
+        ids=[f"J{number:07d}" for number in range(count)],
+        columns=[],
+        charts=[],
+        thumbnails=make_thumbnails(chosen, LABELLED, num_workers=2, progress=False),
+        annotation=ask_tree(schemas.get("gz2")),
+    )
+    write_page(page, contents)
+    found: dict[str, Any] = {"file_mb": page.stat().st_size / 1e6}
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(QUIET))
+        opened = browser.new_page(viewport={"width": 1440, "height": 900})
+        session = opened.context.new_cdp_session(opened)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        start = time.perf_counter()
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("#frame img")
+        found["until_first_galaxy_s"] = time.perf_counter() - start
+        found["main_thread_until_then_s"] = main_thread_seconds(session)
+        found["heap_mb"] = opened.evaluate("performance.memory.usedJSHeapSize / 1e6")
+        before = main_thread_seconds(session)
+        for _ in range(KEYS):
+            opened.keyboard.press("1")
+        found["main_thread_of_a_key_ms"] = 1e3 * (main_thread_seconds(session) - before) / KEYS
         browser.close()
     return found
 

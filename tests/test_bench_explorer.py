@@ -11,6 +11,7 @@ def test_a_quick_run_leaves_figures(load_benchmark, tmp_path, monkeypatch, capsy
     bench.main()
     results = json.loads((tmp_path / "found.json").read_text())["results"]
     assert results["browser"] == "no Chromium"
+    assert 0 < results["labelling"]["file_mb"] < 2
     assert 0 < results["making"]["of_which_pictures_mb"] < results["making"]["file_mb"] < 2
     assert results["pictures"]["webp_alone_bytes"] < results["pictures"]["jpeg_alone_bytes"]
     assert "file_mb" in capsys.readouterr().out

@@ -160,7 +160,8 @@ def _ask(options: ExploreOptions, source: _Source) -> Annotation:
     if options.annotate == "rating":
         return ask_for_rating()
     if options.annotate == "tree":
-        tree = read_schema(options.schema) if options.schema is not None else task and task.tree
+        of_model = task.tree if task is not None else None
+        tree = of_model if options.schema is None else read_schema(options.schema)
         if tree is None:
             raise ConfigError("--annotate tree needs --schema: a name from `zoobot schemas`, or a .yaml file")
         return ask_tree(tree)

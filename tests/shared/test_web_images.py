@@ -185,6 +185,7 @@ def test_what_is_no_image_is_a_failure_with_its_reason(no_waiting, access, answe
         ("https://[::1/a.jpg", "no address that can be asked"),
         ("https://example.org:99999999/a.jpg", "no address that can be asked"),
         ("https:///a.jpg", "no address of a host alone"),
+        ("https://127.1/", "127.1 lies in a private network"),
     ],
 )
 def test_no_other_machine_is_asked(access, monkeypatch, address, reason):
@@ -197,6 +198,7 @@ def test_no_other_machine_is_asked(access, monkeypatch, address, reason):
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it was asked"))
     served, failures = load(read_catalog(table_of(address), allow_urls=access()))
     assert served == []
+    assert len(read_catalog([address, "https://example.org/b.png"], allow_urls=access())) == 2
     assert reason in failures[0].reason
 
 

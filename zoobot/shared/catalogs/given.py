@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,7 @@ from zoobot.shared.pixels.fits_images import holds_image
 from zoobot.shared.pixels.in_memory import ImageInMemory, as_image_array, is_picture
 from zoobot.shared.pixels.locations import split_location
 from zoobot.shared.pixels.picture_formats import find_format
-from zoobot.shared.pixels.web_images import is_address
+from zoobot.shared.pixels.web_images import file_of_address, is_address
 from zoobot.shared.settings import InMemory
 
 logger = logging.getLogger("zoobot")
@@ -321,11 +320,12 @@ def _images_at(place: str) -> list[str]:
 
 def _may_be_image(place: str) -> bool:
     """Whether one of several paths can be an image: its content decides, unless it has another's name."""
-    path = urlsplit(place).path if is_address(place) else os.path.expanduser(place)
-    if is_image_name(path) or split_location(path).member is not None:
+    is_local = not is_address(place)
+    path = os.path.expanduser(place) if is_local else file_of_address(place)
+    if is_image_name(path) or (is_local and split_location(path).member is not None):
         return True
     named = path.lower().endswith(TABLE_SUFFIXES) or kind_of_name(path) is not None
-    return not named and not os.path.isdir(path)
+    return not named and not (is_local and os.path.isdir(path))
 
 
 def _holds_table(path: str) -> bool:

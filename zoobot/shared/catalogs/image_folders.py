@@ -13,15 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pandas as pd
 
 from zoobot.shared import defaults
 from zoobot.shared.errors import CatalogError
 from zoobot.shared.files.table_checks import RowChunk, Wanted
-from zoobot.shared.pixels.locations import split_location
-from zoobot.shared.pixels.web_images import is_address
+from zoobot.shared.pixels.locations import Location, split_location
+from zoobot.shared.pixels.web_images import file_of_address, is_address
 
 logger = logging.getLogger("zoobot")
 
@@ -77,9 +76,12 @@ def image_ids(places: Sequence[str]) -> list[str]:
         >>> image_ids(["sky/a.1.jpg", "b.fits.gz"]), image_ids(["x/a.jpg", "y/a.jpg"])
         (['a.1', 'b'], ['x/a', 'y/a'])
     """
-    members = [split_location(urlsplit(place).path if is_address(place) else place) for place in places]
+    members = [
+        Location(file_of_address(place), None) if is_address(place) else split_location(place)
+        for place in places
+    ]
     names = [id_of_image(_last_part(member or container)) for container, member in members]
-    if len(set(names)) == len(names):
+    if all(names) and len(set(names)) == len(names):
         return names
     whole = [id_of_image(str(place)) for place in places]
     return whole if len(set(whole)) == len(whole) else list(map(str, places))

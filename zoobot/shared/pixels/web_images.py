@@ -46,6 +46,19 @@ def is_address(place: object) -> bool:
     return isinstance(place, str) and _ADDRESS.match(place) is not None
 
 
+def file_of_address(place: str) -> str:
+    """What a web address calls its file, without a query; any other text as it is.
+
+    Example:
+        >>> file_of_address("https://example.org/a/b.jpg?size=3#top"), file_of_address("a.jpg")
+        ('/a/b.jpg', 'a.jpg')
+    """
+    try:
+        return urlsplit(place).path if is_address(place) else place
+    except ValueError:
+        return place
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebAccess:
     """What is allowed where images lie at web addresses, and how they are asked for.

@@ -105,6 +105,39 @@ def test_galaxies_that_are_labelled_are_not_listed_nor_are_their_copies(prioriti
         prioritise("b.csv", exclude=tiny_survey)
 
 
+def test_without_labels_any_encoder_chooses_what_is_typical(tiny_survey, engine_name, tmp_path):
+    options = {"catalog": tiny_survey, "checkpoint": "test_resnet", "score": "typical"}
+    options |= {"backend": engine_name}
+    result = workflow.prioritise(PrioritiseOptions(save_loc=tmp_path / "first.json", **COMMON | options))
+    assert "8 of 24 galaxies, by typical" in result.report()
+    assert result.table["id_str"].nunique() == 8
+    assert set(result.table["reason"]) == {"typical"}
+    assert np.isfinite(result.table["distance"][1:]).all()
+    assert (np.asarray(Image.open(result.picture).convert("L")) < 250).mean() > 0.02
+    content = json.loads(result.save_loc.read_text())
+    assert content["task"] is None
+    assert [one["subject_id"] for one in content["subjects"]] == result.table["id_str"].tolist()
+    result.table[["id_str"]].to_csv(tmp_path / "done.csv", index=False)
+    options |= {"exclude": tmp_path / "done.csv", "picture": False}
+    second = workflow.prioritise(PrioritiseOptions(save_loc=tmp_path / "second.csv", **COMMON | options))
+    assert not set(second.table["id_str"]) & set(result.table["id_str"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"predictions": "samples.parquet"}, "leave --predictions out"),
+        ({"ensemble": ("b",)}, "leave --ensemble out"),
+        ({"questions": ("bar",)}, "leave --questions out"),
+        ({"diversity": "kcentre"}, "leave --diversity kcentre out"),
+        ({"answer": "bar_yes"}, "leave one of them out"),
+    ],
+)
+def test_what_is_typical_needs_no_prediction(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        PrioritiseOptions(catalog="new.csv", checkpoint="a", score="typical", save_loc="x.csv", **changes)
+
+
 def test_json_for_a_platform_says_the_same(prioritise):
     result = prioritise("next.json")
     content = json.loads(result.save_loc.read_text())

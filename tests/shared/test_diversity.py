@@ -71,7 +71,59 @@ def test_without_diversity_the_best_scores_are_chosen_in_order():
     assert chosen.cost == 3
 
 
-@pytest.mark.parametrize("diversity", ["none", "kcentre", "kmeans++"])
+def blobs(sizes=(30, 20, 10), seed=0):
+    """Galaxies in groups that lie far apart, mixed; features, and the group of each."""
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    middles = 50 * np.eye(len(sizes), 6)
+    return middles[group] + rng.normal(0, 1, (len(group), 6)), group
+
+
+def test_of_each_cluster_the_best_is_chosen_and_the_largest_cluster_is_first():
+    features, group = blobs()
+    scores = np.random.default_rng(1).random(len(group))
+    chosen = choose_galaxies(scores, 3, diversity="clusters", features=features)
+    assert group[chosen.rows].tolist() == [0, 1, 2]
+    for row in chosen.rows:
+        assert scores[row] == scores[group == group[row]].max()
+
+
+def test_of_equal_scores_the_galaxy_nearest_to_the_middle_is_chosen():
+    features, group = blobs()
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0, ddof=1)
+    chosen = choose_galaxies(np.ones(len(group)), 3, diversity="clusters", features=features)
+    for row in chosen.rows:
+        own = np.flatnonzero(group == group[row])
+        distances = np.linalg.norm(scaled[own] - scaled[own].mean(axis=0), axis=1)
+        assert row == own[distances.argmin()]
+
+
+def test_clusters_with_a_label_come_after_those_without():
+    features, group = blobs((30, 20, 10, 5))
+    labelled = features[[int(np.flatnonzero(group == one)[0]) for one in (0, 1)]]
+    left = np.ones(len(group), bool)
+    left[[int(np.flatnonzero(group == one)[0]) for one in (0, 1)]] = False
+    options = {"diversity": "clusters", "features": features[left], "labelled": labelled}
+    assert group[left][choose_galaxies(np.ones(left.sum()), 2, **options).rows].tolist() == [2, 3]
+
+
+def test_more_galaxies_than_clusters_are_taken_in_turn():
+    features = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], [4, 3, 1], axis=0)  # three places, and no more
+    chosen = choose_galaxies(np.linspace(1, 0.1, 8), 8, diversity="clusters", features=features)
+    assert chosen.rows.tolist() == [0, 4, 7, 1, 5, 2, 6, 3]
+    alike = choose_galaxies([0.1, 0.3, 0.2], 2, diversity="clusters", features=np.ones((3, 4)))
+    assert alike.rows.tolist() == [1, 2]
+
+
+def test_clusters_of_a_sample_hold_for_all_galaxies(monkeypatch):
+    features, group = blobs()
+    monkeypatch.setattr("zoobot.choosing.diversity._MOST_TO_CLUSTER", 20)
+    monkeypatch.setattr("zoobot.choosing.diversity._MOST_PER_CLUSTER", 2)
+    chosen = choose_galaxies(np.ones(len(group)), 3, diversity="clusters", features=features)
+    assert sorted(group[chosen.rows].tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("diversity", ["none", "kcentre", "kmeans++", "clusters"])
 def test_a_budget_is_kept_and_score_per_cost_decides(diversity):
     rng = np.random.default_rng(1)
     scores, costs, features = rng.uniform(0, 1, 60), rng.uniform(0.5, 5, 60), rng.normal(size=(60, 3))
@@ -81,7 +133,8 @@ def test_a_budget_is_kept_and_score_per_cost_decides(diversity):
     np.testing.assert_allclose(chosen.cost, costs[chosen.rows].sum())
     left = np.setdiff1d(np.arange(60), chosen.rows)
     assert (costs[left] > 12.0 - chosen.cost).all()  # nothing else could have been paid for
-    assert chosen.rows[0] == (scores / costs).argmax()
+    if diversity != "clusters":
+        assert chosen.rows[0] == (scores / costs).argmax()
 
 
 def test_only_the_shortlist_can_be_chosen():

@@ -6,11 +6,15 @@ labelled already counts beside its score.
 
 - kcentre: always the candidate with the largest score times distance (a greedy core-set).
 - kmeans++: drawn with probabilities proportional to score times squared distance, so outliers rule less.
+- clusters: galaxies are grouped by their features, into as many groups as there are labelled galaxies and
+  galaxies to choose; the best score of each group that has no labelled galaxy, of equal ones the galaxy
+  nearest to the group's middle; of the largest group first. So the choice stands for all galaxies.
 - none: the largest scores.
 
 References:
     Sener & Savarese 2018, arXiv:1708.00489 (core-sets); Arthur & Vassilvitskii 2007 (k-means++);
-    Ash et al. 2020, arXiv:1906.03671 (k-means++ for batches).
+    Ash et al. 2020, arXiv:1906.03671 (k-means++ for batches); Hacohen et al. 2022, arXiv:2202.02794 (one of
+    each cluster, at low budgets).
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import numpy as np
 from zoobot.choosing.strategy_names import DIVERSITIES
 from zoobot.shared import defaults
 from zoobot.shared.errors import ConfigError
+from zoobot.shared.features.anomalies import pieces, sample_rows
+from zoobot.shared.features.projections import fit_projection
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,6 +36,14 @@ if TYPE_CHECKING:
     from zoobot.shared.votes import FloatArray
 
 _ROWS_AT_ONCE = 4096
+
+#: Clusters are made of the directions in which galaxies differ most, from at most so many galaxies, or so
+#: many for each cluster; beyond the largest number of clusters, several galaxies are taken from each.
+_DIRECTIONS = 32
+_MOST_TO_CLUSTER = 10_000
+_MOST_PER_CLUSTER = 20
+_MOST_CLUSTERS = 2_000
+_STEPS = 25
 
 
 class Chosen(NamedTuple):
@@ -69,8 +83,9 @@ def choose_galaxies(
         labelled: Features of galaxies that are labelled already, from which the choice keeps away too.
         costs: What each label costs, above 0, (galaxies,): then score per cost decides.
         budget: Most that all may cost together; a galaxy that costs more than what is left is passed over.
-        shortlist: Only the best `shortlist * n` galaxies by score (per cost) can be chosen for diversity.
-        seed: Of the draws of k-means++.
+        shortlist: Only the best `shortlist * n` galaxies by score (per cost) can be chosen for diversity;
+            clusters are made of all.
+        seed: Of the draws of k-means++, and of what clusters start from.
 
     Raises:
         ConfigError: If a value can't work, or diversity has no features.
@@ -89,6 +104,11 @@ def choose_galaxies(
     order = np.argsort(-worth, kind="stable")
     if diversity == "none":
         rows = _affordable(order, price, n, left)
+        nearest = _Nearest.of(features, labelled, rows)
+        return Chosen(rows, nearest.one_after_another(), float(price[rows].sum()))
+    if diversity == "clusters":
+        in_turn = _cluster_by_cluster(worth, np.asarray(features), labelled, n, seed)
+        rows = _affordable(in_turn, price, n, left)
         nearest = _Nearest.of(features, labelled, rows)
         return Chosen(rows, nearest.one_after_another(), float(price[rows].sum()))
     rows = np.sort(order[price[order] <= left][: shortlist * n])
@@ -197,6 +217,53 @@ def _one_by_one(
         open_[place] = False
         nearest.choose(place)
     return Chosen(rows[chosen], np.array(distances), total)
+
+
+def _cluster_by_cluster(
+    worth: FloatArray, features: NDArray, labelled: ArrayLike | None, n: int, seed: int
+) -> NDArray[np.int64]:
+    """All candidates in turn: first the best of each cluster without a label, of the largest cluster first.
+
+    Then the second best of these and the best of clusters with one label, and so on.
+    """
+    known = features[:0] if labelled is None else np.asarray(labelled)
+    (own, squared), (of_known, _) = _clusters_of([features, known], len(known) + n, seed)
+    size, labels = (np.bincount(one, minlength=len(features) + len(known)) for one in (own, of_known))
+    best_first = np.lexsort((squared, -worth, own))
+    turn = np.empty(len(own), np.int64)
+    turn[best_first] = np.arange(len(own)) - np.searchsorted(own[best_first], own[best_first])
+    turn += labels[own]
+    return np.lexsort((squared, -worth, -(size + labels)[own], turn)).astype(np.int64)
+
+
+_Clusters = tuple["NDArray[np.int64]", "FloatArray"]
+
+
+def _clusters_of(parts: list[NDArray], wanted: int, seed: int) -> list[_Clusters]:
+    """Of the galaxies of each part, the cluster and the squared distance to its middle, (galaxies,) both."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    n_clusters = min(wanted, _MOST_CLUSTERS)
+    most = max(_MOST_TO_CLUSTER, _MOST_PER_CLUSTER * n_clusters)
+    sample = np.concatenate([part[sample_rows(len(part), most, seed)] for part in parts])
+    if (sample == sample[0]).all():
+        return [(np.zeros(len(part), np.int64), np.zeros(len(part))) for part in parts]
+    projection = fit_projection([sample], components=_DIRECTIONS, at_most=True)
+    reduced = projection.apply(sample)
+    n_clusters = min(n_clusters, len(np.unique(reduced, axis=0)))
+    with threadpool_limits(1):  # the same sums in the same order, whatever the machine
+        means = KMeans(n_clusters, n_init=1, max_iter=_STEPS, random_state=seed).fit(reduced)
+
+        def assign(part: NDArray) -> _Clusters:
+            cluster, squared = np.empty(len(part), np.int64), np.empty(len(part))
+            for rows in pieces(len(part)):
+                reduced = projection.apply(part[rows])
+                cluster[rows] = means.predict(reduced)
+                squared[rows] = np.square(reduced - means.cluster_centers_[cluster[rows]]).sum(axis=1)
+            return cluster, squared
+
+        return [assign(part) for part in parts]
 
 
 def _affordable(order: NDArray[np.int64], price: FloatArray, n: int, left: float) -> NDArray[np.int64]:

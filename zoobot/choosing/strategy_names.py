@@ -1,7 +1,7 @@
 """The names of the ways to choose galaxies: scores, ways to keep apart, and strategies made of both.
 
-"random", "bald", "entropy" … are scores of `acquisition`; "kcentre" and "kmeans++", of `diversity`, look at
-features alone; "bald+kcentre" does both.
+"random", "bald", "entropy" … are scores of `acquisition`; "kcentre", "kmeans++" and "clusters", of
+`diversity`, look at features alone; "bald+kcentre" does both.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ SCORES: dict[ScoreName, Score] = {
     "random": Score("the same for every galaxy's chances"),
 }
 
+#: No score: galaxies stand for many others by their features alone, so that any encoder can choose the first.
+TYPICAL = "typical"
+
 #: Ways to keep the galaxies of a batch apart.
-DIVERSITIES = ("kcentre", "kmeans++", "none")
+DIVERSITIES = ("kcentre", "kmeans++", "clusters", "none")
 
 
 class Strategy(NamedTuple):

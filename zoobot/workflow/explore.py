@@ -31,8 +31,8 @@ from zoobot.workflow.explore_sources import (
     open_catalogs,
     read_chosen,
 )
+from zoobot.workflow.members import represent_galaxies
 from zoobot.workflow.predict import save_failures
-from zoobot.workflow.prioritise import represent_galaxies
 from zoobot.workflow.reporting import Reported, failure_lines
 
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ from zoobot.shared.tasks import KINDS
 from zoobot.shared.training.targets import usable_targets
 from zoobot.workflow.building import build_model, read_labelled
 from zoobot.workflow.galaxies import select_galaxies
+from zoobot.workflow.members import represent_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import save_failures
-from zoobot.workflow.prioritise import represent_galaxies
 from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import (
     check_run_folder,

@@ -13,191 +13,34 @@ import pandas as pd
 from zoobot.choosing.acquisition import Acquisition, choose_score, only_parts, score_galaxies
 from zoobot.choosing.diversity import Chosen, choose_galaxies
 from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
-from zoobot.choosing.rules import MOST_BELOW, RANDOM, Rule, RuleChoice, choose_by_rule, rule_probabilities
-from zoobot.shared import defaults, tasks
+from zoobot.choosing.rules import MOST_BELOW, RANDOM, RuleChoice, choose_by_rule, rule_probabilities
+from zoobot.choosing.strategy_names import TYPICAL
 from zoobot.shared.catalog import check_columns
 from zoobot.shared.catalogs.columns import read_ids
 from zoobot.shared.catalogs.tables import read_table as read_any_table
-from zoobot.shared.engine import load_engine
-from zoobot.shared.errors import CatalogError, PredictionsError
-from zoobot.shared.models.encoder_source import tell_pixels
-from zoobot.shared.models.model_places import find_checkpoint
-from zoobot.shared.pixels.first_images import read_otherwise
-from zoobot.shared.predicting.members import shared_task
-from zoobot.shared.predictions import read_prediction_metadata, read_samples
+from zoobot.shared.errors import CatalogError
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.tables.destination import failures_of
 from zoobot.workflow.galaxies import read_galaxies, select_galaxies
-from zoobot.workflow.pictures import attempt_picture, draw_galaxies
+from zoobot.workflow.members import Members, ask_models, encode_alone, read_table, rule_of
+from zoobot.workflow.pictures import attempt_picture, draw_galaxies, draw_sheet
 from zoobot.workflow.predict import save_failures
 from zoobot.workflow.reporting import Reported, failure_lines
 from zoobot.workflow.run_folder import table_run
 from zoobot.zooniverse import manifests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from zoobot.options.groups import EngineOptions
+    from zoobot.choosing.rules import Rule
     from zoobot.options.prioritise import PrioritiseOptions
     from zoobot.shared.catalog import Catalog
-    from zoobot.shared.engine import Engine, Model
-    from zoobot.shared.features.tables import FeatureTable
     from zoobot.shared.tasks import Task
 
-# What the members of an ensemble, or dropout samples, say of galaxies, and features to keep these apart.
-
 logger = logging.getLogger("zoobot")
-
-
-class Members(NamedTuple):
-    """What is known of galaxies that may be labelled.
-
-    Attributes:
-        task: What was predicted.
-        ids: The galaxies, in the order of the catalog.
-        predictions: (samples, galaxies, outputs).
-        features: (galaxies, features); None where nobody encoded them.
-        labelled: Features of galaxies that are labelled already; None without any.
-        preprocessing: How images are read; None where a table of predictions does not say.
-        failures: Galaxies whose image could not be read: `id_str`, `file_loc`, `reason`.
-    """
-
-    task: Task
-    ids: list[str]
-    predictions: NDArray
-    features: NDArray | None
-    labelled: NDArray | None
-    preprocessing: Preprocessing | None
-    failures: pd.DataFrame
-
-
-def ask_models(galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions) -> Members:
-    """Encode galaxies, and predict them by every member.
-
-    Args:
-        galaxies: Those that may be labelled.
-        labelled: Those that are; they are encoded, to keep away from.
-        options: Models, samples, seed.
-
-    Raises:
-        CheckpointError: If a folder holds no model.
-        ConfigError: If the models predict different things.
-        ImageError: If not one image could be read.
-    """
-    engine = load_engine(options.backend)
-    places = [find_checkpoint(place) for place in (str(options.checkpoint), *options.ensemble)]
-    models = [engine.checkpoint.load(place) for place in places]
-    for model in models:
-        read_otherwise(model, options.image_changes())
-    task = shared_task([model.task for model in models])
-    _check_rule(task, options)
-    n_samples = options.n_samples or (1 if options.ensemble else defaults.ACQUISITION_SAMPLES)
-    logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
-    tell_pixels(*models)
-    found = [represent_galaxies(engine, model, galaxies, options) for model in models]
-    read = set.intersection(*(set(one.ids) for one in found))
-    ids = [galaxy for galaxy in galaxies.ids if galaxy in read]
-    features = [_rows(one, ids) for one in found]
-    predictions = [
-        engine.represent.predict_features(own, model, n_samples=n_samples, seed=options.seed + number)
-        for number, (own, model) in enumerate(zip(features, models, strict=True))
-    ]
-    away = represent_galaxies(engine, models[0], labelled, options).features if len(labelled) else None
-    return Members(
-        task=task,
-        ids=ids,
-        predictions=np.concatenate(predictions),
-        features=features[0],
-        labelled=away,
-        preprocessing=models[0].preprocessing,
-        failures=pd.concat([one.failures for one in found]).drop_duplicates("id_str", ignore_index=True),
-    )
-
-
-def read_table(
-    galaxies: Catalog, labelled: Catalog, options: PrioritiseOptions, *, needs_features: bool
-) -> Members:
-    """Read what was predicted of galaxies; encode them only if they are to be kept apart.
-
-    Args:
-        galaxies: Those that may be labelled.
-        labelled: Those that are.
-        options: The table, and the model that encodes.
-        needs_features: Whether galaxies are encoded.
-
-    Raises:
-        PredictionsError: If the table can't be used, or does not say of which task it is and no model does.
-        CatalogError: If it has none of the galaxies.
-        CheckpointError: If there is no model to encode with.
-    """
-    table = str(options.predictions)
-    facts = read_prediction_metadata(table)
-    engine = model = None
-    if needs_features or "task" not in facts:
-        if options.checkpoint is None:
-            msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
-            raise PredictionsError(msg)
-        place = find_checkpoint(options.checkpoint)
-        engine = load_engine(options.backend)
-        model = engine.checkpoint.load(place)
-        read_otherwise(model, options.image_changes())
-    task = model.task if model is not None else tasks.from_config(facts["task"])
-    _check_rule(task, options)
-    blocks = list(read_samples(table, task.output_columns))
-    row = {galaxy: row for row, galaxy in enumerate(galaxy for ids, _ in blocks for galaxy in ids)}
-    ids = [galaxy for galaxy in galaxies.ids if galaxy in row]
-    if not ids:
-        msg = f"{table} has predictions of none of the {len(galaxies):,} galaxies of {galaxies.name}"
-        raise CatalogError(msg)
-    if len(ids) < len(galaxies):
-        logger.warning("%s galaxies have no prediction and are left out", f"{len(galaxies) - len(ids):,}")
-    features = away = None
-    failures = pd.DataFrame(columns=["id_str", "file_loc", "reason"])
-    if needs_features and engine is not None and model is not None:
-        wanted = set(ids)
-        known = galaxies.select([place for place, one in enumerate(galaxies.ids) if one in wanted])
-        encoded = represent_galaxies(engine, model, known, options)
-        ids, features, failures = encoded.ids, encoded.features, encoded.failures
-        away = represent_galaxies(engine, model, labelled, options).features if len(labelled) else None
-    values = np.concatenate([values for _, values in blocks], axis=1)
-    return Members(
-        task=task,
-        ids=ids,
-        predictions=values[:, [row[galaxy] for galaxy in ids]],
-        features=features,
-        labelled=away,
-        preprocessing=_stored_preprocessing(facts) if model is None else model.preprocessing,
-        failures=failures,
-    )
-
-
-def represent_galaxies(
-    engine: Engine, model: Model, galaxies: Catalog, options: EngineOptions
-) -> FeatureTable:
-    """Features of galaxies, by the batch size and threads that were chosen."""
-    return engine.represent.represent(
-        galaxies,
-        model,
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        progress=options.progress,
-    )
-
-
-def _rows(found: FeatureTable, ids: list[str]) -> NDArray:
-    if found.ids == ids:
-        return found.features
-    row = {galaxy: row for row, galaxy in enumerate(found.ids)}
-    return found.features[[row[galaxy] for galaxy in ids]]
-
-
-def _stored_preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
-    """The record that a table of predictions keeps; of several, the first."""
-    config = facts.get("preprocessing")
-    config = config[0] if isinstance(config, list) else config
-    return None if config is None else Preprocessing.from_config(config)
-
 
 _DRAWN = 12
 _REASONS_SHOWN = 5
@@ -265,7 +108,9 @@ def prioritise(
     encodes = options.answer is None and options.diversity != "none" and options.checkpoint is not None
     data = {"catalog": galaxies.record()}
     with table_run(save_loc, "prioritise", options, command=command, data=data) as record:
-        if options.predictions is None:
+        if options.score == TYPICAL:
+            members = encode_alone(galaxies, labelled, options)
+        elif options.predictions is None:
             away = labelled if options.answer is None else labelled.select([])
             members = ask_models(galaxies, away, options)
         else:
@@ -275,7 +120,8 @@ def prioritise(
         cost = None if price is None else price[[row[galaxy] for galaxy in members.ids]]
         picked = _pick(members, cost, options, encodes=encodes)
         table, questions, shown = _list(members, picked, known, cost)
-        origin = {"score": picked.score, "task": members.task.to_config(), "catalog": galaxies.name}
+        task = None if members.task is None else members.task.to_config()
+        origin = {"score": picked.score, "task": task, "catalog": galaxies.name}
         upload = None
         if folder is not None:
             upload = _write_upload(folder, members, picked, table, shown, known, options)
@@ -285,9 +131,7 @@ def prioritise(
         picture = None
         if options.picture:
             place = save_loc.with_suffix("")
-            picture = attempt_picture(
-                place, options.figures, _draw_first, members, shown, picked.chosen, table
-            )
+            picture = _attempt_first(place, options.figures, members, shown, picked.chosen, table)
         record.update(score=picked.score, chosen=len(table), cost=picked.chosen.cost, **picked.facts)
     counts = table["reason"].value_counts()
     return PrioritiseResult(
@@ -314,27 +158,14 @@ class _Picked(NamedTuple):
     facts: dict[str, Any] = {}  # noqa: RUF012  never changed
 
 
-def _rule_of(options: PrioritiseOptions) -> Rule | None:
-    if options.answer is None:
-        return None
-    return Rule(
-        answer=options.answer,
-        fraction=options.fraction,
-        probability=options.probability or defaults.RULE_PROBABILITY,
-        random_share=options.random_share or 0.0,
-    )
-
-
-def _check_rule(task: Task, options: PrioritiseOptions) -> None:
-    rule = _rule_of(options)
-    if rule is not None:
-        rule.find_output(task)
-
-
 def _pick(members: Members, cost: np.ndarray | None, options: PrioritiseOptions, *, encodes: bool) -> _Picked:
     """What a score, or a rule, chooses."""
     if options.answer is not None:
         return _by_rule(members, options)
+    if members.task is None:
+        alike = np.ones(len(members.ids))
+        found = Acquisition(alike, alike[:, None], (TYPICAL,))
+        return _Picked(TYPICAL, found, _choose(members, found, cost, options, encodes=True))
     score = choose_score(members.task, options.score)
     found = score_galaxies(
         members.task, members.predictions, score=score, n_volunteers=options.volunteers, seed=options.seed
@@ -344,9 +175,9 @@ def _pick(members: Members, cost: np.ndarray | None, options: PrioritiseOptions,
 
 
 def _by_rule(members: Members, options: PrioritiseOptions) -> _Picked:
-    rule = cast("Rule", _rule_of(options))
-    by_member = rule_probabilities(members.task, members.predictions, rule)
-    picked = choose_by_rule(members.task, by_member, rule, options.n, seed=options.seed)
+    rule, task = cast("Rule", rule_of(options)), cast("Task", members.task)
+    by_member = rule_probabilities(task, members.predictions, rule)
+    picked = choose_by_rule(task, by_member, rule, options.n, seed=options.seed)
     share = picked.below / len(members.ids)
     if share >= MOST_BELOW:
         logger.warning(
@@ -445,11 +276,11 @@ def _choose(
     *,
     encodes: bool,
 ) -> Chosen:
-    diversity = options.diversity or ("kmeans++" if encodes else "none")
+    usual = "clusters" if members.task is None else "kmeans++" if encodes else "none"
     return choose_galaxies(
         found.score,
         options.n,
-        diversity=diversity,
+        diversity=options.diversity or usual,
         features=members.features,
         labelled=members.labelled,
         costs=cost,
@@ -465,7 +296,8 @@ def _list(
     rows, found = picked.chosen.rows, picked.found
     own = Acquisition(found.score[rows], found.parts[rows], found.names)
     predicted = members.predictions[:, rows]
-    reasons, expected = explain(members.task, own, predicted)
+    task = members.task
+    reasons, expected = explain(task, own, predicted) if task else (own.reasons, [""] * len(rows))
     shown = galaxies.select(rows)
     table = pd.DataFrame(
         {
@@ -479,17 +311,42 @@ def _list(
             "cost": np.ones(len(rows)) if cost is None else cost[rows],
         }
     )
-    return table, worth_asking(members.task, own, predicted), shown
+    return table, worth_asking(task, own, predicted) if task else [[] for _ in rows], shown
 
 
-def _draw_first(members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame) -> Figure | None:
-    """The first galaxies beside what is expected of them; none where nobody knows how to read images."""
+def _attempt_first(
+    place: Path, formats: Sequence[str], members: Members, shown: Catalog, chosen: Chosen, table: pd.DataFrame
+) -> Path | None:
+    """The first galaxies, beside what is expected of them where something is."""
     if members.preprocessing is None:
         logger.warning("The predictions do not say how images are read: no picture")
         return None
+    if members.task is not None:
+        return attempt_picture(
+            place, formats, _draw_first, members.task, members.preprocessing, members, shown, chosen, table
+        )
+    first = table.head(_DRAWN)
+    names = [f"{row.rank}. {row.id_str}" for row in first.itertuples()]
+    return draw_sheet(
+        place,
+        formats,
+        first["file_loc"].tolist(),
+        names,
+        {"preprocessing": members.preprocessing.to_config()},
+    )
+
+
+def _draw_first(
+    task: Task,
+    preprocessing: Preprocessing,
+    members: Members,
+    shown: Catalog,
+    chosen: Chosen,
+    table: pd.DataFrame,
+) -> Figure:
     first = table.head(_DRAWN)
     predicted = members.predictions[:, chosen.rows[:_DRAWN]]
-    mean = members.task.expect(members.task.mix(predicted))
+    mean = task.expect(task.mix(predicted))
     names = [f"{row.rank}. {row.id_str}\n{row.reason}: {row.expected}" for row in first.itertuples()]
     galaxies = shown.select(np.arange(len(first)))
-    return draw_galaxies(members.task, members.preprocessing, galaxies, mean, names=names)
+    return draw_galaxies(task, preprocessing, galaxies, mean, names=names)

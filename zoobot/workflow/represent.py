@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from zoobot.options.groups import ReadingOptions
     from zoobot.options.represent import RepresentOptions
     from zoobot.shared.engine import Engine
     from zoobot.shared.features.tables import FeatureTable
@@ -96,11 +97,11 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
     )
     place = Destination.of(options.save_loc)
     if place.is_parts:
-        encoder = load_told_encoder(engine, options)
+        encoder = load_told_encoder(engine, options.checkpoint, options)
         return _into_folder(options, encoder, encode_with, command)
     save_loc = place.free(overwrite=options.overwrite)
     galaxies = read_galaxies(options.catalog, options, select=options.select)
-    encoder = load_told_encoder(engine, options)
+    encoder = load_told_encoder(engine, options.checkpoint, options)
     logger.info("Encoding %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     data = {"catalog": galaxies.record()}
     with table_run(save_loc, "represent", options, command=command, data=data):
@@ -114,9 +115,9 @@ def represent(options: RepresentOptions, *, command: str = "zoobot.workflow.repr
     )
 
 
-def load_told_encoder(engine: Engine, options: RepresentOptions) -> Any:
+def load_told_encoder(engine: Engine, place: str, options: ReadingOptions) -> Any:
     """The encoder, with the pixels that were asked for; what it looks at is said."""
-    name = find_encoder(options.checkpoint)
+    name = find_encoder(place)
     encoder = encoder_for_pixels(engine.encoders, name, None, options.image_changes())
     tell_pixels(encoder)
     return encoder

@@ -180,7 +180,12 @@ def find_best_head(
 
 
 def find_head(
-    loss: HeadLoss, training: Labelled, decay: float, *, start: FloatArray
+    loss: HeadLoss,
+    training: Labelled,
+    decay: float,
+    *,
+    start: FloatArray,
+    precision: float = _PRECISION,
 ) -> tuple[FloatArray, FloatArray]:
     """Weights, (outputs, features), and biases, (outputs,), of least loss for one weight decay.
 
@@ -189,10 +194,11 @@ def find_head(
         training: Features, (galaxies, features), and labels.
         decay: Pull towards zero, as in `BestHead`.
         start: Biases to begin with, (outputs,).
+        precision: It ends with a step that lessens the loss by no more than this part.
     """
     with threadpool_limits(1):
         directions = PrincipalDirections.of(training[0])
-        head = _solve(loss, directions.apply(training[0]), training[1], decay, start, _PRECISION)
+        head = _solve(loss, directions.apply(training[0]), training[1], decay, start, precision)
         return directions.head_on_features(*head)
 
 

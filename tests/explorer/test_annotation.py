@@ -263,12 +263,24 @@ def test_classes_come_from_the_catalog_or_the_model(tiny_survey, galaxies, tmp_p
     page = {"annotate": "classes", "save_loc": tmp_path / "page.html", "overwrite": True}
     data = data_of(explore(tiny_survey, **page, label_col="label_name"))
     assert data["annotation"]["values"] == sorted(set(galaxies["label_name"]))
-    data = data_of(explore(tiny_survey, **page, classes=["ring, not-ring"]))
-    assert data["annotation"]["values"] == ["ring", "not-ring"]
+    for names in (["ring, not-ring"], ["ring", "not-ring"], ["0", "1"], ["NA", "ring"]):
+        data = data_of(explore(tiny_survey, **page, classes=names, n=2))
+        assert data["annotation"]["values"] == [one.strip() for name in names for one in name.split(",")]
     with pytest.raises(ConfigError, match="--annotate classes needs --classes"):
         explore(tiny_survey, **page)
     with pytest.raises(CatalogError, match="no_such"):
         explore(tiny_survey, **page, label_col="no_such")
+
+
+@pytest.mark.parametrize("names", [["01", "02"], ["true", "no"], ["nan", "ring"], ["1.5", "2"], ["1", "NA"]])
+def test_classes_that_a_csv_would_change_are_refused(tiny_survey, tmp_path, names):
+    with pytest.raises(ConfigError, match="would be read from the file of labels"):
+        explore(tiny_survey, annotate="classes", classes=names, save_loc=tmp_path / "page.html")
+
+
+def test_a_model_that_said_nothing_cannot_be_shown(tiny_survey):
+    with pytest.raises(ConfigError, match="--show-model needs predictions"):
+        explore(tiny_survey, annotate="rating", show_model=True)
 
 
 def test_a_tree_comes_from_the_model(tiny_survey, tmp_path):

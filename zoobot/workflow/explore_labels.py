@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from zoobot.explorer import (
     Annotation,
@@ -24,7 +25,7 @@ from zoobot.shared import schemas, tasks
 from zoobot.shared.catalog import check_columns, read_catalog
 from zoobot.shared.catalogs.columns import encode_labels, read_ids
 from zoobot.shared.catalogs.galaxy_files import file_columns
-from zoobot.shared.catalogs.tables import read_table
+from zoobot.shared.catalogs.tables import read_table, typed_cells
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.workflow.building import read_schema
 from zoobot.workflow.explore_sources import (
@@ -125,6 +126,10 @@ def page_to_label(options: ExploreOptions, title: str, save_loc: Path) -> Page:
 
 def _find_galaxies(options: ExploreOptions) -> _Source:
     place = Path(options.results).expanduser()
+    if options.show_model and options.checkpoint is None and not holds_predictions(place):
+        raise ConfigError(
+            f"--show-model needs predictions, as `zoobot predict` writes them; {place} holds none"
+        )
     if holds_predictions(place) or options.show_model:
         found = find_results(options.results, checkpoint=options.checkpoint)
         catalogs = open_catalogs(found, options)
@@ -171,6 +176,7 @@ def _ask(options: ExploreOptions, source: _Source) -> Annotation:
     if column in options.file_col:
         raise ConfigError(f"--label-col {column} is what a column of the images is called")
     if options.classes:
+        _refuse_changed(options.class_names())
         return ask_for_class(options.class_names(), column)
     if task is not None and has_classes:
         return ask_for_class(task.groups[0].answers, column)
@@ -180,6 +186,22 @@ def _ask(options: ExploreOptions, source: _Source) -> Annotation:
             "or a --label-col of the catalog that holds some"
         )
     return ask_for_class(_known_classes(source.catalogs, column), column)
+
+
+def _refuse_changed(names: Sequence[str]) -> None:
+    """Raise a ConfigError for names that a table would not give back as they are, as 01 gives 1."""
+    for some in ([*names], *([name] for name in names)):
+        read = typed_cells(pd.Series(some)).tolist()
+        changed = [
+            name
+            for name, value in zip(some, read, strict=True)
+            if isinstance(value, (bool, float)) or str(value) != name
+        ]
+        if changed:
+            raise ConfigError(
+                f"classes {changed} would be read from the file of labels as other ones, or none: give them "
+                "names that no number, truth or missing value has, such as type-01"
+            )
 
 
 def _known_classes(catalogs: Sequence[Catalog], column: str) -> list[str]:

@@ -169,9 +169,16 @@ async function readFile(file) {
   }
 }
 
+// The key in the Latin letters of its name, and a digit also where a keyboard has it under Shift.
+function keyOf({ key, code }) {
+  const digit = /^Digit(\d)$/.exec(code);
+  if (digit) return digit[1];
+  return (key.length === 1 && key > "~" ? code.replace("Key", "") : key).toLowerCase();
+}
+
 function pressed(event) {
   const isTyping = event.target.matches("input, select, textarea");
-  const key = event.key.toLowerCase();
+  const key = keyOf(event);
   const isUndo = key === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey;
   if (isTyping || event.isComposing || (!isUndo && (event.ctrlKey || event.metaKey || event.altKey))) return;
   const moves = { arrowleft: () => move(here.row - 1), arrowright: () => move(here.row + 1) };
@@ -224,7 +231,9 @@ addEventListener("storage", (event) => {
   draw();
 });
 addEventListener("beforeunload", (event) => {
-  if (isUnsaved()) event.preventDefault();
+  if (!isUnsaved()) return;
+  event.preventDefault();
+  event.returnValue = true; // for older browsers
 });
 
 recall();

@@ -1,11 +1,12 @@
 """Galaxies labelled on a page, in a real browser: by keys and touch, kept, out as files and in again."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_contents import HOSTILE, TREE, contents_to_label
+from explorer_contents import HOSTILE, TREE, contents_to_label, make_contents
 from opened_page import OpenedPage
 from PIL import Image
 
@@ -356,16 +357,19 @@ def test_hostile_names_are_shown_and_come_back_as_they_were(open_page, tmp_path)
 def test_links_lead_to_the_galaxy_and_are_followed_by_nobody_else(open_page):
     places = Positions(np.array([10.68470833, np.nan]), np.array([-41.26875, np.nan]))
     page = open_page(contents_to_label(RINGS, 2, positions=places))
-    links = page.locator("#more .sky a")
-    assert links.all_inner_texts() == ["Legacy Surveys", "Aladin Lite", "SIMBAD", "NED"]
-    for link in links.all():
-        assert link.get_attribute("rel") == "noopener noreferrer"
-        assert link.get_attribute("target") == "_blank"
-        assert "10.684708" in link.get_attribute("href")
-        assert "-41.268750" in link.get_attribute("href")
+    explorer = open_page(replace(make_contents(2), positions=places))
+    explorer.locator("#galaxy-0").click()
+    for links in (page.locator("#more .sky a"), explorer.locator("#details .sky a")):
+        assert links.all_inner_texts() == ["Legacy Surveys", "Aladin Lite", "SIMBAD", "NED"]
+        for link in links.all():
+            assert link.get_attribute("rel") == "noopener noreferrer"
+            assert link.get_attribute("target") == "_blank"
+            assert "10.684708" in link.get_attribute("href")
+            assert "-41.268750" in link.get_attribute("href")
     press(page, ["ArrowRight"])
-    assert text(page, "name") == "galaxy-00001"
-    assert page.locator("#more .sky").count() == 0
+    explorer.locator("#galaxy-1").click()
+    assert text(page, "name") == explorer.locator("#details h2").inner_text() == "galaxy-00001"
+    assert page.locator("#more .sky").count() == explorer.locator("#details .sky").count() == 0
 
 
 def test_keys_held_down_label_one_galaxy_and_typing_labels_none(open_page):

@@ -313,6 +313,11 @@ class TestOneCommand:
         assert (distances < 1).all()
         assert "12 galaxies" in result.report()
         assert "beyond the 12 of the highest S/N" in result.report()
+        methods = zoobot.cite(tmp_path / "new.csv").methods
+        assert (
+            "sources that SEP [@barbary2016sep; @bertin1996sextractor] found in 1 FITS file (12 with"
+            in methods
+        )
         again = zoobot.predict(
             model, catalog=sources_of(tmp_path), save_loc=tmp_path / "again.csv", columns=["ra"],
             **{name: options[name] for name in ("colour", "nan_policy", "progress", "backend")},
@@ -347,6 +352,7 @@ class TestOneCommand:
                 "--min-snr and --max-sources: for",
             ),
             ({"detect": True, "mosaic": ("t",), "shard": "1/2"}, "--shard is for a catalog"),
+            ({"detect": True, "mosaic": ("t",), "id_col": "name"}, "--id-col: for catalogs"),
             ({"detect": True, "mosaic": ("t",), "cutout_pix": 9, "cutout_radii": 2.0}, "give one of"),
             ({"detect": True, "mosaic": ("t",), "cutout_limits_pix": (90, 9)}, "must be the smaller first"),
             ({}, "missing: --catalog, the galaxies; or --mosaic with --detect"),
@@ -388,6 +394,20 @@ class TestRefusals:
         path = write_tile(tmp_path / "t.fits", np.full((90, 90), value, np.float32))
         with pytest.raises(CatalogError, match=message):
             find(tmp_path, path)
+
+    def test_hardly_any_pixel_has_a_value(self, tmp_path, field):
+        image = np.where(np.random.default_rng(0).random((480, 480)) < 0.55, np.nan, field[0]).astype(
+            np.float32
+        )
+        table = find(tmp_path, write_tile(tmp_path / "t.fits", image)).table
+        assert 40 <= len(table) <= 90
+        assert table["half_light_radius_pix"].max() < 20
+
+    def test_sizes_that_no_image_has(self, tmp_path, tile):
+        with pytest.raises(ImageError, match="too large"):
+            find(tmp_path, tile, cutout_arcsec=1e9)
+        result = find(tmp_path, tile, name="some", cutout_limits_pix=(60, 90))
+        assert "at the smallest, 60 pixels" in result.report()
 
     def test_places_in_pixels(self, tmp_path, field):
         path = write_tile(tmp_path / "t.fits", field[0])

@@ -81,6 +81,10 @@ class FindingOptions(Options):
         return {field.name: getattr(self, field.name) for field in fields(FindingOptions)}
 
 
+#: What a table of galaxies is told to be like.
+_OF_CATALOGS = ("root", "id_col", "file_col", "image_col", "ra_col", "dec_col", "allow_urls")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DetectFirstOptions(FindingOptions):
     """Whether a verb takes the sources of tiles for its galaxies."""
@@ -113,6 +117,11 @@ class DetectFirstOptions(FindingOptions):
             refuse("give --catalog, or --detect to find the galaxies, not both")
         if not getattr(self, "mosaic", ()):
             refuse("--detect needs --mosaic: the FITS images to find galaxies in")
+        places = kinds_of(ImagePlaceOptions)
+        of_catalogs = [places[name] for name in _OF_CATALOGS if name in places]
+        given = [kind.flag for kind in of_catalogs if getattr(self, kind.name) != kind.default]
+        if given:
+            refuse(f"{' and '.join(given)}: for catalogs; --detect names the columns of what it finds itself")
         check_one_size(self)
 
 

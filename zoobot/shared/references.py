@@ -9,6 +9,7 @@ from zoobot.shared.trees.surveys import CAMPAIGNS, Paper
 
 _JOURNALS = {
     "A&A": "Astronomy \\& Astrophysics",
+    "A&AS": "Astronomy \\& Astrophysics Supplement Series",
     "ApJ": "The Astrophysical Journal",
     "Annals of Statistics": "The Annals of Statistics",
     "JASA": "Journal of the American Statistical Association",
@@ -21,6 +22,20 @@ _ON_ARXIV = re.compile(r", arXiv:([\d.]+)")
 _IN_JOURNAL = re.compile(r" \d{4}, ([A-Z][A-Za-z& ]*) (\d+)(?:\(\d+\))?, (\w+)")
 
 _OTHERS = (
+    Paper(
+        "bertin1996sextractor",
+        "Bertin & Arnouts 1996, A&AS 117, 393",
+        "Bertin, Emmanuel and Arnouts, Stephane",
+        "{SExtractor}: Software for source extraction",
+        "10.1051/aas:1996164",
+    ),
+    Paper(
+        "barbary2016sep",
+        "Barbary 2016, JOSS 1(6), 58",
+        "Barbary, Kyle",
+        "{SEP}: Source Extractor as a library",
+        "10.21105/joss.00058",
+    ),
     Paper(
         "walmsley2023zoobot",
         "Walmsley et al. 2023, JOSS 8(85), 5312",

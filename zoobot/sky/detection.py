@@ -179,10 +179,7 @@ def _find_in(
 ) -> tuple[pd.DataFrame, float]:
     """Sources of an array of values, which loses its background, and the median noise of its pixels."""
     saturated = None if tile.saturation is None else values >= tile.saturation
-    mesh = finding.mesh_pix
-    background = sep.Background(values, mask=bad, bw=mesh, bh=mesh, fw=3, fh=3)
-    background.subfrom(values)
-    noise = background.rms(dtype=np.float32)
+    noise = _subtract_sky(sep, values, bad, finding.mesh_pix)
     typical = float(np.median(noise[~bad]))
     if not typical > 0:
         raise CatalogError(
@@ -203,6 +200,20 @@ def _find_in(
             f"{tile.path}: sources can't be found ({error}); a higher --detect-sigma finds fewer"
         ) from error
     return _measure(sep, values, noise, bad, objects, parts, saturated), typical
+
+
+def _subtract_sky(sep: Any, values: NDArray, bad: NDArray, mesh: int) -> NDArray:
+    """Take the sky away from values, and give the noise of each pixel."""
+    height, width = values.shape
+    corners = ((top, left) for top in range(0, height, mesh) for left in range(0, width, mesh))
+    if any(bad[top : top + mesh, left : left + mesh].mean() < 0.5 for top, left in corners):
+        background = sep.Background(values, mask=bad, bw=mesh, bh=mesh, fw=3, fh=3)
+        background.subfrom(values)
+        return background.rms(dtype=np.float32)
+    good = values[~bad]  # SEP needs half of a mesh, and without any takes the sky for 0
+    level = np.median(good)
+    values -= level
+    return np.full(values.shape, 1.4826 * np.median(np.abs(good - level)), np.float32)
 
 
 def _measure(

@@ -17,6 +17,7 @@ from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.pixels.locations import SEPARATOR, PixelCutout
+from zoobot.shared.pixels.picture_formats import check_size
 from zoobot.sky.detection import Finding, Sources, count_once, find_sources, load_sep, same_radius
 from zoobot.sky.tiles import Beside, Tile, open_tiles
 from zoobot.workflow.pictures import attempt_picture
@@ -197,6 +198,7 @@ def _find_all(
     table = _each_once(table, tiles, note)
     table = _selected(table, options, note).drop(columns=["depth", "same_arcsec"])
     table = table.drop(columns=[name for name in ("ra", "dec") if table[name].isna().all()])
+    _say_limits(table, options, note)
     names = pd.Series(_ids(table, tiles), dtype=object)
     table.insert(0, "id_str", names.to_numpy())
     table["tile"] = [Path(tiles[number].path).name for number in table["tile"]]
@@ -270,12 +272,26 @@ def _describe(tile: Tile, sources: Sources, options: DetectOptions) -> pd.DataFr
 
 def _sides(radii: NDArray, tile: Tile, options: DetectOptions) -> NDArray:
     """The side of each image in pixels."""
-    if options.cutout_pix is not None:
-        return np.full(len(radii), options.cutout_pix)
+    fixed = options.cutout_pix
     if options.cutout_arcsec is not None:
-        return np.full(len(radii), max(3, round(options.cutout_arcsec / tile.pixel_scale_arcsec)))
+        fixed = max(3, round(options.cutout_arcsec / tile.pixel_scale_arcsec))
+    if fixed is not None:
+        check_size(fixed, fixed, max(tile.facts.planes, len(tile.files)))
+        return np.full(len(radii), fixed)
     sides = np.rint((options.cutout_radii or _RADII) * radii)
     return sides.clip(*options.cutout_limits_pix).astype(int)
+
+
+def _say_limits(table: pd.DataFrame, options: DetectOptions, note: Any) -> None:
+    """Say how many images are larger or smaller than their galaxies ask for."""
+    if options.cutout_arcsec is not None or options.cutout_pix is not None:
+        return
+    wanted = (options.cutout_radii or _RADII) * table["half_light_radius_pix"]
+    low, high = options.cutout_limits_pix
+    note(f"images are {options.cutout_radii or _RADII:g} half-light radii wide, from {low} to {high} pixels")
+    for bound, word, held in (("smallest", low, wanted < low), ("largest", high, wanted > high)):
+        if held.any():
+            note(f"  {_count(int(held.sum()))} at the {bound}, {word} pixels")
 
 
 def _draw(
@@ -375,6 +391,24 @@ def _position_names(ra_deg: NDArray, dec_deg: NDArray) -> list[str]:
         f"{sign}{h // 360_000:02d}{h // 6000 % 60:02d}{h // 100 % 60:02d}.{h % 100:02d}"
         for m, h, sign in zip(millis.tolist(), hundredths.tolist(), signs.tolist(), strict=True)
     ]
+
+
+def how_found(catalog: Any) -> dict[str, Any]:
+    """What the record of a run on a catalog says of how its galaxies were found: nothing of other catalogs.
+
+    Args:
+        catalog: The catalog.
+    """
+    if not isinstance(catalog, str) or Path(catalog).name not in ("sources.csv", "sources.parquet"):
+        return {}
+    record = read_record(Path(catalog).expanduser().parent)
+    if record is None or record.content["work"] != "detect" or "sources" not in record.content:
+        return {}
+    options = record.content["options"]
+    facts = {
+        name: options[name] for name in ("detect_sigma", "detect_area_pix", "min_snr") if name in options
+    }
+    return {"found": {**facts, "sources": record.content["sources"], "files": len(record.content["tiles"])}}
 
 
 # Sources for another verb, found in one command with it.

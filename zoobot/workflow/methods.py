@@ -152,7 +152,21 @@ def _catalog_sentences(account: Account, data: dict[str, Any]) -> list[str]:
         f"{'The' if count is None else f'{count:,}'} "
         f"galaxies{' came' * bool(source)}{source or ' were used'}."
     ]
+    found = (data.get("catalog") or {}).get("found")
+    if found:
+        told.append(_found_sentence(found))
     return told if account.failures is None else [*told, _failure_sentence(account.failures)]
+
+
+def _found_sentence(found: dict[str, Any]) -> str:
+    files, sources = int(found["files"]), int(found["sources"])
+    where = "1 FITS file" if files == 1 else f"{files:,} FITS files"
+    how = (
+        f"{int(found['detect_area_pix'])} connected pixels of {float(found['detect_sigma']):g} times the "
+        f"noise above the sky, and a total S/N of at least {float(found['min_snr']):g}"
+    )
+    works = cite("barbary2016sep", "bertin1996sextractor")
+    return f"These are sources that SEP{works} found in {where} ({sources:,} with {how})."
 
 
 def _source(account: Account, data: dict[str, Any], part: str | None = None) -> str:

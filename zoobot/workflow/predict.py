@@ -29,7 +29,7 @@ from zoobot.shared.tables.layout import ID_COLUMN, SAMPLE_COLUMN
 from zoobot.shared.tables.part_folder import PartFolder, read_shard
 from zoobot.shared.tasks import Task
 from zoobot.workflow.account import facts_of_models
-from zoobot.workflow.detect import CARRIED, DetectResult, detect_first
+from zoobot.workflow.detect import CARRIED, DetectResult, detect_first, how_found
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.reporting import Reported, missing_lines, quoted, table_failure_lines
 from zoobot.workflow.run_folder import open_record, table_run
@@ -221,7 +221,7 @@ def predict(options: PredictOptions, *, command: str = "zoobot.workflow.predict"
     check_tables(tables, task)
     logger.info("Predicting %s galaxies of %s", f"{len(galaxies):,}", galaxies.name)
     tell_pixels(*models)
-    data = {"catalog": galaxies.record()}
+    data = {"catalog": {**galaxies.record(), **how_found(options.catalog)}}
     facts: dict[str, Any] = {"data": data, "models": facts_of_models(places, models)}
     with table_run(save_loc, "predict", options, command=command, **facts) as record:
         predictions = predict_with(galaxies, models, save_loc=save_loc)

@@ -314,10 +314,7 @@ class TestOneCommand:
         assert "12 galaxies" in result.report()
         assert "beyond the 12 of the highest S/N" in result.report()
         methods = zoobot.cite(tmp_path / "new.csv").methods
-        assert (
-            "sources that SEP [@barbary2016sep; @bertin1996sextractor] found in 1 FITS file (12 with"
-            in methods
-        )
+        assert "sources that SEP [@barbary2016sep; @bertin1996sextractor] found in 1 tile (12 with" in methods
         again = zoobot.predict(
             model, catalog=sources_of(tmp_path), save_loc=tmp_path / "again.csv", columns=["ra"],
             **{name: options[name] for name in ("colour", "nan_policy", "progress", "backend")},
@@ -436,4 +433,4 @@ def test_the_picture(tmp_path, field):
     figure = detections(image - 20, table, point_compactness=0.8, title="tile")
     drawn = [len(one.get_offsets()) for one in figure.axes[0].collections]
     assert drawn == [49, 20, 1]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][1] == "20 point sources"
+    assert [text.get_text() for text in figure.legends[0].get_texts()][1] == "20 point sources"

@@ -78,5 +78,12 @@ def detections(
     axes.set_ylim(*edges[2:])
     tidy(axes, title=title, x="x (pixels from 0)", y="y (pixels from 0)", grid=False)
     if handles:
-        axes.legend(handles=handles, loc="upper right", fontsize=8, labelcolor=INK, framealpha=0.9)
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=len(kinds),
+            fontsize=8,
+            labelcolor=INK,
+            frameon=False,
+        )
     return figure

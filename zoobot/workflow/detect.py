@@ -115,7 +115,7 @@ def detect(options: DetectOptions, *, command: str = "zoobot.workflow.detect") -
     folder = Path(options.save_dir).expanduser().absolute()
     check_run_folder(folder, "detect", overwrite=options.overwrite)
     tiles = _open(options)
-    record = open_run(folder, "detect", options, command=command, tiles=_stamps(tiles))
+    record = open_run(folder, "detect", options, command=command, tiles=len(tiles), files=_stamps(tiles))
     with record.running():
         notes: list[str] = []
         table, pictures = _find_all(tiles, options, folder, notes)
@@ -408,7 +408,7 @@ def how_found(catalog: Any) -> dict[str, Any]:
     facts = {
         name: options[name] for name in ("detect_sigma", "detect_area_pix", "min_snr") if name in options
     }
-    return {"found": {**facts, "sources": record.content["sources"], "files": len(record.content["tiles"])}}
+    return {"found": {**facts, "sources": record.content["sources"], "tiles": record.content["tiles"]}}
 
 
 # Sources for another verb, found in one command with it.
@@ -433,7 +433,7 @@ def detect_first(options: DetectOptions, *, command: str) -> DetectResult:
     if before["work"] == "detect" and before["status"] == "finished":
         same = all(before["options"].get(name) == now[name] for name in now if name != "overwrite")
         catalog = folder / f"sources.{options.table_format}"
-        if same and before.get("tiles") == _stamps(_open(options)) and catalog.is_file():
+        if same and before.get("files") == _stamps(_open(options)) and catalog.is_file():
             logger.info("%s sources were found before: %s", f"{before['sources']:,}", catalog)
             table = pd.read_parquet(catalog)
             return DetectResult(

@@ -159,8 +159,8 @@ def _catalog_sentences(account: Account, data: dict[str, Any]) -> list[str]:
 
 
 def _found_sentence(found: dict[str, Any]) -> str:
-    files, sources = int(found["files"]), int(found["sources"])
-    where = "1 FITS file" if files == 1 else f"{files:,} FITS files"
+    tiles, sources = int(found["tiles"]), int(found["sources"])
+    where = "1 tile" if tiles == 1 else f"{tiles:,} tiles"
     how = (
         f"{int(found['detect_area_pix'])} connected pixels of {float(found['detect_sigma']):g} times the "
         f"noise above the sky, and a total S/N of at least {float(found['min_snr']):g}"

@@ -260,6 +260,9 @@ def test_a_phone_labels_by_touch_and_swipes_to_move(open_page):
     page.locator("#undo").tap()
     assert text(page, "status") == "1 of 5 labelled, 4 left"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("document.getElementById('more').style.height = '3000px'; scrollTo(0, 1500)")
+    assert page.evaluate("scrollY") == 1500
+    assert 0 <= page.locator("#frame").bounding_box()["y"] < 50  # the galaxy stays in sight
     small = page.evaluate(
         """[...document.querySelectorAll('button')].filter(one => one.checkVisibility())
         .filter(one => one.getBoundingClientRect().height < 40).map(one => one.outerHTML)"""

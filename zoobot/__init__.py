@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoobot.front.verbs import (
         anomalies,
         calibrate,
+        campaign,
         cite,
         convert,
         demo,
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "anomalies",
     "calibrate",
+    "campaign",
     "cite",
     "convert",
     "demo",
@@ -91,6 +93,7 @@ _HOMES = {
 _VERBS = (
     "anomalies",
     "calibrate",
+    "campaign",
     "cite",
     "convert",
     "demo",

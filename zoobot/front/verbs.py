@@ -41,11 +41,17 @@ def work_of(command: Command, chosen: Mapping[str, Any], told: str) -> tuple[Opt
     Raises:
         ZoobotError: If an option can't work, or whatever the function raises.
     """
-    resumes = chosen.get("resume", False)
-    fresh = None if resumes else command.options.from_config(chosen)
+    goes_on = chosen.get("resume", False) or command.completed_by
+    fresh = None if goes_on else command.options.from_config(chosen)
     from zoobot import workflow  # late: refusals need not wait for it
 
-    options: Options = fresh or workflow.resumed_options(command.name, chosen)
+    options: Options
+    if fresh is not None:
+        options = fresh
+    elif command.completed_by:
+        options = getattr(workflow, command.completed_by)(chosen)
+    else:
+        options = workflow.resumed_options(command.name, chosen)
     work = getattr(workflow, command.function or command.name)
     records = "command" in inspect.signature(work).parameters
     return options, work(options, command=told) if records else work(options)
@@ -157,6 +163,7 @@ def _docstring(command: Command, first: list[str]) -> str:
 
 anomalies = _verb("anomalies")
 calibrate = _verb("calibrate")
+campaign = _verb("campaign")
 cite = _verb("cite")
 convert = _verb("convert")
 demo = _verb("demo")

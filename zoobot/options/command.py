@@ -40,6 +40,7 @@ class Command:
         place: An option that may also be given by place, first, and how help calls it.
         second_place: Another that may be given by place, after that.
         function: That of `zoobot.workflow`, where it is not called as the command.
+        completed_by: Another, which gives the options, where a folder holds those that are not given anew.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Command:
     place: tuple[str, str] | None = None
     second_place: tuple[str, str] | None = None
     function: str = ""
+    completed_by: str = ""
 
     def fill(self, parser: argparse.ArgumentParser) -> None:
         """Give the command's parser its arguments."""

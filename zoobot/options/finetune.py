@@ -84,6 +84,11 @@ class TaskOptions(TargetOptions):
         return self.task or "classification"
 
     @property
+    def names_tree(self) -> bool:
+        """Whether it is said which tree volunteers answered."""
+        return self.schema is not None
+
+    @property
     def may_be_measured(self) -> bool:
         """Whether nobody said that the labels are classes."""
         told = (self.task, self.class_names, self.loss, self.class_weights)
@@ -91,7 +96,7 @@ class TaskOptions(TargetOptions):
 
     def check(self) -> None:  # noqa: D102
         super().check()
-        if self.kind == "tree" and self.schema is None:
+        if self.kind == "tree" and not self.names_tree:
             refuse("--task tree needs --schema: a name from `zoobot schemas`, or a .yaml file")
         if self.kind == "tree" and self.labels:
             refuse("a tree's label columns are its schema's: leave out --labels")

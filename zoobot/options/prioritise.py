@@ -19,12 +19,11 @@ from zoobot.shared.settings import Options, refuse, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoosingOptions(Options):
-    """Which galaxies are worth their labels."""
+class WorthOptions(Options):
+    """What a label is worth."""
 
     title: ClassVar[str] = "Choice"
 
-    n: int = setting(500, "most galaxies to list", at_least=1)
     score: ScoreName | Literal["typical"] | None = setting(
         None,
         "what a label is worth; "
@@ -48,6 +47,15 @@ class ChoosingOptions(Options):
         f"dropout samples of each model; without it {defaults.ACQUISITION_SAMPLES}, or 1 of an ensemble",
         at_least=1,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoosingOptions(WorthOptions):
+    """Which galaxies are worth their labels."""
+
+    title: ClassVar[str] = "Choice"
+
+    n: int = setting(500, "most galaxies to list", at_least=1)
     ensemble: tuple[str, ...] = setting(
         (), "further models of the same task, which may disagree with the first", metavar="MODEL"
     )

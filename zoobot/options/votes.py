@@ -47,7 +47,25 @@ class CountingOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VotesOptions(CountingOptions, WorkflowOptions):
+class SubjectOptions(Options):
+    """Which of our galaxies a subject of the Zooniverse is."""
+
+    title: ClassVar[str] = "Whose votes"
+
+    id_field: str = setting(
+        "id_str",
+        "what the galaxy's id is called in what subjects were uploaded with (also as #id_str or !id_str)",
+        metavar="NAME",
+    )
+    subjects: str | None = setting(
+        None,
+        "the project's export of subjects, where the answers do not say what subjects were uploaded with",
+        metavar="FILE",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VotesOptions(SubjectOptions, CountingOptions, WorkflowOptions):
     """Everything that `zoobot votes` can be told."""
 
     title: ClassVar[str] = "Votes"
@@ -63,16 +81,6 @@ class VotesOptions(CountingOptions, WorkflowOptions):
         None,
         "a tree whose label columns the votes must have: a name from `zoobot schemas`, or a .yaml file",
         metavar="NAME",
-    )
-    id_field: str = setting(
-        "id_str",
-        "what the galaxy's id is called in what subjects were uploaded with (also as #id_str or !id_str)",
-        metavar="NAME",
-    )
-    subjects: str | None = setting(
-        None,
-        "the project's export of subjects, where the answers do not say what subjects were uploaded with",
-        metavar="FILE",
     )
     catalog: str | None = setting(
         None,

@@ -15,6 +15,7 @@ Example:
 
 from zoobot.options.anomalies import AnomaliesOptions
 from zoobot.options.calibrate import CalibrateOptions
+from zoobot.options.campaign import CampaignOptions
 from zoobot.options.cite import CiteOptions
 from zoobot.options.convert import ConvertOptions
 from zoobot.options.demo import DemoOptions
@@ -41,6 +42,7 @@ from zoobot.options.train import TrainOptions
 from zoobot.options.votes import VotesOptions
 from zoobot.workflow.anomalies import AnomaliesResult, anomalies
 from zoobot.workflow.calibrate import CalibrateResult, calibrate
+from zoobot.workflow.campaign import CampaignResult, campaign, campaign_options
 from zoobot.workflow.cite import CiteResult, cite
 from zoobot.workflow.convert import ConvertResult, convert
 from zoobot.workflow.dask import predict_anywhere, predict_on, predict_on_cluster
@@ -73,6 +75,8 @@ __all__ = [
     "AnomaliesResult",
     "CalibrateOptions",
     "CalibrateResult",
+    "CampaignOptions",
+    "CampaignResult",
     "CiteOptions",
     "CiteResult",
     "ClusterOptions",
@@ -124,6 +128,8 @@ __all__ = [
     "VotesResult",
     "anomalies",
     "calibrate",
+    "campaign",
+    "campaign_options",
     "cite",
     "convert",
     "demo",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zoobot.options.groups import ScoreOptions
     from zoobot.shared.catalog import Catalog
     from zoobot.shared.engine import Engine
+    from zoobot.shared.metrics import Scorer
     from zoobot.shared.tasks import Task
 
 #: The models in tables, whatever their names.
@@ -175,7 +176,29 @@ def _compare(
     own = predicted[..., [place[galaxy] for galaxy in both.ids], :]
     if not len(both):
         raise CatalogError(f"there is no galaxy of {galaxies.name} that both {name} and {rival_name} predict")
+    seen = Acquaintance.of([other.taught_by], both.ids)
     scorers = [every_scorer(task, values, labels) for values in (own, task.mix(found.samples))]
+    return compare_scores((name, rival_name), scorers, both, options, warning=seen.sentence())
+
+
+def compare_scores(
+    names: tuple[str, str],
+    scorers: Sequence[Scorer],
+    both: Catalog,
+    options: ScoreOptions,
+    *,
+    warning: str = "",
+) -> Comparison:
+    """How the scores of one model differ from those of another.
+
+    Args:
+        names: Of both.
+        scorers: What gives every score of each.
+        both: The galaxies that they score.
+        options: How galaxies are drawn.
+        warning: What must be known of them.
+    """
+    name, rival_name = names
     draws = draws_for(both, options)
     once = [scorer(np.ones((1, len(both)))) for scorer in scorers]
     scores = {
@@ -185,8 +208,7 @@ def _compare(
     }
     differences = {score: first - second for score, (first, second) in scores.items()}
     first, second = (replicate(scorer, draws) for scorer in scorers)
-    drawn = {score: first[score] - second[score] for score in differences}
-    seen = Acquaintance.of([other.taught_by], both.ids)
+    drawn = {score: first[score] - second[score] for score in first if score in differences}
     return Comparison(
         name=name,
         rival=rival_name,
@@ -194,7 +216,7 @@ def _compare(
         scores=scores,
         differences=differences,
         intervals=find_intervals(differences, drawn, draws, group_name=options.group_col),
-        warning=seen.sentence(),
+        warning=warning,
     )
 
 

@@ -8,7 +8,7 @@ import logging
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime, timezone
@@ -50,6 +50,8 @@ _FREE_ON_RESUME = {
 #: What only says where something is. What is there must be the same: galaxies and weights are compared.
 _PLACES = {"save_dir", "cache_dir", "catalog", "val_catalog", "test_catalog", "root", "mosaic", "encoder"}
 
+FREE_AND_PLACES = frozenset(_FREE_ON_RESUME | _PLACES)
+
 _WEIGHTS = (ENCODER_FILE, "pytorch_model.bin")
 
 
@@ -70,15 +72,25 @@ def resumed_options(work: str, given: Mapping[str, Any]) -> Any:
     if record.content["work"] != work:
         msg = f"{folder} holds a run of `zoobot {record.content['work']}`: resume it with that command"
         raise ConfigError(msg)
+    return _OPTIONS[work].from_config({**kept_options(record, given), "resume": True})
+
+
+def kept_options(record: RunRecord, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run, its files where they are found now, with what is given anew instead.
+
+    Raises:
+        ConfigError: If what a run began with was in memory, and is not given again.
+    """
     before = record.content["options"]
     places = {name: _found_again(before[name], path) for name, path in _places(record).items()}
-    asked = {**before, **places, **given, "resume": True}
+    asked = {**before, **places, **given}
     for name in _PLACES & set(asked):
         for one in listed(asked[name]):
             if str(one).startswith("<") and not isinstance(one, InMemory):
-                msg = f"the run in {folder} began with {one}, which no file holds: give it again, {name}="
+                place = record.path.parent
+                msg = f"the run in {place} began with {one}, which no file holds: give it again, {name}="
                 raise ConfigError(msg)
-    return _OPTIONS[work].from_config(asked)
+    return asked
 
 
 def _places(record: RunRecord) -> dict[str, Any]:
@@ -130,22 +142,35 @@ def unfinished_run(work: str, options: Any, folder: Path) -> RunRecord:
     if record.content["status"] == "finished":
         raise ConfigError(f"the run in {folder} is finished: there is nothing to resume")
     before = _OPTIONS[work].from_config(record.content["options"])
-    free = _FREE_ON_RESUME | _PLACES
+    free = FREE_AND_PLACES
     if record.content.get("encoder_sha256") and encoder_hash(options) != record.content["encoder_sha256"]:
         msg = f"the run in {folder} was started from other weights than those of --encoder {options.encoder}"
         raise ConfigError(msg)
     if not record.content.get("encoder_sha256"):
         free = free - {"encoder"}
-    changed = [
-        f"{f.name} was {getattr(before, f.name)!r}, now {getattr(options, f.name)!r}"
-        for f in fields(options)
-        if f.name not in free and getattr(before, f.name) != getattr(options, f.name)
-    ]
+    changed = changed_options(before, options, free=free)
     if changed:
-        listed = "; ".join(changed)
-        msg = f"a resumed run keeps its options, but {listed}. Start another run in another --save-dir"
+        msg = (
+            f"a resumed run keeps its options, but {'; '.join(changed)}. Start another run in another "
+            "--save-dir"
+        )
         raise ConfigError(msg)
     return record
+
+
+def changed_options(before: Options, now: Options, *, free: Collection[str] = FREE_AND_PLACES) -> list[str]:
+    """Which options differ, in words.
+
+    Args:
+        before: Those of a run.
+        now: Those that are asked for.
+        free: Names of those that may differ; without a word, of all that leave results as they are.
+    """
+    return [
+        f"{f.name} was {getattr(before, f.name)!r}, now {getattr(now, f.name)!r}"
+        for f in fields(now)
+        if f.name not in free and getattr(before, f.name) != getattr(now, f.name)
+    ]
 
 
 def check_same_data(record: RunRecord, data: dict[str, Any]) -> None:

@@ -23,8 +23,9 @@ from zoobot.zooniverse.exports import HIDDEN, Counting, Votes, count_votes
 from zoobot.zooniverse.workflows import read_questions
 
 if TYPE_CHECKING:
-    from zoobot.options.votes import VotesOptions
+    from zoobot.options.votes import CountingOptions, SubjectOptions, VotesOptions
     from zoobot.shared.trees.tree import Schema
+    from zoobot.zooniverse.workflows import Naming, Workflow
 
 _SHOWN = 5
 
@@ -78,19 +79,12 @@ def votes(options: VotesOptions, *, command: str = "zoobot.workflow.votes") -> V
     save_loc = Destination.of(options.save_loc).free(overwrite=options.overwrite)
     workflow, naming = read_questions(options.workflow, options.workflow_id, options.extractor)
     schema = workflow.schema(naming) if options.schema is None else read_schema(options.schema)
-    counting = Counting(
-        workflow=workflow,
-        naming=naming,
-        weights={} if options.user_weights is None else _read_weights(options.user_weights),
-        after_retirement=options.after_retirement,
-        first_version=options.first_version,
-    )
-    notes = _refuse_other_columns(counting.columns(), schema)
+    counting = counting_of(workflow, naming, options)
+    notes = refuse_other_columns(counting.columns(), schema)
     catalog = None if options.catalog is None else _read_catalog(options.catalog)
     with table_run(save_loc, "votes", options, command=command) as record:
         counted = count_votes(options.export, counting)
-        table = _with_ids(counted, options, notes)
-        table = _as_tree(table, schema)
+        table = as_tree(with_ids(counted, options, notes), schema)
         if catalog is not None:
             table = _beside_catalog(table, catalog, notes)
         if table.empty:
@@ -115,7 +109,22 @@ def votes(options: VotesOptions, *, command: str = "zoobot.workflow.votes") -> V
     )
 
 
-def _refuse_other_columns(columns: tuple[str, ...], schema: Schema) -> list[str]:
+def counting_of(workflow: Workflow, naming: Naming, options: CountingOptions) -> Counting:
+    """How votes are counted, as the options say.
+
+    Raises:
+        CatalogError: If the table of weights can't be used.
+    """
+    return Counting(
+        workflow=workflow,
+        naming=naming,
+        weights={} if options.user_weights is None else _read_weights(options.user_weights),
+        after_retirement=options.after_retirement,
+        first_version=options.first_version,
+    )
+
+
+def refuse_other_columns(columns: tuple[str, ...], schema: Schema) -> list[str]:
     """What to tell of questions without votes; an error where votes have no place in the tree."""
     others = [column for column in columns if column not in schema.label_cols]
     if others:
@@ -151,7 +160,7 @@ def _read_catalog(path: str) -> pd.DataFrame:
     return table
 
 
-def _with_ids(counted: Votes, options: VotesOptions, notes: list[str]) -> pd.DataFrame:
+def with_ids(counted: Votes, options: SubjectOptions, notes: list[str]) -> pd.DataFrame:
     """The votes by our ids; votes of several subjects of one galaxy together."""
     table = counted.table()
     metadata = counted.metadata if options.subjects is None else _read_subjects(options.subjects)
@@ -205,7 +214,7 @@ def _read_subjects(path: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _as_tree(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+def as_tree(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """With a column for each answer of the tree, in its order; 0 where nobody was asked."""
     answers = table.reindex(columns=schema.label_cols, fill_value=0)
     return pd.concat([table[["id_str", "subject_id"]], answers], axis=1)

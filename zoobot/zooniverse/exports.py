@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from zoobot.zooniverse.workflows import Naming, Workflow, plain, slug
 
 _ROWS_AT_ONCE = 20_000
 _ANOTHER = "of another workflow"
+CLASSIFICATIONS = "an export of classifications"
 #: Names under which a subject's metadata may hold our id: as uploaded, hidden from volunteers, or from all.
 HIDDEN = ("", "#", "!", "//")
 
@@ -38,6 +39,7 @@ class Votes:
         classifications: How many were counted.
         left_out: How many were not, by the reason.
         unknown: Answers that have no column, by what they are, and how often.
+        retired: Subjects that need no more classifications, as far as the file says.
     """
 
     columns: tuple[str, ...]
@@ -48,6 +50,7 @@ class Votes:
     classifications: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    retired: set[str] = field(default_factory=set)
 
     def table(self) -> pd.DataFrame:
         """A row for each subject, by its number; a column for each answer."""
@@ -92,8 +95,7 @@ def count_votes(path: str | Path, counting: Counting) -> Votes:
     place = Path(path).expanduser()
     if place.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         return _count_reductions(_posted(place), counting, Votes(counting.columns()))
-    with readable(place):
-        header = list(pd.read_csv(place, nrows=0))
+    header = _read_header(place)
     for kind, wanted in _KINDS.items():
         if set(wanted) <= set(header):
             return _COUNTERS[kind](place, counting)
@@ -104,14 +106,63 @@ def count_votes(path: str | Path, counting: Counting) -> Votes:
     )
 
 
+def kind_of_export(path: Path) -> str | None:
+    """What a CSV file of the Zooniverse is, in words; None of any other file.
+
+    Raises:
+        CatalogError: If it is damaged.
+    """
+    if not path.name.lower().endswith(".csv"):
+        return None
+    header = set(_read_header(path))
+    return next((kind for kind, wanted in _KINDS.items() if set(wanted) <= header), None)
+
+
+def _read_header(path: Path) -> list[str]:
+    with readable(path):
+        return list(pd.read_csv(path, nrows=0))
+
+
 # A row for each volunteer and subject.
 
 
-def _count_classifications(path: Path, counting: Counting) -> Votes:
+def count_classifications(paths: Sequence[Path], counting: Counting) -> Votes:
+    """The votes in exports of classifications together: each classification, and each volunteer, once.
+
+    Args:
+        paths: The exports, the oldest first; each may repeat what is in those before it.
+        counting: How votes are counted.
+
+    Raises:
+        CatalogError: If one is damaged.
+    """
     votes = Votes(counting.columns())
     answers = _answers_by_text(counting)
     seen: set[tuple[str, str]] = set()
+    known: set[str] = set()
+    for place, path in enumerate(paths):
+        here = _count_rows(path, counting, votes, answers, seen, known if place else set())
+        known |= here
+    return votes
+
+
+def _count_rows(
+    path: Path,
+    counting: Counting,
+    votes: Votes,
+    answers: Mapping[str, Mapping[str, str]],
+    seen: set[tuple[str, str]],
+    known: set[str],
+) -> set[str]:
+    """Add the votes of an export, without classifications that are known; the numbers of all in it."""
+    found = set()
     for row in _rows(path):
+        number = row.get("classification_id", "")
+        found.add(number)
+        if number and number in known:
+            if not _is_of_another(row, counting):  # who was retired since is told by the newer export
+                _note_retired(_dictionary_of(row["subject_data"], path, row), votes)
+            continue
         reason = _reason_to_leave_out(row, counting)
         if reason is not None:
             votes.left_out[reason] += 1
@@ -122,6 +173,7 @@ def _count_classifications(path: Path, counting: Counting) -> Votes:
             continue
         ((subject, about),) = subjects.items()
         about = about if isinstance(about, dict) else {}
+        _note_retired(subjects, votes)
         user = row["user_name"] or row.get("user_ip") or row.get("classification_id", "")
         if (user, subject) in seen:
             votes.left_out["of a volunteer who had classified the subject before"] += 1
@@ -136,7 +188,13 @@ def _count_classifications(path: Path, counting: Counting) -> Votes:
         for column in _answered(row, path, counting, answers, votes):
             votes.counts[subject][column] += weight
         votes.counts[subject]  # a subject that was seen has a row, though nothing was answered that counts
-    return votes
+    return found
+
+
+def _note_retired(subjects: Mapping[str, Any], votes: Votes) -> None:
+    votes.retired |= {
+        one for one, about in subjects.items() if isinstance(about, dict) and about.get("retired")
+    }
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -377,12 +435,12 @@ def _parse(text: str, where: str) -> Any:
 
 
 _KINDS: dict[str, tuple[str, ...]] = {
-    "an export of classifications": ("workflow_id", "user_name", "annotations", "subject_data"),
+    CLASSIFICATIONS: ("workflow_id", "user_name", "annotations", "subject_data"),
     "an aggregation": ("subject_id", "task"),
     "an export of reductions": ("subject_id", "reducer_key", "data"),
 }
 _COUNTERS: dict[str, Callable[[Path, Counting], Votes]] = {
-    "an export of classifications": _count_classifications,
+    CLASSIFICATIONS: lambda path, counting: count_classifications([path], counting),
     "an aggregation": _count_aggregation,
     "an export of reductions": _exported_reductions,
 }

@@ -130,7 +130,8 @@ examples:
   go on after a kill
     zoobot loop --resume --save-dir results/loop
 
-A real loop is `zoobot prioritise`, whose list people label, and `zoobot finetune` with all labels so far.
+A real loop is `zoobot campaign`; or, step by step, `zoobot prioritise`, whose list people label, and
+`zoobot finetune` with all labels so far.
 """,
     usage="zoobot loop --simulate --catalog FILE --labels COLUMN … --save-dir FOLDER [options]",
 )

@@ -261,7 +261,7 @@ examples:
     zoobot prioritise --predictions samples.parquet --catalog new.csv --save-loc next.csv
 
 The loop goes round: people label the list, their labels join your table, and `zoobot finetune` learns from
-all of them.
+all of them. `zoobot campaign` does that, round by round, in one folder.
 What each way of choosing saves on labels that you have: `zoobot loop --simulate`.
 """,
     usage="zoobot prioritise CHECKPOINT --catalog FILE --save-loc FILE [options]",

@@ -3,16 +3,20 @@
 import importlib
 import json
 import shutil
+import signal
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import zoobot
+from zoobot import workflow
 from zoobot.cli import main
 from zoobot.shared.errors import CatalogError, ConfigError, LabelError
 from zoobot.workflow import campaign as start_or_go_on
 from zoobot.workflow import campaign_options
+from zoobot.workflow.campaign_votes import read_votes, read_what_is_asked
 
 pytestmark = pytest.mark.usefixtures("all_undrawn")
 
@@ -49,6 +53,10 @@ QUICK = {
     "calibrate": False,
     "n_samples": 2,
 }
+
+
+#: Where no engine is asked, or one is enough.
+once = pytest.mark.parametrize("engine_name", ["pytorch"])
 
 
 class Platform:
@@ -174,10 +182,6 @@ def votes_of(folder, number):
     return pd.read_csv(folder / f"round-{number:02}" / "votes.csv").set_index("id_str")
 
 
-def votes_of(folder, number):
-    return pd.read_csv(folder / f"round-{number:02}" / "votes.csv").set_index("id_str")
-
-
 def upload_of(result):
     return result.folder / f"round-{result.round:02}" / "asked.zooniverse"
 
@@ -224,3 +228,223 @@ def test_rounds_with_volunteers(go, survey, tmp_path, engine_name):
     with pytest.raises(ConfigError, match="no new votes"):
         go(next=True, votes=str(tmp_path / "older.csv"))
     assert go().report() == result.report()
+
+
+class KilledError(Exception):
+    """Stands for a kill: nothing that comes after it is done."""
+
+
+def die_at(monkeypatch, place, *, after=0):
+    """Have a function end the process, so to speak, instead of doing its work for the `after` + 1st time."""
+    module, _, name = place.rpartition(".")
+    module, done = importlib.import_module(module), []
+    work = getattr(module, name)
+
+    def killed(*args, **options):
+        done.append(1)
+        if len(done) > after:
+            raise KilledError(place)
+        return work(*args, **options)
+
+    monkeypatch.setattr(module, name, killed)
+
+
+#: A step, and how often it is done before the kill.
+PLACES = [
+    ("shutil.copyfile", 0),
+    ("zoobot.workflow.campaign.write_safely", 0),
+    ("zoobot.workflow.finetune._train", 0),
+    ("zoobot.workflow.finetune._report", 0),
+    ("zoobot.workflow.campaign.predict", 1),
+    ("zoobot.workflow.prioritise.write_list", 0),
+    ("zoobot.workflow.campaign.attempt_picture", 0),
+]
+
+
+@once
+@pytest.mark.usefixtures("pictureless")
+def test_a_round_that_is_killed_again_and_again_is_that_of_one_that_was_not(
+    go, survey, tmp_path, monkeypatch
+):
+    pytest.importorskip("torch")
+    platform = Platform(survey)
+    platform.upload(upload_of(go("whole", start=True, ask=8, diversity="none")))
+    platform.classify(["ann", "bob"])
+    export = platform.export(tmp_path / "export.csv")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    whole = go("whole", next=True, votes=export, ask=5)
+    for place, after in PLACES:
+        began = (tmp_path / "killed" / "round-02" / "exports").is_dir()
+        given = {} if began else {"votes": export, "ask": 5}
+        with monkeypatch.context() as patch:
+            die_at(patch, place, after=after)
+            with pytest.raises(KilledError):
+                go("killed", next=True, **given)
+    assert go("killed").is_under_way
+    with monkeypatch.context() as patch:
+        for step in ("finetune", "predict", "prioritise"):  # all are done
+            die_at(patch, f"zoobot.workflow.campaign.{step}")
+        result = go("killed", next=True)
+    pd.testing.assert_frame_equal(result.table, whole.table)
+    pd.testing.assert_frame_equal(result.curves, whole.curves)
+    listed = [{path.name for path in (one.folder / "round-02").iterdir()} for one in (result, whole)]
+    assert listed[0] == listed[1]
+
+
+@once
+def test_a_killed_process_goes_on(go, survey, tmp_path, start_zoobot, engine_name):
+    pytest.importorskip("torch")
+    platform = Platform(survey)
+    folder = upload_of(go(start=True, ask=8, diversity="none")).parents[1]
+    platform.upload(folder / "round-01" / "asked.zooniverse")
+    platform.classify(["ann", "bob"])
+    words = ["campaign", folder, "--next", "--votes", platform.export(tmp_path / "export.csv")]
+    process = start_zoobot(engine_name, words)
+    while process.poll() is None and not (folder / "round-02" / "model" / "run.json").is_file():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert go().is_under_way
+    assert "under way" in go().report()
+    result = go(next=True)
+    assert (result.round, len(result.table), result.is_under_way) == (2, 8, False)
+
+
+@pytest.fixture
+def begun(go, survey, tmp_path):
+    """A campaign that has asked, and its platform."""
+    platform = Platform(survey)
+    result = go(start=True, ask=8)
+    platform.upload(upload_of(result))
+    return result.folder, platform
+
+
+def left(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@once
+def test_what_can_not_be_taken_in_is_refused_before_anything_is_kept(go, begun, tmp_path):
+    folder, platform = begun
+    platform.classify(["ann", "bob"])
+    before, export = left(folder), platform.export(tmp_path / "export.csv")
+    table = pd.read_csv(export, dtype=str)
+    table.assign(workflow_id="78").to_csv(tmp_path / "other.csv", index=False)
+    counts = {"subject_id": [1], "task": ["T0"], "data.smooth": [3]}
+    pd.DataFrame(counts).to_csv(tmp_path / "counts.csv", index=False)
+    table.head(1).to_csv(tmp_path / "one.csv", index=False)
+    table.to_csv(tmp_path / "lost.csv", index=False)
+    lost = table["subject_data"].str.replace("sim-42", "sim-7")
+    table.assign(subject_data=lost).to_csv(tmp_path / "lost.csv", index=False)
+    for name, error, words in [
+        (
+            "other.csv",
+            CatalogError,
+            r"no classification of .* workflow, 77 .*of another workflow",
+        ),
+        ("counts.csv", CatalogError, "counts, not single classifications.*`zoobot votes`"),
+        ("one.csv", CatalogError, "votes on . galaxies to learn from.*at least 2"),
+        ("lost.csv", CatalogError, "no galaxy with votes is in"),
+        ("absent.csv", ConfigError, "there is no file"),
+    ]:
+        with pytest.raises(error, match=words):
+            go(next=True, votes=str(tmp_path / name))
+    with pytest.raises(ConfigError, match="what was answered since"):
+        go(next=True)
+    with pytest.raises(ConfigError, match="keeps its seed, which was 42, now 3"):
+        go(next=True, votes=export, seed=3)
+    with pytest.raises(ConfigError, match=r"options change with a round: add --next \(ask was 8, now 3\)"):
+        go(ask=3)
+    with pytest.raises(ConfigError, match="there is no campaign in"):
+        go("elsewhere", next=True, votes=export)
+    assert left(folder) == before
+
+
+@once
+def test_a_catalog_may_grow_but_not_lose_what_was_asked(go, begun, survey, tmp_path, caplog):
+    folder, _ = begun
+    asked = pd.read_csv(folder / "round-01" / "asked.csv")
+    table = pd.read_csv(survey)
+    table["file_loc"] = [str(survey.parent / name) for name in table["file_loc"]]
+    table[table["id_str"] != asked["id_str"][0]].to_csv(tmp_path / "less.csv", index=False)
+    table.head(59).to_csv(tmp_path / "other.csv", index=False)
+    lacking = pd.DataFrame({"id_str": table["id_str"].head(1), **dict.fromkeys(COLUMNS, 0)})
+    lacking.to_csv(tmp_path / "votes.csv", index=False)
+    with pytest.raises(CatalogError, match=f"lacks 1 galaxies .* such as \\['{asked['id_str'][0]}'\\]"):
+        go(next=True, votes=str(tmp_path / "votes.csv"), catalog=str(tmp_path / "less.csv"))
+    keeps = asked["id_str"].isin(table["id_str"].head(59)).all()
+    assert keeps
+    with pytest.raises(CatalogError, match="votes on 0 galaxies"):
+        go(next=True, votes=str(tmp_path / "votes.csv"), catalog=str(tmp_path / "other.csv"))
+    assert "60 galaxies then, 59 now" in caplog.text
+
+
+@once
+@pytest.mark.usefixtures("pictureless")
+def test_labels_by_hand_make_a_campaign_without_a_platform(go, survey, tmp_path):
+    pytest.importorskip("torch")
+    options = {"labels": ("kind",), "class_names": ("round", "other"), "workflow": None, "score": "margin"}
+    result = go(start=True, ask=10, **options)
+    assert not upload_of(result).exists()
+    truth = pd.read_csv(survey).set_index("id_str")["label_name"]
+    labels = pd.DataFrame({"id_str": result.table["id_str"]})
+    labels["kind"] = ["round" if truth[one].startswith("smooth") else "other" for one in labels["id_str"]]
+    wrong = labels.head(2).assign(kind="other")
+    wrong.to_csv(tmp_path / "first.csv", index=False)
+    labels.assign(note="clicked").to_csv(tmp_path / "second.csv", index=False)
+    labels.assign(kind="merger").to_csv(tmp_path / "odd.csv", index=False)
+    with pytest.raises(LabelError, match="merger"):
+        go(next=True, votes=str(tmp_path / "odd.csv"))
+    result = go(next=True, votes=(str(tmp_path / "first.csv"), str(tmp_path / "second.csv")), ask=60)
+    votes = votes_of(result.folder, 2)
+    assert votes["kind"].to_dict() == labels.set_index("id_str")["kind"].to_dict()
+    assert len(result.table) == 50  # all the others
+    assert json.loads((result.folder / "campaign.json").read_text())["rounds"][1]["notes"] == [
+        "2 rows of tables are replaced by newer ones of the same galaxies",
+        "the catalog's own kind are not used: people say them",
+    ]
+    assert result.curves["score"].iloc[-1] == "accuracy"
+
+
+def test_the_command_line_starts_and_tells(survey, asked_what, tmp_path, capsys):
+    folder = tmp_path / "shapes"
+    words = ["campaign", str(folder), "--catalog", str(survey), "--ask", "6"]
+    assert main(words) == 2
+    assert "there is nothing to learn yet" in capsys.readouterr().err
+    assert main([*words, "--workflow", asked_what]) == 0
+    said = capsys.readouterr().out
+    for part in ("6 galaxies to ask about, by random start", "ready to upload", "--next --votes ANSWERS.csv"):
+        assert part in said
+    assert main(["campaign", str(folder)]) == 0
+    assert capsys.readouterr().out == said
+    result = zoobot.campaign(folder)
+    assert len(result.table) == 6
+    assert main(["campaign", str(folder), "--votes", "x.csv"]) == 2
+    assert "add --next" in capsys.readouterr().err
+
+
+@once
+def test_votes_of_tables_are_added_to_those_of_volunteers(begun, tmp_path):
+    folder, platform = begun
+    platform.classify(["ann"])
+    platform.export(tmp_path / "first.csv")
+    platform.classify(["ann", "bob"])  # ann looks again
+    second = platform.export(tmp_path / "second.csv")
+    galaxy = next(iter(platform.truth))
+    clicked = pd.DataFrame([{"id_str": galaxy, **dict.fromkeys(COLUMNS, 0), COLUMNS[0]: 1}])
+    clicked.to_csv(tmp_path / "clicked.csv", index=False)
+    options = campaign_options({"campaign": str(folder)})
+    sources = [tmp_path / name for name in ("first.csv", "second.csv", "clicked.csv")]
+    found = read_votes(sources, read_what_is_asked(folder, options), options)
+    assert found.classifications == 16
+    again = 8
+    assert f"left out: {again} of a volunteer who had classified the subject before" in found.notes
+    alone = workflow.votes(
+        workflow.VotesOptions(
+            export=second, workflow=str(folder / "workflow.json"), save_loc=tmp_path / "v.csv"
+        )
+    )
+    hand_count = pd.read_csv(alone.save_loc).set_index("id_str")[COLUMNS]
+    hand_count.loc[galaxy, COLUMNS[0]] += 1
+    got = found.table.set_index("id_str")[COLUMNS].astype(int)
+    pd.testing.assert_frame_equal(got.sort_index(), hand_count.sort_index())

@@ -30,7 +30,7 @@ FIXED = (
 )
 
 #: What is said of one round, and holds for no other.
-OF_ONE_ROUND = {"next": False, "votes": (), "ask_again": False}
+OF_ONE_ROUND: dict[str, Any] = {"next": False, "votes": (), "ask_again": False}
 
 #: Two ways to choose: who gives one of them means none of the other.
 _BY_SCORE = {f.name for f in fields(WorthOptions)} - {"n_samples"}

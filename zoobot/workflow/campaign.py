@@ -255,7 +255,7 @@ class _Work:
         table = table.assign(score=0.0, reason=reasons, expected="", distance=np.nan, cost=1.0)
         upload = manifests.folder_of(self.round.asked)
         if options.platform is not None:
-            told = {"metadata": options.metadata, "urls": options.image_urls}
+            told: dict[str, Any] = {"metadata": options.metadata, "urls": options.image_urls}
             manifests.check_upload(upload, shown, subject_col=None, overwrite=True, **told)
             as_read = Preprocessing().with_changes(**options.image_changes())
             manifests.write_upload(

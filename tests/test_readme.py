@@ -43,7 +43,8 @@ def check(command):
     given = vars(build_parser().parse_args(words))
     command = COMMANDS[given["command"]]
     given = command.read(given)
-    if not (given.get("resume") or given.get("config")):
+    kept = command.completed_by and "catalog" not in given  # the others stand in the campaign's folder
+    if not (given.get("resume") or given.get("config") or kept):
         known = kinds_of(command.options)
         command.options.from_config({name: value for name, value in given.items() if name in known})
 

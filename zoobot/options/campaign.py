@@ -19,6 +19,7 @@ from zoobot.options.predict import PredictOptions
 from zoobot.options.prioritise import PlatformOptions, PrioritiseOptions, RuleOptions, WorthOptions
 from zoobot.options.votes import CountingOptions, SubjectOptions, WorkflowOptions
 from zoobot.shared.settings import refuse, setting
+from zoobot.shared.tasks import KINDS
 
 #: What a model keeps in its own record, so that nobody is told again.
 _OF_MODEL = {f.name for kind in (ReadingOptions, TurnOptions) for f in fields(kind)}
@@ -30,7 +31,14 @@ FIXED = (
 )
 
 #: What is said of one round, and holds for no other.
-OF_ONE_ROUND: dict[str, Any] = {"next": False, "votes": (), "ask_again": False}
+OF_ONE_ROUND: dict[str, Any] = {
+    "next": False,
+    "votes": (),
+    "ask_again": False,
+    "allow_urls": False,  # no folder gives leave to ask the network
+    "url_hosts": (),
+    "url_cache": None,
+}
 
 #: Two ways to choose: who gives one of them means none of the other.
 _BY_SCORE = {f.name for f in fields(WorthOptions)} - {"n_samples"}
@@ -110,6 +118,9 @@ class CampaignOptions(
             refuse("--extractor names the tasks of a workflow: give --workflow too")
         if self.kind == "classification" and self.class_names is None:
             refuse("a campaign needs the names of all classes from the start (--class-names)")
+        if self.score is not None and self.score not in KINDS[self.kind].choosing:
+            known = ", ".join(KINDS[self.kind].choosing)
+            refuse(f"--score for --task {self.kind} must be one of {known}, got {self.score!r}")
         if self.answer is None and self.subject_col is not None:
             refuse("--subject-col needs the probability of a rule: say of which answer (--answer)")
         self.finetune_options(save_dir="model", schema=self.schema or self.workflow)
@@ -166,7 +177,8 @@ examples:
     zoobot campaign rings --catalog galaxies.csv --labels ring --class-names no yes --ask 50
     zoobot campaign rings --next --votes labels.csv
 
-Options that are given with --next hold for that round and those after it.
+Options that are given with --next hold for that round and those after it; but for --ask-again, and leave to
+ask for images at web addresses (--allow-urls), which is given each time.
 """,
     usage="zoobot campaign FOLDER [--next --votes FILE …] [options]",
     place=("campaign", "FOLDER"),

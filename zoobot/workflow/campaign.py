@@ -50,6 +50,7 @@ from zoobot.workflow.finetune import finetune
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import predict
+from zoobot.workflow.members import check_rule
 from zoobot.workflow.prioritise import prioritise
 from zoobot.workflow.run_folder import (
     FREE_AND_PLACES,
@@ -82,7 +83,8 @@ _WORK = "campaign"
 _FEWEST = 4  # two to learn from, one of them to validate, and one to be set aside
 
 #: What may be given otherwise and changes nothing of what comes out.
-_FREE = FREE_AND_PLACES - {"encoder"} | {"campaign", *OF_ONE_ROUND} - {"ask_again"}
+_SAME_MODEL = FREE_AND_PLACES - {"encoder"}
+_FREE = _SAME_MODEL | {"campaign", *OF_ONE_ROUND} - {"ask_again"}
 
 
 def campaign_options(given: Mapping[str, Any]) -> CampaignOptions:
@@ -166,6 +168,15 @@ def _start(folder: Path, options: CampaignOptions, command: str) -> None:
     if min(options.ask, len(galaxies)) < _FEWEST:
         raise ConfigError(f"a campaign begins with {_FEWEST} galaxies or more, got --ask {options.ask}")
     kept = copies_of(options)
+    if options.platform is not None:
+        manifests.check_upload(
+            manifests.folder_of(Round.of(folder, 1).asked),
+            galaxies,
+            metadata=options.metadata,
+            urls=options.image_urls,
+            subject_col=options.subject_col,
+            overwrite=True,
+        )
     if folder.is_dir():
         folder.rmdir()
     with locked(lock_file(folder)), replacing_folder(folder) as draft:
@@ -183,7 +194,8 @@ def _start(folder: Path, options: CampaignOptions, command: str) -> None:
 def _described(options: CampaignOptions) -> dict[str, Any]:
     """What the record keeps of options; files that are read again, by their whole paths."""
     facts = describe_options(options)
-    again = {name: facts["paths"][name] for name in ("subjects", "user_weights") if name in facts["paths"]}
+    other = {*FIXED, *FREE_AND_PLACES, "campaign", "votes"}
+    again = {name: path for name, path in facts["paths"].items() if name not in other}
     return {**facts, "options": facts["options"] | again}
 
 
@@ -233,6 +245,8 @@ class _Work:
         facts, before = self.galaxies.describe(), self.record.content.get("catalog")
         if before is not None and facts["contents"] != before["contents"]:
             refuse_lost(read_asked(self.over), set(self.galaxies.ids), self.galaxies.name)
+            if not self.round.asked.is_file():
+                self.round.forget(self.round.model, *self.round.predicted())
             logger.warning(
                 "The catalog is not what it was: %s galaxies then, %s now; it has all that were asked about, "
                 "and the campaign goes on with it",
@@ -256,7 +270,6 @@ class _Work:
         upload = manifests.folder_of(self.round.asked)
         if options.platform is not None:
             told: dict[str, Any] = {"metadata": options.metadata, "urls": options.image_urls}
-            manifests.check_upload(upload, shown, subject_col=None, overwrite=True, **told)
             as_read = Preprocessing().with_changes(**options.image_changes())
             manifests.write_upload(
                 upload, table, shown, preprocessing=as_read, num_workers=options.num_workers, **told
@@ -289,14 +302,15 @@ class _Work:
             raise ConfigError(
                 f"no new votes: {', '.join(options.votes)} has none that the last round did not have"
             )
-        read_labelled(self._how_to_learn(known))  # refuses labels that can't be learned, before any is kept
+        task = read_labelled(self._how_to_learn(known)).task  # labels that can't be learned end it here
+        check_rule(task, options.prioritise_options(checkpoint="model", save_loc=str(self.round.asked)))
         for note in known.notes:
             logger.info("%s", note)
         was = CampaignOptions.from_config(self.record.content["options"])
         if began and changed_options(was, options, free=_FREE):
             logger.info("Round %d is chosen anew, by other options", self.round.number)
             self.round.forget(*self.round.predicted())
-        self.record.update(**_described(replace(options, next=False, votes=())))
+        self.record.update(**_described(replace(options, **OF_ONE_ROUND | {"ask_again": options.ask_again})))
         if new:
             if began:
                 logger.info("Round %d begins anew, since there are more votes", self.round.number)
@@ -328,7 +342,7 @@ class _Work:
         """Teach a model all votes so far, or go on teaching it."""
         wanted, before = self._how_to_learn(known), read_record(self.round.model)
         same = before is not None and not changed_options(
-            type(wanted).from_config(before.content["options"]), wanted, free=_FREE
+            type(wanted).from_config(before.content["options"]), wanted, free=_SAME_MODEL
         )
         if before is not None and same and before.content["status"] == "finished":
             return

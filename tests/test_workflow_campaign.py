@@ -190,6 +190,7 @@ def upload_of(result):
 def test_rounds_with_volunteers(go, survey, tmp_path, engine_name):
     rounds = 10 if engine_name == "pytorch" else 2
     platform, ways = Platform(survey), {4: {"score": "random"}, 6: {"score": "bald", "diversity": "kmeans++"}}
+    ways[7] = {"diversity": "none"}
     ways[8] = {"answer": COLUMNS[1], "fraction": 0.05, "probability": 0.05, "random_share": 0.5}
     ways[9] = {"score": "bald"}
     result = go(start=True, diversity="none")

@@ -70,7 +70,7 @@ def read_what_is_asked(folder: Path, options: CampaignOptions) -> WhatIsAsked:
     return WhatIsAsked(tuple(schema.label_cols), schema, tree, counting)
 
 
-def copies_of(options: CampaignOptions, known: Schema | None = None) -> dict[str, bytes | str | Schema]:
+def copies_of(options: CampaignOptions, known: Schema | None = None) -> dict[str, bytes | Schema]:
     """What a campaign's folder keeps of what people are asked, by the names of the files.
 
     Args:
@@ -85,7 +85,7 @@ def copies_of(options: CampaignOptions, known: Schema | None = None) -> dict[str
     schema = known
     if schema is None and options.schema is not None:
         schema = read_schema(options.schema, legacy=options.legacy_schema)
-    found: dict[str, bytes | str | Schema] = {}
+    found: dict[str, bytes | Schema] = {}
     if options.workflow is not None:
         workflow, naming = read_questions(options.workflow, options.workflow_id, options.extractor)
         schema = workflow.schema(naming) if schema is None else schema

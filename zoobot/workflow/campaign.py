@@ -48,9 +48,9 @@ from zoobot.workflow.campaign_votes import (
 )
 from zoobot.workflow.finetune import finetune
 from zoobot.workflow.galaxies import read_galaxies
+from zoobot.workflow.members import check_rule
 from zoobot.workflow.pictures import attempt_picture
 from zoobot.workflow.predict import predict
-from zoobot.workflow.members import check_rule
 from zoobot.workflow.prioritise import prioritise
 from zoobot.workflow.run_folder import (
     FREE_AND_PLACES,

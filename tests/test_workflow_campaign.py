@@ -325,6 +325,19 @@ def left(folder):
 
 
 @once
+@pytest.mark.usefixtures("pictureless")
+def test_the_first_galaxies_may_be_typical_ones(go):
+    pytest.importorskip("torch")
+    result = go(start=True, ask=8, first="typical")
+    reasons = {"typical start": 6, "held out, random": 2}
+    assert result.table["reason"].value_counts().to_dict() == reasons
+    assert result.curves["by"].tolist() == ["typical start"]
+    assert len(set(pd.read_csv(upload_of(result) / "manifest.csv")["!id_str"])) == 8
+    typical = pd.read_csv(result.folder / "round-01" / "typical.csv")["id_str"]
+    assert set(typical) == set(result.table["id_str"][result.table["reason"] == "typical start"])
+
+
+@once
 def test_what_can_not_be_taken_in_is_refused_before_anything_is_kept(go, begun, tmp_path):
     folder, platform = begun
     platform.classify(["ann", "bob"])

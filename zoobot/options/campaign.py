@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from zoobot.options.command import Command
 from zoobot.options.finetune import CalibrationOptions, FinetuneOptions, LearningOptions, TaskOptions
@@ -27,7 +27,7 @@ _OF_MODEL = {f.name for kind in (ReadingOptions, TurnOptions) for f in fields(ki
 #: What makes a campaign the campaign that it is: the same in all rounds.
 FIXED = (
     *("task", "labels", "schema", "legacy_schema", "class_names", "unit_interval", "missing_values"),
-    *("workflow", "workflow_id", "extractor", "id_col", "file_col", "held_out_fraction", "seed"),
+    *("workflow", "workflow_id", "extractor", "id_col", "file_col", "first", "held_out_fraction", "seed"),
 )
 
 #: What is said of one round, and holds for no other.
@@ -81,9 +81,14 @@ class CampaignOptions(
     ask_again: bool = setting(
         False, "in this round, galaxies that were asked about but never answered may be chosen again"
     )
+    first: Literal["random", "typical"] = setting(
+        "random",
+        "how the first galaxies are chosen, but those that are set aside: at random, or (typical) one of "
+        "each cluster of the encoder's features",
+    )
     held_out_fraction: float = setting(
         0.25,
-        "share of the first galaxies that no model learns from: all rounds are scored on them",
+        "share of the first galaxies, at random, that no model learns from: all rounds are scored on them",
         above=0,
         below=1,
     )
@@ -141,6 +146,13 @@ class CampaignOptions(
         shared = self._shared(PrioritiseOptions, {*_OF_MODEL, "n_samples"})
         return PrioritiseOptions(**shared | {"n": self.ask, "overwrite": True} | changes)
 
+    def first_options(self, **changes: Any) -> PrioritiseOptions:
+        """How the first galaxies are chosen by what the encoder makes of them, without a model."""
+        others = {f.name for kind in (PlatformOptions, RuleOptions, WorthOptions) for f in fields(kind)}
+        shared = self._shared(PrioritiseOptions, others)
+        told = {"checkpoint": self.encoder, "score": "typical", "picture": False, "overwrite": True}
+        return PrioritiseOptions(**shared | told | changes)
+
     def _shared(self, kind: Any, left_out: Any = ()) -> dict[str, Any]:
         names = {f.name for f in fields(kind)} - set(left_out)
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
@@ -154,11 +166,12 @@ COMMAND = Command(
     description="""\
 The whole loop between a catalog and those who label it, in one folder.
 
-The first call makes the folder and the first list of galaxies to ask about, drawn at random; a share of them
-is set aside, and no model ever learns from it. Each --next takes in what was answered, teaches a model all
-answers so far, scores it on the galaxies set aside, predicts all galaxies that were not asked about yet, and
-chooses the next ones, by a score or a rule as `zoobot prioritise` does. Killed at any moment, the same
-command goes on where it was. Without --next the folder is told of: which round it is, and what comes next.
+The first call makes the folder and the first list of galaxies to ask about, drawn at random (--first); a
+share of them is set aside, and no model ever learns from it. Each --next takes in what was answered, teaches
+a model all answers so far, scores it on the galaxies set aside, predicts all galaxies that were not asked
+about yet, and chooses the next ones, by a score or a rule as `zoobot prioritise` does. Killed at any moment,
+the same command goes on where it was. Without --next the folder is told of: which round it is, and what comes
+next.
 
 In the folder: round-01, round-02 … with asked.csv (the list), asked.zooniverse (ready to upload), votes.csv,
 exports (what came back), model, predictions and held_out.parquet; rounds.csv and rounds.png (what each round

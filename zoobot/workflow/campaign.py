@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.choosing.priority_list import COLUMNS, write_list
+from zoobot.choosing.strategy_names import TYPICAL
 from zoobot.options.campaign import FIXED, OF_ONE_ROUND, WAYS_TO_CHOOSE, CampaignOptions
 from zoobot.shared import defaults
 from zoobot.shared.catalogs.given import as_option
@@ -41,6 +42,7 @@ from zoobot.workflow.campaign_votes import (
     VotesSoFar,
     WhatIsAsked,
     copies_of,
+    describe_votes,
     join_votes,
     read_votes,
     read_what_is_asked,
@@ -75,6 +77,8 @@ from zoobot.zooniverse.campaign_folder import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from zoobot.shared.catalog import Catalog
 
 logger = logging.getLogger("zoobot")
@@ -256,15 +260,24 @@ class _Work:
         self.record.update(catalog=facts)
 
     def _ask_first(self) -> None:
-        """The first list, without a model: drawn at random, a share of it to be set aside."""
+        """The first list, without a model; some of it, drawn at random, to be set aside."""
         options, n = self.options, min(self.options.ask, len(self.galaxies))
         rng = np.random.default_rng([options.seed, self.round.number])
-        shown = self.galaxies.select(rng.permutation(len(self.galaxies))[:n])
-        aside = min(max(1, round(options.held_out_fraction * n)), n - 2)
-        reasons = rng.permutation([HELD_OUT] * aside + [START] * (n - aside)).tolist()
+        order = rng.permutation(len(self.galaxies))
+        n_aside = min(max(1, round(options.held_out_fraction * n)), n - 2)
+        aside, others = order[:n_aside], order[n_aside:n]
+        if options.first == TYPICAL:
+            others = self._typical(aside, n - n_aside)
         logger.info(
-            "No votes yet: %d galaxies at random, %d of them set aside, from which no model learns", n, aside
+            "No votes yet: %d galaxies (%s) and %d at random that are set aside, from which no model learns",
+            len(others),
+            START[options.first],
+            n_aside,
         )
+        mixed = rng.permutation(n_aside + len(others))
+        shown = self.galaxies.select(np.concatenate([aside, others])[mixed])
+        reasons = [HELD_OUT if place < n_aside else START[options.first] for place in mixed]
+        n = len(shown)
         table = pd.DataFrame({"rank": range(1, n + 1), "id_str": shown.ids, "file_loc": shown.paths})
         table = table.assign(score=0.0, reason=reasons, expected="", distance=np.nan, cost=1.0)
         upload = manifests.folder_of(self.round.asked)
@@ -275,6 +288,21 @@ class _Work:
                 upload, table, shown, preprocessing=as_read, num_workers=options.num_workers, **told
             )
         write_list(self.round.asked, table[list(COLUMNS)], [[]] * n, {})
+
+    def _typical(self, aside: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """The rows of galaxies that stand for many others, and are not set aside."""
+        names = {self.galaxies.ids[row]: "set aside" for row in aside}
+        write_closed(self.round.closed, self.options.id_col, names)
+        chosen = prioritise(
+            self.options.first_options(
+                catalog=as_option(self.galaxies),
+                exclude=str(self.round.closed),
+                n=n,
+                save_loc=str(self.round.folder / "typical.csv"),
+            )
+        )
+        row = {galaxy: place for place, galaxy in enumerate(self.galaxies.ids)}
+        return np.array([row[galaxy] for galaxy in chosen.table["id_str"]])
 
     def _look(self, own: list[Path]) -> _Known:
         """What is known from all that came back; `own` is what belongs to this round."""
@@ -412,14 +440,21 @@ class _Work:
         """Write what the round asked and taught; with its record, last, it is over."""
         listed = read_asked([self.round])
         chosen = read_record_file(self.round.asked.with_suffix(".run.json"))
-        by = START if known is None else "nothing" if chosen is None else chosen.content["score"]
+        by = (
+            START[self.options.first]
+            if known is None
+            else "nothing"
+            if chosen is None
+            else chosen.content["score"]
+        )
         entry: dict[str, Any] = {"round": self.round.number, "asked": len(listed), "by": by}
         entry |= {"reasons": {str(k): int(v) for k, v in listed["reason"].value_counts().items()}}
         entries = [dict(one) for one in self.record.content["rounds"]]
         if known is not None:
             if chosen is not None and "rule" in chosen.content:
                 entry["rule"] = chosen.content["rule"]
-            entry |= _taught_by(known, self.round)
+            entry |= {"sources": [source.name for source in self.round.sources()], "notes": known.notes}
+            entry |= describe_votes(known.so_far, known.taught)
             learned = [one for one in (*self.over, self.round) if one.held_out.is_file()]
             entry |= describe_scores(
                 score_rounds(learned, known.taught.held_out, self.options), self.round.number
@@ -433,21 +468,6 @@ class _Work:
             attempt_picture(self.folder / name, self.options.figures, draw)
         kept = self.record.content["options"] | {"ask_again": False}
         self.record.update(rounds=entries, options=kept)
-
-
-def _taught_by(known: _Known, one: Round) -> dict[str, Any]:
-    """What the record says of the votes that a round learned from."""
-    parts = known.taught.learning.table[PART]
-    return {
-        "sources": [source.name for source in one.sources()],
-        "votes_sha256": known.so_far.digest(),
-        "notes": known.notes,
-        "classifications": known.so_far.classifications,
-        "answered": len(known.so_far.table),
-        "retired": len(known.so_far.retired),
-        "learned_from": len(parts),
-        "validated": int((parts == "val").sum()),
-    }
 
 
 def _stand(folder: Path, options: CampaignOptions, record: RunRecord) -> CampaignResult:

@@ -269,6 +269,19 @@ def _parts(ids: Sequence[str], seed: int) -> list[str]:
     return ["val" if galaxy in validating else "train" for galaxy in ids]
 
 
+def describe_votes(so_far: VotesSoFar, taught: Taught) -> dict[str, Any]:
+    """What the record says of the votes that a round learned from, JSON-ready."""
+    parts = taught.learning.table[PART]
+    return {
+        "votes_sha256": so_far.digest(),
+        "classifications": so_far.classifications,
+        "answered": len(so_far.table),
+        "retired": len(so_far.retired),
+        "learned_from": len(parts),
+        "validated": int((parts == "val").sum()),
+    }
+
+
 def votes_text(taught: Taught, columns: Sequence[str], id_col: str) -> str:
     """The table of all votes so far, as text: `file_loc`, what each galaxy is used for, its votes."""
     rows: list[dict[str, Any]] = []

@@ -25,7 +25,8 @@ RECORD = "campaign.json"
 TREE, WORKFLOW, EXTRACTOR = "tree.yaml", "workflow", "extractor.json"
 
 #: Why a galaxy of the first round is asked about.
-START, HELD_OUT = "random start", "held out, random"
+START = {"random": "random start", "typical": "typical start"}
+HELD_OUT = "held out, random"
 
 _SHOWN = 5
 

@@ -18,13 +18,16 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 from matplotlib.figure import Figure
+from PIL import Image
 
 import zoobot
 from zoobot import cli
 from zoobot.front import verbs
+from zoobot.front.results import Result
 from zoobot.options import commands
 from zoobot.options.finetune import FinetuneOptions
 from zoobot.options.predict import PredictAnywhereOptions
+from zoobot.options.similar import SimilarOptions
 from zoobot.shared.catalogs.given import as_option
 from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.counting_bar import CountingBar, tell
@@ -384,6 +387,17 @@ def test_other_results_have_a_table_and_no_scores(capsys):
     assert "▸ ring: yes" in result._repr_html_()
     assert repr(result) == "<zoobot.schemas: gz_rings (1 question, 2 answers)>"
     assert not hasattr(result, "evaluation")
+
+
+@pytest.mark.parametrize(("ending", "shown"), [("png", 1), ("pdf", 0), (None, 0)])
+def test_a_list_is_shown_with_its_picture(tmp_path, ending, shown):
+    picture = ending and tmp_path / f"like <it>.{ending}"
+    if picture:
+        Image.new("L", (4, 4)).save(picture)
+    made = SimpleNamespace(table=pd.DataFrame({"id_str": ["a"]}), picture=picture)
+    text = Result("similar", SimilarOptions(features="f", like=("a",)), made)._repr_html_()
+    assert text.count('<img src="data:image/png;base64,') == shown
+    assert text.count('alt="the galaxies of like &lt;it&gt;.png"') == shown
 
 
 def test_a_table_of_predictions_is_shown_escaped(finished, table, tmp_path, engine_name):

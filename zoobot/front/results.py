@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import ConfigError
-from zoobot.shared.html import escape, table_html
+from zoobot.shared.html import escape, png_html, table_html
 from zoobot.shared.speech import in_keywords
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Result:
         return in_keywords(text, type(self._options))
 
     def _repr_html_(self) -> str:
-        """Its scores with pictures, or the first rows of its table."""
+        """Its scores with pictures, or the first rows of its table and the picture of its list."""
         evaluation = self._evaluation()
         if evaluation is not None:
             return str(evaluation._repr_html_())
@@ -195,7 +195,15 @@ class Result:
         shown = self.table.iloc[:_ROWS_SHOWN, :_COLUMNS_SHOWN]
         size = f"{len(self.table):,} rows, {self.table.shape[1]:,} columns"
         rows = ([_cell(value) for value in row] for row in shown.itertuples(index=False))
-        return f"<p>{escape(repr(self))}; {size}</p>{table_html(list(map(str, shown.columns)), rows)}"
+        table = table_html(list(map(str, shown.columns)), rows)
+        return f"<p>{escape(repr(self))}; {size}</p>{table}{self._picture()}"
+
+    def _picture(self) -> str:
+        """The picture that stands beside a list, where it is one that notebooks show."""
+        picture = getattr(self.made, "picture", None)
+        if picture is None or picture.suffix != ".png" or not picture.is_file():
+            return ""
+        return f"<div>{png_html(picture.read_bytes(), f'the galaxies of {picture.name}')}</div>"
 
 
 def _cell(value: object) -> str:

@@ -102,10 +102,16 @@ def image_html(pixels: NDArray, *, side_pix: int = 128) -> str:
     return _embedded(file.getvalue(), "jpeg", f"max-width:{side_pix}px;max-height:{side_pix}px")
 
 
-def png_html(data: bytes) -> str:
-    """A PNG's picture in itself, as wide as there is room."""
-    return _embedded(data, "png", "max-width:100%")
+def png_html(data: bytes, words: str = "") -> str:
+    """A PNG's picture in itself, as wide as there is room.
+
+    Args:
+        data: The file's bytes.
+        words: What stands for the picture where it can't be seen.
+    """
+    return _embedded(data, "png", "max-width:100%", words)
 
 
-def _embedded(data: bytes, kind: str, style: str) -> str:
-    return f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" style="{style}" alt="">'
+def _embedded(data: bytes, kind: str, style: str, words: str = "") -> str:
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<img src="{source}" style="{style}" alt="{escape(words)}">'

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _REASONS = 5
 _SHARDS_SHOWN = 20
+#: Where a shard stands in a command, or in a call of Python.
+_SHARD = re.compile(r"(--shard[= ]|\bshard=')[^\s']+")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -148,10 +150,9 @@ def _commands(records: list[dict[str, Any]], missing: list[int], total: int) -> 
     if not records:
         return ["  zoobot predict … (no record in _runs says how it was started)"]
     command = str(records[0].get("command", "zoobot predict … (the record of the run does not say more)"))
-    if total == 1 or "--shard" not in command:
+    if total == 1 or not _SHARD.search(command):
         return [f"  {command}"]
     numbers = sorted({part % total + 1 for part in missing})
     return [
-        "  " + re.sub(r"--shard[= ]\S+", f"--shard {number}/{total}", command)
-        for number in numbers[:_SHARDS_SHOWN]
+        "  " + _SHARD.sub(rf"\g<1>{number}/{total}", command, count=1) for number in numbers[:_SHARDS_SHOWN]
     ]

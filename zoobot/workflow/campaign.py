@@ -422,7 +422,7 @@ class _Work:
     def _choose(self, known: _Known) -> None:
         """Write the next list, and what goes to volunteers."""
         if not self.round.predictions.is_dir():
-            logger.info("Every galaxy was asked about: there is none to choose")
+            logger.info("Every galaxy was asked about or answered: there is none to choose")
             write_safely(self.round.asked, csv_text(pd.DataFrame(columns=list(COLUMNS))))
             return
         prioritise(

@@ -194,11 +194,10 @@ class CampaignResult(Reported):
             return "\n".join(
                 [*lines, f"Round {self.round + 1} is under way; go on:", f"  zoobot campaign {here} --next"]
             )
+        following = "Next: what was answered"
         if not len(self.table):
-            return "\n".join([*lines, "No galaxy is left to ask about. Further answers can still teach:"])
-        return "\n".join(
-            [*lines, "Next: what was answered", f"  zoobot campaign {here} --next --votes ANSWERS.csv"]
-        )
+            following = "No galaxy is left to ask about. Further answers can still teach:"
+        return "\n".join([*lines, following, f"  zoobot campaign {here} --next --votes ANSWERS.csv"])
 
 
 def _said(row: Any) -> str:

@@ -63,8 +63,10 @@ def prioritise(trained, tiny_survey, engine_name, tmp_path, undrawn):
     return run
 
 
-def test_the_list_is_ranked_with_reasons(prioritise, tiny_survey, engine_name, trained):
-    result = prioritise(diversity="none")
+def test_the_list_is_ranked_with_reasons(prioritise, tiny_survey, engine_name, trained, caplog):
+    with caplog.at_level("WARNING", logger="zoobot"):
+        result = prioritise(diversity="none")
+    assert "whole tree the best scores taught less than random" in caplog.text
     table = pd.read_csv(result.save_loc, dtype={"id_str": str})
     assert list(table) == ["rank", "id_str", "file_loc", "score", "reason", "expected", "distance", "cost"]
     assert table["rank"].tolist() == list(range(1, 9))
@@ -105,13 +107,13 @@ def test_galaxies_that_are_labelled_are_not_listed_nor_are_their_copies(prioriti
         prioritise("b.csv", exclude=tiny_survey)
 
 
-def test_without_labels_any_encoder_chooses_what_is_typical(tiny_survey, engine_name, tmp_path):
-    options = {"catalog": tiny_survey, "checkpoint": "test_resnet", "score": "typical"}
+def test_without_labels_any_encoder_chooses_some_that_stand_for_all(tiny_survey, engine_name, tmp_path):
+    options = {"catalog": tiny_survey, "checkpoint": "test_resnet", "score": "representative"}
     options |= {"backend": engine_name}
     result = workflow.prioritise(PrioritiseOptions(save_loc=tmp_path / "first.json", **COMMON | options))
-    assert "8 of 24 galaxies, by typical" in result.report()
+    assert "8 of 24 galaxies, by representative" in result.report()
     assert result.table["id_str"].nunique() == 8
-    assert set(result.table["reason"]) == {"typical"}
+    assert set(result.table["reason"]) == {"representative"}
     assert np.isfinite(result.table["distance"][1:]).all()
     assert (np.asarray(Image.open(result.picture).convert("L")) < 250).mean() > 0.02
     content = json.loads(result.save_loc.read_text())
@@ -133,15 +135,17 @@ def test_without_labels_any_encoder_chooses_what_is_typical(tiny_survey, engine_
         ({"answer": "bar_yes"}, "leave one of them out"),
     ],
 )
-def test_what_is_typical_needs_no_prediction(changes, message):
+def test_what_is_representative_needs_no_prediction(changes, message):
     with pytest.raises(ConfigError, match=message):
-        PrioritiseOptions(catalog="new.csv", checkpoint="a", score="typical", save_loc="x.csv", **changes)
+        PrioritiseOptions(
+            catalog="new.csv", checkpoint="a", score="representative", save_loc="x.csv", **changes
+        )
 
 
 def test_json_for_a_platform_says_the_same(prioritise):
     result = prioritise("next.json")
     content = json.loads(result.save_loc.read_text())
-    assert content["score"] == "bald"
+    assert (content["score"], content["diversity"]) == ("bald", "kmeans++")
     subjects = content["subjects"]
     assert [one["subject_id"] for one in subjects] == result.table["id_str"].tolist()
     assert [one["priority"] for one in subjects] == list(range(1, 9))

@@ -37,8 +37,8 @@ SCORES: dict[ScoreName, Score] = {
     "random": Score("the same for every galaxy's chances"),
 }
 
-#: No score: galaxies stand for many others by their features alone, so that any encoder can choose the first.
-TYPICAL = "typical"
+#: No score: of each cluster of features a galaxy that is drawn, so that any encoder can choose the first.
+REPRESENTATIVE = "representative"
 
 #: Ways to keep the galaxies of a batch apart.
 DIVERSITIES = ("kcentre", "kmeans++", "clusters", "none")

@@ -14,7 +14,7 @@ from zoobot.choosing.acquisition import Acquisition, choose_score, only_parts, s
 from zoobot.choosing.diversity import Chosen, choose_galaxies
 from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
 from zoobot.choosing.rules import MOST_BELOW, RANDOM, RuleChoice, choose_by_rule, rule_probabilities
-from zoobot.choosing.strategy_names import TYPICAL
+from zoobot.choosing.strategy_names import REPRESENTATIVE
 from zoobot.shared.catalog import check_columns
 from zoobot.shared.catalogs.columns import read_ids
 from zoobot.shared.catalogs.tables import read_table as read_any_table
@@ -108,7 +108,7 @@ def prioritise(
     encodes = options.answer is None and options.diversity != "none" and options.checkpoint is not None
     data = {"catalog": galaxies.record()}
     with table_run(save_loc, "prioritise", options, command=command, data=data) as record:
-        if options.score == TYPICAL:
+        if options.score == REPRESENTATIVE:
             members = encode_alone(galaxies, labelled, options)
         elif options.predictions is None:
             away = labelled if options.answer is None else labelled.select([])
@@ -163,15 +163,32 @@ def _pick(members: Members, cost: np.ndarray | None, options: PrioritiseOptions,
     if options.answer is not None:
         return _by_rule(members, options)
     if members.task is None:
-        alike = np.ones(len(members.ids))
-        found = Acquisition(alike, alike[:, None], (TYPICAL,))
-        return _Picked(TYPICAL, found, _choose(members, found, cost, options, encodes=True))
+        drawn = np.random.default_rng(options.seed).random(len(members.ids))
+        found = Acquisition(drawn, drawn[:, None], (REPRESENTATIVE,))
+        chosen = _choose(members, found, cost, options, "clusters")
+        return _Picked(REPRESENTATIVE, found, chosen, facts={"diversity": "clusters"})
     score = choose_score(members.task, options.score)
     found = score_galaxies(
         members.task, members.predictions, score=score, n_volunteers=options.volunteers, seed=options.seed
     )
     found = found if options.questions is None else only_parts(found, options.questions)
-    return _Picked(score, found, _choose(members, found, cost, options, encodes=encodes))
+    diversity = _diversity(members.task, score, options, encodes=encodes)
+    chosen = _choose(members, found, cost, options, diversity)
+    return _Picked(score, found, chosen, facts={"diversity": diversity})
+
+
+def _diversity(task: Task, score: str, options: PrioritiseOptions, *, encodes: bool) -> str:
+    """How galaxies are kept apart; what is known to teach a whole tree more is said."""
+    diversity = options.diversity or ("kmeans++" if encodes else "none")
+    if task.tree is not None and score != "random" and options.questions is None:
+        logger.log(
+            logging.WARNING if diversity == "none" else logging.INFO,
+            "For a whole tree the best scores taught %s than random galaxies (README); one of each cluster "
+            "taught more where the encoder knows galaxies well (--score random --diversity clusters). If "
+            "some questions count, name them (--questions)",
+            "less" if diversity == "none" else "no more",
+        )
+    return diversity
 
 
 def _by_rule(members: Members, options: PrioritiseOptions) -> _Picked:
@@ -273,14 +290,12 @@ def _choose(
     found: Acquisition,
     cost: np.ndarray | None,
     options: PrioritiseOptions,
-    *,
-    encodes: bool,
+    diversity: str,
 ) -> Chosen:
-    usual = "clusters" if members.task is None else "kmeans++" if encodes else "none"
     return choose_galaxies(
         found.score,
         options.n,
-        diversity=options.diversity or usual,
+        diversity=diversity,
         features=members.features,
         labelled=members.labelled,
         costs=cost,

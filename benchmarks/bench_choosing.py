@@ -114,7 +114,7 @@ def by_bald(diversity: str) -> Callable[[Round, int], NDArray]:
 
 
 def by_clusters(now: Round, n: int) -> NDArray:
-    """`--score representative`, or random with clusters: one of each, drawn."""
+    """`--score typical`, or random with clusters: one of each, drawn."""
     return apart(now, n, now.rng.random(len(now.open)), "clusters")
 
 

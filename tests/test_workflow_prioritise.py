@@ -108,12 +108,12 @@ def test_galaxies_that_are_labelled_are_not_listed_nor_are_their_copies(prioriti
 
 
 def test_without_labels_any_encoder_chooses_some_that_stand_for_all(tiny_survey, engine_name, tmp_path):
-    options = {"catalog": tiny_survey, "checkpoint": "test_resnet", "score": "representative"}
+    options = {"catalog": tiny_survey, "checkpoint": "test_resnet", "score": "typical"}
     options |= {"backend": engine_name}
     result = workflow.prioritise(PrioritiseOptions(save_loc=tmp_path / "first.json", **COMMON | options))
-    assert "8 of 24 galaxies, by representative" in result.report()
+    assert "8 of 24 galaxies, by typical" in result.report()
     assert result.table["id_str"].nunique() == 8
-    assert set(result.table["reason"]) == {"representative"}
+    assert set(result.table["reason"]) == {"typical"}
     assert np.isfinite(result.table["distance"][1:]).all()
     assert (np.asarray(Image.open(result.picture).convert("L")) < 250).mean() > 0.02
     content = json.loads(result.save_loc.read_text())
@@ -135,11 +135,9 @@ def test_without_labels_any_encoder_chooses_some_that_stand_for_all(tiny_survey,
         ({"answer": "bar_yes"}, "leave one of them out"),
     ],
 )
-def test_what_is_representative_needs_no_prediction(changes, message):
+def test_what_is_typical_needs_no_prediction(changes, message):
     with pytest.raises(ConfigError, match=message):
-        PrioritiseOptions(
-            catalog="new.csv", checkpoint="a", score="representative", save_loc="x.csv", **changes
-        )
+        PrioritiseOptions(catalog="new.csv", checkpoint="a", score="typical", save_loc="x.csv", **changes)
 
 
 def test_json_for_a_platform_says_the_same(prioritise):

@@ -38,7 +38,7 @@ SCORES: dict[ScoreName, Score] = {
 }
 
 #: No score: of each cluster of features a galaxy that is drawn, so that any encoder can choose the first.
-REPRESENTATIVE = "representative"
+TYPICAL = "typical"
 
 #: Ways to keep the galaxies of a batch apart.
 DIVERSITIES = ("kcentre", "kmeans++", "clusters", "none")

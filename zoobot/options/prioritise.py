@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import ClassVar, Literal
 
-from zoobot.choosing.strategy_names import REPRESENTATIVE, SCORES, ScoreName
+from zoobot.choosing.strategy_names import SCORES, TYPICAL, ScoreName
 from zoobot.options.command import Command
 from zoobot.options.groups import (
     CatalogOptions,
@@ -24,11 +24,11 @@ class WorthOptions(Options):
 
     title: ClassVar[str] = "Choice"
 
-    score: ScoreName | Literal["representative"] | None = setting(
+    score: ScoreName | Literal["typical"] | None = setting(
         None,
         "what a label is worth; "
         + "; ".join(f"{name}: {score.meaning}" for name, score in SCORES.items())
-        + "; representative: nothing is predicted, and of each of many groups of like features a galaxy is "
+        + "; typical: nothing is predicted, and of each of many groups of like features a galaxy is "
         "drawn, as the first of all: an encoder of galaxies is enough; without a word bald, or variance",
     )
     diversity: Literal["kmeans++", "kcentre", "clusters", "none"] | None = setting(
@@ -173,7 +173,7 @@ class PrioritiseOptions(
     checkpoint: str | None = setting(
         None,
         "a trained model: the checkpoint folder, or the run's folder; with --predictions it is needed only "
-        "to keep galaxies apart; with --score representative any encoder, as in `zoobot finetune`",
+        "to keep galaxies apart; with --score typical any encoder, as in `zoobot finetune`",
         metavar="MODEL",
     )
     save_loc: str = setting(
@@ -190,24 +190,24 @@ class PrioritiseOptions(
             refuse(f"--diversity {self.diversity} needs a model to encode galaxies: give its checkpoint too")
         if self.predictions is not None and (self.ensemble or self.n_samples):
             refuse("--ensemble and --n-samples are for predicting anew: leave them out with --predictions")
-        if self.score == REPRESENTATIVE:
-            self._check_representative()
+        if self.score == TYPICAL:
+            self._check_typical()
         if self.answer is not None:
             self._check_rule()
         elif self.subject_col is not None:
             refuse("--subject-col needs the probability of a rule: say of which answer (--answer)")
 
-    def _check_representative(self) -> None:
+    def _check_typical(self) -> None:
         given = [
             name for name in ("predictions", "ensemble", "n_samples", "questions") if getattr(self, name)
         ]
         if given:
             refuse(
-                f"--score representative predicts nothing: leave --{given[0].replace('_', '-')} out, or "
+                f"--score typical predicts nothing: leave --{given[0].replace('_', '-')} out, or "
                 "choose another score"
             )
         if self.diversity not in (None, "clusters"):
-            refuse(f"--score representative is one of each cluster: leave --diversity {self.diversity} out")
+            refuse(f"--score typical is one of each cluster: leave --diversity {self.diversity} out")
 
     def _check_rule(self) -> None:
         others = ["score", "questions", "cost_col", "budget"]
@@ -245,7 +245,7 @@ reason the answer, or "random". With --platform zooniverse the galaxies lie besi
 examples:
   zoobot prioritise results/gz2 --catalog new.csv --n 500 --save-loc next.csv
   nothing is labelled yet, and there is no model
-    zoobot prioritise zoobot-mini --catalog new.csv --score representative --n 100 --save-loc first.csv
+    zoobot prioritise zoobot-mini --catalog new.csv --score typical --n 100 --save-loc first.csv
   not those that are labelled already, and as JSON for a platform
     zoobot prioritise results/gz2 --catalog new.csv --exclude votes.csv --save-loc next.json
   one question alone counts

@@ -14,7 +14,7 @@ from zoobot.choosing.acquisition import Acquisition, choose_score, only_parts, s
 from zoobot.choosing.diversity import Chosen, choose_galaxies
 from zoobot.choosing.priority_list import check_list_place, explain, worth_asking, write_list
 from zoobot.choosing.rules import MOST_BELOW, RANDOM, RuleChoice, choose_by_rule, rule_probabilities
-from zoobot.choosing.strategy_names import REPRESENTATIVE
+from zoobot.choosing.strategy_names import TYPICAL
 from zoobot.shared.catalog import check_columns
 from zoobot.shared.catalogs.columns import read_ids
 from zoobot.shared.catalogs.tables import read_table as read_any_table
@@ -108,7 +108,7 @@ def prioritise(
     encodes = options.answer is None and options.diversity != "none" and options.checkpoint is not None
     data = {"catalog": galaxies.record()}
     with table_run(save_loc, "prioritise", options, command=command, data=data) as record:
-        if options.score == REPRESENTATIVE:
+        if options.score == TYPICAL:
             members = encode_alone(galaxies, labelled, options)
         elif options.predictions is None:
             away = labelled if options.answer is None else labelled.select([])
@@ -164,9 +164,9 @@ def _pick(members: Members, cost: np.ndarray | None, options: PrioritiseOptions,
         return _by_rule(members, options)
     if members.task is None:
         drawn = np.random.default_rng(options.seed).random(len(members.ids))
-        found = Acquisition(drawn, drawn[:, None], (REPRESENTATIVE,))
+        found = Acquisition(drawn, drawn[:, None], (TYPICAL,))
         chosen = _choose(members, found, cost, options, "clusters")
-        return _Picked(REPRESENTATIVE, found, chosen, facts={"diversity": "clusters"})
+        return _Picked(TYPICAL, found, chosen, facts={"diversity": "clusters"})
     score = choose_score(members.task, options.score)
     found = score_galaxies(
         members.task, members.predictions, score=score, n_volunteers=options.volunteers, seed=options.seed

@@ -342,6 +342,12 @@ def test_a_token_goes_to_the_service_alone_and_is_written_nowhere(tmp_path, no_w
         fetch(options(tmp_path, service, save_dir=str(tmp_path / "b")))
 
 
+class Raw(io.BytesIO):
+    """What comes over a connection."""
+
+    socket = None
+
+
 class Sent:
     """A session of requests that sends everybody on to another host."""
 
@@ -351,7 +357,7 @@ class Sent:
     def get(self, url, *, headers, **_):
         self.sent.append((url, headers))
         answer = requests.Response()
-        answer.url, answer.raw = url, io.BytesIO(JPEG)
+        answer.url, answer.raw = url, Raw(JPEG)
         answer.status_code = 200 if "files" in url else 307
         answer.headers["Location"] = "https://files.org/signed"
         return answer

@@ -9,7 +9,9 @@ import pickle
 import runpy
 import socket
 import ssl
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from zoobot.shared.pixels.locations import join_stack
 from zoobot.shared.pixels.web_images import WebAccess, WebImage
 from zoobot.shared.preprocessing import Preprocessing
 from zoobot.shared.web import kept
-from zoobot.shared.web.client import Client, Pace
+from zoobot.shared.web.client import Client, NoAnswer, Pace
 from zoobot.shared.web.kept import KeptAnswers, usual_folder
 from zoobot.workflow.pictures import draw_sheet, find_images
 from zoobot.zooniverse.manifests import write_upload
@@ -200,6 +202,42 @@ def test_no_other_machine_is_asked(access, monkeypatch, address, reason):
     assert served == []
     assert len(read_catalog([address, "https://example.org/b.png"], allow_urls=access())) == 2
     assert reason in failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("begin", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", "not whole after 0.5 s"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFF\r\n", "not whole after 0.5 s"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", "no answer within 0.05 s, 1 times"),
+    ],
+)
+def test_an_answer_that_drips_comes_to_an_end(begin, reason):
+    """Each byte comes in time, so that only all of them together take for ever."""
+    done = threading.Event()
+
+    def drip(server):
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(begin)
+            while not done.wait(0.01):
+                connection.sendall(b"x")
+
+    with socket.create_server((HERE, 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        address = f"http://{HERE}:{server.getsockname()[1]}/a.jpg"
+        client = Client(Pace(100), address=address, timeout_s=0.05, retries=0)
+        with pytest.raises(NoAnswer, match=f"^{reason}$"):
+            client.ask(address)
+        done.set()
+
+
+def test_a_proxy_is_asked_where_there_is_one(access, monkeypatch):
+    with SkyService(always(JPEG)).running() as service:
+        monkeypatch.setenv("http_proxy", service.endpoint)
+        address = "http://nowhere.invalid/a.jpg"
+        ids, _ = load(read_catalog(table_of(address), allow_urls=access(hosts=("nowhere.invalid",))))
+    assert (ids, len(service.asked)) == (["g0"], 1)
 
 
 def test_a_name_that_means_another_machine_by_now_is_found_out(access, monkeypatch):

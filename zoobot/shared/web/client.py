@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -99,7 +100,7 @@ class Client:
         token: Sent as `Authorization: Bearer …`; never in an address or a message.
         allow_hosts: Other hosts that the service may send us on to, by https.
         retries: How often it asks again where that may help.
-        timeout_s: How long it waits for an answer to begin, and between its parts.
+        timeout_s: How long it waits for an answer to begin, and between its parts; ten times as long for all.
         connections: How many are kept open.
         largest_bytes: What is larger is no image of a galaxy.
         guarded: Whether the address is not the user's own word, but stands in a catalog: then no machine of a
@@ -122,7 +123,6 @@ class Client:
         hosts_flag: str = "--allow-hosts",
     ) -> None:
         import requests  # late: nothing else here needs it
-        from requests.adapters import HTTPAdapter
 
         self._requests, self._pace, self._token = requests, pace, token
         self._origin, self._allowed = _origin(address), {host.lower() for host in allow_hosts}
@@ -131,7 +131,7 @@ class Client:
         self._session = requests.Session()
         self._session.headers["User-Agent"] = USER_AGENT
         self._session.auth = lambda request: request  # else passwords of ~/.netrc would be sent
-        kind = _guarded_adapter(self._allowed) if guarded else HTTPAdapter
+        kind = _adapter(timeout_s, self._allowed if guarded else None)
         adapter = kind(pool_connections=connections, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -210,8 +210,11 @@ class Client:
                 ) as answer:
                     self.reached = True
                     if answer.status_code not in _REDIRECTS:
-                        return self._content(answer)
+                        with _Watch(answer.raw.socket, 10 * self._timeout_s):
+                            return self._content(answer)
                     url = self._sent_on(url, answer)
+            except TimeoutError as error:
+                raise NoAnswer(f"not whole after {10 * self._timeout_s:g} s") from error
             except self._requests.Timeout as error:
                 raise _Passing(f"no answer within {self._timeout_s:g} s") from error
             except self._requests.exceptions.ChunkedEncodingError as error:
@@ -261,8 +264,8 @@ class Client:
         raise NoImage(f"{said}: {words}" if words else said)
 
     def _body(self, answer: Response) -> bytes:
-        """The content, unless it is too large, or takes for ever."""
-        parts, total, began = [], 0, self._pace.clock()
+        """The content, unless it is too large."""
+        parts, total = [], 0
         told = answer.headers.get("Content-Length", "")
         if told.isdecimal() and int(told) > self._largest_bytes:
             raise NoImage(f"too large: {int(told):,} bytes, more than {self._largest_bytes:,}")
@@ -271,8 +274,6 @@ class Client:
             total += len(part)
             if total > self._largest_bytes:
                 raise NoImage(f"too large: more than {self._largest_bytes:,} bytes")
-            if self._pace.clock() - began > 10 * self._timeout_s:
-                raise _Passing(f"not whole after {10 * self._timeout_s:g} s")
         return b"".join(parts)
 
     def _words(self, body: bytes) -> str:
@@ -329,29 +330,85 @@ def _is_private(place: str) -> bool:
     return not found.is_global or found.is_multicast
 
 
-def _guarded_adapter(allowed: Collection[str]) -> Any:
-    """What connects to machines that all can reach, and those allowed: a name may mean another by now."""
-    from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPSConnection
-    from urllib3.connectionpool import HTTPSConnectionPool
+class _Watch:
+    """Cuts a connection off that takes too long: a timeout alone counts from each byte to the next.
 
-    class Connection(HTTPSConnection):
+    Args:
+        sock: Its socket.
+        seconds: How long it may take.
+
+    Raises:
+        TimeoutError: If it took longer.
+    """
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._sock, self._is_over = sock, False
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self._timer.cancel()
+        if self._is_over:
+            raise TimeoutError from error
+
+    def _cut(self) -> None:
+        self._is_over = True
+        with suppress(OSError):  # it may have ended by itself
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+
+def _adapter(timeout_s: float, allowed: Collection[str] | None) -> Any:
+    """What connects, and waits so long for an answer to begin.
+
+    Args:
+        timeout_s: How long.
+        allowed: If given, it connects to machines that all can reach, and to these: a name may mean another
+            by now. Behind a proxy, that one connects.
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Watched(HTTPConnection):
+        def getresponse(self) -> Any:
+            sock = self.sock
+            with _Watch(sock, timeout_s):
+                answer: Any = super().getresponse()
+            answer.socket = sock
+            return answer
+
+    class WatchedTLS(Watched, HTTPSConnection):
+        pass
+
+    class Guarded(WatchedTLS):
         def connect(self) -> None:
             super().connect()
-            if self.host.lower().strip("[]") not in allowed and _is_private(self.sock.getpeername()[0]):
+            is_open = allowed is None or self.host.lower().strip("[]") in allowed
+            if not is_open and _is_private(self.sock.getpeername()[0]):
                 self.close()
                 raise NoImage(f"{self.host} lies in a private network")
 
-    class Pool(HTTPSConnectionPool):
-        ConnectionCls = Connection
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Watched
+
+    class PoolTLS(HTTPSConnectionPool):
+        ConnectionCls = WatchedTLS
+
+    class GuardedPool(HTTPSConnectionPool):
+        ConnectionCls = Guarded
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = {
-                **self.poolmanager.pool_classes_by_scheme,
-                "https": Pool,
-            }
+            self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": GuardedPool}
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **options)
+            manager.pool_classes_by_scheme = {"http": Pool, "https": PoolTLS}
+            return manager
 
     return Adapter
 

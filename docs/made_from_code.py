@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zoobot
+from drawn_trees import draw_tree
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.front.listing import PUBLISHED, models
 from zoobot.options.command import GROUPS
@@ -196,10 +197,21 @@ def _errors() -> str:
 
 def _trees() -> str:
     names = schemas.names()
-    lines = ["# Decision trees", "", f"The {len(names)} trees of Galaxy Zoo's public campaigns, by name.", ""]
+    lines = [
+        "# Decision trees",
+        "",
+        f"The {len(names)} trees of Galaxy Zoo's public campaigns, as they are asked: a",
+        "",
+    ]
+    lines[-2] += (
+        " line leads from an answer to the question that follows. `zoobot schemas NAME` draws one as text."
+    )
     for name in names:
+        tree = schemas.get(name)
         lines += [f"## {name}", "", f"{_capital(_plain(schemas.describe(name)))}.", ""]
-        lines += ["```text", schemas.get(name).draw(), "```", ""]
+        lines += ["```{raw} html", draw_tree(tree), "```", ""]
+        lines += ["````{dropdown} As text, and the columns of its votes", "```text", tree.draw(), "```", ""]
+        lines += [", ".join(f"`{column}`" for column in tree.label_cols), "````", ""]
     return "\n".join(lines)
 
 

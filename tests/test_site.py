@@ -73,7 +73,8 @@ def test_the_reference_has_all_that_the_code_has(site):
 def test_a_wrong_link_option_or_name_would_be_found(tmp_path):
     planted = tmp_path / "docs"
     planted.mkdir()
-    shutil.copy(DOCS / "made_from_code.py", planted)
+    for name in ("made_from_code.py", "drawn_trees.py"):
+        shutil.copy(DOCS / name, planted)
     without_engine = "\nimport made_from_code\nmade_from_code.PYTHON = {}\n"
     (planted / "conf.py").write_text((DOCS / "conf.py").read_text() + without_engine)
     (planted / "_static").mkdir()

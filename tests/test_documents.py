@@ -43,7 +43,10 @@ def test_every_place_that_is_named_exists(document):
     assert [place for place in named if not (ROOT / place).exists()] == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"],
+)
 def test_every_link_into_the_repository_leads_somewhere(document):
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", read(ROOT / document))
     assert links

@@ -16,9 +16,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the tests were moved away from the site")
 
-#: What pages show or include from elsewhere in the repository.
-BESIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CITATION.cff")
-
 
 def build(docs, site, *options):
     """Build as Read the Docs does, where no network is."""
@@ -34,9 +31,10 @@ def site(tmp_path_factory):
     copy = tmp_path_factory.mktemp("site")
     shutil.copytree(DOCS, copy / "docs", ignore=shutil.ignore_patterns("made", "build"))
     shutil.copytree(ROOT / "benchmarks", copy / "benchmarks")
-    for name in BESIDE:
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy / name)
+    for included in [*ROOT.glob("*.md"), *ROOT.glob("zoobot/bundled/*/README.md")]:
+        place = copy / included.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(included, place)
     built = build(copy / "docs", copy / "built")
     assert built.returncode == 0, built.stdout + built.stderr
     return copy / "built"
@@ -73,6 +71,7 @@ def test_the_reference_has_all_that_the_code_has(site):
 def test_a_wrong_link_option_or_name_would_be_found(tmp_path):
     planted = tmp_path / "docs"
     planted.mkdir()
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     for name in ("made_from_code.py", "drawn_trees.py"):
         shutil.copy(DOCS / name, planted)
     without_engine = "\nimport made_from_code\nmade_from_code.PYTHON = {}\n"

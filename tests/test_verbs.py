@@ -432,10 +432,10 @@ def test_trees_and_data_show_in_notebooks(tiny_survey, engine_name):
 
 
 def test_finetune_predict_and_look_in_ten_lines(engine_name, tiny_survey, tmp_path, monkeypatch, capsys):
-    readme = Path(__file__).parents[1] / "README.md"
-    if not readme.exists():
-        pytest.skip("the tests were moved away from the README")
-    (block,) = re.findall(r"<!-- ten lines -->\n```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    page = Path(__file__).parents[1] / "docs" / "guides" / "python.md"
+    if not page.exists():
+        pytest.skip("the tests were moved away from the documents")
+    (block,) = re.findall(r"<!-- ten lines -->\n```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     lines = [line for line in block.splitlines() if line]
     assert len(lines) <= 10
     monkeypatch.chdir(tmp_path)

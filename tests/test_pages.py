@@ -1,4 +1,4 @@
-"""What the README tells people to type exists."""
+"""What README and the pages of docs/ tell people to type exists."""
 
 import ast
 import importlib
@@ -18,17 +18,32 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else ""
 pytestmark = pytest.mark.skipif(not README, reason="the tests were moved away from the README")
 
+#: README and the site's own pages, by their paths.
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if path.exists() and "made" not in path.parts
+}
+#: A block, after a comment that says why it is not run, if it isn't.
+BLOCK = re.compile(
+    r"(?:<!-- (?:not run: (?P<why>[^>]+?)|(?P<marked>\w+) command|[\w ]+) -->\n)?"
+    r"```(?P<language>\w+)\n(?P<text>.*?)```",
+    re.DOTALL,
+)
+
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    """The text of every block of a language."""
+    found = [block for page in PAGES.values() for block in BLOCK.finditer(page)]
+    return [block["text"] for block in found if block["language"] == language]
 
 
 def commands(text):
     """The `zoobot …` lines of a text, without what comes before or after them in a shell line."""
-    lines = [part.strip() for line in text.splitlines() for part in line.split("&&")]
-    return [
-        re.sub(r"^\S*/zoobot ", "zoobot ", line) for line in lines if re.match(r"(\S*/)?zoobot [a-z]", line)
-    ]
+    whole = text.replace("\\\n", " ")
+    lines = [part.strip() for line in whole.splitlines() for part in line.split("&&")]
+    lines = [re.sub(r"^(\S*/|srun )zoobot ", "zoobot ", line) for line in lines]
+    return [line for line in lines if re.match(r"zoobot [a-z]", line)]
 
 
 README_COMMANDS = [command for text in blocks("bash") for command in commands(text)]
@@ -89,13 +104,14 @@ def resolve(node, names):
     return None
 
 
-@pytest.mark.parametrize("block", blocks("python"))
-def test_every_import_and_call_of_a_python_block_exists(block):
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "```python" in text])
+def test_every_import_and_call_of_the_python_blocks_of_a_page_exists(page):
+    found = [match["text"] for match in BLOCK.finditer(PAGES[page]) if match["language"] == "python"]
+    block = "\n".join(found)  # one goes on with what another made
     for name, framework in ENGINES.items():
         if f"zoobot.{name}" in block and find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")
     names = {}
-    calls = 0
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.Import):
             names |= {alias.name: importlib.import_module(alias.name) for alias in node.names}
@@ -107,15 +123,18 @@ def test_every_import_and_call_of_a_python_block_exists(block):
                     names[alias.name] = getattr(importlib.import_module(node.module), alias.name)
     for node in ast.walk(ast.parse(block)):
         function = resolve(node.func, names) if isinstance(node, ast.Call) else None
-        if function is not None:
-            inspect.signature(function).bind(*node.args, **{k.arg: k.value for k in node.keywords})
-            calls += 1
-    assert calls
+        if getattr(function, "__module__", None) and function.__module__.startswith("zoobot"):
+            given = {word.arg: word.value for word in node.keywords if word.arg}
+            signature = inspect.signature(function)
+            (signature.bind if len(given) == len(node.keywords) else signature.bind_partial)(
+                *node.args, **given
+            )
 
 
 def test_the_extras_named_in_the_readme_exist():
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    named = re.search(r"^Extras: (.*?)\n\n", README, flags=re.MULTILINE | re.DOTALL)[1]
+    page = PAGES["docs/start/installation.md"]
+    named = re.search(r"^Extras: (.*?)\n(\n|\Z)", page, flags=re.MULTILINE | re.DOTALL)[1]
     for extra in re.findall(r"`(\w+)`", named):
         assert re.search(rf"^{extra} =$", setup, flags=re.MULTILINE), extra
 
@@ -123,7 +142,24 @@ def test_the_extras_named_in_the_readme_exist():
 def test_every_file_in_the_table_of_results_is_one_that_runs_leave():
     from zoobot.workflow import run_folder
 
-    table = re.search(r"\| file \| what it holds \|.*?\n\n", README, flags=re.DOTALL)[0]
+    page = PAGES["docs/reference/formats.md"]
+    table = re.search(r"\| file \| what it holds \|.*?\n\n", page, flags=re.DOTALL)[0]
     named = re.findall(r"`([\w.]+\.(?:txt|json|parquet|png|csv))`", table)
     assert set(named) <= set(run_folder.RUN_FILES)
     assert len(named) > 6
+
+
+def test_the_readme_is_short():
+    assert README.count("\n") <= 250
+    for marker, language in (("five commands", "bash"), ("five lines", "python")):
+        (block,) = re.findall(rf"<!-- {marker} -->\n```{language}\n(.*?)```", README, flags=re.DOTALL)
+        assert len([line for line in block.splitlines() if line]) <= 5
+
+
+def test_what_is_not_run_says_why():
+    every = [
+        block for page in PAGES.values() for block in BLOCK.finditer(page) if block["language"] == "bash"
+    ]
+    silent = [b["text"] for b in every if not (commands(b["text"]) or b["why"] or b["marked"])]
+    assert silent == [], "these blocks run nothing; say why in a comment before them: <!-- not run: … -->"
+    assert all(len(block["why"].split()) > 2 for block in every if block["why"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from zoobot.shared.errors import ConfigError
@@ -194,6 +194,8 @@ class Result:
             return f"<pre>{escape(self.report().strip())}</pre>"
         shown = self.table.iloc[:_ROWS_SHOWN, :_COLUMNS_SHOWN]
         size = f"{len(self.table):,} rows, {self.table.shape[1]:,} columns"
+        if "file_loc" in shown:  # long, and seldom looked at
+            shown = shown.assign(file_loc=[f"…/{PurePath(str(place)).name}" for place in shown["file_loc"]])
         rows = ([_cell(value) for value in row] for row in shown.itertuples(index=False))
         table = table_html(list(map(str, shown.columns)), rows)
         return f"<p>{escape(repr(self))}; {size}</p>{table}{self._picture()}"

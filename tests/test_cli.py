@@ -121,6 +121,10 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2(run, tmp_path):
     ("words", "message"),
     [
         (["finetune", "--labels", "ring"], "missing: --catalog, --save-dir"),
+        (
+            ["predict", "m", "--mosaic", "t.fits", "--save-loc", "p.csv"],
+            "missing: --catalog (or --detect, wh",
+        ),
         (["finetune", "--catalog", "c.csv", "--save-dir", "r"], "nothing to learn yet: give --labels"),
         (["predict", "--catalog", "c.csv", "--save-loc", "p.csv"], "missing: --checkpoint"),
         (["predict", "a", "--checkpoint", "b", "--catalog", "c", "--save-loc", "p.csv"], "given twice: 'a'"),

@@ -375,6 +375,7 @@ class TestRefusals:
         for files, message in (
             (("t.fits",), "sources can't be looked for"),
             (("u*.fits",), "there is no mosaic"),
+            ((".",), r"is a folder: name the files in it, such as '.*/\*\.fits'"),
         ):
             with pytest.raises(CatalogError, match=message):
                 detect(
@@ -391,6 +392,21 @@ class TestRefusals:
         path = write_tile(tmp_path / "t.fits", np.full((90, 90), value, np.float32))
         with pytest.raises(CatalogError, match=message):
             find(tmp_path, path)
+
+    def test_tiles_of_no_use_are_passed_over_and_told_of(self, tmp_path, tile):
+        empty = write_tile(tmp_path / "empty.fits", np.full((90, 90), np.nan, np.float32), sky())
+        result = find(tmp_path, empty, tile)
+        assert set(result.table["tile"]) == {"tile.fits"}
+        assert f"passed over: {empty}: not one pixel has a value" in result.report()
+        assert json.loads((tmp_path / "sources" / "run.json").read_text())["tiles"] == 1
+        other = write_tile(tmp_path / "flat.fits", np.zeros((90, 90), np.float32))
+        with pytest.raises(CatalogError, match=r"not one of 2 tiles can be used: passed over: .*empty\.fits"):
+            find(tmp_path, empty, other, name="none")
+
+    def test_the_next_step_can_be_taken(self, tmp_path, tile, field):
+        assert "--colour to-rgb" in find(tmp_path, tile).report()
+        cube = write_tile(tmp_path / "cube.fits", np.stack([field[0]] * 3), sky())
+        assert "--colour" not in find(tmp_path, cube, name="cube").report()
 
     def test_hardly_any_pixel_has_a_value(self, tmp_path, field):
         image = np.where(np.random.default_rng(0).random((480, 480)) < 0.55, np.nan, field[0]).astype(
@@ -434,3 +450,5 @@ def test_the_picture(tmp_path, field):
     drawn = [len(one.get_offsets()) for one in figure.axes[0].collections]
     assert drawn == [49, 20, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()][1] == "20 point sources"
+    unknown = detections(image - 20, table.assign(compactness=np.nan), point_compactness=0.8)
+    assert unknown.legends[0].get_texts()[0].get_text() == "69 galaxies or stars"

@@ -100,8 +100,9 @@ class DetectFirstOptions(FindingOptions):
     @classmethod
     def missing(cls, config: Mapping[str, Any]) -> list[str]:
         """The same, and the catalog where no galaxies are looked for."""
-        catalog = [] if config.get("detect") or config.get("catalog") is not None else ["--catalog"]
-        return [*catalog, *super().missing(config)]
+        has_galaxies = config.get("detect") or config.get("catalog") is not None
+        instead = " (or --detect, which finds the galaxies in --mosaic)" if config.get("mosaic") else ""
+        return [*([] if has_galaxies else [f"--catalog{instead}"]), *super().missing(config)]
 
     def check(self) -> None:  # noqa: D102
         super().check()
@@ -121,7 +122,7 @@ class DetectFirstOptions(FindingOptions):
         of_catalogs = [places[name] for name in _OF_CATALOGS if name in places]
         given = [kind.flag for kind in of_catalogs if getattr(self, kind.name) != kind.default]
         if given:
-            refuse(f"{' and '.join(given)}: for catalogs; --detect names the columns of what it finds itself")
+            refuse(f"{' and '.join(given)}: for catalogs; --detect makes its own, of files on this machine")
         check_one_size(self)
 
 

@@ -51,7 +51,7 @@ def detections(
     odd = (table[["masked", "saturated", "truncated"]] > 0).any(axis=1)
     points = ~odd & (table["compactness"] > point_compactness)
     kinds = (
-        ("galaxies", MAIN, ~odd & ~points),
+        ("galaxies" if table["compactness"].notna().any() else "galaxies or stars", MAIN, ~odd & ~points),
         ("point sources", ACCENT, points),
         ("masked, saturated or truncated", _ODD, odd),
     )

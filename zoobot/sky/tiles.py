@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoobot.shared.catalogs.cutouts import find_files
 from zoobot.shared.errors import CatalogError, ImageError
 from zoobot.shared.pixels.bands import Band, read_band
 from zoobot.shared.pixels.containers import open_container
@@ -179,22 +178,6 @@ def open_tiles(
                 _refuse_other_shape(tile, what, there)
         tiles.append(tile)
     return tiles
-
-
-def find_files(texts: Sequence[str], what: str) -> list[str]:
-    """The absolute paths of files that are named, or whose names have a pattern; each once.
-
-    Raises:
-        CatalogError: If there is none.
-    """
-    paths: list[str] = []
-    for text in texts:
-        name = str(Path(text).expanduser())
-        found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
-        if not found:
-            raise CatalogError(f"there is no {what} {str(text)!r}")
-        paths += [str(Path(path).absolute()) for path in found]
-    return list(dict.fromkeys(paths))
 
 
 def _describe(path: str, hdu: int | str | None) -> MosaicFacts:

@@ -67,6 +67,7 @@ class DetectResult(Reported):
         pictures: The tiles with an ellipse on each source.
         notes: What was decided, and what was left out.
         hdu: The extension that images are cut from, if one was chosen.
+        planes: How many planes these have; None if that is not known.
     """
 
     save_dir: Path
@@ -76,6 +77,7 @@ class DetectResult(Reported):
     pictures: tuple[Path, ...]
     notes: tuple[str, ...]
     hdu: int | str | None = None
+    planes: int | None = None
 
     def told(self) -> list[str]:
         """What was found, in lines."""
@@ -93,6 +95,7 @@ class DetectResult(Reported):
         lines.append("Next: predict them")
         more = f" --file-col {' '.join(self.file_cols)}" if len(self.file_cols) > 1 else ""
         more += f" --hdu {quoted(self.hdu)}" if self.hdu is not None else ""
+        more += " --colour to-rgb" if self.planes == 1 else ""
         lines.append(
             f"  zoobot predict zoobot-mini --catalog {quoted(self.catalog)}{more} --save-loc predictions.csv"
         )
@@ -107,7 +110,7 @@ def detect(options: DetectOptions, *, command: str = "zoobot.workflow.detect") -
         command: How the run was started, for its record.
 
     Raises:
-        CatalogError: If a tile can't be used, or holds no source that is kept.
+        CatalogError: If a file is no tile, no tile can be used, or no source is kept.
         MissingPackageError: If SEP or astropy is not installed.
         ConfigError: If the folder holds something else.
     """
@@ -118,7 +121,7 @@ def detect(options: DetectOptions, *, command: str = "zoobot.workflow.detect") -
     record = open_run(folder, "detect", options, command=command, tiles=len(tiles), files=_stamps(tiles))
     with record.running():
         notes: list[str] = []
-        table, pictures = _find_all(tiles, options, folder, notes)
+        table, pictures, used = _find_all(tiles, options, folder, notes)
         catalog = folder / f"sources.{options.table_format}"
         with replacing(catalog) as draft:
             if options.table_format == "csv":
@@ -126,7 +129,7 @@ def detect(options: DetectOptions, *, command: str = "zoobot.workflow.detect") -
             else:
                 table.to_parquet(draft, index=False)
         columns = _file_columns(table)
-        record.update(sources=len(table), file_cols=list(columns), notes=notes)
+        record.update(sources=len(table), tiles=used, file_cols=list(columns), notes=notes)
     return DetectResult(
         save_dir=folder,
         catalog=catalog,
@@ -135,6 +138,7 @@ def detect(options: DetectOptions, *, command: str = "zoobot.workflow.detect") -
         pictures=tuple(pictures),
         notes=tuple(notes),
         hdu=options.hdu,
+        planes=max(tiles[0].facts.planes, len(tiles[0].files)),
     )
 
 
@@ -169,8 +173,8 @@ def _stamps(tiles: list[Tile]) -> list[dict[str, Any]]:
 
 def _find_all(
     tiles: list[Tile], options: DetectOptions, folder: Path, notes: list[str]
-) -> tuple[pd.DataFrame, list[Path]]:
-    """The catalog of all tiles, and their pictures."""
+) -> tuple[pd.DataFrame, list[Path], int]:
+    """The catalog of all tiles, their pictures, and how many could be used."""
     note = notes.append
     finding = Finding(
         sigma=options.detect_sigma,
@@ -182,7 +186,14 @@ def _find_all(
     pictures: list[Path] = []
     for number, tile in enumerate(tiles):
         logger.info("Looking for sources in %s, %s of %s", tile.path, number + 1, len(tiles))
-        sources = find_sources(tile, finding)
+        try:
+            sources = find_sources(tile, finding)
+        except CatalogError as error:
+            if len(tiles) == 1:
+                raise
+            logger.warning("passed over: %s", error)
+            note(f"passed over: {error}")
+            continue
         note(_in_words(tile, sources))
         if options.resolved_only and sources.point_radius_pix is None:
             raise CatalogError(
@@ -192,6 +203,8 @@ def _find_all(
         found.append(_describe(tile, sources, options).assign(tile=number))
         if number < _MOST_PICTURES:
             pictures += _draw(tile, sources, found[-1], options, folder, None if len(tiles) == 1 else number)
+    if not found:
+        raise CatalogError(f"not one of {len(tiles):,} tiles can be used: {notes[0]}")
     if len(tiles) > _MOST_PICTURES:
         note(f"pictures are of the first {_MOST_PICTURES} of {len(tiles)} tiles")
     table = pd.concat(found, ignore_index=True)
@@ -211,7 +224,7 @@ def _find_all(
             else "; ra and dec are ICRS degrees"
         )
     )
-    return table.reset_index(drop=True), pictures
+    return table.reset_index(drop=True), pictures, len(found)
 
 
 def _in_words(tile: Tile, sources: Sources) -> str:

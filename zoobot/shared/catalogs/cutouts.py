@@ -69,14 +69,7 @@ class Cutouts:
 
     @cached_property
     def _opened(self) -> list[tuple[str, Mosaic]]:
-        opened = []
-        for text in self.mosaics:
-            name = str(Path(text).expanduser())
-            found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
-            if not found:
-                raise CatalogError(f"there is no mosaic {str(text)!r}")
-            opened += [str(Path(path).absolute()) for path in found]
-        return [(path, _open(path)) for path in opened]
+        return [(path, _open(path)) for path in find_files(self.mosaics, "mosaic")]
 
     def locate(self, table: pd.DataFrame, name: str, first_row: int = 0) -> list[str]:
         """Where the image of each row of a table lies.
@@ -133,6 +126,29 @@ class CutoutRows:
             table = pd.DataFrame({s.name: s.array for s in series}, columns=needed)
             places = pd.Series(self._cutouts.locate(table, self._name, first), dtype=object)
             yield RowChunk(first, [places if n == self._file_col else table[n] for n in columns])
+
+
+def find_files(texts: Sequence[str], what: str) -> list[str]:
+    """The absolute paths of files that are named, or whose names have a pattern; each once.
+
+    Args:
+        texts: Names and patterns.
+        what: What such a file is, for messages.
+
+    Raises:
+        CatalogError: If there is none, or a folder instead.
+    """
+    paths: list[str] = []
+    for text in texts:
+        name = str(Path(text).expanduser())
+        if Path(name).is_dir():
+            pattern = str(Path(text) / "*.fits")
+            raise CatalogError(f"{str(text)!r} is a folder: name the files in it, such as {pattern!r}")
+        found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
+        if not found:
+            raise CatalogError(f"there is no {what} {str(text)!r}")
+        paths += [str(Path(path).absolute()) for path in found]
+    return list(dict.fromkeys(paths))
 
 
 def _open(path: str) -> Mosaic:

@@ -258,6 +258,7 @@ PLACES = [
     ("zoobot.workflow.finetune._report", 0),
     ("zoobot.workflow.campaign.predict", 1),
     ("zoobot.workflow.prioritise.write_list", 0),
+    ("zoobot.workflow.prioritise._attempt_first", 0),
     ("zoobot.workflow.campaign.attempt_picture", 0),
 ]
 
@@ -285,7 +286,7 @@ def test_a_round_that_is_killed_again_and_again_is_that_of_one_that_was_not(
     with monkeypatch.context() as patch:
         for step in ("finetune", "predict", "prioritise"):  # all are done
             die_at(patch, f"zoobot.workflow.campaign.{step}")
-        result = go("killed", next=True)
+        result = go("killed", next=True, votes=export, ask=5)  # the same command
     pd.testing.assert_frame_equal(result.table, whole.table)
     pd.testing.assert_frame_equal(result.curves, whole.curves)
     listed = [{path.name for path in (one.folder / "round-02").iterdir()} for one in (result, whole)]

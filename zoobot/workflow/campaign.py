@@ -235,15 +235,19 @@ class _Work:
             if not self.round.asked.is_file():
                 self._ask_first()
             self._close(self._look(self.round.sources()) if self.over else None)
-            if not self.options.votes:
-                return
             self.over.append(self.round)
+            if not new_files(self.options.votes, self._taken()):  # they may be what the kill interrupted
+                return
             self.round = Round.of(self.folder, len(self.over) + 1)
         known = self._take()
         self._learn(known)
         self._predict(known)
         self._choose(known)
         self._close(known)
+
+    def _taken(self) -> list[Path]:
+        """What came back to the rounds that are over."""
+        return [source for one in self.over for source in one.sources()]
 
     def _tell_other_catalog(self) -> None:
         facts, before = self.galaxies.describe(), self.record.content.get("catalog")
@@ -306,7 +310,7 @@ class _Work:
 
     def _look(self, own: list[Path]) -> _Known:
         """What is known from all that came back; `own` is what belongs to this round."""
-        sources = [source for one in self.over for source in one.sources()] + own
+        sources = [*self._taken(), *own]
         what = read_what_is_asked(self.folder, self.options)
         so_far = read_votes(sources, what, self.options)
         asked = read_asked(self.over)
@@ -318,8 +322,7 @@ class _Work:
     def _take(self) -> _Known:
         """Begin the round with new votes, or anew with more of them, or go on with those that it has."""
         options, began = self.options, self.round.exports.is_dir()
-        before = [source for one in self.over for source in one.sources()]
-        new = new_files(options.votes, [*before, *self.round.sources()])
+        new = new_files(options.votes, [*self._taken(), *self.round.sources()])
         if not new and not began:
             if options.votes:
                 raise ConfigError(f"--votes: {', '.join(options.votes)} was taken in by an earlier round")

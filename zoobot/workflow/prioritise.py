@@ -125,14 +125,14 @@ def prioritise(
         upload = None
         if folder is not None:
             upload = _write_upload(folder, members, picked, table, shown, known, options)
-        write_list(save_loc, table, questions, origin | picked.facts)
         lost = members.failures if upload is None else pd.concat([members.failures, upload.failures])
         failures = save_failures(lost, failures_of(save_loc))
+        record.update(score=picked.score, chosen=len(table), cost=picked.chosen.cost, **picked.facts)
+        write_list(save_loc, table, questions, origin | picked.facts)  # all that tells of it is there by now
         picture = None
         if options.picture:
             place = save_loc.with_suffix("")
             picture = _attempt_first(place, options.figures, members, shown, picked.chosen, table)
-        record.update(score=picked.score, chosen=len(table), cost=picked.chosen.cost, **picked.facts)
     counts = table["reason"].value_counts()
     return PrioritiseResult(
         save_loc=save_loc,

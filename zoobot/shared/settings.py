@@ -15,6 +15,7 @@ import reprlib
 import shlex
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
 from numbers import Integral, Real
 from pathlib import PurePath
 from typing import (
@@ -25,6 +26,7 @@ from typing import (
     NoReturn,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -235,8 +237,14 @@ def add_arguments(parser: argparse.ArgumentParser, options: type[Options]) -> No
 
 def kinds_of(options: type[Options]) -> dict[str, Kind]:
     """What each option is, by its name, in the order of the help."""
-    hints = get_type_hints(options)
+    hints = _hints_of(cast("Any", options))  # mypy takes its __hash__ for that of an instance
     return {spec.name: Kind(spec, hints[spec.name]) for spec in fields(options)}
+
+
+@cache
+def _hints_of(options: Any) -> dict[str, Any]:
+    """The types of a class's fields, which take Python long to work out."""
+    return get_type_hints(options)
 
 
 class Kind:

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -137,8 +138,9 @@ class Platform:
 
 
 @pytest.fixture
-def pictureless(monkeypatch):
-    """No picture is drawn: in many rounds they take most of the time."""
+def hurried(monkeypatch):
+    """No picture is drawn, and no file waited for until the disk has it: in many rounds that takes long."""
+    monkeypatch.setattr("zoobot.shared.files.whole.sync", lambda _: None)
     for name in ("campaign", "evaluate", "finetune", "prioritise", "starting"):
         module = importlib.import_module(f"zoobot.workflow.{name}")
         assert hasattr(module, "attempt_picture")
@@ -186,7 +188,7 @@ def upload_of(result):
     return result.folder / f"round-{result.round:02}" / "asked.zooniverse"
 
 
-@pytest.mark.usefixtures("pictureless")
+@pytest.mark.usefixtures("hurried")
 def test_rounds_with_volunteers(go, survey, tmp_path, engine_name):
     rounds = 10 if engine_name == "pytorch" else 2
     platform, ways = Platform(survey), {4: {"score": "random"}, 6: {"score": "bald", "diversity": "kmeans++"}}
@@ -229,6 +231,9 @@ def test_rounds_with_volunteers(go, survey, tmp_path, engine_name):
     with pytest.raises(ConfigError, match="no new votes"):
         go(next=True, votes=str(tmp_path / "older.csv"))
     assert go().report() == result.report()
+    (result.folder / "round-02" / "exports" / "01-export.csv").unlink()
+    with pytest.raises(CatalogError, match=r"round-02/exports lacks \['01-export.csv'\]"):
+        go(next=True, votes=str(tmp_path / "older.csv"))
 
 
 class KilledError(Exception):
@@ -264,7 +269,7 @@ PLACES = [
 
 
 @once
-@pytest.mark.usefixtures("pictureless")
+@pytest.mark.usefixtures("hurried")
 def test_a_round_that_is_killed_again_and_again_is_that_of_one_that_was_not(
     go, survey, tmp_path, monkeypatch
 ):
@@ -326,7 +331,7 @@ def left(folder):
 
 
 @once
-@pytest.mark.usefixtures("pictureless")
+@pytest.mark.usefixtures("hurried")
 def test_the_first_galaxies_may_be_typical_ones(go):
     pytest.importorskip("torch")
     result = go(start=True, ask=8, first="typical")
@@ -336,6 +341,18 @@ def test_the_first_galaxies_may_be_typical_ones(go):
     assert len(set(pd.read_csv(upload_of(result) / "manifest.csv")["!id_str"])) == 8
     typical = pd.read_csv(result.folder / "round-01" / "typical.csv")["id_str"]
     assert set(typical) == set(result.table["id_str"][result.table["reason"] == "typical start"])
+
+
+@once
+def test_images_that_nobody_can_read_are_told_beside_the_first_list(go, survey, tmp_path):
+    table = pd.read_csv(survey).head(5)
+    table["file_loc"] = [str(survey.parent / name) for name in table["file_loc"]]
+    (tmp_path / "torn.jpg").write_bytes(b"no image")
+    table.loc[2, "file_loc"] = str(tmp_path / "torn.jpg")
+    table.to_csv(tmp_path / "five.csv", index=False)
+    folder = go(start=True, catalog=str(tmp_path / "five.csv"), ask=5).folder / "round-01"
+    assert pd.read_csv(folder / "asked.failures.csv")["id_str"].tolist() == [table["id_str"][2]]
+    assert len(pd.read_csv(folder / "asked.zooniverse" / "manifest.csv")) == 4
 
 
 @once
@@ -395,7 +412,7 @@ def test_a_catalog_may_grow_but_not_lose_what_was_asked(go, begun, survey, tmp_p
 
 
 @once
-@pytest.mark.usefixtures("pictureless")
+@pytest.mark.usefixtures("hurried")
 def test_labels_by_hand_make_a_campaign_without_a_platform(go, survey, tmp_path):
     pytest.importorskip("torch")
     options = {"labels": ("kind",), "class_names": ("round", "other"), "workflow": None, "score": "margin"}
@@ -442,14 +459,16 @@ def test_the_command_line_starts_and_tells(survey, asked_what, tmp_path, capsys)
 def test_votes_of_tables_are_added_to_those_of_volunteers(begun, tmp_path):
     folder, platform = begun
     platform.classify(["ann"])
-    platform.export(tmp_path / "first.csv")
+    platform.export(tmp_path / "first.csv.gz")
     platform.classify(["ann", "bob"])  # ann looks again
     second = platform.export(tmp_path / "second.csv")
     galaxy = next(iter(platform.truth))
     clicked = pd.DataFrame([{"id_str": galaxy, **dict.fromkeys(COLUMNS, 0), COLUMNS[0]: 1}])
     clicked.to_csv(tmp_path / "clicked.csv", index=False)
-    options = campaign_options({"campaign": str(folder)})
-    sources = [tmp_path / name for name in ("first.csv", "second.csv", "clicked.csv")]
+    options = replace(
+        campaign_options({"campaign": str(folder)}), id_col="objid"
+    )  # which the table calls id_str
+    sources = [tmp_path / name for name in ("first.csv.gz", "second.csv", "clicked.csv")]
     found = read_votes(sources, read_what_is_asked(folder, options), options)
     assert found.classifications == 16
     again = 8

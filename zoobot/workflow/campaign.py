@@ -27,6 +27,7 @@ from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.files.whole import replacing_folder, write_safely
 from zoobot.shared.predictions import Parts
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.tables.destination import failures_of
 from zoobot.shared.trees.tree import Schema
 from zoobot.workflow.building import read_labelled
 from zoobot.workflow.campaign_account import (
@@ -52,7 +53,7 @@ from zoobot.workflow.finetune import finetune
 from zoobot.workflow.galaxies import read_galaxies
 from zoobot.workflow.members import check_rule
 from zoobot.workflow.pictures import attempt_picture
-from zoobot.workflow.predict import predict
+from zoobot.workflow.predict import predict, save_failures
 from zoobot.workflow.prioritise import prioritise
 from zoobot.workflow.run_folder import (
     FREE_AND_PLACES,
@@ -73,6 +74,7 @@ from zoobot.zooniverse.campaign_folder import (
     new_files,
     read_asked,
     refuse_lost,
+    sources_of,
     write_closed,
 )
 
@@ -247,7 +249,7 @@ class _Work:
 
     def _taken(self) -> list[Path]:
         """What came back to the rounds that are over."""
-        return [source for one in self.over for source in one.sources()]
+        return sources_of(self.over, self.record.content["rounds"])
 
     def _tell_other_catalog(self) -> None:
         facts, before = self.galaxies.describe(), self.record.content.get("catalog")
@@ -288,9 +290,10 @@ class _Work:
         if options.platform is not None:
             told: dict[str, Any] = {"metadata": options.metadata, "urls": options.image_urls}
             as_read = Preprocessing().with_changes(**options.image_changes())
-            manifests.write_upload(
+            made = manifests.write_upload(
                 upload, table, shown, preprocessing=as_read, num_workers=options.num_workers, **told
             )
+            save_failures(made.failures, failures_of(self.round.asked))
         write_list(self.round.asked, table[list(COLUMNS)], [[]] * n, {})
 
     def _typical(self, aside: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -443,13 +446,8 @@ class _Work:
         """Write what the round asked and taught; with its record, last, it is over."""
         listed = read_asked([self.round])
         chosen = read_record_file(self.round.asked.with_suffix(".run.json"))
-        by = (
-            START[self.options.first]
-            if known is None
-            else "nothing"
-            if chosen is None
-            else chosen.content["score"]
-        )
+        by = "nothing" if chosen is None else chosen.content["score"]
+        by = START[self.options.first] if known is None else by
         entry: dict[str, Any] = {"round": self.round.number, "asked": len(listed), "by": by}
         entry |= {"reasons": {str(k): int(v) for k, v in listed["reason"].value_counts().items()}}
         entries = [dict(one) for one in self.record.content["rounds"]]

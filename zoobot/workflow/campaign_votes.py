@@ -17,10 +17,11 @@ from zoobot.shared.catalogs.columns import is_missing, read_ids, read_labels
 from zoobot.shared.catalogs.tables import read_table
 from zoobot.shared.errors import CatalogError, ConfigError
 from zoobot.shared.files.spreadsheets import csv_text
+from zoobot.shared.tables.layout import ID_COLUMN
 from zoobot.workflow.building import read_schema
 from zoobot.workflow.votes import as_tree, counting_of, refuse_other_columns, with_ids
 from zoobot.zooniverse.campaign_folder import EXTRACTOR, TREE, WORKFLOW
-from zoobot.zooniverse.exports import CLASSIFICATIONS, count_classifications, kind_of_export
+from zoobot.zooniverse.exports import CLASSIFICATIONS, count_classifications, has_any_to_count, kind_of_export
 from zoobot.zooniverse.workflows import read_questions
 
 if TYPE_CHECKING:
@@ -161,9 +162,8 @@ def _of_volunteers(
             f"{exports[0]} is {CLASSIFICATIONS}, of which nobody can say what was asked: give {what}"
         )
     for path in exports:
-        alone = count_classifications([path], asked.counting)
-        if not alone.classifications:
-            ours = asked.counting.workflow
+        if not has_any_to_count(path, asked.counting):
+            ours, alone = asked.counting.workflow, count_classifications([path], asked.counting)
             raise CatalogError(
                 f"{path} has no classification of the campaign's workflow, {ours.id or 'of no number'} "
                 f"({ours.name}): {dict(alone.left_out) or 'it is empty'}"
@@ -186,9 +186,12 @@ def _of_tables(
 ) -> pd.DataFrame:
     columns, tables = list(asked.columns), [pd.DataFrame(columns=["id_str", *asked.columns])]
     for path in paths:
-        table = read_table(path, text_cols=(options.id_col,))
-        check_columns(table, (options.id_col, *columns), str(path))
-        ids = read_ids(table[options.id_col], str(path))
+        table = read_table(path, text_cols=(options.id_col, ID_COLUMN))
+        id_col = (
+            options.id_col if options.id_col in table.columns else ID_COLUMN
+        )  # as lists and annotators say
+        check_columns(table, (id_col, *columns), str(path))
+        ids = read_ids(table[id_col], str(path))
         known = pd.DataFrame({"id_str": ids, **{name: table[name].to_numpy() for name in columns}})
         if asked.schema is not None:
             votes = np.nan_to_num(read_labels(table, columns, ids, str(path)))

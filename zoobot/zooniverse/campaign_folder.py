@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -133,6 +134,24 @@ def new_files(given: Sequence[str], known: Sequence[Path]) -> list[Path]:
         if digest not in digests:
             found.append(path)
         digests.add(digest)
+    return found
+
+
+def sources_of(rounds: Sequence[Round], entries: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """All that came back to rounds that are over, in order; `entries` are what the record says of each.
+
+    Raises:
+        CatalogError: If something is gone.
+    """
+    found: list[Path] = []
+    for one, entry in zip(rounds, entries, strict=True):
+        sources = one.sources()
+        lost = set(entry.get("sources", ())) - {source.name for source in sources}
+        if lost:
+            raise CatalogError(
+                f"{one.exports} lacks {sorted(lost)}, which all later rounds learn from, too: put it back"
+            )
+        found += sources
     return found
 
 

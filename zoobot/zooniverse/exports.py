@@ -17,8 +17,9 @@ from typing import Any
 
 import pandas as pd
 
+from zoobot.shared.catalogs.delimited import open_unpacked
 from zoobot.shared.errors import CatalogError
-from zoobot.shared.files.table_checks import readable
+from zoobot.shared.files.table_checks import has_compression, readable
 from zoobot.zooniverse.workflows import Naming, Workflow, plain, slug
 
 _ROWS_AT_ONCE = 20_000
@@ -107,20 +108,21 @@ def count_votes(path: str | Path, counting: Counting) -> Votes:
 
 
 def kind_of_export(path: Path) -> str | None:
-    """What a CSV file of the Zooniverse is, in words; None of any other file.
+    """What a CSV file of the Zooniverse is, packed or not, in words; None of any other file.
 
     Raises:
         CatalogError: If it is damaged.
     """
-    if not path.name.lower().endswith(".csv"):
+    name = path.stem if has_compression(path) else path.name
+    if not name.lower().endswith(".csv"):
         return None
     header = set(_read_header(path))
     return next((kind for kind, wanted in _KINDS.items() if set(wanted) <= header), None)
 
 
 def _read_header(path: Path) -> list[str]:
-    with readable(path):
-        return list(pd.read_csv(path, nrows=0))
+    with readable(path), open_unpacked(path) as file:
+        return list(pd.read_csv(file, nrows=0))
 
 
 # A row for each volunteer and subject.
@@ -144,6 +146,11 @@ def count_classifications(paths: Sequence[Path], counting: Counting) -> Votes:
         here = _count_rows(path, counting, votes, answers, seen, known if place else set())
         known |= here
     return votes
+
+
+def has_any_to_count(path: Path, counting: Counting) -> bool:
+    """Whether an export of classifications has one that may count; it is read up to the first alone."""
+    return any(_reason_to_leave_out(row, counting) is None for row in _rows(path))
 
 
 def _count_rows(
@@ -198,8 +205,8 @@ def _note_retired(subjects: Mapping[str, Any], votes: Votes) -> None:
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with readable(path):
-        chunks = pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_ROWS_AT_ONCE)
+    with readable(path), open_unpacked(path) as file:
+        chunks = pd.read_csv(file, dtype=str, keep_default_na=False, chunksize=_ROWS_AT_ONCE)
         for chunk in chunks:
             yield from chunk.to_dict("records")
 

@@ -1,8 +1,10 @@
 """Pages to label galaxies, and links to the sky: what they ask and hold, told without a browser."""
 
 import base64
+import io
 import json
 import re
+import runpy
 from pathlib import Path
 
 import explorer_contents as contents
@@ -30,6 +32,7 @@ from zoobot.shared.schemas import Schema
 from zoobot.shared.tables.writer import PredictionWriter
 from zoobot.shared.tasks import ClassificationTask
 
+SkyService = runpy.run_path(str(Path(__file__).parents[1] / "sky_service.py"))["SkyService"]
 QUIET = {"num_workers": 1, "progress": False}
 RINGS = ask_for_class(["ring", "not-ring"], "label")
 
@@ -189,6 +192,19 @@ def test_a_catalog_is_enough(tiny_survey, galaxies, tmp_path):
     root = tiny_survey.parent
     asked = f"--catalog {tiny_survey.stem}_labels.csv --root {root} --labels label"
     assert asked in result.report()
+
+
+def test_the_next_step_asks_for_addresses_too(tmp_path):
+    image, catalog = io.BytesIO(), tmp_path / "web.csv"
+    Image.effect_noise((16, 16), 40).save(image, "PNG")
+    service = SkyService(lambda n, path, query: (200, {}, image.getvalue()))
+    with service.running():
+        pd.DataFrame({"id_str": ["a"], "file_loc": [f"{service.endpoint}/a.jpg"]}).to_csv(
+            catalog, index=False
+        )
+        web = {"allow_urls": True, "url_hosts": ["127.0.0.1"], "url_cache_gb": 0}
+        result = explore(catalog, annotate="classes", classes=["ring", "not-ring"], **web)
+    assert "--labels label --allow-urls --url-hosts 127.0.0.1 --save-dir" in result.report()
 
 
 def test_the_model_says_nothing_before_it_is_asked(predictions, tiny_survey, galaxies, tmp_path):

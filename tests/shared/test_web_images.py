@@ -151,6 +151,7 @@ def test_nothing_is_asked_for_unless_that_is_allowed(tmp_path):
             always(gzip.compress(bytes(10**6 + 1)), **{"Content-Encoding": "gzip"}),
             "too large: more than 1,000,000",
         ),
+        (always(JPEG, **{"Content-Encoding": "gzip"}), "it says that it is packed, and can't be unpacked"),
         (always(b"", 503), "HTTP 503 Service Unavailable, 5 times"),
         (always(JPEG[:90], **{"Content-Length": "5000"}), "the answer ended too early, 5 times"),
         (always(b"", 302, Location="file:///etc/passwd"), "sent on to file://, which is not allowed"),

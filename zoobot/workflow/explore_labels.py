@@ -27,6 +27,7 @@ from zoobot.shared.catalogs.columns import encode_labels, read_ids
 from zoobot.shared.catalogs.galaxy_files import file_columns
 from zoobot.shared.catalogs.tables import read_table, typed_cells
 from zoobot.shared.errors import CatalogError, ConfigError
+from zoobot.shared.pixels.web_images import WebImage
 from zoobot.workflow.building import read_schema
 from zoobot.workflow.explore_sources import (
     FoundResults,
@@ -101,7 +102,8 @@ def page_to_label(options: ExploreOptions, title: str, save_loc: Path) -> Page:
     there = [row for row, picture in enumerate(drawn.pictures) if picture is not None]
     if not there:
         raise CatalogError(
-            f"not one of the {len(ids):,} galaxies has a picture to label; the first: {drawn.reasons[0]}"
+            f"not one of the {len(ids):,} galaxies has a picture to label; the first, {ids[0]} "
+            f"({paths[0] or 'in no catalog'}): {drawn.reasons[0]}"
         )
     if len(there) < len(ids):
         logger.warning("%s galaxies have no picture: the page is without them", f"{len(ids) - len(there):,}")
@@ -230,13 +232,17 @@ def _next_step(options: ExploreOptions, source: _Source, contents: Contents, sav
     """The command that takes the labels."""
     name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', contents.title)[:60] or 'galaxies'}_labels.csv"
     if options.annotate == "rating":
-        session = quoted(options.results) if is_session(Path(options.results).expanduser()) else "SESSION"
-        command = f"zoobot rate {session} --ratings {quoted(name)}"
+        is_begun = is_session(Path(options.results).expanduser())
+        command = f"zoobot rate {quoted(options.results) if is_begun else 'SESSION'} --ratings {quoted(name)}"
+        command += "" if is_begun else " (a new one takes --features, too, which `zoobot represent` writes)"
     else:
         command = f"zoobot finetune --catalog {quoted(name)}{_root(source.catalogs)}{_files(contents)}"
         column = "" if contents.annotation is None else contents.annotation.column
         tree = "" if column else options.schema or _tree_of_model(source, save_loc)
         command += f" --task tree --schema {quoted(tree)}" if tree else f" --labels {quoted(column)}"
+        if any(isinstance(path, WebImage) for one in source.catalogs for path in one.paths):
+            command += " --allow-urls"
+            command += f" --url-hosts {' '.join(map(quoted, options.url_hosts))}" if options.url_hosts else ""
         command += " --save-dir results/labels"
     return f"label the galaxies in a browser, download the labels, and give: {command}"
 

@@ -219,6 +219,8 @@ class Client:
                 raise _Passing(f"no answer within {self._timeout_s:g} s") from error
             except self._requests.exceptions.ChunkedEncodingError as error:
                 raise _Passing("the answer ended too early") from error
+            except self._requests.exceptions.ContentDecodingError as error:
+                raise NoImage("it says that it is packed, and can't be unpacked") from error
             except self._requests.exceptions.SSLError as error:
                 if "certificate" in str(error).lower():
                     raise NoAnswer("its certificate does not hold, so it may be another's machine") from error

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CELL = "padding:2px 10px 2px 0;text-align:left;vertical-align:top"
+_UNBROKEN = 24  # signs of a cell that stays on its line
 _BAR_EM = 7.0
 _MAIN, _PALE = "#2f6db3", "rgba(128,128,128,0.2)"
 
@@ -56,11 +57,16 @@ def table_html(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f'<th style="{_CELL}">{escape(column)}</th>' for column in columns)
     body = "".join(
         "<tr>"
-        + "".join(f'<td style="{_CELL};white-space:pre-line">{escape(cell)}</td>' for cell in row)
+        + "".join(f'<td style="{_CELL};white-space:{_breaks(str(cell))}">{escape(cell)}</td>' for cell in row)
         + "</tr>"
         for row in rows
     )
     return f'<table style="border:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _breaks(text: str) -> str:
+    """How lines of a cell may break."""
+    return "pre-line" if "\n" in text or len(text) > _UNBROKEN else "nowrap"
 
 
 def bar_html(name: str, share: float, words: str) -> str:

@@ -451,6 +451,13 @@ def test_the_command_line_starts_and_tells(survey, asked_what, tmp_path, capsys)
     assert capsys.readouterr().out == said
     result = zoobot.campaign(folder)
     assert len(result.table) == 6
+    elsewhere = tmp_path / "elsewhere.json"
+    shutil.copyfile(asked_what, elsewhere)
+    assert main([*words, "--workflow", str(elsewhere)]) == 0
+    elsewhere.write_text(json.dumps(WORKFLOW | {"display_name": "Other shapes"}))
+    capsys.readouterr()
+    assert main([*words, "--workflow", str(elsewhere)]) == 2
+    assert f"keeps its workflow, and {elsewhere} is not as" in capsys.readouterr().err
     assert main(["campaign", str(folder), "--votes", "x.csv"]) == 2
     assert "add --next" in capsys.readouterr().err
 

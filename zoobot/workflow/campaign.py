@@ -71,6 +71,8 @@ from zoobot.zooniverse.campaign_folder import (
     RECORD,
     START,
     Round,
+    copies_in,
+    is_copy,
     new_files,
     read_asked,
     refuse_lost,
@@ -114,6 +116,12 @@ def campaign_options(given: Mapping[str, Any]) -> CampaignOptions:
     for own, other in (WAYS_TO_CHOOSE, WAYS_TO_CHOOSE[::-1]):
         if own & set(given) and not other & set(given):
             asked = {name: value for name, value in asked.items() if name not in other}
+    for name in ("workflow", "extractor"):  # wherever it lies now
+        copies = copies_in(folder, name)
+        if copies and given.get(name) is not None:
+            if not is_copy(copies[0], given[name]):
+                raise ConfigError(f"a campaign keeps its {name}, and {given[name]} is not as {copies[0]}")
+            asked[name] = record.content["options"][name]
     options = CampaignOptions.from_config(asked)
     before = CampaignOptions.from_config(record.content["options"])
     may_come = ("workflow", "workflow_id", "extractor") if before.workflow is None else ()

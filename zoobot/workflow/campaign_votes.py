@@ -20,7 +20,7 @@ from zoobot.shared.files.spreadsheets import csv_text
 from zoobot.shared.tables.layout import ID_COLUMN
 from zoobot.workflow.building import read_schema
 from zoobot.workflow.votes import as_tree, counting_of, refuse_other_columns, with_ids
-from zoobot.zooniverse.campaign_folder import EXTRACTOR, TREE, WORKFLOW
+from zoobot.zooniverse.campaign_folder import EXTRACTOR, TREE, WORKFLOW, copies_in
 from zoobot.zooniverse.exports import CLASSIFICATIONS, count_classifications, has_any_to_count, kind_of_export
 from zoobot.zooniverse.workflows import read_questions
 
@@ -62,11 +62,10 @@ def read_what_is_asked(folder: Path, options: CampaignOptions) -> WhatIsAsked:
     schema = read_schema(str(folder / TREE))
     is_named = options.schema in schemas.names() and not options.legacy_schema
     tree = str(options.schema) if is_named else str(folder / TREE)
-    copies = sorted(folder.glob(f"{WORKFLOW}.*"))
+    copies = copies_in(folder, "workflow")
     counting = None
     if copies:
-        extractor = folder / EXTRACTOR
-        named = str(extractor) if extractor.is_file() else None
+        named = next(map(str, copies_in(folder, "extractor")), None)
         counting = counting_of(*read_questions(str(copies[0]), options.workflow_id, named), options)
     return WhatIsAsked(tuple(schema.label_cols), schema, tree, counting)
 

@@ -118,6 +118,18 @@ class Round:
                 path.unlink(missing_ok=True)
 
 
+def copies_in(folder: Path, option: str) -> list[Path]:
+    """The copy that a campaign keeps of what an option named, if it keeps one."""
+    kept = {"workflow": f"{WORKFLOW}.*", "extractor": EXTRACTOR}.get(option)
+    return [] if kept is None else sorted(folder.glob(kept))
+
+
+def is_copy(copy: Path, name: str) -> bool:
+    """Whether a file, as it was named, is there and is what a copy was made of."""
+    path = Path(name).expanduser()
+    return path.is_file() and path.read_bytes() == copy.read_bytes()
+
+
 def new_files(given: Sequence[str], known: Sequence[Path]) -> list[Path]:
     """Files that are not among those that are known, by what is in them.
 

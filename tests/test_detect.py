@@ -403,6 +403,17 @@ class TestRefusals:
         with pytest.raises(CatalogError, match=r"not one of 2 tiles can be used: passed over: .*empty\.fits"):
             find(tmp_path, empty, other, name="none")
 
+    @pytest.mark.parametrize("power", [-30, 30])
+    def test_units_do_not_matter(self, tmp_path, tile, field, power):
+        usual = find(tmp_path, tile).table
+        other = write_tile(
+            tmp_path / "other.fits", (field[0].astype(float) * 10.0**power).astype("f4"), sky()
+        )
+        table = find(tmp_path, other, name="other").table
+        assert len(table) == len(usual)
+        np.testing.assert_allclose(table["snr"], usual["snr"], rtol=1e-3)
+        np.testing.assert_allclose(table["flux"] / 10.0**power, usual["flux"], rtol=1e-3)
+
     def test_the_next_step_can_be_taken(self, tmp_path, tile, field):
         assert "--colour to-rgb" in find(tmp_path, tile).report()
         cube = write_tile(tmp_path / "cube.fits", np.stack([field[0]] * 3), sky())

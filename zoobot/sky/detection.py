@@ -179,11 +179,13 @@ def _find_in(
 ) -> tuple[pd.DataFrame, float]:
     """Sources of an array of values, which loses its background, and the median noise of its pixels."""
     saturated = None if tile.saturation is None else values >= tile.saturation
+    scale = _power_of_two(values[~bad])
+    values /= scale
     noise = _subtract_sky(sep, values, bad, finding.mesh_pix)
     typical = float(np.median(noise[~bad]))
     if not typical > 0:
         raise CatalogError(
-            f"{tile.path}: its pixels have no noise to hold sources against (their scatter is {typical:g}); "
+            f"{tile.path}: its pixels have no noise to hold sources against (their scatter is 0); "
             "is it a model, or a mask?"
         )
     if weights is not None:
@@ -199,7 +201,21 @@ def _find_in(
         raise CatalogError(
             f"{tile.path}: sources can't be found ({error}); a higher --detect-sigma finds fewer"
         ) from error
-    return _measure(sep, values, noise, bad, objects, parts, saturated), typical
+    table = _measure(sep, values, noise, bad, objects, parts, saturated)
+    values *= scale
+    table["flux"] *= scale
+    return table, typical * scale
+
+
+def _power_of_two(good: NDArray) -> float:
+    """What values are about as large as, so that SEP, who takes squares, leaves no float32's range.
+
+    Example:
+        >>> _power_of_two(np.array([-3e-20, 1e-20, 2e-20])) == 2.0**-66
+        True
+    """
+    typical = float(np.median(np.abs(good - np.median(good))))
+    return 2.0 ** round(math.log2(typical)) if typical > 0 else 1.0
 
 
 def _subtract_sky(sep: Any, values: NDArray, bad: NDArray, mesh: int) -> NDArray:

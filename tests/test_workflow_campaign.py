@@ -418,6 +418,9 @@ def test_labels_by_hand_make_a_campaign_without_a_platform(go, survey, tmp_path)
     options = {"labels": ("kind",), "class_names": ("round", "other"), "workflow": None, "score": "margin"}
     result = go(start=True, ask=10, **options)
     assert not upload_of(result).exists()
+    told = f"explore {result.folder}/round-01/asked.csv --annotate classes --classes round other"
+    assert f"zoobot {told} --label-col kind\n" in result.report()
+    assert main([*told.split(), "--label-col", "kind"]) == 0
     truth = pd.read_csv(survey).set_index("id_str")["label_name"]
     labels = pd.DataFrame({"id_str": result.table["id_str"]})
     labels["kind"] = ["round" if truth[one].startswith("smooth") else "other" for one in labels["id_str"]]

@@ -188,7 +188,8 @@ examples:
     zoobot campaign gz --next --votes c.csv --answer bar-desi_strong --fraction 0.2 --random-share 0.2
   a few people who click, and a table of what they said
     zoobot campaign rings --catalog galaxies.csv --labels ring --class-names no yes --ask 50
-    zoobot campaign rings --next --votes labels.csv
+    zoobot explore rings/round-01/asked.csv --annotate classes --classes no yes --label-col ring
+    zoobot campaign rings --next --votes asked_labels.csv
 
 Options that are given with --next hold for that round and those after it; but for --ask-again, and leave to
 ask for images at web addresses (--allow-urls), which is given each time.

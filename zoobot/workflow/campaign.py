@@ -36,6 +36,7 @@ from zoobot.workflow.campaign_account import (
     describe_scores,
     pictures_of,
     score_rounds,
+    words_to_click,
 )
 from zoobot.workflow.campaign_votes import (
     PART,
@@ -494,4 +495,5 @@ def _stand(folder: Path, options: CampaignOptions, record: RunRecord) -> Campaig
         is_under_way=following.exports.is_dir(),
         place=options.campaign,
         pictures=pictures_of(entries),
+        clicking=words_to_click(over[-1].asked, options),
     )

@@ -21,7 +21,7 @@ from zoobot.workflow.galaxies import labelled_for
 from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.scores import every_scorer
 from zoobot.zooniverse import manifests
-from zoobot.zooniverse.campaign_folder import Round
+from zoobot.zooniverse.campaign_folder import TREE, Round
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,6 +146,19 @@ def pictures_of(entries: list[dict[str, Any]]) -> dict[str, Callable[..., Figure
     return {"rounds": partial(plots.label_curves, {title: (shown.assign(**{score: curves["now"]}), score)})}
 
 
+def words_to_click(asked: Path, options: CampaignOptions) -> str:
+    """The command that makes a page to label a list with, if no platform asks and a page can."""
+    if options.platform is not None:
+        return ""
+    words = f"zoobot explore {quoted(asked)} --annotate"
+    if options.kind == "tree":
+        return f"{words} tree --schema {quoted(asked.parents[1] / TREE)}"
+    if options.kind == "classification" and options.class_names is not None:
+        classes = " ".join(map(quoted, options.class_names))
+        return f"{words} classes --classes {classes} --label-col {quoted(options.labels[0])}"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CampaignResult(Reported):
     """Where a campaign stands.
@@ -161,6 +174,7 @@ class CampaignResult(Reported):
         is_under_way: Whether a further round was begun and is not over.
         place: The folder as it was given.
         pictures: What draws each picture, by the name of its file.
+        clicking: The command that makes a page to label the list by clicking; empty where there is none.
     """
 
     folder: Path
@@ -173,6 +187,7 @@ class CampaignResult(Reported):
     is_under_way: bool
     place: str
     pictures: Mapping[str, Callable[..., Figure]]
+    clicking: str = ""
 
     def report(self) -> str:
         """What came out, as a text to read."""
@@ -197,6 +212,8 @@ class CampaignResult(Reported):
         following = "Next: what was answered"
         if not len(self.table):
             following = "No galaxy is left to ask about. Further answers can still teach:"
+        elif self.clicking:
+            following = f"Next: label them, in any table or by clicking\n  {self.clicking}"
         return "\n".join([*lines, following, f"  zoobot campaign {here} --next --votes ANSWERS.csv"])
 
 

@@ -308,7 +308,14 @@ REFUSED = [
             '{"rows": []}': "it is no list of galaxies",
         },
     ),
-    (ask_for_rating(), {"id_str,rating\ngalaxy-00000,2.5\n": "is no answer here"}),
+    (
+        ask_for_rating(),
+        {
+            "id_str,rating\ngalaxy-00000,2.5\n": "is no answer here",
+            '[{"id_str": "galaxy-00000", "rating": true}]': "is no answer here",
+            'id_str,rating\ngalaxy-00000," "\n': "Read answers of 0 galaxies",
+        },
+    ),
     (
         ask_tree(TREE),
         {

@@ -173,13 +173,13 @@ function fromCsv(text) {
 }
 
 const quoted = (cell) => JSON.stringify(String(cell).slice(0, 60));
-const isEmpty = (cell) => cell === null || cell === "";
+const isEmpty = (cell) => cell === null || String(cell).trim() === ""; // else blanks are the number 0
 
 function answerFromValue(cells) {
   const cell = cells[asking.column];
   if (cell === undefined) throw new Error(`it has no column ${asking.column}`);
   if (isEmpty(cell)) return [];
-  const isSame = asking.kind === "rating" ? (value) => Number(value) === Number(cell) : (value) => value === String(cell);
+  const isSame = asking.kind === "rating" ? (value) => Number(value) === Number(String(cell)) : (value) => value === String(cell);
   const answer = asking.values.findIndex(isSame);
   if (answer < 0) throw new Error(`${quoted(cells.id_str)} is ${quoted(cell)}, which is no answer here`);
   return [[0, answer]];

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zoobot.explorer import Column, Contents, Positions, Text, Thumbnails, known_positions, make_thumbnails
-from zoobot.options.groups import ImagePlaceOptions
+from zoobot.options.groups import ImagePlaceOptions, ReadingOptions
 from zoobot.shared import tasks
 from zoobot.shared.catalog import Catalog, check_columns, read_catalog
 from zoobot.shared.catalogs.columns import read_labels
@@ -23,6 +23,7 @@ from zoobot.shared.files.table_checks import find_column
 from zoobot.shared.models.model_places import find_checkpoint
 from zoobot.shared.predictions import read_prediction_metadata, read_samples
 from zoobot.shared.preprocessing import Preprocessing
+from zoobot.shared.settings import OptionsType
 from zoobot.shared.tables.formats import FORMATS
 from zoobot.shared.tables.part_folder import MANIFEST_FILE, PartFolder
 from zoobot.shared.votes import check_votes
@@ -124,6 +125,7 @@ def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundRe
     if checkpoint is None:
         checkpoint = _checkpoint_of_run(folder, options)
     task, preprocessing = facts.get("task"), facts.get("preprocessing")
+    reading: dict[str, Any] = {}
     if task is None or preprocessing is None:
         if checkpoint is None:
             msg = f"{table} does not say of which task it is: give the model that predicted it (--checkpoint)"
@@ -133,11 +135,13 @@ def find_results(place: str | Path, *, checkpoint: str | None = None) -> FoundRe
         if task is None:
             msg = f"{checkpoint} is an encoder alone: give the model that predicted {table} (--checkpoint)"
             raise PredictionsError(msg)
+        if record is not None and record.content.get("work") == "predict":
+            reading = _of_record(options, ReadingOptions).image_changes()  # as the model's, but for these
     place_of_catalog = facts.get("place")
     return FoundResults(
         table=table,
         task=tasks.from_config(task),
-        preprocessing=as_preprocessing(preprocessing),
+        preprocessing=as_preprocessing(preprocessing, **reading),
         checkpoint=checkpoint,
         catalogs=_catalogs_of_record(options) if place_of_catalog is None else [_catalog(place_of_catalog)],
         samples=int(facts.get("n_samples", 1)),
@@ -195,9 +199,13 @@ def _catalogs_of_record(options: dict[str, Any]) -> list[tuple[str, dict[str, An
     if not all(isinstance(one, str) for one in found):
         raise ConfigError(f"the record of the run names catalogs that are no texts: {found!r}")
     found = [one for one in found if not one.startswith("<")]  # in memory, and gone
-    known = {f.name for f in fields(ImagePlaceOptions)}
-    places = ImagePlaceOptions.from_config({k: v for k, v in options.items() if k in known})
-    return [(one, places.catalog_arguments()) for one in found]
+    return [(one, _of_record(options, ImagePlaceOptions).catalog_arguments()) for one in found]
+
+
+def _of_record(options: dict[str, Any], kind: type[OptionsType]) -> OptionsType:
+    """Those of a run's options that are of a kind."""
+    known = {f.name for f in fields(kind)}
+    return kind.from_config({k: v for k, v in options.items() if k in known})
 
 
 def read_model(checkpoint: str) -> dict[str, Any]:
@@ -209,10 +217,10 @@ def read_model(checkpoint: str) -> dict[str, Any]:
     return read_config(find_checkpoint(checkpoint)).get("zoobot") or {}
 
 
-def as_preprocessing(record: Any) -> Preprocessing | None:
+def as_preprocessing(record: Any, **changes: Any) -> Preprocessing | None:
     """How images are read, as a record says; of an ensemble whose members differ, as the first reads them."""
     first = record[0] if isinstance(record, list) else record
-    return None if first is None else Preprocessing.from_config(first)
+    return None if first is None else Preprocessing.from_config(first).with_changes(**changes)
 
 
 class Page(NamedTuple):

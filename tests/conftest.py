@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -61,6 +62,16 @@ def pytest_configure(config):
         if find_spec(ENGINES[name]) is None:
             msg = f"engine {name!r} is required, but {ENGINES[name]!r} is not installed"
             raise pytest.UsageError(msg)
+
+
+#: Files of few tests that take minutes.
+LONG = ("test_site.py", "test_pages_run.py", "test_workflow_campaign.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no process is left with it when the others have ended."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in LONG, -tests[item.path]))
 
 
 class PytorchWords:

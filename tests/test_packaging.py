@@ -55,7 +55,10 @@ def test_the_conda_recipe_needs_what_an_install_by_pip_needs(recipe):
     )
     extras = config["options.extras_require"]
     either = set().union(
-        *(as_conda(extras[name]) for name in ("pytorch", "tensorflow", "fits", "similarity", "umap"))
+        *(
+            as_conda(extras[name])
+            for name in ("pytorch", "tensorflow", "fits", "detect", "similarity", "umap")
+        )
     )
     assert set(recipe["requirements"]["run_constraints"]) == either
     assert len(run) == len({one.split()[0] for one in run})

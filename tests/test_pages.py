@@ -1,15 +1,18 @@
-"""What README and the pages of docs/ tell people to type exists."""
+"""What README and the pages of docs/ tell people to type exists, and runs."""
 
 import ast
 import importlib
 import inspect
+import os
 import re
 import shlex
-from importlib.util import find_spec
+import shutil
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
+from zoobot import cli
 from zoobot.cli.parser import COMMANDS, build_parser
 from zoobot.shared.engine import ENGINES
 from zoobot.shared.settings import kinds_of
@@ -154,6 +157,74 @@ def test_the_readme_is_short():
     for marker, language in (("five commands", "bash"), ("five lines", "python")):
         (block,) = re.findall(rf"<!-- {marker} -->\n```{language}\n(.*?)```", README, flags=re.DOTALL)
         assert len([line for line in block.splitlines() if line]) <= 5
+
+
+def zoobot(command, more=""):
+    """Run a command of the command line in this process."""
+    words = [*shlex.split(command, comments=True), *more.split()]
+    assert cli.main([*words[words[0] == "zoobot" :]]) == 0, command
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, all_undrawn):
+    """A folder with what the pages take as given."""
+    for package in ("torch", "astropy"):
+        pytest.importorskip(package)
+    spec = spec_from_file_location("page_world", Path(__file__).with_name("page_world.py"))
+    page_world = module_from_spec(spec)
+    spec.loader.exec_module(page_world)
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        page_world.make_world(folder, zoobot)
+    return folder
+
+
+def runs(page):
+    """The blocks of a page that are run, in their order."""
+    found = [*BLOCK.finditer(PAGES[page])]
+    return [
+        block
+        for block in found
+        if block["language"] in ("bash", "python") and not (block["why"] or block["marked"])
+    ]
+
+
+#: The others are run by tests/test_pages_run.py, or are notebooks.
+RUN_HERE = re.compile(r"README\.md|docs/(start|guides)/")
+#: What is added to commands, so that they take a second: a tiny network, and one pass.
+QUICK = {
+    "finetune": " --encoder resnet10t --image-size-pix 32 --max-epochs 1",
+    "loop": " --encoder resnet10t --image-size-pix 32 --start 4 --per-round 4 --rounds 1 --seeds 1",
+    "explain": " --steps 2",
+}
+
+
+def clear_for(text):
+    """Remove what a command, or a call, would find of an earlier one, and refuse to replace."""
+    for place in re.findall(r"(?:--save-(?:dir|loc) |save_(?:dir|loc)=\")([\w./]+)", text):
+        if "--resume" not in text:
+            shutil.rmtree(place) if Path(place).is_dir() else Path(place).unlink(missing_ok=True)
+
+
+def link_weights(source, target):
+    """Copy, but for weights, which are large and never written into."""
+    return (os.link if source.endswith(".safetensors") else shutil.copy2)(source, target)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if RUN_HERE.match(page) and runs(page)])
+def test_what_a_page_tells_to_type_runs(page, world, tmp_path, monkeypatch):
+    here = shutil.copytree(world, tmp_path / "here", copy_function=link_weights)
+    monkeypatch.chdir(here)
+    images = sorted(map(str, Path("decals/images").iterdir()))
+    names = {"paths": images[:16], "classes": ["ring", "other"] * 8, "new_paths": images[16:20]}
+    for block in runs(page):
+        if block["language"] == "python":
+            clear_for(block["text"])
+            exec(block["text"].replace("max_epochs=50", "max_epochs=1"), names)
+        for command in commands(block["text"]) if block["language"] == "bash" else ():
+            clear_for(command)
+            zoobot(command, QUICK.get(command.split()[1], ""))
 
 
 def test_what_is_not_run_says_why():

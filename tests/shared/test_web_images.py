@@ -236,9 +236,9 @@ def test_an_answer_that_drips_comes_to_an_end(begin, reason):
 def test_a_proxy_is_asked_where_there_is_one(access, monkeypatch):
     with SkyService(always(JPEG)).running() as service:
         monkeypatch.setenv("http_proxy", service.endpoint)
-        address = "http://nowhere.invalid/a.jpg"
-        ids, _ = load(read_catalog(table_of(address), allow_urls=access(hosts=("nowhere.invalid",))))
-    assert (ids, len(service.asked)) == (["g0"], 1)
+        addresses = [f"http://nowhere.invalid/{name}.jpg" for name in "ab"]
+        ids, _ = load(read_catalog(table_of(*addresses), allow_urls=access(hosts=("nowhere.invalid",))))
+    assert (ids, len(service.asked)) == (["g0", "g1"], 2)
 
 
 def test_a_name_that_means_another_machine_by_now_is_found_out(access, monkeypatch):

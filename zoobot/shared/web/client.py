@@ -371,8 +371,7 @@ def _adapter(timeout_s: float, allowed: Collection[str] | None) -> Any:
             by now. Behind a proxy, that one connects.
     """
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection
 
     class Watched(HTTPConnection):
         def getresponse(self) -> Any:
@@ -382,10 +381,7 @@ def _adapter(timeout_s: float, allowed: Collection[str] | None) -> Any:
             answer.socket = sock
             return answer
 
-    class WatchedTLS(Watched, HTTPSConnection):
-        pass
-
-    class Guarded(WatchedTLS):
+    class Guarded(Watched):
         def connect(self) -> None:
             super().connect()
             is_open = allowed is None or self.host.lower().strip("[]") in allowed
@@ -393,23 +389,25 @@ def _adapter(timeout_s: float, allowed: Collection[str] | None) -> Any:
                 self.close()
                 raise NoImage(f"{self.host} lies in a private network")
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Watched
-
-    class PoolTLS(HTTPSConnectionPool):
-        ConnectionCls = WatchedTLS
-
-    class GuardedPool(HTTPSConnectionPool):
-        ConnectionCls = Guarded
+    def connect_by(kind: type[Watched], manager: Any) -> None:
+        """Let a manager's pools, whatever they are, connect so."""
+        manager.pool_classes_by_scheme = {
+            scheme: type(
+                "Pool", (pool,), {"ConnectionCls": type("Connection", (kind, pool.ConnectionCls), {})}
+            )
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": GuardedPool}
+            connect_by(Guarded, self.poolmanager)
 
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            manager = super().proxy_manager_for(*args, **options)
-            manager.pool_classes_by_scheme = {"http": Pool, "https": PoolTLS}
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            is_known = proxy in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **options)
+            if not is_known:
+                connect_by(Watched, manager)
             return manager
 
     return Adapter

@@ -1,7 +1,13 @@
-"""What installs Zoobot elsewhere (conda, Docker, Read the Docs) says what setup.cfg says."""
+"""What is published holds what is needed, and what installs it (conda, Docker) says what setup.cfg says."""
 
 import configparser
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +117,73 @@ def test_the_citation_is_that_of_the_paper():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["license"] == setup()["metadata"]["license"]
     assert cited["preferred-citation"]["doi"] in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The source distribution, and the wheel that is built of it, as pip does."""
+    pytest.importorskip("setuptools", "70.1")  # the first that makes wheels by itself
+    folder = tmp_path_factory.mktemp("published")
+    ignored = shutil.ignore_patterns("__pycache__", "made", "build", "*.egg-info", ".*")
+    shutil.copytree(ROOT, folder / "source", ignore=ignored)
+    run_backend("build_sdist", folder / "source", folder)
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+        names = [member.name for member in archive.getmembers() if member.isfile()]
+    (source,) = (folder / "unpacked").iterdir()
+    run_backend("build_wheel", source, folder)
+    (wheel,) = folder.glob("*.whl")
+    return [name.partition("/")[2] for name in names], wheel
+
+
+def run_backend(step, source, folder):
+    """One of the steps by which pip builds."""
+    code = f"from setuptools import build_meta; build_meta.{step}({str(folder)!r})"
+    built = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, check=False, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+
+
+def test_what_is_published_is_the_library_and_nothing_else(published):
+    in_source, wheel = published
+    library = {
+        file.relative_to(ROOT).as_posix()
+        for file in (ROOT / "zoobot").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    about = f"zoobot-{__version__}.dist-info/"
+    assert {name for name in names if not name.startswith(about)} == library
+    beside = {name for name in in_source if not name.startswith(("zoobot/", "zoobot.egg-info/"))}
+    told = {"PKG-INFO", "README.md", "LICENSE", "CITATION.cff"}
+    assert beside == told | {"MANIFEST.in", "pyproject.toml", "setup.cfg"}
+
+
+def test_the_wheel_works_where_nothing_else_of_the_project_is(published, engine_name, tmp_path):
+    _, wheel = published
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    code = f"""
+import numpy as np, zoobot
+assert zoobot.__file__.startswith({str(tmp_path)!r}), zoobot.__file__
+from zoobot.explorer import page
+model = zoobot.load("zoobot-mini", backend={engine_name!r})
+said = model.predict([np.full((64, 64, 3), 90, np.uint8)], progress=False)
+assert len(said.table) == 1, said.table
+from zoobot.cli import main
+main(["schemas"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "gz_evo" in ran.stdout

@@ -69,6 +69,7 @@ html_title = "Zoobot"
 html_static_path = ["_static"]
 html_css_files = ["zoobot.css"]
 html_show_sourcelink = False
+html_sidebars = {"coming-from-zoobot": []}  # it has no neighbours
 html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 7,

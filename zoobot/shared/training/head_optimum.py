@@ -99,6 +99,9 @@ _FOLDS = 5
 #: strongest decays, which learn next to nothing, it may hardly change.
 _TURNED_AWAY = ((2, 1e-3), (1, 2e-2))
 
+#: It never ends before so many: there, too, the loss of a tree may rise before it falls.
+_LEAST_TRIED = 4
+
 _MAX_ITERATIONS = 1000
 
 #: Steps that L-BFGS remembers: its own work grows with them, and more lessen no evaluations here (measured).
@@ -296,7 +299,7 @@ def choose_decay(
         means = [one.mean for one in judged]
         best = int(np.argmin(means))
         past = len(means) - 1 - best
-        if any(
+        if len(judged) >= _LEAST_TRIED and any(
             past >= many and means[-1] > means[best] + part * abs(means[best]) for many, part in _TURNED_AWAY
         ):
             break

@@ -526,7 +526,9 @@ def test_fits_of_no_value_are_blank(tmp_path, no_waiting):
 
 def test_every_survey_can_be_asked_for_a_galaxy(tmp_path):
     for name, survey in SURVEYS.items():
-        asked = asked_of(tmp_path, survey=name, endpoint="https://mirror.org/x/" if name == "soda" else None)
+        asked = asked_of(
+            tmp_path, survey=name, endpoint="https://mirror.org/x/" if name in ("soda", "sia2") else None
+        )
         cutout = asked.cutout("a", -1.0, 2.0, 30.0)
         assert "359.0000000" in cutout.url
         assert "{" not in cutout.url

@@ -41,7 +41,9 @@ class ServiceOptions(Options):
     title: ClassVar[str] = "Images"
 
     survey: str | None = setting(
-        None, f"one of {', '.join(SURVEYS)} (a Virtual Observatory's SODA at --endpoint)", metavar="NAME"
+        None,
+        f"one of {', '.join(SURVEYS)} (a Virtual Observatory's SODA or image search at --endpoint)",
+        metavar="NAME",
     )
     hips: str | None = setting(
         None, "any HiPS instead, by its identifier, such as CDS/P/2MASS/color", metavar="ID"
@@ -52,11 +54,13 @@ class ServiceOptions(Options):
         "{id_str} in it",
         metavar="URL",
     )
-    endpoint: str | None = setting(None, "the address of a mirror, or of the SODA service", metavar="URL")
+    endpoint: str | None = setting(
+        None, "the address of a mirror, or of the SODA or SIA2 service", metavar="URL"
+    )
     layer: str | None = setting(None, "another layer of the Legacy Surveys' viewer", metavar="NAME")
     bands: str | None = setting(None, "bands of its FITS images, such as grz", metavar="BANDS")
     image_format: Literal["jpg", "png", "fits"] | None = setting(
-        None, "format of the images (default: jpg; fits of SODA)"
+        None, "format of the images (default: jpg; fits of SODA and SIA2)"
     )
     pixel_scale: float | None = setting(
         None, "side of a pixel in arcsec; without it, the survey's own", above=0
@@ -66,6 +70,16 @@ class ServiceOptions(Options):
     )
     dataset: str | None = setting(None, "SODA: the image to cut from, its ID", metavar="ID")
     dataset_col: str | None = setting(None, "SODA: a column of such IDs", metavar="COLUMN")
+    collection: str | None = setting(None, "SIA2: images of this collection", metavar="NAME")
+    band: str | None = setting(
+        None, "SIA2: images of these wavelengths in metres, such as '5.5e-7 7e-7'", metavar="BAND"
+    )
+    calib_level: int | None = setting(
+        None, "SIA2: images calibrated so far, from 0 (raw) to 4", at_least=0, at_most=4
+    )
+    soda_endpoint: str | None = setting(
+        None, "SIA2: who cuts, by obs_publisher_did, instead of who the images' links name", metavar="URL"
+    )
     token_env: str | None = setting(
         None,
         "the variable of the environment that holds a token, sent to the service alone and never written",
@@ -90,12 +104,17 @@ class ServiceOptions(Options):
             refuse("--layer is for the Legacy Surveys' viewer; another HiPS is --hips ID")
         if self.bands is not None and not (service.takes_layer and asked.image_format == "fits"):
             refuse("--bands are for FITS images of the Legacy Surveys' viewer: --image-format fits")
-        if self.survey == "soda" and self.endpoint is None:
-            refuse("--survey soda needs the service's address, --endpoint")
+        if self.survey in ("soda", "sia2") and self.endpoint is None:
+            refuse(f"--survey {self.survey} needs the service's address, --endpoint")
         if self.survey != "soda" and (self.dataset is not None or self.dataset_col is not None):
             refuse("--dataset and --dataset-col are for --survey soda")
         if self.dataset is not None and self.dataset_col is not None:
             refuse("give --dataset or --dataset-col, not both")
+        of_search = (self.collection, self.band, self.calib_level, self.soda_endpoint)
+        if self.survey != "sia2" and any(one is not None for one in of_search):
+            refuse("--collection, --band, --calib-level and --soda-endpoint are for --survey sia2")
+        if self.soda_endpoint is not None:
+            check_address(self.soda_endpoint, "--soda-endpoint")
         if self.endpoint is not None:
             if self.url_template is not None:
                 refuse("--endpoint is for named surveys and --hips: --url-template is an address itself")
@@ -123,15 +142,16 @@ class ServiceOptions(Options):
         else:
             survey = SURVEYS[self.survey] if self.survey is not None else hips_survey(str(self.hips))
             endpoint = self.endpoint or ""
-        if self.layer is not None:
-            survey = replace(survey, layer=self.layer)
+        if (layer := self.layer or self.collection) is not None:
+            survey = replace(survey, layer=layer)
         return Asked(
             survey=survey,
             endpoint=endpoint,
             image_format=self.image_format or survey.service.formats[0],
-            bands=self.bands or "",
+            bands=self.bands or self.band or "",
             pixel_scale_arcsec=self.pixel_scale,
             size_pix=self.size_pix,
+            calib_level=self.calib_level,
         )
 
 
@@ -175,6 +195,8 @@ examples:
     zoobot fetch --catalog p.csv --hips CDS/P/2MASS/color --size-arcsec 60 --pixel-scale 1 --save-dir j
     zoobot fetch --catalog p.csv --url-template "https://host/{ra}/{dec}" --size-arcsec 9 --save-dir u
     zoobot fetch --catalog p.csv --survey soda --endpoint https://h/ --token-env KEY --size-col d --save-dir v
+  whichever image of an observatory covers each galaxy best (SIA2), cut by the service that its links name
+    zoobot fetch --catalog p.csv --survey sia2 --endpoint https://h/ --size-arcsec 30 --save-dir s
 """,
     usage="zoobot fetch --catalog FILE --survey NAME --size-arcsec N --save-dir FOLDER [options]",
 )

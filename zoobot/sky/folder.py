@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from dataclasses import asdict, dataclass
+import threading
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,13 @@ import numpy as np
 from zoobot.shared.files.whole import clear_abandoned, draft_name, saying_why
 from zoobot.shared.pixels.answers import check_image
 from zoobot.shared.web.client import NoImage
+from zoobot.sky.surveys import Found
 
 if TYPE_CHECKING:
     from zoobot.sky.surveys import Cutout
 
-#: The folder of the images, and the record of them: a line of JSON for each.
-IMAGES, JOURNAL = "cutouts", "fetched.jsonl"
+#: The folder of the images, the record of them and that of searches: a line of JSON for each.
+IMAGES, JOURNAL, SEARCHES = "cutouts", "fetched.jsonl", "searched.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,10 @@ class Kept:
         url: What was asked.
         date: When it came, in UTC.
         pixel_scale_arcsec: The side of a pixel; None where nothing tells it.
+        dataset: What it was cut from, where that was searched for.
+        images: How many images the search found.
+        edge_arcsec: How far the galaxy lies from the edge of that one.
+        band_m: The wavelengths of that one in metres.
     """
 
     file: str
@@ -40,6 +46,10 @@ class Kept:
     url: str
     date: str
     pixel_scale_arcsec: float | None
+    dataset: str = ""
+    images: int | None = None
+    edge_arcsec: float | None = None
+    band_m: str = ""
 
 
 class CutoutFolder:
@@ -53,7 +63,9 @@ class CutoutFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.images, self._journal = folder / IMAGES, folder / JOURNAL
+        self.images, self._journal, self._searches = folder / IMAGES, folder / JOURNAL, folder / SEARCHES
+        self._searched: dict[str, tuple[str, Found]] = {}
+        self._lock = threading.Lock()
         self._kept: dict[str, Kept] = {}
         self._sizes: dict[str, int] = {}
 
@@ -64,13 +76,14 @@ class CutoutFolder:
         clear_abandoned(self.images)
         with os.scandir(self.images) as entries:
             self._sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-        self._kept = self._read()
+        self._kept, self._searched = self._read(), self._read_searches()
 
     def clear(self) -> None:
         """Delete the images that are recorded, and the record; no other file."""
         for name in self._read():
             (self.images / name).unlink(missing_ok=True)
         self._journal.unlink(missing_ok=True)
+        self._searches.unlink(missing_ok=True)
 
     def find(self, cutout: Cutout, image_format: str) -> Kept | None:
         """What is known of an image that came before; None where it must be asked for."""
@@ -83,7 +96,9 @@ class CutoutFolder:
             check_image(data, image_format, cutout.size_pix)
         except NoImage:  # damaged since, as by a power cut
             return None
-        kept = _told(cutout, data, datetime.fromtimestamp(path.stat().st_mtime, timezone.utc))
+        kept = _told(
+            self.searched(cutout) or cutout, data, datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        )
         self.note(kept)
         return kept
 
@@ -113,6 +128,48 @@ class CutoutFolder:
         with saying_why(self._journal), self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(kept)) + "\n")
 
+    def searched(self, cutout: Cutout) -> Cutout | None:
+        """The same cutout as a search found it before; None where it must be searched for."""
+        if cutout.file not in self._searched:
+            return None
+        url, found = self._searched[cutout.file]
+        return replace(cutout, url=url, found=found)
+
+    def note_searched(self, cutout: Cutout) -> None:
+        """Keep what a search found, before the image comes: from several threads.
+
+        Raises:
+            WriteError: If it can't be written.
+        """
+        if cutout.found is not None:
+            self._searched[cutout.file] = cutout.url, cutout.found
+            self._add_search({"file": cutout.file, "url": cutout.url, "found": asdict(cutout.found)})
+
+    def forget_searched(self, cutout: Cutout) -> None:
+        """Search for it anew next time, for what was found gave no image."""
+        if self._searched.pop(cutout.file, None) is not None:
+            self._add_search({"file": cutout.file})
+
+    def _add_search(self, line: dict[str, object]) -> None:
+        with self._lock, saying_why(self._searches), self._searches.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _read_searches(self) -> dict[str, tuple[str, Found]]:
+        if not self._searches.is_file():
+            return {}
+        searched: dict[str, tuple[str, Found]] = {}
+        for line in self._searches.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                told = json.loads(line)
+                name = str(told["file"])
+                if "found" in told:
+                    searched[name] = str(told["url"]), Found(**told["found"])
+                else:
+                    searched.pop(name, None)
+            except (ValueError, TypeError, KeyError, RecursionError):  # as cut short by a kill
+                continue
+        return searched
+
     def _read(self) -> dict[str, Kept]:
         """The record; a line that a kill cut short tells nothing."""
         if not self._journal.is_file():
@@ -138,6 +195,7 @@ def _told(cutout: Cutout, data: bytes, date: datetime) -> Kept:
         url=cutout.url,
         date=date.isoformat(timespec="seconds"),
         pixel_scale_arcsec=scale,
+        **({} if cutout.found is None else asdict(cutout.found)),
     )
 
 

@@ -29,6 +29,7 @@ class Service:
         most_pix: The largest.
         chooses_size: Whether it gives the side in pixels that it is asked for.
         takes_layer: Whether the user may choose a layer.
+        searches: Whether it tells which images there are, instead of giving one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Service:
     most_pix: int = 10_000
     chooses_size: bool = True
     takes_layer: bool = False
+    searches: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,25 @@ SODA = Service(
     chooses_size=False,
 )
 
+# the same, of services that describe themselves as taking this parameter alone
+SODA_CIRCLE = replace(SODA, query={"ID": "{dataset}", "CIRCLE": "{ra} {dec} {radius_deg}"})
+
+# IVOA SIA 2.0: it tells which images there are, and one of them is cut by SODA
+SIA2 = Service(
+    name="sia2",
+    query={
+        "POS": "CIRCLE {ra} {dec} {radius_deg}",
+        "COLLECTION": "{layer}",
+        "BAND": "{bands}",
+        "CALIB": "{calib_level}",
+        "DPTYPE": "image",
+        "MAXREC": "1000",
+    },
+    formats=("fits",),
+    chooses_size=False,
+    searches=True,
+)
+
 # any other, by a template of the user's, which may tell it how many pixels are wanted
 TEMPLATE = Service(name="template", query={}, formats=("jpg", "png", "fits"), chooses_size=False)
 SIZED_TEMPLATE = replace(TEMPLATE, chooses_size=True)
@@ -130,7 +151,25 @@ SURVEYS = {
     "panstarrs": Survey(service=HIPS2FITS, layer="CDS/P/PanSTARRS/DR1/color-z-zg-g", pixel_scale_arcsec=0.25),
     "dss2": Survey(service=HIPS2FITS, layer="CDS/P/DSS2/color", pixel_scale_arcsec=1.0),
     "soda": Survey(service=SODA),
+    "sia2": Survey(service=SIA2),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The image that a search chose.
+
+    Args:
+        dataset: Its name, obs_publisher_did.
+        images: How many there were.
+        edge_arcsec: How far the galaxy lies from its edge; None where that is not told.
+        band_m: Its shortest and longest wavelength in metres, as text.
+    """
+
+    dataset: str
+    images: int
+    edge_arcsec: float | None
+    band_m: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +183,9 @@ class Cutout:
         size_arcsec: The side of the square.
         size_pix: The same in pixels; None where the service decides.
         pixel_scale_arcsec: The side of a pixel; None where only the answer tells it.
+        ra_deg: Right ascension of its centre.
+        dec_deg: Declination.
+        found: What it is cut from, where that was searched for.
     """
 
     id_str: str
@@ -152,6 +194,9 @@ class Cutout:
     size_arcsec: float
     size_pix: int | None
     pixel_scale_arcsec: float | None
+    ra_deg: float
+    dec_deg: float
+    found: Found | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +210,7 @@ class Asked:
         bands: Of FITS, where the service lets them be chosen.
         pixel_scale_arcsec: The side of a pixel; without it, the survey's.
         size_pix: The side of all images in pixels, instead of a pixel scale.
+        calib_level: How far images are calibrated, of services that search by it.
     """
 
     survey: Survey
@@ -173,6 +219,7 @@ class Asked:
     bands: str = ""
     pixel_scale_arcsec: float | None = None
     size_pix: int | None = None
+    calib_level: int | None = None
 
     @property
     def service(self) -> Service:
@@ -236,6 +283,7 @@ class Asked:
             "bands": self.bands,
             "image_format": self.image_format,
             "dataset": dataset,
+            "calib_level": _text(self.calib_level),
             "id_str": id_str,
         }
         if self.service.name == TEMPLATE.name:
@@ -244,13 +292,21 @@ class Asked:
         else:
             given = {name: value.format_map(facts) for name, value in self.service.query.items()}
             asked = self.service.path.format_map(facts)
-            asked += "?" + urlencode({name: value for name, value in given.items() if value}, quote_via=quote)
+            asked += "&" if "?" in self.base else "?"
+            asked += urlencode({name: value for name, value in given.items() if value}, quote_via=quote)
             url = self.base + asked
             if not self.service.endpoint:  # where there is no usual address, it tells what is asked
                 asked = url
         name = file_name(id_str, f"{self.service.name} {asked}", self.image_format)
         return Cutout(
-            id_str=id_str, url=url, file=name, size_arcsec=size, size_pix=pix, pixel_scale_arcsec=scale
+            id_str=id_str,
+            url=url,
+            file=name,
+            size_arcsec=size,
+            size_pix=pix,
+            pixel_scale_arcsec=scale,
+            ra_deg=ra_deg % 360,
+            dec_deg=dec_deg,
         )
 
 

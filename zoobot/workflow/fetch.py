@@ -27,8 +27,9 @@ from zoobot.shared.files.spreadsheets import write_csv
 from zoobot.shared.files.table_checks import decoded_frame, find_column
 from zoobot.shared.files.whole import replacing
 from zoobot.shared.pixels.answers import check_image
-from zoobot.shared.web.client import Client, NoImage, Pace, may_have_token
+from zoobot.shared.web.client import LARGEST_BYTES, Client, NoAnswer, NoImage, Pace, may_have_token
 from zoobot.sky.folder import IMAGES, CutoutFolder, Kept
+from zoobot.sky.images import LARGEST_ANSWER, ImageSearch
 from zoobot.workflow.reporting import Reported, quoted
 from zoobot.workflow.run_folder import RECORD_FILE, check_run_folder, open_record, read_record
 
@@ -44,6 +45,7 @@ _SHOWN = 5
 _OF_IMAGES = (
     *("survey", "hips", "url_template", "layer", "bands", "image_format", "pixel_scale", "size_pix"),
     *("size_arcsec", "size_col", "size_factor", "dataset", "dataset_col"),
+    *("collection", "band", "calib_level", "soda_endpoint"),
 )
 
 
@@ -176,7 +178,7 @@ def _refuse_other_images(folder: Path, options: FetchOptions) -> None:
     if record is None or options.overwrite:
         return
     before, now = record.content["options"], options.to_config()
-    names = [*_OF_IMAGES, *(["endpoint"] if options.survey == "soda" else [])]
+    names = [*_OF_IMAGES, *(["endpoint"] if options.survey in ("soda", "sia2") else [])]
     changed = [f"{n} was {before.get(n)!r}, now {now[n]!r}" for n in names if before.get(n) != now[n]]
     if changed:
         raise ConfigError(
@@ -210,7 +212,8 @@ def _plan(options: FetchOptions, asked: Asked, notes: list[str]) -> _Work:
         asked.cutout(galaxy, ra, dec, size, dataset=dataset) for galaxy, ra, dec, size, dataset in rows
     ]
     notes += _in_words(asked, cutouts)
-    replaced = [column for column in _NEW_COLUMNS if column in table.columns]
+    new = (*_NEW_COLUMNS, *(_FOUND_COLUMNS if asked.service.searches else ()))
+    replaced = [column for column in new if column in table.columns]
     if replaced:
         notes.append(f"columns of {name} that are written anew: {', '.join(replaced)}")
     if "id_str" not in table.columns:
@@ -258,6 +261,8 @@ def _in_words(asked: Asked, cutouts: list[Cutout]) -> list[str]:
     line += f": {_range(pixels, 'pixels')}" if pixels else ""
     line += f" of {_range(scales, 'arcsec')}" if scales else ""
     lines = [line]
+    if asked.service.searches and not asked.bands:
+        lines.append("without --band, the images of different galaxies may be of different bands")
     usual = asked.scale
     odd = [s for s in scales if usual is not None and not np.isclose(s, usual)]
     if odd:
@@ -286,21 +291,28 @@ def _fetch_all(
         if there is not None:
             work.kept[place] = there
     work.before = len(work.kept)
-    client = Client(
-        Pace(options.rate),
-        address=asked.base,
-        token=token,
-        allow_hosts=options.allow_hosts,
-        retries=options.retries,
-        timeout_s=options.timeout,
-        connections=options.connections,
-    )
+    pace = Pace(options.rate)
+
+    def client_of(largest_bytes: int) -> Client:
+        return Client(
+            pace,
+            address=asked.base,
+            token=token,
+            allow_hosts=options.allow_hosts,
+            retries=options.retries,
+            timeout_s=options.timeout,
+            connections=options.connections,
+            largest_bytes=largest_bytes,
+        )
+
+    client, searcher = client_of(LARGEST_BYTES), client_of(LARGEST_ANSWER)
+    search = ImageSearch(searcher, asked, kept, options.soda_endpoint) if asked.service.searches else None
     bar = CountingBar(
         "Fetching images", len(work.cutouts), done=work.before, unit="images", shown=options.progress
     )
     try:
         with bar:
-            for place, came in _answers(client, options, asked, work, kept):
+            for place, came in _answers(client, search, options, asked, work, kept):
                 if isinstance(came, Kept):
                     kept.note(came)
                     work.kept[place] = came
@@ -314,21 +326,33 @@ def _fetch_all(
         return error
     finally:
         client.close()
+        searcher.close()
     return None
 
 
 def _answers(
-    client: Client, options: FetchOptions, asked: Asked, work: _Work, kept: CutoutFolder
+    client: Client,
+    search: ImageSearch | None,
+    options: FetchOptions,
+    asked: Asked,
+    work: _Work,
+    kept: CutoutFolder,
 ) -> Iterator[tuple[int, Kept | str]]:
     """What became of each galaxy that has no image yet: the image, or why there is none."""
 
     def ask(place: int) -> Kept | str:
         cutout = work.cutouts[place]
         try:
+            cutout = search.find(cutout) if search is not None else cutout
             data = client.get(cutout.url)
             check_image(data, asked.image_format, cutout.size_pix if asked.service.chooses_size else None)
         except NoImage as reason:
-            return str(reason)
+            said = client.without_token(str(reason))
+            if cutout.found is None:
+                return said
+            if not isinstance(reason, NoAnswer):
+                kept.forget_searched(cutout)
+            return f"of {cutout.found.dataset or 'an image'}: {said}"
         return kept.keep(cutout, data)
 
     pending = [place for place in range(len(work.cutouts)) if place not in work.kept]
@@ -362,6 +386,8 @@ _NEW_COLUMNS = (
     *("file_loc", "cutout_service", "cutout_layer", "cutout_url", "cutout_date", "cutout_arcsec"),
     *("cutout_pix", "pixel_scale_arcsec"),
 )
+#: And of images that were searched for.
+_FOUND_COLUMNS = ("cutout_dataset", "cutout_images_found", "cutout_edge_arcsec", "cutout_band_m")
 
 
 def _write_catalog(folder: Path, options: FetchOptions, asked: Asked, work: _Work) -> pd.DataFrame:
@@ -379,6 +405,14 @@ def _write_catalog(folder: Path, options: FetchOptions, asked: Asked, work: _Wor
         "cutout_pix": pd.array([one.size_pix for one in cutouts], dtype="Int64"),
         "pixel_scale_arcsec": np.array([one.pixel_scale_arcsec for one in kept], dtype=float),
     }
+    if asked.service.searches:
+        found = (
+            [one.dataset for one in kept],
+            pd.array([one.images for one in kept], dtype="Int64"),
+            np.array([one.edge_arcsec for one in kept], dtype=float),
+            [one.band_m for one in kept],
+        )
+        new |= dict(zip(_FOUND_COLUMNS, found, strict=True))
     table = table.drop(columns=[name for name in new if name in table.columns])
     table = pd.concat([table, pd.DataFrame(new)], axis=1)
     path = _catalog_file(folder, options)

@@ -31,7 +31,7 @@ def read_votable(path: Path) -> pd.DataFrame:
     table = import_optional("astropy.table", needed_for=f"reading {path.name}")
     units = import_optional("astropy.units", needed_for="reading units")
     content = path.read_bytes()
-    _Scan(path, content)
+    scan_votable(content, str(path), room=room_for_repeated(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", units.UnitsWarning)
         warnings.filterwarnings("ignore", module="astropy.io.votable")
@@ -48,11 +48,27 @@ def read_votable(path: Path) -> pd.DataFrame:
     return frame
 
 
+def scan_votable(content: bytes, name: str, *, room: int) -> None:
+    """Look through a VOTable before it is read.
+
+    Args:
+        content: All of it.
+        name: What messages call it.
+        room: The most bytes that it may take in memory.
+
+    Raises:
+        CatalogError: If it names another place for its data, declares entities, or asks for absurd memory.
+        ExpatError: If it is no XML.
+    """
+    _Scan(name, content, room)
+
+
 class _Scan:
     """Refuse what a VOTable may hold that would make its reader fetch, open or fill something."""
 
-    def __init__(self, path: Path, content: bytes) -> None:
-        self._path, self._depth = path, 0
+    def __init__(self, name: str, content: bytes, room: int) -> None:
+        self._path, self._depth = name, 0
+        self._size, self._room = len(content), room
         self._row_bytes, self._rows = 0.0, 0.0
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
@@ -65,10 +81,10 @@ class _Scan:
         told = {key.rpartition(":")[2].lower(): value for key, value in attributes.items()}
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise CatalogError(f"the VOTable {str(self._path)!r} is nested more than {_DEEPEST} deep")
+            raise CatalogError(f"the VOTable {self._path!r} is nested more than {_DEEPEST} deep")
         if element == "STREAM" and "href" in told:
             raise CatalogError(
-                f"the VOTable {str(self._path)!r} says that its data lie elsewhere, at "
+                f"the VOTable {self._path!r} says that its data lie elsewhere, at "
                 f"{told['href'][:200]!r}: no table makes us fetch or open anything else. Save it with its "
                 "data "
                 "inside (TOPCAT: "
@@ -87,14 +103,14 @@ class _Scan:
 
     def _check(self) -> None:
         wanted = self._row_bytes * max(1.0, self._rows)
-        refuse_bombs(self._path, wanted, room_for_repeated(self._path), "Save it anew, without `nrows`")
+        refuse_bombs(self._path, wanted, self._room, "Save it anew, without `nrows`", size=self._size)
 
     def _end(self, name: str) -> None:
         self._depth -= 1
 
     def _refuse_entity(self, name: str, *_: Any) -> None:
         raise CatalogError(
-            f"the VOTable {str(self._path)!r} declares the entity {name[:80]!r}, which no VOTable needs: "
+            f"the VOTable {self._path!r} declares the entity {name[:80]!r}, which no VOTable needs: "
             "save it anew"
         )
 

@@ -78,11 +78,12 @@ def room_for_repeated(path: Path) -> int:
     return 128 * _MIB + 200 * path.stat().st_size
 
 
-def refuse_bombs(path: Path, wanted: float, room: int, advice: str) -> None:
+def refuse_bombs(path: Path | str, wanted: float, room: int, advice: str, *, size: int | None = None) -> None:
     """Raise a CatalogError if a small file asks for far more memory than tables of its size need."""
     if wanted > room:
+        size = Path(path).stat().st_size if size is None else size
         raise CatalogError(
-            f"the table {str(path)!r} has {path.stat().st_size:,} bytes, but asks for {wanted:,.0f} or more: "
+            f"the table {str(path)!r} has {size:,} bytes, but asks for {wanted:,.0f} or more: "
             f"more than an honest table would ({room:,}). {advice}"
         )
 

@@ -212,7 +212,7 @@ class Client:
                     if answer.status_code not in _REDIRECTS:
                         with _Watch(answer.raw.socket, 10 * self._timeout_s):
                             return self._content(answer)
-                    url = self._sent_on(url, answer)
+                    url = self.lead(url, answer.headers.get("Location", ""))
             except TimeoutError as error:
                 raise NoAnswer(f"not whole after {10 * self._timeout_s:g} s") from error
             except self._requests.Timeout as error:
@@ -235,9 +235,17 @@ class Client:
         goes = self._token is not None and _origin(url) == self._origin and may_have_token(url)
         return {"Authorization": f"Bearer {self._token}"} if goes else {}
 
-    def _sent_on(self, url: str, answer: Response) -> str:
-        """Where the service sends us on to, if we may go there."""
-        place = urljoin(url, answer.headers.get("Location", ""))
+    def lead(self, url: str, told: str) -> str:
+        """Where the service sends us on to, if we may go there.
+
+        Args:
+            url: Who sends us.
+            told: Where to, as it is told.
+
+        Raises:
+            NoImage: If it is neither of the same host nor allowed.
+        """
+        place = urljoin(url, told)
         try:
             here, there = urlsplit(url), urlsplit(place)
             same = _origin(place) == _origin(url) or (
@@ -280,7 +288,10 @@ class Client:
 
     def _words(self, body: bytes) -> str:
         """What an answer says, for a table of failures, without the token."""
-        words = plain_words(body)
+        return self.without_token(plain_words(body))
+
+    def without_token(self, words: str) -> str:
+        """What a service said, without the token."""
         return words.replace(self._token, "…") if self._token else words
 
 

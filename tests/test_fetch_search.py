@@ -60,9 +60,18 @@ def box(ra, dec, half=0.1):
 
 
 def descriptor(
-    address, standard="ivo://ivoa.net/std/SODA#sync-1.0", inputs=("POS", "CIRCLE"), named='value=""'
+    address,
+    standard="ivo://ivoa.net/std/SODA#sync-1.0",
+    inputs=("POS", "CIRCLE"),
+    named='value=""',
+    detail="",
 ):
-    params = "".join(f'<PARAM name="{one}" {TEXT} ucd="obs.field" value=""/>' for one in inputs)
+    kinds = {"CIRCLE": 'datatype="double" arraysize="3" xtype="circle" unit="deg"'}
+    kinds |= {"POLYGON": 'datatype="double" arraysize="*" xtype="polygon" unit="deg"'}
+    params = "".join(
+        f'<PARAM name="{one}" {kinds.get(one, TEXT)} ucd="pos.outline;obs" value=""/>' for one in inputs
+    )
+    params += f'<PARAM name="DETAIL" {TEXT} value="{detail}"><VALUES><OPTION value="Image"/></VALUES></PARAM>'
     return (
         f'<RESOURCE type="meta" ID="cut" utype="adhoc:service"><PARAM name="standardID" {TEXT} '
         f'value="{standard}"/><PARAM name="accessURL" {TEXT} value="{address}"/><GROUP name="inputParams">'
@@ -174,6 +183,15 @@ def test_who_cuts_is_asked_as_it_describes_itself(tmp_path, service, query):
     with answering(answers).running() as sky:
         fetch(options(tmp_path, sky))
     assert sky.asked[-1][1] == (query or {"a": "b", "ID": "row", "CIRCLE": "10.0000000 0.0000000 0.005"})
+
+
+def test_of_several_who_cut_the_one_for_cutouts_is_asked_as_it_fixed(tmp_path):
+    other = descriptor("/other").replace('ID="cut"', 'ID="other"')
+    answers = {"sia": found(ONE), "links": links(other, descriptor("/sync", detail="Image")), "sync": CUT}
+    with answering(answers).running() as sky:
+        fetch(options(tmp_path, sky))
+    assert sky.asked[-1][0] == "/sync"
+    assert sky.asked[-1][1]["DETAIL"] == "Image"
 
 
 def test_a_search_may_tell_itself_who_cuts_or_the_user_may(tmp_path):

@@ -17,7 +17,7 @@ from zoobot.shared.errors import CatalogError
 from zoobot.shared.imports import import_optional
 from zoobot.shared.web.client import Client, NoImage, plain_words
 from zoobot.sky.folder import CutoutFolder
-from zoobot.sky.surveys import SODA, SODA_CIRCLE, Asked, Cutout, Found, Survey
+from zoobot.sky.surveys import SODA, SODA_CIRCLE, Asked, Cutout, Found, Service, Survey
 
 #: The most bytes of an answer, and what it may take in memory: it tells of a thousand images at most.
 LARGEST_ANSWER, _ROOM = 2**24, 2**28
@@ -25,6 +25,8 @@ LARGEST_ANSWER, _ROOM = 2**24, 2**28
 _SODA, _LINKS = "ivo://ivoa.net/std/soda#sync", "ivo://ivoa.net/std/datalink#links"
 _FRAMES = ("ICRS", "J2000", "FK5", "UNKNOWNFRAME")
 _LONGEST_REASON = 200
+#: What we tell a service that cuts; what else it describes with a value is sent back as it is.
+_CHOSEN = ("ID", "POS", "CIRCLE", "POLYGON")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,13 @@ class _Described:
     address: str
     dataset: str
     takes: frozenset[str]
+    fixed: dict[str, str]
+
+    def cut_address(self, dataset: str, cutout: Cutout) -> str:
+        """What it is asked: by POS, or by CIRCLE where it says that it takes that alone."""
+        service = SODA_CIRCLE if "CIRCLE" in self.takes and "POS" not in self.takes else SODA
+        address = _with(self.address, self.fixed) if self.fixed else self.address
+        return _cut_address(service, address, dataset, cutout)
 
 
 class ImageSearch:
@@ -93,13 +102,13 @@ class ImageSearch:
         if self._soda is not None:
             if not image.dataset:
                 raise NoImage("its image has no obs_publisher_did, by which --soda-endpoint could be asked")
-            return _cut_address(self._soda, frozenset(), image.dataset, cutout)
+            return _cut_address(SODA, self._soda, image.dataset, cutout)
         links = image.access_url if "content=datalink" in image.access_format else None
         services = list(_services(answer))
         if links is None:  # the search may tell itself who cuts, or where the links are
             for one in services:
                 if one.standard.startswith(_SODA) and image.dataset:
-                    return self._led(_cut_address(one.address, one.takes, image.dataset, cutout))
+                    return self._led(one.cut_address(image.dataset, cutout))
             for one in services:
                 if one.standard.startswith(_LINKS) and image.dataset:
                     links = _with(one.address, {"ID": image.dataset})
@@ -116,10 +125,13 @@ class ImageSearch:
         answer = read_answer(self._client.get(links))
         rows = list(_rows(answer))
         by_service = {_text(row, "service_def"): _text(row, "id") for row in rows}
-        for one in _services(answer):
-            if one.standard.startswith(_SODA):
-                dataset = one.dataset or by_service.get(one.name) or image.dataset
-                return self._led(_cut_address(one.address, one.takes, dataset, cutout))
+        for_cutouts = {_text(row, "service_def") for row in rows if _text(row, "semantics") == "#cutout"}
+        who_cut = [one for one in _services(answer) if one.standard.startswith(_SODA)]
+        if who_cut:  # several may cut in different ways
+            one = min(who_cut, key=lambda one: one.name not in for_cutouts)
+            return self._led(
+                one.cut_address(one.dataset or by_service.get(one.name) or image.dataset, cutout)
+            )
         wrong = next((said for row in rows if (said := _text(row, "error_message"))), "")
         raise NoImage(
             f"{image.dataset or 'its image'} has no service that cuts (SODA) among its links"
@@ -131,9 +143,7 @@ class ImageSearch:
         return self._client.lead(self._asked.base, address)
 
 
-def _cut_address(address: str, takes: frozenset[str], dataset: str, cutout: Cutout) -> str:
-    """What SODA is asked: by POS, or by CIRCLE of those that say that they take that alone."""
-    service = SODA_CIRCLE if "CIRCLE" in takes and "POS" not in takes else SODA
+def _cut_address(service: Service, address: str, dataset: str, cutout: Cutout) -> str:
     asked = Asked(survey=Survey(service=service), endpoint=address, image_format="fits")
     place = cutout.id_str, cutout.ra_deg, cutout.dec_deg, cutout.size_arcsec
     return asked.cutout(*place, dataset=dataset).url
@@ -266,6 +276,11 @@ def _services(answer: Any) -> Iterator[_Described]:
                 # one that refers to a column is told by the row
                 dataset="" if fixed is None or fixed.ref else _plain(fixed.value),
                 takes=frozenset(inputs),
+                fixed={
+                    name: value
+                    for name, one in inputs.items()
+                    if name not in _CHOSEN and one.datatype == "char" and (value := _plain(one.value))
+                },
             )
 
 

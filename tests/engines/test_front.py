@@ -114,6 +114,17 @@ def test_galaxies_in_any_form_give_what_the_command_writes(
     assert look.tags <= {"div", "span", "img"}
 
 
+def test_another_crop_is_the_same_by_command_and_in_python(engine_name, files, catalog_path, tmp_path):
+    mini = {"checkpoint": "zoobot-mini", "catalog": str(catalog_path), "backend": engine_name}
+    table = tmp_path / "whole.parquet"
+    predict(PredictOptions(**mini, save_loc=str(table), crop_fraction=1.0, progress=False))
+    whole = zoobot.load("zoobot-mini", backend=engine_name, crop_fraction=1.0)
+    written = pd.read_parquet(table)[whole.columns].to_numpy()[:4]
+    np.testing.assert_allclose(whole.predict(files).table[whole.columns].to_numpy(), written, rtol=1e-5)
+    centre = zoobot.load("zoobot-mini", backend=engine_name).predict(files)
+    assert np.abs(centre.table[whole.columns].to_numpy() - written).max() > 0.1
+
+
 @pytest.mark.parametrize(
     ("kind", "classes", "shown"),
     [

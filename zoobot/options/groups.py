@@ -233,6 +233,9 @@ class ReadingOptions(_PixelOptions):
     nan_policy: Literal["error", "fill"] | None = setting(
         None, "non-finite pixels: `error` sets the galaxy aside and reports it, `fill` paints them"
     )
+    crop_fraction: float | None = setting(
+        None, "side of the central square that is kept, as a fraction of the image", above=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,9 +246,6 @@ class ViewOptions(_PixelOptions):
 
     image_size_pix: int | None = setting(
         None, "side of the network input; fewer pixels are faster", at_least=1
-    )
-    crop_fraction: float | None = setting(
-        None, "side of the central square that is kept, as a fraction of the image", above=0
     )
     normalisation: Literal["imagenet", "plain"] | None = setting(
         None, "mean and scatter of the pixels, by name; plain: they stay in [0, 1]"

@@ -55,7 +55,9 @@ def find_look_alikes(
         model = engine.checkpoint.load(find_checkpoint(found.checkpoint))
         if found.preprocessing is not None:  # read as they were when they were predicted
             read_otherwise(model, found.preprocessing.to_config())
-        read_otherwise(model, options.image_changes())
+        changes = options.image_changes()
+        changes.pop("crop_fraction", None)  # it is for the pictures that the page shows
+        read_otherwise(model, changes)
         galaxies = _catalog_of(ids, paths, found)
         logger.info("Encoding %s galaxies", f"{len(galaxies):,}")
         encoded = represent_galaxies(engine, model, galaxies, options)

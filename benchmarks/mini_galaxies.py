@@ -6,8 +6,9 @@ Every label becomes votes on one schema of three campaigns, so that one model le
 - `gz2_classes`: five classes of GZ2 galaxies; the class of a galaxy is the answer of ten volunteers;
 - `efigi`: fifteen attributes, each from 0 to 1 in quarters; so many of four volunteers say yes.
 
-Frames are made alike too: 212 px wide, of which the network sees the central 128, a galaxy's surroundings
-in proportion. Sets whose images end there are continued by reflection.
+Frames are made alike too: the central 340 px of Galaxy Zoo's 424, of which the network sees the central 256;
+what is around them is for views that are rotated or zoomed out. Sets whose images end before are continued by
+reflection.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 
 from zoobot.shared import schemas
+from zoobot.shared.posteriors import expected_votes
 from zoobot.shared.schemas import Schema
 
-__all__ = ["CROP_FRACTION", "NETWORK_SIZE_PIX", "mini_schema", "prepare"]
+__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "fill_unasked", "mini_schema", "prepare"]
 
-FRAME_SIZE_PIX, NETWORK_SIZE_PIX = 212, 128
-CROP_FRACTION = NETWORK_SIZE_PIX / FRAME_SIZE_PIX
+FIELD_SIZE_PIX, FRAME_SIZE_PIX, SEEN_SIZE_PIX = 424, 340, 256
+CROP_FRACTION = SEEN_SIZE_PIX / FRAME_SIZE_PIX
+FIELD_CROP_FRACTION = SEEN_SIZE_PIX / FIELD_SIZE_PIX
 
 VOTES = {"gz2_votes": "votes.csv", "gz2_votes_extra": "votes.csv", "gz2_counts": "catalog.csv"}
 CLASSES = ("smooth-round", "smooth-in-between", "smooth-cigar", "edge-on", "spiral")
@@ -35,6 +39,7 @@ ATTRIBUTES = (
     "Inclination", "Contamination", "Multiplicity",
 )  # fmt: skip
 ATTRIBUTE_VOTES = 4
+TAUGHT_VOTES = 10
 
 
 def mini_schema() -> Schema:
@@ -63,6 +68,26 @@ def prepare(data: Path, folder: Path) -> Path:
     return folder / "catalog.csv"
 
 
+def fill_unasked(catalog: Path, predictions: pd.DataFrame, target: Path) -> Path:
+    """Write the catalog with a teacher's answers where nobody was asked; returns where.
+
+    Args:
+        catalog: What `prepare` wrote.
+        predictions: The teacher's concentrations for all of its galaxies.
+        target: Where the filled catalog goes: of train galaxies, the questions without votes get those that
+            `TAUGHT_VOTES` volunteers would cast if the teacher were right.
+    """
+    schema, table = mini_schema(), pd.read_csv(catalog, dtype={"id_str": str})
+    answers = list(schema.label_cols)
+    columns = [f"{answer}_concentration" for answer in answers]
+    taught = predictions.set_index("id_str").loc[table["id_str"], columns].to_numpy(np.float64)
+    votes = table[answers].to_numpy(np.float64)
+    is_unasked = np.isnan(votes) & (table["split"] == "train").to_numpy()[:, None]
+    table[answers] = np.where(is_unasked, expected_votes(taught, schema, TAUGHT_VOTES), votes).round(3)
+    table.to_csv(target, index=False)
+    return target
+
+
 def _votes(data: Path, name: str) -> pd.DataFrame:
     table = _read(data / name / VOTES[name], name)
     return table.reindex(columns=[*_FACTS, *schemas.get("gz2_full").label_cols])
@@ -70,6 +95,10 @@ def _votes(data: Path, name: str) -> pd.DataFrame:
 
 def _classes(data: Path) -> pd.DataFrame:
     table = _read(data / "gz2_classes" / "catalog.csv", "gz2_classes")
+    fine = data / "gz2_classes_fine"
+    if fine.is_dir():  # the same galaxies, most of them, in finer pixels
+        places = _read(fine / "catalog.csv", "gz2_classes").set_index("id_str")["source"]
+        table["source"] = table["id_str"].map(places).fillna(table["source"])
     votes = {f"kind_{c}": CLASS_VOTES * (table["label_name"] == c).astype(int) for c in CLASSES}
     return pd.concat([table[_FACTS], pd.DataFrame(votes)], axis=1)
 
@@ -101,15 +130,20 @@ def _question(attribute: str) -> str:
 
 
 def _make_frame(source: str, target: Path) -> None:
-    """One frame, from an image of the whole field (above 128 px) or of its centre alone."""
+    """One frame, from an image of the whole field (212 px and more) or of its centre alone."""
     image = cv2.imread(source, cv2.IMREAD_COLOR)
     if image is None:
         msg = f"{source} can't be read"
         raise OSError(msg)
-    if min(image.shape[:2]) > NETWORK_SIZE_PIX:
-        image = cv2.resize(image, (FRAME_SIZE_PIX, FRAME_SIZE_PIX), interpolation=cv2.INTER_AREA)
-    else:
-        image = cv2.resize(image, (NETWORK_SIZE_PIX, NETWORK_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
-        margin = (FRAME_SIZE_PIX - NETWORK_SIZE_PIX) // 2
+    side = min(image.shape[:2])
+    is_whole = side in (FIELD_SIZE_PIX, FIELD_SIZE_PIX // 2)
+    if is_whole and side != FIELD_SIZE_PIX:
+        image = cv2.resize(image, (FIELD_SIZE_PIX, FIELD_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
+    elif not is_whole and side < SEEN_SIZE_PIX:
+        image = cv2.resize(image, (SEEN_SIZE_PIX, SEEN_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
+    if not is_whole:
+        margin = (FIELD_SIZE_PIX - image.shape[0]) // 2
         image = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+    edge = (FIELD_SIZE_PIX - FRAME_SIZE_PIX) // 2
+    image = image[edge : edge + FRAME_SIZE_PIX, edge : edge + FRAME_SIZE_PIX]
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 95])

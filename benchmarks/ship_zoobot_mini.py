@@ -1,9 +1,10 @@
-r"""Make the bundled files of zoobot-mini from the run that trained it.
+r"""Make the bundled files of zoobot-mini from the trainings that `train_zoobot_mini.py` did.
 
     python benchmarks/ship_zoobot_mini.py --work runs/mini
 
 Kernels are rounded to float16, which halves the file; norms, biases and the head stay float32. The head is
-calibrated on the val galaxies with votes, of which training saw none.
+calibrated on the val galaxies with votes, of which training saw none. It learned from frames that were cut
+for it; what is shipped expects those of Galaxy Zoo.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from mini_galaxies import mini_schema
+from mini_galaxies import FIELD_CROP_FRACTION, mini_schema
 
 import zoobot
 from zoobot import workflow
@@ -34,7 +35,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     calibrated = args.work / "calibrated"
-    write_checkpoint(calibrated, read_checkpoint(args.work / "run" / "checkpoint"))
+    write_checkpoint(calibrated, read_checkpoint(args.work / "mean" / "checkpoint"))
     options = CalibrateOptions(
         checkpoint=str(calibrated), catalog=str(args.work / "catalog.csv"), select="split=val", progress=False
     )
@@ -50,7 +51,9 @@ def ship(folder: Path) -> None:
     card.unlink()
     training = {"script": "benchmarks/train_zoobot_mini.py", **whole.training}
     training["calibration"]["catalog"] = Path(training["calibration"]["catalog"]).name  # not where it lay
-    write_checkpoint(BUNDLED, replace(whole, training=training))
+    pixels = {**whole.preprocessing, "crop_fraction": FIELD_CROP_FRACTION}
+    looks = {**whole.pretrained_cfg, "crop_pct": FIELD_CROP_FRACTION}
+    write_checkpoint(BUNDLED, replace(whole, training=training, preprocessing=pixels, pretrained_cfg=looks))
     card.write_text(text, encoding="utf-8")
     write_tensors(BUNDLED / ENCODER_FILE, {name: rounded(array) for name, array in whole.encoder.items()})
     size = sum((BUNDLED / name).stat().st_size for name in (ENCODER_FILE, HEAD_FILE, "config.json"))

@@ -109,6 +109,7 @@ def run(name: str, encoder: str, labels: int, seed: int, args: argparse.Namespac
         "used": len(train),
         "seed": seed,
         "backend": args.backend,
+        "image_size_pix": task.preprocessing["image_size_pix"],
         "score": task.score,
         "value": round(float(scores[task.score]), 4),
         "scored": len(val),

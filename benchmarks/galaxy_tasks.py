@@ -59,7 +59,7 @@ class GalaxyTask:
 
 
 #: The side of the network input that zoobot-mini was trained with.
-SIZE_PIX = 128
+SIZE_PIX = 160
 
 #: Half of a Galaxy Zoo frame is sky.
 CENTRE = {"image_size_pix": SIZE_PIX, "crop_fraction": 0.6}

@@ -17,20 +17,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pandas as pd
 
 from zoobot.shared import schemas
-from zoobot.shared.posteriors import expected_votes
 from zoobot.shared.schemas import Schema
 
-__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "fill_unasked", "mini_schema", "prepare"]
+__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "mini_schema", "prepare"]
 
 FIELD_SIZE_PIX, FRAME_SIZE_PIX, SEEN_SIZE_PIX = 424, 340, 256
 CROP_FRACTION = SEEN_SIZE_PIX / FRAME_SIZE_PIX
 FIELD_CROP_FRACTION = SEEN_SIZE_PIX / FIELD_SIZE_PIX
 
 VOTES = {"gz2_votes": "votes.csv", "gz2_votes_extra": "votes.csv", "gz2_counts": "catalog.csv"}
+VALIDATED = ("gz2_votes", "gz2_classes", "efigi")
 CLASSES = ("smooth-round", "smooth-in-between", "smooth-cigar", "edge-on", "spiral")
 CLASS_VOTES = 10
 ATTRIBUTES = (
@@ -39,7 +38,6 @@ ATTRIBUTES = (
     "Inclination", "Contamination", "Multiplicity",
 )  # fmt: skip
 ATTRIBUTE_VOTES = 4
-TAUGHT_VOTES = 10
 
 
 def mini_schema() -> Schema:
@@ -50,7 +48,9 @@ def mini_schema() -> Schema:
 
 
 def prepare(data: Path, folder: Path) -> Path:
-    """Write the frames and the catalog, with the sets' own `split`, into `folder`; returns the catalog.
+    """Write the frames and the catalog into `folder`; returns the catalog.
+
+    `split` is the sets' own, but "aside" for val galaxies of sets that were chosen for what volunteers said.
 
     Args:
         data: Folder of the labelled surveys: see benchmarks/README.md.
@@ -63,29 +63,11 @@ def prepare(data: Path, folder: Path) -> Path:
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(_make_frame, table["source"], (images / f"{name}.jpg" for name in table["id_str"])))
     table["file_loc"] = [f"images/{name}.jpg" for name in table["id_str"]]
+    is_biased = (table["split"] == "val") & ~table["set"].isin(VALIDATED)
+    table["split"] = table["split"].mask(is_biased, "aside")
     columns = ["id_str", "file_loc", "set", "split", *mini_schema().label_cols]
     table.reindex(columns=columns).to_csv(folder / "catalog.csv", index=False)
     return folder / "catalog.csv"
-
-
-def fill_unasked(catalog: Path, predictions: pd.DataFrame, target: Path) -> Path:
-    """Write the catalog with a teacher's answers where nobody was asked; returns where.
-
-    Args:
-        catalog: What `prepare` wrote.
-        predictions: The teacher's concentrations for all of its galaxies.
-        target: Where the filled catalog goes: of train galaxies, the questions without votes get those that
-            `TAUGHT_VOTES` volunteers would cast if the teacher were right.
-    """
-    schema, table = mini_schema(), pd.read_csv(catalog, dtype={"id_str": str})
-    answers = list(schema.label_cols)
-    columns = [f"{answer}_concentration" for answer in answers]
-    taught = predictions.set_index("id_str").loc[table["id_str"], columns].to_numpy(np.float64)
-    votes = table[answers].to_numpy(np.float64)
-    is_unasked = np.isnan(votes) & (table["split"] == "train").to_numpy()[:, None]
-    table[answers] = np.where(is_unasked, expected_votes(taught, schema, TAUGHT_VOTES), votes).round(3)
-    table.to_csv(target, index=False)
-    return target
 
 
 def _votes(data: Path, name: str) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     calibrated = args.work / "calibrated"
-    write_checkpoint(calibrated, read_checkpoint(args.work / "mean" / "checkpoint"))
+    write_checkpoint(calibrated, read_checkpoint(args.work / "fine" / "checkpoint"))
     options = CalibrateOptions(
         checkpoint=str(calibrated), catalog=str(args.work / "catalog.csv"), select="split=val", progress=False
     )
@@ -53,7 +53,10 @@ def ship(folder: Path) -> None:
     training["calibration"]["catalog"] = Path(training["calibration"]["catalog"]).name  # not where it lay
     pixels = {**whole.preprocessing, "crop_fraction": FIELD_CROP_FRACTION}
     looks = {**whole.pretrained_cfg, "crop_pct": FIELD_CROP_FRACTION}
-    write_checkpoint(BUNDLED, replace(whole, training=training, preprocessing=pixels, pretrained_cfg=looks))
+    errors = {**whole.conformal, "preprocessing": pixels}  # a frame's centre has the pixels of the field's
+    bundled = replace(whole, training=training, preprocessing=pixels, pretrained_cfg=looks, conformal=errors)
+    # The card says whence it came; nobody else's galaxies have the ids of these.
+    write_checkpoint(BUNDLED, replace(bundled, origin=None, taught_by=None))
     card.write_text(text, encoding="utf-8")
     write_tensors(BUNDLED / ENCODER_FILE, {name: rounded(array) for name, array in whole.encoder.items()})
     size = sum((BUNDLED / name).stat().st_size for name in (ENCODER_FILE, HEAD_FILE, "config.json"))

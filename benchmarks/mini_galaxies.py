@@ -117,15 +117,13 @@ def _make_frame(source: str, target: Path) -> None:
     if image is None:
         msg = f"{source} can't be read"
         raise OSError(msg)
-    side = min(image.shape[:2])
+    side = image.shape[0]
     is_whole = side in (FIELD_SIZE_PIX, FIELD_SIZE_PIX // 2)
-    if is_whole and side != FIELD_SIZE_PIX:
-        image = cv2.resize(image, (FIELD_SIZE_PIX, FIELD_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
-    elif not is_whole and side < SEEN_SIZE_PIX:
-        image = cv2.resize(image, (SEEN_SIZE_PIX, SEEN_SIZE_PIX), interpolation=cv2.INTER_CUBIC)
-    if not is_whole:
-        margin = (FIELD_SIZE_PIX - image.shape[0]) // 2
-        image = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+    wanted = FIELD_SIZE_PIX if is_whole else max(side, SEEN_SIZE_PIX)
+    if side != wanted:
+        image = cv2.resize(image, (wanted, wanted), interpolation=cv2.INTER_CUBIC)
+    margin = (FIELD_SIZE_PIX - wanted) // 2
+    image = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
     edge = (FIELD_SIZE_PIX - FRAME_SIZE_PIX) // 2
     image = image[edge : edge + FRAME_SIZE_PIX, edge : edge + FRAME_SIZE_PIX]
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 95])

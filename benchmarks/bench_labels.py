@@ -24,7 +24,7 @@ from galaxy_tasks import TASKS, GalaxyTask, make_model, score_predictions
 from timing import write_record
 
 from zoobot.plots.style import ACCENT, GREY, MAIN, new_figure, save_figure, tidy
-from zoobot.shared.engine import engine_names, load_engine
+from zoobot.shared.engine import Engine, engine_names, load_engine
 
 ENCODERS = {
     "galaxies": "zoobot-mini",
@@ -85,30 +85,34 @@ def main() -> None:
 
 def run(name: str, encoder: str, labels: int, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Finetune on so many labels, and score."""
-    engine, task = load_engine(args.backend), TASKS[name]
-    galaxies = task.read(args.data)
+    engine, options = load_engine(args.backend), {"name": ENCODERS[encoder], **SETTINGS[encoder]}
+    scored = finetune_and_score(engine, TASKS[name], args.data, labels, seed, args.scored, **options)
+    run = {"task": name, "encoder": encoder, "labels": labels, "seed": seed, "backend": args.backend}
+    return run | scored
+
+
+def finetune_and_score(
+    engine: Engine, task: GalaxyTask, folder: Path, labels: int, seed: int, most_scored: int, **options: Any
+) -> dict[str, Any]:
+    """Finetune the model that the options describe on so many labels: its score, and on what it is taken."""
+    galaxies = task.read(folder)
     train, val = (
-        choose(task, galaxies[part], n, seed) for part, n in (("train", labels), ("val", args.scored))
+        choose(task, galaxies[part], n, seed) for part, n in (("train", labels), ("val", most_scored))
     )
-    model = make_model(engine, task, args.data, name=ENCODERS[encoder], seed=seed, **SETTINGS[encoder])
+    model = make_model(engine, task, folder, seed=seed, **options)
     split = "stratified" if task.kind == "classification" else "random"
     data = engine.data.GalaxyDataModule(
         train, label_cols=task.labels, batch_size=min(32, max(8, labels // 8)), split=split, seed=seed
     )
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="bench-labels-") as folder:
-        trainer = engine.finetune.get_trainer(folder, max_epochs=EPOCHS, patience=EPOCHS, progress=False)
+    with tempfile.TemporaryDirectory(prefix="bench-labels-") as run_folder:
+        trainer = engine.finetune.get_trainer(run_folder, max_epochs=EPOCHS, patience=EPOCHS, progress=False)
         trainer.fit(model, data)
     seconds = time.perf_counter() - start
     table = engine.predict.predict(val, model, progress=False).table
     scores = score_predictions(task, model, table.iloc[:, 1:].to_numpy(), val.labels)
     return {
-        "task": name,
-        "encoder": encoder,
-        "labels": labels,
         "used": len(train),
-        "seed": seed,
-        "backend": args.backend,
         "image_size_pix": task.preprocessing["image_size_pix"],
         "score": task.score,
         "value": round(float(scores[task.score]), 4),

@@ -4,7 +4,8 @@ Every label becomes votes on one schema of three campaigns, so that one model le
 
 - `gz2_full`: the votes of Galaxy Zoo 2 volunteers, as they are;
 - `gz2_classes`: five classes of GZ2 galaxies; the class of a galaxy is the answer of ten volunteers;
-- `efigi`: fifteen attributes, each from 0 to 1 in quarters; so many of four volunteers say yes.
+- `efigi`: fifteen attributes, each from 0 to 1 in quarters; so many of four volunteers say yes; and the stage
+  on the Hubble sequence, on which ten agree.
 
 Frames are made alike too: the central 340 px of Galaxy Zoo's 424, of which the network sees the central 256;
 what is around them is for views that are rotated or zoomed out. Sets whose images end before are continued by
@@ -22,14 +23,15 @@ import pandas as pd
 from zoobot.shared import schemas
 from zoobot.shared.schemas import Schema
 
-__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "mini_schema", "prepare"]
+__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "UNBIASED", "mini_schema", "prepare"]
 
 FIELD_SIZE_PIX, FRAME_SIZE_PIX, SEEN_SIZE_PIX = 424, 340, 256
 CROP_FRACTION = SEEN_SIZE_PIX / FRAME_SIZE_PIX
 FIELD_CROP_FRACTION = SEEN_SIZE_PIX / FIELD_SIZE_PIX
 
 VOTES = {"gz2_votes": "votes.csv", "gz2_votes_extra": "votes.csv", "gz2_counts": "catalog.csv"}
-VALIDATED = ("gz2_votes", "gz2_classes", "efigi")
+#: Whose galaxies were not chosen for what volunteers said of them.
+UNBIASED = ("gz2_votes", "gz2_classes", "efigi")
 CLASSES = ("smooth-round", "smooth-in-between", "smooth-cigar", "edge-on", "spiral")
 CLASS_VOTES = 10
 ATTRIBUTES = (
@@ -38,12 +40,20 @@ ATTRIBUTES = (
     "Inclination", "Contamination", "Multiplicity",
 )  # fmt: skip
 ATTRIBUTE_VOTES = 4
+#: The stages T from -6 to 11, by their names.
+STAGES = (
+    "cE", "E", "cD", "S0-early", "S0-middle", "S0-late", "S0a", "Sa", "Sab", "Sb", "Sbc", "Sc", "Scd", "Sd",
+    "Sdm", "Sm", "Im", "dE",
+)  # fmt: skip
+STAGE, FIRST_STAGE = "hubble-stage-efigi", -6
+STAGE_VOTES = 10
 
 
 def mini_schema() -> Schema:
     """The three campaigns joined."""
     classes = Schema.from_pairs({"kind": CLASSES}, name="gz2_classes")
-    attributes = Schema.from_pairs({_question(a): ["yes", "no"] for a in ATTRIBUTES}, name="efigi")
+    experts = {**{_question(a): ("yes", "no") for a in ATTRIBUTES}, STAGE: STAGES}
+    attributes = Schema.from_pairs(experts, name="efigi")
     return schemas.join([schemas.get("gz2_full"), classes, attributes], name="zoobot_mini")
 
 
@@ -63,7 +73,7 @@ def prepare(data: Path, folder: Path) -> Path:
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(_make_frame, table["source"], (images / f"{name}.jpg" for name in table["id_str"])))
     table["file_loc"] = [f"images/{name}.jpg" for name in table["id_str"]]
-    is_biased = (table["split"] == "val") & ~table["set"].isin(VALIDATED)
+    is_biased = (table["split"] == "val") & ~table["set"].isin(UNBIASED)
     table["split"] = table["split"].mask(is_biased, "aside")
     columns = ["id_str", "file_loc", "set", "split", *mini_schema().label_cols]
     table.reindex(columns=columns).to_csv(folder / "catalog.csv", index=False)
@@ -92,6 +102,8 @@ def _attributes(data: Path) -> pd.DataFrame:
         strength = table[attribute].where(table[attribute] >= 0)  # -1 is undetermined
         votes[f"{_question(attribute)}_yes"] = ATTRIBUTE_VOTES * strength
         votes[f"{_question(attribute)}_no"] = ATTRIBUTE_VOTES * (1 - strength)
+    for stage, name in enumerate(STAGES, FIRST_STAGE):
+        votes[f"{STAGE}_{name}"] = STAGE_VOTES * (table["T"] == stage).astype(int)
     return pd.concat([table[_FACTS], pd.DataFrame(votes)], axis=1)
 
 

@@ -35,7 +35,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     calibrated = args.work / "calibrated"
-    write_checkpoint(calibrated, read_checkpoint(args.work / "fine" / "checkpoint"))
+    write_checkpoint(calibrated, read_checkpoint(args.work / "settled"))
     options = CalibrateOptions(
         checkpoint=str(calibrated), catalog=str(args.work / "catalog.csv"), select="split=val", progress=False
     )

@@ -3,25 +3,31 @@ r"""Train zoobot-mini, the model that comes with Zoobot: all questions of Galaxy
     python benchmarks/train_zoobot_mini.py --data DATA --work runs/mini
 
 DATA is a folder of labelled surveys: see benchmarks/README.md. Only galaxies whose `split` is train are
-learned from; those of val choose the best epoch. Two trainings, each in a folder of `--work`:
+learned from; those of val choose the best epoch. Three trainings, each in a folder of `--work`:
 
 - `coarse`: from ImageNet's weights, at 128 px;
-- `fine`: on from `coarse`, at 160 px, some views with another survey's look.
+- `fine`: on from `coarse`, at 160 px, some views with another survey's look;
+- `further`: the same once more, on from `fine`.
+
+Last, in `settled`, a new head on the features of `further`, from the sets alone whose galaxies were not
+chosen for what volunteers said: from the others it had learned that volunteers agree more than they do.
 
 A training that was killed goes on, and one that has ended stays: call it again. `ship_zoobot_mini.py` then
-makes the bundled files of `fine`.
+makes the bundled files of `settled`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mini_galaxies import CROP_FRACTION, mini_schema, prepare
+from mini_galaxies import CROP_FRACTION, UNBIASED, mini_schema, prepare
 
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import read_catalog
+from zoobot.shared.checkpoint import read_checkpoint
 from zoobot.shared.engine import Engine, engine_names, load_engine
 
 
@@ -39,6 +45,7 @@ class Stage:
 STAGES = {
     "coarse": Stage("imagenet-lite0", 128, 11, Augmentation(zoom=(0.85, 1.25)), 1e-3),
     "fine": Stage("coarse", 160, 7, Augmentation(zoom=(0.8, 1.3), look_probability=0.3), 8e-4),
+    "further": Stage("fine", 160, 7, Augmentation(zoom=(0.8, 1.3), look_probability=0.3), 8e-4),
 }
 
 
@@ -56,12 +63,15 @@ def main() -> None:
     engine = load_engine(args.backend)
     for name, stage in STAGES.items():
         train(engine, replace(stage, epochs=args.epochs or stage.epochs), args.work, name)
+    if not (args.work / "settled").exists():
+        settle(engine, args.work, name)
 
 
-def train(engine: Engine, stage: Stage, work: Path, name: str) -> None:
-    """One training, from its beginning or from where it stands."""
+def train(engine: Engine, stage: Stage, work: Path, name: str, *, without: Sequence[str] = ()) -> None:
+    """One training, without some sets, from its beginning or from where it stands."""
     schema = mini_schema()
     galaxies = read_catalog(work / "catalog.csv", label_cols=schema.label_cols)
+    galaxies = galaxies.select(~galaxies.table["set"].isin(without).to_numpy())
     split = galaxies.table["split"].to_numpy()
     data = engine.data.GalaxyDataModule(
         train_catalog=galaxies.select(split == "train"),
@@ -87,6 +97,19 @@ def train(engine: Engine, stage: Stage, work: Path, name: str) -> None:
     )
     has_begun = (work / name / "last.ckpt").exists()
     trainer.fit(model, data, ckpt_path="last" if has_begun else None)
+
+
+def settle(engine: Engine, work: Path, name: str) -> None:
+    """A new head on the encoder of a training, from the galaxies of unbiased sets."""
+    galaxies = read_catalog(work / "catalog.csv", label_cols=mini_schema().label_cols)
+    wanted = (galaxies.table["split"] == "train") & galaxies.table["set"].isin(UNBIASED)
+    unbiased = galaxies.select(wanted.to_numpy())
+    model = engine.checkpoint.load(work / name / "checkpoint")
+    features = engine.represent.represent(unbiased, model, max_failures=0, progress=False)
+    decay = engine.represent.fit_head(features.features, unbiased.labels, model)
+    training = read_checkpoint(work / name / "checkpoint").training
+    settled = {"sets": list(UNBIASED), "galaxies": len(unbiased), "head_decay": decay}
+    engine.checkpoint.save(model, work / "settled", training={**training, "settled": settled})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The scripts that make zoobot-mini do so on a few made-up galaxies, and go on where they stood."""
 
+import json
 import shutil
 import sys
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -30,7 +32,9 @@ def surveys(tmp_path, load_benchmark):
         level = 200 if name == "gz2_classes_fine" else 60
         for place in table["file_loc"]:
             cv2.imwrite(str(folder / place), np.full((side, side, 3), level, np.uint8))
+        table["label"] = range(GALAXIES)
         table["label_name"] = [mini.CLASSES[i % 5] for i in range(GALAXIES)]
+        table["T"] = [-6, 0, 11, 3, 4]
         table[list(mini.ATTRIBUTES)] = rng.choice([-1, 0, 0.25, 1], (GALAXIES, len(mini.ATTRIBUTES)))
         if name in mini.VOTES:
             answers = list(mini.schemas.get("gz2_full").label_cols)
@@ -43,7 +47,11 @@ def surveys(tmp_path, load_benchmark):
 
 def test_the_model_is_made_and_shipped(surveys, tmp_path, load_benchmark, monkeypatch, capsys):
     pytest.importorskip("torch")
-    train, work = load_benchmark("train_zoobot_mini"), tmp_path / "work"
+    mini, train, work = (
+        load_benchmark("mini_galaxies"),
+        load_benchmark("train_zoobot_mini"),
+        tmp_path / "work",
+    )
     words = ["train_zoobot_mini.py", "--data", str(surveys), "--work", str(work), "--epochs", "2"]
     monkeypatch.setattr(sys, "argv", words)
     train.main()
@@ -55,10 +63,21 @@ def test_the_model_is_made_and_shipped(surveys, tmp_path, load_benchmark, monkey
     classes = [name for name in table if name.startswith("kind_")]
     assert table.loc[~is_classed, classes].isna().all(axis=None)
     assert (table.loc[is_classed, classes].sum(axis=1) == 10).all()
-    coarse, fine = (read_checkpoint(work / name / "checkpoint") for name in ("coarse", "fine"))
-    weights = [model.encoder["conv_head.weight"] for model in (coarse, fine)]
-    assert not np.array_equal(*weights)
-    assert np.allclose(*weights, atol=0.01)  # the second began where the first ended
+    stages = table[[name for name in table if name.startswith(mini.STAGE)]]
+    assert stages[table["set"] != "efigi"].isna().all(axis=None)
+    assert stages.loc[table["id_str"] == "efigi-002", f"{mini.STAGE}_dE"].item() == 10
+    further, settled = read_checkpoint(work / "further" / "checkpoint"), read_checkpoint(work / "settled")
+    weights = [
+        model.encoder["conv_head.weight"]
+        for model in (*(read_checkpoint(work / name / "checkpoint") for name in ("coarse", "fine")), further)
+    ]
+    for before, after in pairwise(weights):
+        assert not np.array_equal(before, after)
+        assert np.allclose(before, after, atol=0.01)  # each began where the last one ended
+    for name, kernel in further.encoder.items():
+        assert np.array_equal(settled.encoder[name], kernel), name
+    assert settled.training["settled"]["galaxies"] == 9  # of three sets: volunteers agreed on those of others
+    assert not np.array_equal(settled.head_tensors["linear.weight"], further.head_tensors["linear.weight"])
     before = {name: (work / name / "metrics.csv").read_bytes() for name in train.STAGES}
     train.main()
     assert before == {name: (work / name / "metrics.csv").read_bytes() for name in train.STAGES}
@@ -72,7 +91,24 @@ def test_the_model_is_made_and_shipped(surveys, tmp_path, load_benchmark, monkey
     assert shipped.preprocessing["image_size_pix"] == 160
     assert shipped.preprocessing["crop_fraction"] == shipped.pretrained_cfg["crop_pct"] == 256 / 424
     assert shipped.conformal["preprocessing"] == shipped.preprocessing
-    for name, kernel in fine.encoder.items():
+    for name, kernel in settled.encoder.items():
         assert np.allclose(shipped.encoder[name], kernel, rtol=1e-3, atol=1e-4), name
     assert "zoobot-mini" in (bundled / "README.md").read_text(encoding="utf-8")
-    assert "MB, 72 answers" in capsys.readouterr().out
+    assert "MB, 90 answers" in capsys.readouterr().out
+
+
+def test_a_task_is_left_out(surveys, tmp_path, load_benchmark, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    left_out, work = load_benchmark("bench_left_out"), tmp_path / "work"
+    record = tmp_path / "left_out.json"
+    words = ["bench_left_out.py", "--data", str(surveys), "--work", str(work), "--json", str(record)]
+    monkeypatch.setattr(sys, "argv", [*words, "--tasks", "t_type", "--epochs", "1", "--seeds", "1"])
+    left_out.main()
+    trained = read_checkpoint(work / "without_t_type" / "checkpoint")
+    assert trained.training["galaxies"]["train"] == 12  # four sets of three
+    runs = json.loads(record.read_text(encoding="utf-8"))["results"]
+    assert [(run["encoder"], run["used"], run["scored"]) for run in runs] == [
+        ("other galaxies", 3, 2),
+        ("imagenet", 3, 2),
+    ]
+    assert "| left out | score | labels | other galaxies | imagenet |" in capsys.readouterr().out

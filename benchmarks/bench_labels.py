@@ -102,7 +102,7 @@ def finetune_and_score(
     model = make_model(engine, task, folder, seed=seed, **options)
     split = "stratified" if task.kind == "classification" else "random"
     data = engine.data.GalaxyDataModule(
-        train, label_cols=task.labels, batch_size=min(32, max(8, labels // 8)), split=split, seed=seed
+        train, label_cols=task.labels or None, batch_size=min(32, max(8, labels // 8)), split=split, seed=seed
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-labels-") as run_folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,6 @@ class GalaxyTask:
         preprocessing: Changes to the encoder's own record.
         max_epochs: Longest training.
         batch_size: Galaxies in a step.
-        settings: Further options of the model.
     """
 
     catalog: str
@@ -40,7 +39,6 @@ class GalaxyTask:
     preprocessing: dict[str, Any]
     max_epochs: int
     batch_size: int = 32
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def read(self, data: Path) -> dict[str, Catalog]:
         """The galaxies to learn from and those to score on: {"train", "val"}."""
@@ -74,7 +72,6 @@ TASKS = {
         floor={"accuracy": 0.74},
         preprocessing=CENTRE,
         max_epochs=10,
-        settings={"n_blocks": 0},
     ),
     "classes": GalaxyTask(
         catalog="gz2_classes/catalog.csv",
@@ -84,7 +81,6 @@ TASKS = {
         floor={"accuracy": 0.79},
         preprocessing=WHOLE_IMAGE,
         max_epochs=5,
-        settings={"n_blocks": 0},
     ),
     "t_type": GalaxyTask(
         catalog="efigi/catalog.csv",
@@ -103,7 +99,6 @@ TASKS = {
         floor={"r2_smooth": 0.47, "r2_edge-on": 0.61, "r2_spiral": 0.39},
         preprocessing=CENTRE,
         max_epochs=5,
-        settings={"n_blocks": 0},
     ),
 }
 

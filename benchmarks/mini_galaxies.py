@@ -23,7 +23,7 @@ import pandas as pd
 from zoobot.shared import schemas
 from zoobot.shared.schemas import Schema
 
-__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "UNBIASED", "mini_schema", "prepare"]
+__all__ = ["CROP_FRACTION", "FIELD_CROP_FRACTION", "UNBIASED_VOTES", "mini_schema", "prepare"]
 
 FIELD_SIZE_PIX, FRAME_SIZE_PIX, SEEN_SIZE_PIX = 424, 340, 256
 CROP_FRACTION = SEEN_SIZE_PIX / FRAME_SIZE_PIX
@@ -31,7 +31,8 @@ FIELD_CROP_FRACTION = SEEN_SIZE_PIX / FIELD_SIZE_PIX
 
 VOTES = {"gz2_votes": "votes.csv", "gz2_votes_extra": "votes.csv", "gz2_counts": "catalog.csv"}
 #: Whose galaxies were not chosen for what volunteers said of them.
-UNBIASED = ("gz2_votes", "gz2_classes", "efigi")
+UNBIASED_VOTES = "gz2_votes"
+UNBIASED = (UNBIASED_VOTES, "gz2_classes", "efigi")
 CLASSES = ("smooth-round", "smooth-in-between", "smooth-cigar", "edge-on", "spiral")
 CLASS_VOTES = 10
 ATTRIBUTES = (

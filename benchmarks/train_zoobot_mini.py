@@ -9,8 +9,9 @@ learned from; those of val choose the best epoch. Three trainings, each in a fol
 - `fine`: on from `coarse`, at 160 px, some views with another survey's look;
 - `further`: the same once more, on from `fine`.
 
-Last, in `settled`, a new head on the features of `further`, from the sets alone whose galaxies were not
-chosen for what volunteers said: from the others it had learned that volunteers agree more than they do.
+Last, in `settled`, Galaxy Zoo's questions get a new head on the features of `further`, from the one set with
+votes whose galaxies were not chosen for what volunteers said: from the others the model had learned that
+volunteers agree more than they do.
 
 A training that was killed goes on, and one that has ended stays: call it again. `ship_zoobot_mini.py` then
 makes the bundled files of `settled`.
@@ -23,11 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mini_galaxies import CROP_FRACTION, UNBIASED, mini_schema, prepare
+import numpy as np
+from mini_galaxies import CROP_FRACTION, UNBIASED_VOTES, mini_schema, prepare
 
+from zoobot.shared import schemas
 from zoobot.shared.augment import Augmentation
 from zoobot.shared.catalog import read_catalog
-from zoobot.shared.checkpoint import read_checkpoint
+from zoobot.shared.checkpoint import read_checkpoint, write_checkpoint
 from zoobot.shared.engine import Engine, engine_names, load_engine
 
 
@@ -100,16 +103,22 @@ def train(engine: Engine, stage: Stage, work: Path, name: str, *, without: Seque
 
 
 def settle(engine: Engine, work: Path, name: str) -> None:
-    """A new head on the encoder of a training, from the galaxies of unbiased sets."""
+    """What a training made, its answers to Galaxy Zoo's questions learned anew from galaxies nobody chose."""
     galaxies = read_catalog(work / "catalog.csv", label_cols=mini_schema().label_cols)
-    wanted = (galaxies.table["split"] == "train") & galaxies.table["set"].isin(UNBIASED)
+    wanted = (galaxies.table["split"] == "train") & (galaxies.table["set"] == UNBIASED_VOTES)
     unbiased = galaxies.select(wanted.to_numpy())
     model = engine.checkpoint.load(work / name / "checkpoint")
     features = engine.represent.represent(unbiased, model, max_failures=0, progress=False)
     decay = engine.represent.fit_head(features.features, unbiased.labels, model)
-    training = read_checkpoint(work / name / "checkpoint").training
-    settled = {"sets": list(UNBIASED), "galaxies": len(unbiased), "head_decay": decay}
-    engine.checkpoint.save(model, work / "settled", training={**training, "settled": settled})
+    trained, fitted = read_checkpoint(work / name / "checkpoint"), model.to_neutral()
+    answers = len(schemas.get("gz2_full").label_cols)  # they stand first
+    tensors = {
+        key: np.concatenate([fitted.head_tensors[key][:answers], kept[answers:]])
+        for key, kept in trained.head_tensors.items()
+    }
+    settled = {"set": UNBIASED_VOTES, "galaxies": len(unbiased), "head_decay": decay}
+    training = {**trained.training, "settled": settled}
+    write_checkpoint(work / "settled", replace(trained, head_tensors=tensors, training=training))
 
 
 if __name__ == "__main__":

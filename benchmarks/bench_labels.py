@@ -15,6 +15,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -142,10 +143,15 @@ def means(runs: list[dict[str, Any]], task: str, encoder: str) -> dict[int, list
     return dict(sorted(values.items()))
 
 
-def markdown_table(runs: list[dict[str, Any]]) -> str:
+def markdown_table(
+    runs: list[dict[str, Any]], encoders: Iterable[str] = ENCODERS, called: str = "task"
+) -> str:
     """A row for each task and number of labels, a column for each encoder: mean, and least to most."""
-    encoders = [encoder for encoder in ENCODERS if any(r["encoder"] == encoder for r in runs)]
-    lines = [f"| task | score | labels | {' | '.join(encoders)} |", f"|---|---|---|{'---|' * len(encoders)}"]
+    encoders = [encoder for encoder in encoders if any(r["encoder"] == encoder for r in runs)]
+    lines = [
+        f"| {called} | score | labels | {' | '.join(encoders)} |",
+        f"|---|---|---|{'---|' * len(encoders)}",
+    ]
     for task in dict.fromkeys(r["task"] for r in runs):
         of_encoder = {encoder: means(runs, task, encoder) for encoder in encoders}
         for labels in sorted({n for values in of_encoder.values() for n in values}):

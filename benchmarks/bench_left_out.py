@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
-from bench_labels import FROZEN, PACKAGES, finetune_and_score
+from bench_labels import FROZEN, PACKAGES, finetune_and_score, markdown_table
 from galaxy_tasks import TASKS
 from mini_galaxies import VOTES, prepare
 from timing import write_record
@@ -45,8 +44,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=engine_names(), default="pytorch")
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
-    if not (args.work / "catalog.csv").exists():
-        prepare(args.data, args.work)
+    prepare(args.data, args.work)
     engine, runs = load_engine(args.backend), []
     for name in args.tasks:
         folder = f"without_{name}"
@@ -55,36 +53,16 @@ def main() -> None:
             TASKS[name], preprocessing=TASKS[name].preprocessing | {"image_size_pix": STAGE.image_size_pix}
         )
         places = {"other galaxies": str(args.work / folder / "checkpoint"), "imagenet": IMAGENET}
-        for encoder, place in places.items():
-            for labels in args.labels:
-                for seed in args.seeds:
-                    scored = finetune_and_score(
-                        engine, task, args.data, labels, seed, args.scored, name=place, **FROZEN
-                    )
-                    runs.append({"task": name, "encoder": encoder, "labels": labels, "seed": seed, **scored})
-                    print(json.dumps(runs[-1]), flush=True)
+        for encoder, labels, seed in product(places, args.labels, args.seeds):
+            scored = finetune_and_score(
+                engine, task, args.data, labels, seed, args.scored, name=places[encoder], **FROZEN
+            )
+            runs.append({"task": name, "encoder": encoder, "labels": labels, "seed": seed, **scored})
+            print(json.dumps(runs[-1]), flush=True)
     if args.json:
         settings = {"epochs": args.epochs, "scored": args.scored, "backend": args.backend}
         write_record(args.json, "left_out", settings, runs, *PACKAGES)
-    print(markdown_table(runs))
-
-
-def markdown_table(runs: list[dict[str, Any]]) -> str:
-    """A row for each task and number of labels: mean, and least to most."""
-    encoders = list(dict.fromkeys(run["encoder"] for run in runs))
-    lines = [
-        f"| left out | score | labels | {' | '.join(encoders)} |",
-        f"|---|---|---|{'---|' * len(encoders)}",
-    ]
-    for task, labels in dict.fromkeys((run["task"], run["labels"]) for run in runs):
-        cells = []
-        for encoder in encoders:
-            values = [
-                r["value"] for r in runs if (r["task"], r["labels"], r["encoder"]) == (task, labels, encoder)
-            ]
-            cells.append(f"{mean(values):.3f} ({min(values):.2f}–{max(values):.2f})")
-        lines.append(f"| {task} | {TASKS[task].score} | {labels} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    print(markdown_table(runs, ["other galaxies", "imagenet"], "left out"))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def mini_schema() -> Schema:
 
 
 def prepare(data: Path, folder: Path) -> Path:
-    """Write the frames and the catalog into `folder`; returns the catalog.
+    """Write the frames and the catalog into `folder`, unless they are there; returns the catalog.
 
     `split` is the sets' own, but "aside" for val galaxies of sets that were chosen for what volunteers said.
 
@@ -67,6 +67,9 @@ def prepare(data: Path, folder: Path) -> Path:
         data: Folder of the labelled surveys: see benchmarks/README.md.
         folder: Where frames and catalog.csv go.
     """
+    catalog = folder / "catalog.csv"
+    if catalog.exists():
+        return catalog
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     tables = [_votes(data, name) for name in VOTES] + [_classes(data), _attributes(data)]
@@ -77,8 +80,8 @@ def prepare(data: Path, folder: Path) -> Path:
     is_biased = (table["split"] == "val") & ~table["set"].isin(UNBIASED)
     table["split"] = table["split"].mask(is_biased, "aside")
     columns = ["id_str", "file_loc", "set", "split", *mini_schema().label_cols]
-    table.reindex(columns=columns).to_csv(folder / "catalog.csv", index=False)
-    return folder / "catalog.csv"
+    table.reindex(columns=columns).to_csv(catalog, index=False)
+    return catalog
 
 
 def _votes(data: Path, name: str) -> pd.DataFrame:

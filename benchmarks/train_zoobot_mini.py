@@ -45,10 +45,11 @@ class Stage:
     learning_rate: float
 
 
+OTHER_LOOKS = Augmentation(zoom=(0.8, 1.3), look_probability=0.3)
 STAGES = {
     "coarse": Stage("imagenet-lite0", 128, 11, Augmentation(zoom=(0.85, 1.25)), 1e-3),
-    "fine": Stage("coarse", 160, 7, Augmentation(zoom=(0.8, 1.3), look_probability=0.3), 8e-4),
-    "further": Stage("fine", 160, 7, Augmentation(zoom=(0.8, 1.3), look_probability=0.3), 8e-4),
+    "fine": Stage("coarse", 160, 7, OTHER_LOOKS, 8e-4),
+    "further": Stage("fine", 160, 7, OTHER_LOOKS, 8e-4),
 }
 
 
@@ -61,8 +62,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of every training, in place of its own number")
     parser.add_argument("--backend", choices=engine_names(), default="pytorch")
     args = parser.parse_args()
-    if not (args.work / "catalog.csv").exists():
-        prepare(args.data, args.work)
+    prepare(args.data, args.work)
     engine = load_engine(args.backend)
     for name, stage in STAGES.items():
         train(engine, replace(stage, epochs=args.epochs or stage.epochs), args.work, name)

@@ -66,14 +66,12 @@ def test_the_model_is_made_and_shipped(surveys, tmp_path, load_benchmark, monkey
     stages = table[[name for name in table if name.startswith(mini.STAGE)]]
     assert stages[table["set"] != "efigi"].isna().all(axis=None)
     assert stages.loc[table["id_str"] == "efigi-002", f"{mini.STAGE}_dE"].item() == 10
-    further, settled = read_checkpoint(work / "further" / "checkpoint"), read_checkpoint(work / "settled")
-    weights = [
-        model.encoder["conv_head.weight"]
-        for model in (*(read_checkpoint(work / name / "checkpoint") for name in ("coarse", "fine")), further)
-    ]
-    for before, after in pairwise(weights):
-        assert not np.array_equal(before, after)
-        assert np.allclose(before, after, atol=0.01)  # each began where the last one ended
+    coarse, fine, further = (read_checkpoint(work / name / "checkpoint") for name in train.STAGES)
+    settled = read_checkpoint(work / "settled")
+    for earlier, later in pairwise([coarse, fine, further]):
+        weights = [model.encoder["conv_head.weight"] for model in (earlier, later)]
+        assert not np.array_equal(*weights)
+        assert np.allclose(*weights, atol=0.01)  # each began where the last one ended
     for name, kernel in further.encoder.items():
         assert np.array_equal(settled.encoder[name], kernel), name
     assert settled.training["settled"]["galaxies"] == 3  # those of one set
